@@ -1,1 +1,9 @@
-//! LTV models.
+//! Customer lifetime value models without PostgreSQL: preprocessing, backbones, objectives, training,
+//! metrics and ONNX files. Plain Rust, tested by plain `cargo test`.
+
+pub mod backbone;
+pub mod batch;
+pub mod error;
+pub mod objective;
+pub mod onnx;
+pub mod params;

@@ -1,0 +1,72 @@
+//! What can go wrong without PostgreSQL. The extension maps each kind to a SQLSTATE.
+
+/// The kind of an [`Error`], from which the extension derives the SQLSTATE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// An option, argument or recipe is wrong (22023).
+    InvalidParameter,
+    /// The training data cannot be used (22000).
+    InvalidData,
+    /// An ONNX file cannot be used (22P03 or 0A000 as the message says).
+    InvalidModel,
+    /// The combination is not supported (0A000).
+    Unsupported,
+    /// The job was cancelled (57014).
+    Cancelled,
+    /// A resource is missing or exhausted (53200).
+    Resources,
+    /// A bug of pg_ltv (XX000).
+    Internal,
+}
+
+/// Message (lower case), what exactly was wrong, what to do about it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    pub kind: ErrorKind,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Error {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
+    }
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidParameter, message)
+    }
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidData, message)
+    }
+    pub fn model(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidModel, message)
+    }
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+    pub fn cancelled() -> Self {
+        Self::new(ErrorKind::Cancelled, "training was cancelled")
+    }
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::internal("a tensor operation failed").detail(error.to_string())
+    }
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,370 @@
+//! Writes ONNX graphs: opset 17, IR version 8, every tensor named, weights inside the file.
+
+use super::proto::{
+    AttributeProto, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto,
+    OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorType,
+    TypeProto, ValueInfoProto, data_type,
+};
+use crate::error::Error;
+use prost::Message;
+
+pub const OPSET: i64 = 17;
+pub const ML_OPSET: i64 = 3;
+pub const IR_VERSION: i64 = 8;
+
+/// A tensor inside the graph being built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value(pub(crate) String);
+
+impl Value {
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElementType {
+    Float,
+    Int64,
+    String,
+}
+
+impl ElementType {
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Float => data_type::FLOAT,
+            Self::Int64 => data_type::INT64,
+            Self::String => data_type::STRING,
+        }
+    }
+}
+
+/// One axis of an input or output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// Named, any length.
+    Dynamic(&'static str),
+    Fixed(usize),
+}
+
+pub const BATCH: Axis = Axis::Dynamic("batch");
+
+#[derive(Clone, Debug)]
+pub enum Attribute {
+    Int(i64),
+    Float(f32),
+    Text(String),
+    Ints(Vec<i64>),
+    Floats(Vec<f32>),
+    Texts(Vec<String>),
+}
+
+#[derive(Default)]
+pub struct GraphBuilder {
+    graph: GraphProto,
+    counter: usize,
+    uses_ml_domain: bool,
+}
+
+impl GraphBuilder {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn input(&mut self, name: &str, element: ElementType, axes: &[Axis]) -> Value {
+        self.graph.input.push(value_info(name, element, axes));
+        Value(name.to_owned())
+    }
+
+    /// Declares `value` an output of the graph under the public name `name`.
+    pub fn output(&mut self, name: &str, value: &Value, element: ElementType, axes: &[Axis]) {
+        self.push_node("Identity", "", &[value], vec![name.to_owned()], &[]);
+        self.graph.output.push(value_info(name, element, axes));
+    }
+
+    /// A float constant of the given shape (empty shape: a scalar).
+    pub fn floats(&mut self, data: &[f32], shape: &[usize]) -> Value {
+        let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.initializer(data_type::FLOAT, raw, shape)
+    }
+
+    pub fn ints(&mut self, data: &[i64], shape: &[usize]) -> Value {
+        let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.initializer(data_type::INT64, raw, shape)
+    }
+
+    pub fn float(&mut self, value: f32) -> Value {
+        self.floats(&[value], &[])
+    }
+
+    /// A constant from a candle tensor (any dtype that converts to f32), same shape.
+    pub fn tensor(&mut self, tensor: &candle_core::Tensor) -> Result<Value, Error> {
+        let data = tensor
+            .to_dtype(candle_core::DType::F32)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
+        Ok(self.floats(&data, tensor.dims()))
+    }
+
+    fn initializer(&mut self, data_type: i32, raw_data: Vec<u8>, shape: &[usize]) -> Value {
+        let name = self.fresh("c");
+        self.graph.initializer.push(TensorProto {
+            dims: shape.iter().map(|&d| d as i64).collect(),
+            data_type,
+            name: name.clone(),
+            raw_data,
+            ..TensorProto::default()
+        });
+        Value(name)
+    }
+
+    /// A node of the default operator set with one output.
+    pub fn op(
+        &mut self,
+        op_type: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+    ) -> Value {
+        let name = self.fresh(op_type);
+        self.push_node(op_type, "", inputs, vec![name.clone()], attributes);
+        Value(name)
+    }
+
+    /// A node with several outputs; an input named "" (see [`GraphBuilder::absent`]) is left out.
+    pub fn op_n(
+        &mut self,
+        op_type: &str,
+        inputs: &[&Value],
+        outputs: usize,
+        attributes: &[(&str, Attribute)],
+    ) -> Vec<Value> {
+        let names: Vec<String> = (0..outputs).map(|_| self.fresh(op_type)).collect();
+        self.push_node(op_type, "", inputs, names.clone(), attributes);
+        names.into_iter().map(Value).collect()
+    }
+
+    /// A node of the `ai.onnx.ml` operator set.
+    pub fn ml_op(
+        &mut self,
+        op_type: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+    ) -> Value {
+        self.uses_ml_domain = true;
+        let name = self.fresh(op_type);
+        self.push_node(
+            op_type,
+            "ai.onnx.ml",
+            inputs,
+            vec![name.clone()],
+            attributes,
+        );
+        Value(name)
+    }
+
+    /// The placeholder of an optional input that is not given.
+    pub fn absent() -> Value {
+        Value(String::new())
+    }
+
+    pub fn add(&mut self, a: &Value, b: &Value) -> Value {
+        self.op("Add", &[a, b], &[])
+    }
+    pub fn sub(&mut self, a: &Value, b: &Value) -> Value {
+        self.op("Sub", &[a, b], &[])
+    }
+    pub fn mul(&mut self, a: &Value, b: &Value) -> Value {
+        self.op("Mul", &[a, b], &[])
+    }
+    pub fn div(&mut self, a: &Value, b: &Value) -> Value {
+        self.op("Div", &[a, b], &[])
+    }
+    pub fn matmul(&mut self, a: &Value, b: &Value) -> Value {
+        self.op("MatMul", &[a, b], &[])
+    }
+    /// `x * w^T + b`, with `w` of shape `[out, in]` as candle's linear layers keep it.
+    pub fn linear(&mut self, x: &Value, weight: &Value, bias: &Value) -> Value {
+        self.op("Gemm", &[x, weight, bias], &[("transB", Attribute::Int(1))])
+    }
+    pub fn exp(&mut self, x: &Value) -> Value {
+        self.op("Exp", &[x], &[])
+    }
+    pub fn log(&mut self, x: &Value) -> Value {
+        self.op("Log", &[x], &[])
+    }
+    pub fn sigmoid(&mut self, x: &Value) -> Value {
+        self.op("Sigmoid", &[x], &[])
+    }
+    pub fn tanh(&mut self, x: &Value) -> Value {
+        self.op("Tanh", &[x], &[])
+    }
+    pub fn relu(&mut self, x: &Value) -> Value {
+        self.op("Relu", &[x], &[])
+    }
+    /// `max(x,0) + log1p(exp(-|x|))`, written out because ONNX Runtime's Softplus overflows on some versions.
+    pub fn softplus(&mut self, x: &Value) -> Value {
+        let positive = self.relu(x);
+        let absolute = self.op("Abs", &[x], &[]);
+        let negative = self.op("Neg", &[&absolute], &[]);
+        let exponential = self.exp(&negative);
+        let one = self.float(1.0);
+        let sum = self.add(&exponential, &one);
+        let log = self.log(&sum);
+        self.add(&positive, &log)
+    }
+    pub fn clip(&mut self, x: &Value, low: f32, high: f32) -> Value {
+        let low = self.float(low);
+        let high = self.float(high);
+        self.op("Clip", &[x, &low, &high], &[])
+    }
+    pub fn max(&mut self, x: &Value, floor: f32) -> Value {
+        let floor = self.float(floor);
+        self.op("Max", &[x, &floor], &[])
+    }
+    pub fn select(&mut self, condition: &Value, yes: &Value, no: &Value) -> Value {
+        self.op("Where", &[condition, yes, no], &[])
+    }
+    pub fn concat(&mut self, values: &[&Value], axis: i64) -> Value {
+        if let [only] = values {
+            return (*only).clone();
+        }
+        self.op("Concat", values, &[("axis", Attribute::Int(axis))])
+    }
+    /// Columns `[from, to)` of axis `axis`.
+    pub fn slice(&mut self, x: &Value, axis: i64, from: i64, to: i64) -> Value {
+        let starts = self.ints(&[from], &[1]);
+        let ends = self.ints(&[to], &[1]);
+        let axes = self.ints(&[axis], &[1]);
+        self.op("Slice", &[x, &starts, &ends, &axes], &[])
+    }
+    /// Column `index` of a `[batch, n]` value, as `[batch]`.
+    pub fn column(&mut self, x: &Value, index: i64) -> Value {
+        let index = self.ints(&[index], &[]);
+        self.op("Gather", &[x, &index], &[("axis", Attribute::Int(1))])
+    }
+    pub fn reshape(&mut self, x: &Value, shape: &[i64]) -> Value {
+        let shape = self.ints(shape, &[shape.len()]);
+        self.op("Reshape", &[x, &shape], &[])
+    }
+    pub fn transpose(&mut self, x: &Value, order: &[i64]) -> Value {
+        self.op(
+            "Transpose",
+            &[x],
+            &[("perm", Attribute::Ints(order.to_vec()))],
+        )
+    }
+    /// Sum over one axis.
+    pub fn sum(&mut self, x: &Value, axis: i64, keep: bool) -> Value {
+        let axes = self.ints(&[axis], &[1]);
+        self.op(
+            "ReduceSum",
+            &[x, &axes],
+            &[("keepdims", Attribute::Int(i64::from(keep)))],
+        )
+    }
+    /// Mean over one axis.
+    pub fn mean(&mut self, x: &Value, axis: i64, keep: bool) -> Value {
+        let attributes = [
+            ("axes", Attribute::Ints(vec![axis])),
+            ("keepdims", Attribute::Int(i64::from(keep))),
+        ];
+        self.op("ReduceMean", &[x], &attributes)
+    }
+
+    pub fn finish(self, metadata: &[(&str, String)]) -> Vec<u8> {
+        let mut opset_import = vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: OPSET,
+        }];
+        if self.uses_ml_domain {
+            opset_import.push(OperatorSetIdProto {
+                domain: "ai.onnx.ml".to_owned(),
+                version: ML_OPSET,
+            });
+        }
+        let metadata_props = metadata
+            .iter()
+            .map(|(key, value)| StringStringEntryProto {
+                key: (*key).to_owned(),
+                value: value.clone(),
+            })
+            .collect();
+        ModelProto {
+            ir_version: IR_VERSION,
+            opset_import,
+            producer_name: "pg_ltv".to_owned(),
+            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            graph: Some(GraphProto {
+                name: "ltv".to_owned(),
+                ..self.graph
+            }),
+            metadata_props,
+        }
+        .encode_to_vec()
+    }
+
+    fn fresh(&mut self, stem: &str) -> String {
+        self.counter += 1;
+        format!("ltv.{stem}.{}", self.counter)
+    }
+
+    fn push_node(
+        &mut self,
+        op_type: &str,
+        domain: &str,
+        inputs: &[&Value],
+        output: Vec<String>,
+        attributes: &[(&str, Attribute)],
+    ) {
+        self.graph.node.push(NodeProto {
+            input: inputs.iter().map(|v| v.0.clone()).collect(),
+            name: output.first().cloned().unwrap_or_default(),
+            output,
+            op_type: op_type.to_owned(),
+            attribute: attributes
+                .iter()
+                .map(|(name, value)| attribute(name, value))
+                .collect(),
+            domain: domain.to_owned(),
+        });
+    }
+}
+
+fn attribute(name: &str, value: &Attribute) -> AttributeProto {
+    let mut proto = AttributeProto {
+        name: name.to_owned(),
+        ..AttributeProto::default()
+    };
+    match value {
+        Attribute::Float(f) => (proto.r#type, proto.f) = (1, *f),
+        Attribute::Int(i) => (proto.r#type, proto.i) = (2, *i),
+        Attribute::Text(s) => (proto.r#type, proto.s) = (3, s.clone().into_bytes()),
+        Attribute::Floats(f) => (proto.r#type, proto.floats) = (6, f.clone()),
+        Attribute::Ints(i) => (proto.r#type, proto.ints) = (7, i.clone()),
+        Attribute::Texts(s) => {
+            (proto.r#type, proto.strings) = (8, s.iter().map(|t| t.clone().into_bytes()).collect());
+        }
+    }
+    proto
+}
+
+fn value_info(name: &str, element: ElementType, axes: &[Axis]) -> ValueInfoProto {
+    let dim = axes
+        .iter()
+        .map(|axis| Dimension {
+            value: Some(match axis {
+                Axis::Dynamic(name) => DimensionValue::Name((*name).to_owned()),
+                Axis::Fixed(size) => DimensionValue::Size(*size as i64),
+            }),
+        })
+        .collect();
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(TensorType {
+                elem_type: element.code(),
+                shape: Some(TensorShapeProto { dim }),
+            }),
+        }),
+    }
+}

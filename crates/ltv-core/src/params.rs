@@ -1,0 +1,108 @@
+//! The named weights of a model. Initial values come from a seeded generator, because candle's own CPU
+//! generator cannot be seeded and training must be reproducible bit for bit.
+
+use crate::error::{Error, Result};
+use candle_core::{DType, Device, Tensor, Var};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    Constant(f64),
+    /// Uniform in `[-bound, bound]`.
+    Uniform(f64),
+    Normal(f64),
+    /// Glorot/Xavier uniform from the last two dimensions `[out, in]`.
+    Glorot,
+    /// He/Kaiming uniform for ReLU from the last dimension (fan in).
+    He,
+}
+
+/// Weights (trained by gradients) and buffers (running statistics, set by the layers themselves).
+pub struct Params {
+    weights: Vec<(String, Var)>,
+    buffers: Vec<(String, Var)>,
+    rng: ChaCha8Rng,
+    dtype: DType,
+    device: Device,
+}
+
+impl Params {
+    pub fn new(seed: u64, dtype: DType, device: Device) -> Self {
+        Self {
+            weights: Vec::new(),
+            buffers: Vec::new(),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            dtype,
+            device,
+        }
+    }
+
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Creates the weight `name`; the returned variable shares its storage with the store.
+    pub fn weight(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Var> {
+        let var = self.create(name, shape, init)?;
+        self.weights.push((name.to_owned(), var.clone()));
+        Ok(var)
+    }
+
+    pub fn buffer(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Var> {
+        let var = self.create(name, shape, init)?;
+        self.buffers.push((name.to_owned(), var.clone()));
+        Ok(var)
+    }
+
+    pub fn weights(&self) -> &[(String, Var)] {
+        &self.weights
+    }
+
+    pub fn buffers(&self) -> &[(String, Var)] {
+        &self.buffers
+    }
+
+    fn create(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Var> {
+        if self
+            .weights
+            .iter()
+            .chain(&self.buffers)
+            .any(|(existing, _)| existing == name)
+        {
+            return Err(Error::internal(format!("two weights are named \"{name}\"")));
+        }
+        let count = shape.iter().product();
+        let fan_in = shape.last().copied().unwrap_or(1).max(1) as f64;
+        let fan_out = if shape.len() > 1 {
+            shape[shape.len() - 2] as f64
+        } else {
+            1.0
+        };
+        let rng = &mut self.rng;
+        let mut uniform = |bound: f64| -> Vec<f64> {
+            (0..count)
+                .map(|_| (rng.random::<f64>() * 2.0 - 1.0) * bound)
+                .collect()
+        };
+        let values = match init {
+            Init::Constant(value) => vec![value; count],
+            Init::Uniform(bound) => uniform(bound),
+            Init::Glorot => uniform((6.0 / (fan_in + fan_out)).sqrt()),
+            Init::He => uniform((6.0 / fan_in).sqrt()),
+            Init::Normal(std) => (0..count).map(|_| standard_normal(rng) * std).collect(),
+        };
+        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(self.dtype)?;
+        Ok(Var::from_tensor(&tensor.to_device(&self.device)?)?)
+    }
+}
+
+/// Box-Muller; one value per two uniforms keeps the stream simple to reason about.
+pub fn standard_normal(rng: &mut impl Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
+}
