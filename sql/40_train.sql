@@ -1,0 +1,388 @@
+-- Training, seen from SQL: ltv_train queues a job, ltv_wait and ltv_cancel deal with it, ltv_jobs shows it.
+-- The job is run by a background worker, as the role that queued it, once the transaction has committed.
+
+CREATE FUNCTION ltv.launch_workers() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_launch_workers';
+COMMENT ON FUNCTION ltv.launch_workers() IS 'starts training workers for queued jobs when the transaction commits';
+
+-- Sources: where a function takes a relation it takes a query too -------------------------------------------------
+-- These run without a search_path of their own, because names in the caller's text mean what they mean to the caller.
+
+CREATE FUNCTION ltv.is_query(source text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT source ~* '^(\s|\(|--[^\n]*\n|/\*([^*]|\*[^/])*\*/)*(select|with|values|table|insert|update|delete|merge|explain|show|create|drop|alter|copy|truncate|call|do|set)(\s|\(|")+\S' $$;
+COMMENT ON FUNCTION ltv.is_query IS 'whether a text is meant as an SQL statement and not as the name of a relation';
+
+CREATE FUNCTION ltv.resolve_relation(source text) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    found pg_catalog.regclass;
+    kind "char";
+BEGIN
+    BEGIN
+        found := pg_catalog.to_regclass(source);
+    EXCEPTION WHEN invalid_name OR syntax_error THEN
+        RAISE invalid_parameter_value USING MESSAGE = pg_catalog.format('"%s" is neither the name of a relation nor a query', source),
+            HINT = 'Give a name such as public.orders, or a text that starts with SELECT or WITH.';
+    END;
+    IF found IS NULL THEN
+        RAISE undefined_table USING MESSAGE = pg_catalog.format('relation "%s" does not exist', source),
+            HINT = 'Check the spelling and the search_path; names with capital letters need double quotes inside the text.';
+    END IF;
+    SELECT relkind INTO kind FROM pg_catalog.pg_class WHERE oid = found;
+    IF kind NOT IN ('r', 'v', 'm', 'f', 'p') THEN
+        RAISE wrong_object_type USING MESSAGE = pg_catalog.format('"%s" is not a table or view', source);
+    END IF;
+    RETURN (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = found);
+END
+$$;
+COMMENT ON FUNCTION ltv.resolve_relation IS 'the qualified, quoted name of a relation that the caller names in the caller''s search_path';
+
+CREATE FUNCTION ltv.query_text(source text) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF NOT ltv.is_query(source) THEN
+        RETURN 'SELECT * FROM ' || ltv.resolve_relation(source);
+    ELSIF source ~* '^(\s|\(|--[^\n]*\n|/\*([^*]|\*[^/])*\*/)*(select|with|values|table)\M' THEN
+        RETURN pg_catalog.regexp_replace(source, '[;\s]+$', '');
+    END IF;
+    RAISE invalid_parameter_value USING MESSAGE = 'the query is not a SELECT',
+        DETAIL = 'The query only delivers rows; it must not change anything.',
+        HINT = 'Give the name of a relation, or a query that starts with SELECT or WITH.';
+END
+$$;
+COMMENT ON FUNCTION ltv.query_text IS 'a source, be it a relation or a query, as the text of a query';
+
+CREATE FUNCTION ltv.query_columns(query text, OUT names text[], OUT types oid[])
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    -- No row is fetched: the outer join makes one of NULLs, which carries the names and types.
+    from_clause text := ' FROM (VALUES (1)) ltv_one LEFT JOIN (SELECT * FROM (' || query || E'\n) ltv_s LIMIT 0) ltv_q ON true';
+    described json;
+    repeated text;
+BEGIN
+    EXECUTE 'SELECT pg_catalog.row_to_json(ltv_r) FROM (SELECT ltv_q.*' || from_clause || ') ltv_r' INTO described;
+    names := ARRAY(SELECT pg_catalog.json_object_keys(described));
+    SELECT n INTO repeated FROM pg_catalog.unnest(names) n GROUP BY n HAVING pg_catalog.count(*) > 1 LIMIT 1;
+    IF FOUND THEN
+        RAISE duplicate_column USING MESSAGE = pg_catalog.format('column "%s" occurs more than once', repeated),
+            HINT = 'Give each column of the query its own name with AS.';
+    END IF;
+    EXECUTE (SELECT 'SELECT ARRAY[' || pg_catalog.string_agg(pg_catalog.format('pg_catalog.pg_typeof(ltv_q.%I)', n), ',' ORDER BY i)
+             || ']::pg_catalog.oid[]' || from_clause FROM pg_catalog.unnest(names) WITH ORDINALITY AS c(n, i)) INTO types;
+END
+$$;
+COMMENT ON FUNCTION ltv.query_columns IS 'names and types of the columns of a query, which is not run';
+
+CREATE FUNCTION ltv.check_column(names text[], wanted text, argument text) RETURNS int
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    place int := array_position(names, wanted);
+BEGIN
+    IF place IS NULL THEN
+        RAISE undefined_column USING MESSAGE = format('column "%s" does not exist', wanted),
+            DETAIL = format('It is named by the argument %s. The columns are: %s.', argument,
+                            array_to_string(names[:40], ', ') || CASE WHEN cardinality(names) > 40 THEN ', ...' ELSE '' END),
+            HINT = format('Pass the name of an existing column: %s => ''...''.', argument);
+    END IF;
+    RETURN place;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_column IS 'the place of a column, or an error that lists the columns';
+
+-- Queueing ---------------------------------------------------------------------------------------------------------
+
+-- Makes the model on its first use; later uses need its owner.
+CREATE FUNCTION ltv.claim_model(model text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF model IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the model must not be null';
+    ELSIF model = '' OR octet_length(model) > 200 THEN
+        RAISE invalid_name USING MESSAGE = 'the name of a model must have between 1 and 200 bytes';
+    END IF;
+    IF ltv.model_owner(model) IS NULL THEN
+        INSERT INTO ltv.models (model) VALUES (claim_model.model) ON CONFLICT DO NOTHING;
+    END IF;
+    PERFORM ltv.check_model(model, 'owner');
+END
+$$;
+COMMENT ON FUNCTION ltv.claim_model IS 'makes a model, or checks that the current role owns it';
+
+-- What the worker has to set so that the query means to it what it means to the session that queued it.
+CREATE FUNCTION ltv.job_settings() RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT pg_catalog.jsonb_object_agg(name, setting) FROM pg_catalog.pg_settings
+    WHERE name IN ('search_path', 'row_security', 'TimeZone', 'DateStyle', 'IntervalStyle')
+       OR (name LIKE 'ltv.%' AND source = 'session' AND context = 'user')
+$$;
+COMMENT ON FUNCTION ltv.job_settings IS 'the settings of this session that a job takes along';
+
+CREATE FUNCTION ltv.queue_job(model text, kind text, recipe jsonb, settings jsonb) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    queued bigint;
+BEGIN
+    INSERT INTO ltv.jobs (model, kind, recipe, settings) VALUES ($1, $2, $3, $4) RETURNING job INTO queued;
+    PERFORM ltv.launch_workers();
+    RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION ltv.queue_job IS 'queues a job, which starts when the transaction commits';
+
+CREATE FUNCTION ltv.check_choice(argument text, given text, choices text[]) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF given <> ALL (choices) THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('unknown %s "%s"', argument, given),
+            HINT = format('Possible values are: %s.', array_to_string(choices, ', '));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_choice IS 'an error unless the value is one of the choices; NULL is left to defaults';
+
+CREATE FUNCTION @extschema@.ltv_train(
+    model        text,
+    relation     text DEFAULT NULL,
+    target       text DEFAULT 'ltv',
+    id_column    text DEFAULT 'customer_id',
+    objective    text DEFAULT NULL,
+    backbone     text DEFAULT NULL,
+    features     text[] DEFAULT NULL,
+    split_column text DEFAULT NULL,
+    options      jsonb DEFAULT '{}',
+    query        text DEFAULT NULL,
+    preset       text DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    source text := COALESCE(query, relation);
+    relation_name text;
+    columns record;
+    feature text;
+BEGIN
+    PERFORM ltv.claim_model(model);
+    IF pg_catalog.num_nonnulls(relation, query) <> 1 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'give either a relation or a query to train on',
+            HINT = 'For example ltv_train(''my_model'', ''customer_features''), or query => ''SELECT ...''.';
+    END IF;
+    IF target IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the target must not be null',
+            HINT = 'Name the column that holds the money spent in the horizon.';
+    END IF;
+    PERFORM ltv.check_choice('objective', objective, ARRAY['ziln', 'mse', 'huber', 'purchase', 'cmltv', 'expltv', 'bgnbd', 'auto']);
+    PERFORM ltv.check_choice('backbone', backbone, ARRAY['linear', 'mlp', 'deepfm', 'dcn', 'lstm', 'gru', 'transformer', 'tft']);
+    IF pg_catalog.jsonb_typeof(options) IS DISTINCT FROM 'object' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'options must be a JSON object',
+            HINT = 'For example options => ''{"seed": 7}''.';
+    END IF;
+
+    IF NOT ltv.is_query(source) THEN
+        relation_name := ltv.resolve_relation(source);
+        IF (SELECT relpersistence FROM pg_catalog.pg_class WHERE oid = relation_name::pg_catalog.regclass) = 't' THEN
+            RAISE feature_not_supported USING MESSAGE = pg_catalog.format('"%s" is a temporary table, which the training worker cannot see', source),
+                HINT = 'Use an ordinary or an unlogged table.';
+        END IF;
+    END IF;
+    columns := ltv.query_columns(ltv.query_text(source));
+    IF (SELECT typcategory FROM pg_catalog.pg_type
+        WHERE oid = columns.types[ltv.check_column(columns.names, target, 'target')]) NOT IN ('N', 'B') THEN
+        RAISE datatype_mismatch USING MESSAGE = pg_catalog.format('the target column "%s" is not numeric', target),
+            HINT = 'The target is an amount of money; cast it, or name another column with target => ''...''.';
+    END IF;
+    IF id_column IS NOT NULL THEN
+        PERFORM ltv.check_column(columns.names, id_column, 'id_column');
+    END IF;
+    IF split_column IS NOT NULL THEN
+        PERFORM ltv.check_column(columns.names, split_column, 'split_column');
+    END IF;
+    IF pg_catalog.cardinality(features) = 0 OR pg_catalog.array_ndims(features) > 1 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'features must be a list of one or more columns',
+            HINT = 'Leave it out to use every column but the target and the id.';
+    END IF;
+    FOREACH feature IN ARRAY COALESCE(features, '{}') LOOP
+        IF feature IS NULL THEN
+            RAISE null_value_not_allowed USING MESSAGE = 'features must not contain null';
+        END IF;
+        PERFORM ltv.check_column(columns.names, feature, 'features');
+        IF feature = target THEN
+            RAISE invalid_parameter_value USING MESSAGE = pg_catalog.format('the target "%s" cannot be a feature', target),
+                DETAIL = 'A model that sees the answer learns nothing else.';
+        ELSIF pg_catalog.cardinality(pg_catalog.array_positions(features, feature)) > 1 THEN
+            RAISE duplicate_column USING MESSAGE = pg_catalog.format('feature "%s" is listed more than once', feature);
+        END IF;
+    END LOOP;
+
+    RETURN ltv.queue_job(model, 'train', pg_catalog.jsonb_build_object(
+        'relation', relation_name, 'query', CASE WHEN relation_name IS NULL THEN ltv.query_text(source) END,
+        'target', target, 'id_column', id_column, 'split_column', split_column, 'features', features, 'options', options,
+        'objective', COALESCE(objective, CASE WHEN preset IS NULL THEN 'ziln' END),
+        'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset), ltv.job_settings());
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_train IS 'queues the training of a new version of a model and returns the job';
+
+-- Watching and stopping --------------------------------------------------------------------------------------------
+
+CREATE VIEW @extschema@.ltv_jobs WITH (security_invoker = true) AS
+SELECT j.job, j.model, j.kind,
+       -- A worker that is gone without a word took its job with it.
+       CASE WHEN j.status = 'running' AND j.pid IS NOT NULL AND a.pid IS NULL THEN 'lost' ELSE j.status END AS status,
+       p.phase, p.epoch, p.epochs, p.rows, p.rows_per_second, p.training_loss, p.validation_loss,
+       CASE WHEN j.status = 'running' THEN p.eta END AS eta, p.memory_bytes, j.version, j.owner AS role,
+       CASE WHEN j.status = 'running' THEN j.pid END AS pid,
+       j.created_at, j.started_at, j.finished_at, COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration,
+       j.sqlstate, j.message, j.detail, j.hint
+FROM ltv.jobs j
+LEFT JOIN ltv.job_progress p USING (job)
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = j.pid AND a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database());
+COMMENT ON VIEW @extschema@.ltv_jobs IS 'training jobs, waiting, running and past, with their progress and errors';
+GRANT SELECT ON @extschema@.ltv_jobs TO PUBLIC;
+
+CREATE FUNCTION ltv.describe_progress(of_job bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat_ws(', ',
+        COALESCE(phase, 'starting'),
+        CASE WHEN phase = 'reading' AND rows > 0 THEN trim(to_char(rows, '999,999,999,999')) || ' rows' END,
+        CASE WHEN phase = 'training' THEN format('epoch %s of %s', epoch, epochs) END,
+        CASE WHEN phase = 'training' AND training_loss IS NOT NULL THEN 'loss ' || round(training_loss::numeric, 4) END,
+        CASE WHEN phase = 'training' AND validation_loss IS NOT NULL THEN 'validation ' || round(validation_loss::numeric, 4) END,
+        CASE WHEN rows_per_second > 0 THEN trim(to_char(rows_per_second, '999,999,999,999')) || ' rows/s' END,
+        CASE WHEN eta > '1 s' THEN 'about ' || date_trunc('second', eta) || ' left' END)
+    FROM ltv.job_progress WHERE job = of_job
+$$;
+COMMENT ON FUNCTION ltv.describe_progress IS 'one line on what a job is doing';
+
+-- RAISE takes no NULL and prints what is empty, hence the cases.
+CREATE FUNCTION ltv.raise(code text, message text, detail text, hint text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    code := COALESCE(code, 'XX000');
+    IF detail <> '' AND hint <> '' THEN
+        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, DETAIL = detail, HINT = hint;
+    ELSIF detail <> '' THEN
+        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, DETAIL = detail;
+    ELSIF hint <> '' THEN
+        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, HINT = hint;
+    ELSE
+        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.raise IS 'raises an error whose detail and hint may be missing';
+
+CREATE FUNCTION @extschema@.ltv_wait(job bigint) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    state record;
+    line text;
+    last_line text := '';
+    last_print timestamptz := '-infinity';
+    gone_since timestamptz;
+BEGIN
+    IF job IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the job must not be null';
+    END IF;
+    LOOP
+        SELECT * INTO state FROM ltv.jobs j WHERE j.job = ltv_wait.job;
+        IF NOT FOUND THEN
+            RAISE undefined_object USING MESSAGE = format('job %s does not exist', job),
+                DETAIL = 'It may belong to another role, or its transaction was rolled back or has not committed yet.',
+                HINT = 'The view ltv_jobs lists the jobs that you may see.';
+        ELSIF state.status = 'succeeded' THEN
+            RETURN state.version;
+        ELSIF state.status = 'failed' THEN
+            PERFORM ltv.raise(state.sqlstate, COALESCE(state.message, format('job %s failed', job)), state.detail, state.hint);
+        ELSIF state.status = 'canceled' THEN
+            RAISE query_canceled USING MESSAGE = format('job %s was canceled', job),
+                HINT = 'No version was made; run ltv_train again.';
+        ELSIF state.status = 'lost' THEN
+            RAISE object_not_in_prerequisite_state USING MESSAGE = format('job %s was lost', job),
+                DETAIL = COALESCE(state.message, 'The server or the worker stopped while it was running.'),
+                HINT = 'No version was made; run ltv_train again.';
+        ELSIF state.xid = pg_current_xact_id_if_assigned() THEN
+            RAISE object_not_in_prerequisite_state USING MESSAGE = format('job %s was queued in this very transaction', job),
+                DETAIL = 'It starts when the transaction commits, so waiting for it here would never end.',
+                HINT = 'Commit first, then call ltv_wait in a statement of its own.';
+        ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = format('cannot wait for a job in a transaction that is %s', current_setting('transaction_isolation')),
+                DETAIL = 'Such a transaction does not see what happens after its start.',
+                HINT = 'Call ltv_wait in a transaction that is read committed.';
+        END IF;
+
+        IF state.status = 'queued' THEN
+            line := concat_ws(', ', 'queued', state.message,
+                (SELECT format('behind %s other job(s)', count(*)) FROM ltv.jobs j
+                 WHERE j.status IN ('queued', 'running') AND j.job < ltv_wait.job HAVING count(*) > 0));
+            IF line <> last_line THEN
+                RAISE NOTICE USING MESSAGE = format('job %s: %s', job, line);
+                IF state.hint IS NOT NULL THEN
+                    RAISE NOTICE USING MESSAGE = state.hint;
+                END IF;
+                last_line := line;
+            END IF;
+        ELSE
+            line := ltv.describe_progress(job);
+            IF line <> last_line AND clock_timestamp() > last_print + interval '0.9 s' THEN
+                RAISE NOTICE USING MESSAGE = format('job %s: %s', job, line);
+                last_line := line;
+                last_print := clock_timestamp();
+            END IF;
+            IF pg_backend_pid() = ANY (pg_blocking_pids(state.pid)) THEN
+                RAISE deadlock_detected USING MESSAGE = format('job %s waits for a lock that this transaction holds', job),
+                    HINT = 'Commit first, then call ltv_wait.';
+            ELSIF EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = state.pid) THEN
+                gone_since := NULL;
+            ELSIF state.pid IS NOT NULL AND clock_timestamp() > gone_since + interval '3 s' THEN
+                RAISE object_not_in_prerequisite_state USING MESSAGE = format('job %s was lost', job),
+                    DETAIL = 'Its worker is gone.', HINT = 'No version was made; run ltv_train again.';
+            ELSE
+                gone_since := COALESCE(gone_since, clock_timestamp());
+            END IF;
+        END IF;
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+EXCEPTION WHEN query_canceled THEN
+    IF state.status IN ('queued', 'running') THEN
+        RAISE NOTICE USING MESSAGE = format('job %s goes on', job), HINT = format('SELECT ltv_cancel(%s) stops it.', job);
+    END IF;
+    RAISE;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_wait IS 'waits for a job, printing its progress; returns the version made, or raises the error of the job';
+
+CREATE FUNCTION @extschema@.ltv_cancel(job bigint) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    state text;
+BEGIN
+    -- One that is still queued ends here; a running one is told, and its worker has the last word.
+    UPDATE ltv.jobs j SET cancel_requested = true,
+        status = CASE j.status WHEN 'queued' THEN 'canceled' ELSE j.status END,
+        finished_at = CASE j.status WHEN 'queued' THEN clock_timestamp() END
+    WHERE j.job = ltv_cancel.job AND j.status IN ('queued', 'running');
+    IF FOUND THEN
+        RETURN true;
+    END IF;
+    IF NOT EXISTS (SELECT FROM ltv.jobs j WHERE j.job = ltv_cancel.job) THEN
+        RAISE undefined_object USING MESSAGE = format('job %s does not exist', COALESCE(job::text, 'null')),
+            HINT = 'The view ltv_jobs lists the jobs that you may see.';
+    END IF;
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_cancel IS 'cancels a job once the transaction commits; false where it had ended already';
