@@ -1,4 +1,30 @@
+//! pg_ltv: customer lifetime value in PostgreSQL.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`api`] | one thin file per group of SQL functions |
+//! | [`catalog`] | the `ltv.*` tables: name -> version, privileges, invalidation |
+//! | [`scoring`] | rows -> tensors -> ONNX Runtime -> values; the session cache |
+//! | [`error`] | how an error becomes what the user reads |
+//! | [`guc`] | settings `ltv.*` |
+//!
+//! SQL lives in `sql/`; functions are exported from here by symbol only. Dependencies point one way:
+//! `api -> (catalog, scoring) -> ltv-core`.
+
+mod api;
+mod catalog;
+mod error;
+mod guc;
+mod scoring;
+
 use pgrx::prelude::*;
+
 ::pgrx::pg_module_magic!();
-#[pg_extern(sql = false)]
-fn ltv_hello() -> i32 { 1 }
+
+/// Called once by each process that loads the library: the postmaster where it is preloaded, else a backend.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    error::init();
+    guc::init();
+    catalog::init();
+}

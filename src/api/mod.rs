@@ -1,0 +1,1 @@
+//! The SQL functions that are not written in SQL, one file per group.

@@ -1,0 +1,60 @@
+//! Settings `ltv.*`. Each has a purpose in one line, a range and a default; the prefix is reserved, so that a
+//! misspelt setting is an error.
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
+use std::ffi::CString;
+
+/// Model of the `ltv_predict*` calls that name none.
+pub static DEFAULT_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// Where ONNX Runtime lies; empty: environment variable ORT_DYLIB_PATH, then $libdir/pg_ltv, then the loader's path.
+pub static ONNXRUNTIME_LIBRARY: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(None);
+
+/// How many models a backend keeps ready to score. A model in use by a running statement is kept on top of that.
+pub static SESSION_CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(8);
+
+pub fn init() {
+    GucRegistry::define_string_guc(
+        c"ltv.default_model",
+        c"Sets the model that ltv_predict uses where the call names none.",
+        c"Empty: such a call is an error.",
+        &DEFAULT_MODEL,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    // Whoever chooses the library runs code in the server, so only a superuser may.
+    GucRegistry::define_string_guc(
+        c"ltv.onnxruntime_library",
+        c"Sets the path of the ONNX Runtime library.",
+        c"Empty: the environment variable ORT_DYLIB_PATH, then $libdir/pg_ltv/libonnxruntime.so, then the system's library path.",
+        &ONNXRUNTIME_LIBRARY,
+        GucContext::Suset,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_int_guc(
+        c"ltv.session_cache_size",
+        c"Sets how many models each backend keeps ready to score.",
+        c"The least recently used one is dropped first.",
+        &SESSION_CACHE_SIZE,
+        1,
+        1024,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    // Other areas register theirs here.
+
+    reserve_prefix();
+}
+
+#[cfg(not(feature = "pg14"))]
+fn reserve_prefix() {
+    // SAFETY: a constant, NUL-terminated string.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"ltv".as_ptr()) }
+}
+
+#[cfg(feature = "pg14")]
+fn reserve_prefix() {
+    // SAFETY: a constant, NUL-terminated string.
+    unsafe { pg_sys::EmitWarningsOnPlaceholders(c"ltv".as_ptr()) }
+}

@@ -1,0 +1,1 @@
+//! Rows -> tensors -> ONNX Runtime -> values. The scalar functions and the batch scan share all of it.
