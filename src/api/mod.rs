@@ -1,1 +1,3 @@
 //! The SQL functions that are not written in SQL, one file per group.
+
+pub mod predict;

@@ -1,1 +1,23 @@
-//! Rows -> tensors -> ONNX Runtime -> values. The scalar functions and the batch scan share all of it.
+//! Rows -> tensors -> ONNX Runtime -> values.
+//!
+//! The scalar functions (`api::predict`, one row at a time) and the batch scan (many rows) are the same code:
+//!
+//! 1. [`Model`]: one version, its schema and its ONNX Runtime session; from the cache, shared by `Rc`.
+//!    Got by `catalog::resolve` under the active snapshot.
+//! 2. [`Binding`]: how one kind of input (a `TupleDesc`, an array type, jsonb) fills the model's inputs.
+//!    Compiled once per scan or call site.
+//! 3. [`Batch`]: reusable input and output buffers. `push_*` appends a row; `run` does one inference;
+//!    outputs are read as slices or as ready datums.
+//!
+//! Whatever a row is made of, NULL, NaN and infinities are missing values. A NULL as the whole input is a row in
+//! which everything is missing.
+
+mod batch;
+mod binding;
+mod function;
+mod model;
+
+pub use batch::Batch;
+pub use binding::Binding;
+pub use function::{Output, ScoringFunction};
+pub use model::Model;

@@ -1,0 +1,32 @@
+//! What the SQL functions `ltv_predict*` have in common: which argument is what, and what they return.
+
+use pgrx::pg_sys;
+
+/// What a call asks of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// `ltv_predict`: float8.
+    Ltv,
+    /// `ltv_predict_proba`: float8.
+    Probability,
+    /// `ltv_predict_quantile`: float8; its level q is an argument of each row.
+    Quantile,
+    /// `ltv_predict_all`: composite type `ltv_prediction`.
+    All,
+}
+
+/// One C function behind `ltv_predict*`. Plans are searched for its address, never for a name.
+/// Arguments are counted from 0.
+#[derive(Debug)]
+pub struct ScoringFunction {
+    pub address: unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
+    pub output: Output,
+    /// `text`; `None`: the model is `ltv.default_model`.
+    pub model: Option<usize>,
+    /// `int`; `None`: the champion.
+    pub version: Option<usize>,
+    /// Array, composite or jsonb, as the expression's type says.
+    pub input: usize,
+    /// `float8`.
+    pub q: Option<usize>,
+}
