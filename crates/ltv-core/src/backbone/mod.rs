@@ -1,9 +1,15 @@
 //! Backbones: `h = backbone(x)`, shape `[batch, width]`.
 
-use crate::batch::{Batch, Mode};
+mod flat;
+
+pub use crate::layers::mlp::MlpConfig;
+
+use crate::batch::{Batch, InputShape, Mode};
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
+use crate::params::Params;
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 /// The preprocessed inputs inside an ONNX graph, in the same layout as [`Batch`]:
 /// `numeric` `[batch, n]` float, `categories` int64 `[batch]` each, `sequence` and `mask` float.
@@ -21,4 +27,28 @@ pub trait Backbone: Send + Sync {
 
     /// Writes the same computation, evaluation mode, into `graph`.
     fn export(&self, graph: &mut GraphBuilder, inputs: &GraphInputs) -> Result<Value>;
+
+    /// How many leading columns of `h` enter the logit of objective `purchase` with weight one (see DeepFM).
+    fn unit_columns(&self) -> usize {
+        0
+    }
+}
+
+/// Which backbone, with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackboneConfig {
+    Linear,
+    Mlp(MlpConfig),
+}
+
+pub fn build(
+    config: &BackboneConfig,
+    shape: &InputShape,
+    params: &mut Params,
+) -> Result<Box<dyn Backbone>> {
+    Ok(match config {
+        BackboneConfig::Linear => Box::new(flat::Linear::new(params, shape)?),
+        BackboneConfig::Mlp(config) => Box::new(flat::MlpBackbone::new(params, shape, config)?),
+    })
 }

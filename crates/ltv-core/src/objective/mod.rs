@@ -1,8 +1,20 @@
 //! Objectives: head + loss + prediction.
 
+mod purchase;
+mod quantile;
+mod regression;
+pub mod terms;
+pub mod ziln;
+
+pub use quantile::{inverse_gamma, inverse_normal, quantile};
+pub use regression::{RegressionConfig, TargetTransform};
+
+use crate::backbone::Backbone;
 use crate::batch::Mode;
 use crate::error::Result;
+use crate::layers::dense::Dense;
 use crate::onnx::{GraphBuilder, Value};
+use crate::params::{Init, Params};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +34,28 @@ pub struct TargetStatistics {
     pub payer_quantiles: Vec<f64>,
 }
 
+impl TargetStatistics {
+    /// Share of paying rows, kept away from 0 and 1.
+    fn paying_share(&self) -> f64 {
+        let rows = self.rows.max(1) as f64;
+        (self.payers as f64 / rows).clamp(1e-4, 1.0 - 1e-4)
+    }
+
+    fn paying_logit(&self) -> f64 {
+        let share = self.paying_share();
+        (share / (1.0 - share)).ln()
+    }
+
+    /// What amounts are divided by so that they are of order 1.
+    fn amount_scale(&self) -> f64 {
+        if self.payer_mean.is_finite() && self.payer_mean > 0.0 {
+            self.payer_mean
+        } else {
+            1.0
+        }
+    }
+}
+
 /// The head's raw outputs, in the order the head defines; each `[batch]` or `[batch, k]`.
 pub type HeadOutput = Vec<Tensor>;
 
@@ -29,6 +63,24 @@ pub type HeadOutput = Vec<Tensor>;
 pub struct Loss {
     pub total: Tensor,
     pub terms: Vec<(&'static str, Tensor)>,
+}
+
+impl Loss {
+    fn new(total: Tensor, terms: Vec<(&'static str, Tensor)>) -> Self {
+        let terms = terms
+            .into_iter()
+            .map(|(name, term)| (name, term.detach()))
+            .collect();
+        Self { total, terms }
+    }
+
+    fn single(name: &'static str, total: Tensor) -> Self {
+        let term = total.detach();
+        Self {
+            total,
+            terms: vec![(name, term)],
+        }
+    }
 }
 
 /// Predictions by public name (`ltv`, `purchase_probability`, ...), each `[batch]`.
@@ -56,6 +108,61 @@ pub trait Objective: Send + Sync {
         graph: &mut GraphBuilder,
         hidden: &Value,
     ) -> Result<Vec<(&'static str, Value)>>;
+
+    /// How many paying rows a batch should hold for the loss to be of use; 0 where it does not matter.
+    fn payers_per_batch(&self) -> usize {
+        0
+    }
+}
+
+/// Which objective, with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectiveConfig {
+    Mse(RegressionConfig),
+    Huber(RegressionConfig),
+    Purchase,
+    Ziln,
+}
+
+/// Adds the head of `config` for the output of `backbone`.
+pub fn build(
+    config: &ObjectiveConfig,
+    backbone: &dyn Backbone,
+    statistics: &TargetStatistics,
+    params: &mut Params,
+) -> Result<Box<dyn Objective>> {
+    use regression::{Penalty, Regression};
+    let width = backbone.width();
+    Ok(match config {
+        ObjectiveConfig::Mse(config) => {
+            let penalty = Penalty::Square;
+            Box::new(Regression::new(params, width, penalty, config, statistics)?)
+        }
+        ObjectiveConfig::Huber(config) => {
+            let penalty = Penalty::Huber;
+            Box::new(Regression::new(params, width, penalty, config, statistics)?)
+        }
+        ObjectiveConfig::Purchase => {
+            let units = backbone.unit_columns();
+            Box::new(purchase::Purchase::new(params, width, units, statistics)?)
+        }
+        ObjectiveConfig::Ziln => Box::new(ziln::Ziln::new(params, width, statistics)?),
+    })
+}
+
+/// The last layer of a head. It starts near zero with its bias at `start`, that is, at the prediction one would
+/// make without features.
+fn head(params: &mut Params, name: &str, width: usize, start: &[f64]) -> Result<Dense> {
+    let bound = 0.1 / (width.max(1) as f64).sqrt();
+    let dense = Dense::new(params, name, width, start.len(), Init::Uniform(bound))?;
+    dense.set_bias(start)?;
+    Ok(dense)
+}
+
+/// The `x` with `softplus(x) = y`, for `y > 0`.
+fn inverse_softplus(y: f64) -> f64 {
+    y + (-(-y).exp_m1()).ln()
 }
 
 /// Zero with probability `1 - purchase_probability`, otherwise drawn from the named law.

@@ -1,0 +1,10 @@
+//! The building blocks of backbones and heads, one file per layer. Each layer has its forward pass in
+//! candle and an `export` that writes the same computation, evaluation mode, into an ONNX graph.
+
+pub mod batch_norm;
+pub mod dense;
+pub mod dropout;
+pub mod embedding;
+pub mod flat_input;
+pub mod functions;
+pub mod mlp;
