@@ -5,6 +5,7 @@ pub mod backbone;
 pub mod batch;
 pub mod error;
 pub mod layers;
+pub mod metrics;
 pub mod objective;
 pub mod onnx;
 pub mod params;
