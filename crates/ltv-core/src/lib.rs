@@ -3,9 +3,13 @@
 
 pub mod backbone;
 pub mod batch;
+pub mod data;
 pub mod error;
 pub mod layers;
 pub mod metrics;
 pub mod objective;
 pub mod onnx;
 pub mod params;
+pub mod recipe;
+pub mod schema;
+pub mod train;

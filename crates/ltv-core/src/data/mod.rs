@@ -1,0 +1,340 @@
+//! Training data in memory: one row-major float matrix, dictionary-encoded categories, ragged sequences.
+
+mod categories;
+mod sequences;
+
+pub use categories::CategoryColumn;
+pub use sequences::SequenceColumn;
+
+use crate::error::{Error, Result};
+use crate::schema::{ColumnKind, FeatureColumn};
+use sha2::{Digest, Sha256};
+
+/// Which part of the data a customer belongs to. Rows of neither part are not handed to the trainer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    Train,
+    Validation,
+}
+
+impl Split {
+    /// The same customer is always in the same part: the first four bytes of the id's SHA-256, as a fraction of
+    /// 2^32, below `validation_share`. (In SQL: `('x' || left(encode(sha256(convert_to(id, 'UTF8')), 'hex'), 8))::bit(32)::bigint`.)
+    pub fn from_id(id: &str, validation_share: f64) -> Self {
+        let digest = Sha256::digest(id.as_bytes());
+        let head = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        if f64::from(head) < validation_share * 4_294_967_296.0 {
+            Self::Validation
+        } else {
+            Self::Train
+        }
+    }
+
+    /// A value of the user's split column: `train`, `validation`, or `test` (`None`: leave the row out).
+    /// A boolean says whether the row is for validation.
+    pub fn from_label(label: &str) -> Result<Option<Self>> {
+        match label.to_ascii_lowercase().as_str() {
+            "train" | "training" | "false" | "f" => Ok(Some(Self::Train)),
+            "validation" | "validate" | "valid" | "val" | "eval" | "true" | "t" => {
+                Ok(Some(Self::Validation))
+            }
+            "test" => Ok(None),
+            _ => Err(Error::data("the split column has an unknown value")
+                .detail(format!("Found \"{label}\"."))
+                .hint("Use 'train', 'validation' or 'test', or a boolean that is true for validation rows.")),
+        }
+    }
+}
+
+/// One whole column, for callers that have their data by column.
+#[derive(Clone, Debug)]
+pub enum ColumnData {
+    /// Numeric and timestamp columns; NaN = NULL.
+    Numeric(Vec<f32>),
+    Categorical(Vec<Option<String>>),
+    /// Row after row.
+    Vector(Vec<f32>),
+    /// Per row its steps, oldest first, each with all channels.
+    Sequence(Vec<Vec<f32>>),
+}
+
+/// The rows a model is trained on. Written row by row ([`TrainingTable::row`]) so that a cursor can fill it without
+/// another copy; the preprocessing later works in place.
+#[derive(Clone, Debug)]
+pub struct TrainingTable {
+    inputs: Vec<FeatureColumn>,
+    pub(crate) rows: usize,
+    /// Columns of the matrix: those of the numeric, timestamp and vector inputs, in the order of the inputs.
+    pub(crate) width: usize,
+    pub(crate) matrix: Vec<f32>,
+    /// One per categorical input, in order.
+    pub(crate) categories: Vec<CategoryColumn>,
+    pub(crate) sequence: Option<SequenceColumn>,
+    pub(crate) target: Vec<f32>,
+    pub(crate) split: Vec<Split>,
+    /// The cut-off of each row in days since 1970-01-01, where the relation has one.
+    pub(crate) as_of: Option<Vec<f32>>,
+}
+
+impl TrainingTable {
+    /// An empty table. `with_as_of`: every row comes with its cut-off date.
+    pub fn new(inputs: Vec<FeatureColumn>, with_as_of: bool) -> Result<Self> {
+        if inputs.is_empty() {
+            return Err(Error::data("there is no feature column")
+                .hint("Give the relation at least one column besides the id and the target."));
+        }
+        let mut sequence = None;
+        let mut categories = Vec::new();
+        for (index, input) in inputs.iter().enumerate() {
+            if inputs[..index].iter().any(|other| other.name == input.name) {
+                return Err(Error::data(format!(
+                    "feature \"{}\" is named twice",
+                    input.name
+                )));
+            }
+            match input.kind {
+                ColumnKind::Categorical => categories.push(CategoryColumn::default()),
+                ColumnKind::Sequence { channels } => {
+                    if sequence
+                        .replace(SequenceColumn::new(channels.max(1)))
+                        .is_some()
+                    {
+                        return Err(Error::new(
+                            crate::error::ErrorKind::Unsupported,
+                            "a model can have only one sequence column",
+                        )
+                        .hint(
+                            "Put the series side by side as channels of one two-dimensional array.",
+                        ));
+                    }
+                }
+                ColumnKind::Numeric | ColumnKind::Timestamp | ColumnKind::Vector { .. } => {}
+            }
+        }
+        Ok(Self {
+            width: inputs.iter().map(|input| input.kind.matrix_width()).sum(),
+            inputs,
+            rows: 0,
+            matrix: Vec::new(),
+            categories,
+            sequence,
+            target: Vec::new(),
+            split: Vec::new(),
+            as_of: with_as_of.then(Vec::new),
+        })
+    }
+
+    pub fn from_columns(
+        inputs: Vec<FeatureColumn>,
+        columns: &[ColumnData],
+        target: &[f64],
+        split: &[Split],
+        as_of: Option<&[f32]>,
+    ) -> Result<Self> {
+        let mut table = Self::new(inputs, as_of.is_some())?;
+        let kinds: Vec<ColumnKind> = table.inputs.iter().map(|input| input.kind).collect();
+        let short = |_| Error::internal("the columns differ in length");
+        let none = || short(());
+        for (row, &value) in target.iter().enumerate() {
+            let mut writer = table.row();
+            for (column, kind) in columns.iter().zip(&kinds) {
+                match (column, kind) {
+                    (ColumnData::Numeric(values), _) => {
+                        writer.number(values.get(row).map(|v| f64::from(*v)))?;
+                    }
+                    (ColumnData::Categorical(values), _) => {
+                        writer.category(values.get(row).ok_or_else(none)?.as_deref())?;
+                    }
+                    (ColumnData::Vector(values), ColumnKind::Vector { len }) => {
+                        writer.vector(values.get(row * len..(row + 1) * len).ok_or_else(none)?)?;
+                    }
+                    (ColumnData::Sequence(values), _) => {
+                        writer.sequence(values.get(row).ok_or_else(none)?)?;
+                    }
+                    _ => return Err(Error::internal("a column has the wrong kind")),
+                }
+            }
+            writer.finish(
+                value,
+                *split.get(row).ok_or_else(none)?,
+                as_of.and_then(|days| days.get(row)).copied(),
+            )?;
+        }
+        Ok(table)
+    }
+
+    pub fn inputs(&self) -> &[FeatureColumn] {
+        &self.inputs
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn target(&self) -> &[f32] {
+        &self.target
+    }
+
+    /// Bytes held, to compare with the memory limit.
+    pub fn memory_bytes(&self) -> usize {
+        self.matrix.capacity() * 4
+            + self.target.capacity() * 4
+            + self.split.capacity()
+            + self.as_of.as_ref().map_or(0, |days| days.capacity() * 4)
+            + self
+                .categories
+                .iter()
+                .map(CategoryColumn::memory_bytes)
+                .sum::<usize>()
+            + self
+                .sequence
+                .as_ref()
+                .map_or(0, SequenceColumn::memory_bytes)
+    }
+
+    /// Starts a row; a row that was started and not finished is forgotten.
+    pub fn row(&mut self) -> RowWriter<'_> {
+        self.matrix.truncate(self.rows * self.width);
+        for column in &mut self.categories {
+            column.truncate(self.rows);
+        }
+        if let Some(sequence) = &mut self.sequence {
+            sequence.truncate(self.rows);
+        }
+        RowWriter {
+            table: self,
+            position: 0,
+            category: 0,
+        }
+    }
+}
+
+/// Takes the features of one row in the order of the inputs, then the target.
+pub struct RowWriter<'a> {
+    table: &'a mut TrainingTable,
+    position: usize,
+    category: usize,
+}
+
+impl RowWriter<'_> {
+    /// A numeric value, or a timestamp as days since 1970-01-01. `None`, NaN and infinities are missing values.
+    pub fn number(&mut self, value: Option<f64>) -> Result<()> {
+        match self.next()? {
+            ColumnKind::Numeric | ColumnKind::Timestamp => {
+                self.table
+                    .matrix
+                    .push(value.map_or(f32::NAN, |number| number as f32));
+                Ok(())
+            }
+            _ => Err(self.wrong_kind()),
+        }
+    }
+
+    /// `None` and the empty string are missing values.
+    pub fn category(&mut self, value: Option<&str>) -> Result<()> {
+        let ColumnKind::Categorical = self.next()? else {
+            return Err(self.wrong_kind());
+        };
+        self.table.categories[self.category].push(value.unwrap_or_default());
+        self.category += 1;
+        Ok(())
+    }
+
+    pub fn vector(&mut self, values: &[f32]) -> Result<()> {
+        let ColumnKind::Vector { len } = self.next()? else {
+            return Err(self.wrong_kind());
+        };
+        if values.len() != len {
+            let name = &self.table.inputs[self.position - 1].name;
+            return Err(Error::data(format!(
+                "the arrays of column \"{name}\" differ in length"
+            ))
+            .detail(format!(
+                "One has {len} elements, another {}.",
+                values.len()
+            ))
+            .hint("Every row needs the same features in the same order; use NULL elements where a value is missing."));
+        }
+        self.table.matrix.extend_from_slice(values);
+        Ok(())
+    }
+
+    /// The steps of a sequence, oldest first, each with all channels.
+    pub fn sequence(&mut self, values: &[f32]) -> Result<()> {
+        let ColumnKind::Sequence { channels } = self.next()? else {
+            return Err(self.wrong_kind());
+        };
+        let name = &self.table.inputs[self.position - 1].name;
+        if !values.len().is_multiple_of(channels.max(1)) {
+            return Err(Error::data(format!(
+                "the arrays of column \"{name}\" differ in their second dimension"
+            ))
+            .detail(format!(
+                "An array has {} elements where each step needs {channels}.",
+                values.len()
+            )));
+        }
+        if let Some(sequence) = &mut self.table.sequence {
+            sequence.push(values);
+        }
+        Ok(())
+    }
+
+    /// A missing value of whatever kind comes next.
+    pub fn null(&mut self) -> Result<()> {
+        match self.next()? {
+            ColumnKind::Categorical => {
+                self.table.categories[self.category].push("");
+                self.category += 1;
+            }
+            ColumnKind::Sequence { .. } => {
+                if let Some(sequence) = &mut self.table.sequence {
+                    sequence.push(&[]);
+                }
+            }
+            kind => self
+                .table
+                .matrix
+                .extend(std::iter::repeat_n(f32::NAN, kind.matrix_width())),
+        }
+        Ok(())
+    }
+
+    /// Ends the row. `target` is the money spent, finite and not negative.
+    pub fn finish(self, target: f64, split: Split, as_of: Option<f32>) -> Result<()> {
+        if self.position != self.table.inputs.len() {
+            return Err(Error::internal("a row ended before its last feature"));
+        }
+        if !target.is_finite() || target < 0.0 {
+            return Err(Error::data("the target must be a number that is not negative")
+                .detail(format!("Found {target}."))
+                .hint("Clip refunds with greatest(target, 0), or leave such rows out of the query."));
+        }
+        if let Some(days) = &mut self.table.as_of {
+            days.push(as_of.unwrap_or(f32::NAN));
+        }
+        self.table
+            .target
+            .push(target.min(f64::from(f32::MAX)) as f32);
+        self.table.split.push(split);
+        self.table.rows += 1;
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<ColumnKind> {
+        let input = self
+            .table
+            .inputs
+            .get(self.position)
+            .ok_or_else(|| Error::internal("a row has more values than features"))?;
+        self.position += 1;
+        Ok(input.kind)
+    }
+
+    fn wrong_kind(&self) -> Error {
+        Error::internal(format!(
+            "a value of the wrong kind was given for feature {}",
+            self.position
+        ))
+    }
+}

@@ -1,0 +1,114 @@
+//! What a job was asked to do: stored with the job and with every version, so that it can be repeated.
+
+mod kind;
+mod options;
+
+pub use kind::Kind;
+pub use options::{OPTIONS, OptionDoc, Options, reference};
+
+use crate::error::{Error, Result};
+use serde_json::{Value, json};
+
+pub const BACKBONES: &[&str] = &[
+    "linear",
+    "mlp",
+    "deepfm",
+    "dcn",
+    "lstm",
+    "gru",
+    "transformer",
+    "tft",
+];
+pub const OBJECTIVES: &[&str] = &[
+    "mse", "huber", "purchase", "ziln", "cmltv", "expltv", "bgnbd",
+];
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    pub relation: Option<String>,
+    pub query: Option<String>,
+    pub target: String,
+    pub id_column: String,
+    pub objective: String,
+    pub backbone: String,
+    pub features: Option<Vec<String>>,
+    pub split_column: Option<String>,
+    pub options: Options,
+    pub preset: Option<String>,
+    /// Weights of an earlier version to continue from; not part of the JSON.
+    pub warm_start: Option<Vec<u8>>,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            relation: None,
+            query: None,
+            target: "ltv".to_owned(),
+            id_column: "customer_id".to_owned(),
+            objective: "ziln".to_owned(),
+            backbone: "mlp".to_owned(),
+            features: None,
+            split_column: None,
+            options: Options::default(),
+            preset: None,
+            warm_start: None,
+        }
+    }
+}
+
+impl Recipe {
+    pub fn from_json(value: &Value) -> Result<Self> {
+        let default = Self::default();
+        let text = |key: &str| value[key].as_str().map(str::to_owned);
+        let features = match &value["features"] {
+            Value::Array(names) => Some(
+                names
+                    .iter()
+                    .filter_map(|name| name.as_str().map(str::to_owned))
+                    .collect(),
+            ),
+            _ => None,
+        };
+        Ok(Self {
+            relation: text("relation"),
+            query: text("query"),
+            target: text("target").unwrap_or(default.target),
+            id_column: text("id_column").unwrap_or(default.id_column),
+            objective: one_of("objective", text("objective"), OBJECTIVES, "ziln")?,
+            backbone: one_of("backbone", text("backbone"), BACKBONES, "mlp")?,
+            features,
+            split_column: text("split_column"),
+            options: Options::from_json(&value["options"])?,
+            preset: text("preset"),
+            warm_start: None,
+        })
+    }
+
+    pub fn to_json(&self) -> Value {
+        json!({
+            "relation": self.relation,
+            "query": self.query,
+            "target": self.target,
+            "id_column": self.id_column,
+            "objective": self.objective,
+            "backbone": self.backbone,
+            "features": self.features,
+            "split_column": self.split_column,
+            "options": self.options.to_json(),
+            "preset": self.preset,
+        })
+    }
+}
+
+fn one_of(what: &str, value: Option<String>, allowed: &[&str], default: &str) -> Result<String> {
+    let value = value.unwrap_or_else(|| default.to_owned());
+    if allowed.contains(&value.as_str()) {
+        return Ok(value);
+    }
+    Err(Error::invalid(format!("unknown {what} \"{value}\""))
+        .detail(format!("The {what}s are {}.", allowed.join(", ")))
+        .hint(format!(
+            "Use one of them, or leave {what} out for the default, {default}."
+        )))
+}

@@ -1,0 +1,282 @@
+//! Every option of `ltv_train`, declared once: name, type, default, allowed values, meaning. Parsing, error
+//! messages and the documentation all come from this table.
+
+use super::kind::{Kind, OptionValue};
+use crate::error::{Error, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+/// One line of the reference.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionDoc {
+    pub group: &'static str,
+    pub key: &'static str,
+    pub kind: Kind,
+    pub doc: &'static [&'static str],
+}
+
+macro_rules! options {
+    ($($group:literal { $($(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr, $kind:expr;)+ })+) => {
+        /// What a training can be told; the defaults give a good model.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        pub struct Options {
+            $($($(#[doc = $doc])+ pub $key: $type,)+)+
+        }
+
+        impl Default for Options {
+            fn default() -> Self {
+                Self { $($($key: $default,)+)+ }
+            }
+        }
+
+        /// The reference, in the order of the declaration.
+        pub static OPTIONS: &[OptionDoc] = &[
+            $($(OptionDoc {
+                group: $group,
+                key: stringify!($key),
+                kind: $kind,
+                doc: &[$($doc),+],
+            },)+)+
+        ];
+
+        impl Options {
+            /// Sets the option from a value that its kind has accepted.
+            fn set(&mut self, key: &str, value: &Value) -> Option<()> {
+                match key {
+                    $($(stringify!($key) => self.$key = OptionValue::from_json(value)?,)+)+
+                    _ => return None,
+                }
+                Some(())
+            }
+        }
+    };
+}
+
+use Kind::{Boolean, Choice, Choices, Columns, Device, Integer, Integers, Number, Numbers};
+
+const SEED_MAX: i64 = 9_007_199_254_740_991;
+
+options! {
+    "training" {
+        /// Passes over the training rows at most; early stopping usually ends before.
+        epochs: usize = 100, Integer { min: 1, max: 100_000 };
+        /// Rows per step. By default chosen from the number of rows.
+        batch_size: Option<usize> = None, Integer { min: 1, max: 1_048_576 };
+        /// Step length of the optimiser at the start.
+        learning_rate: f64 = 1e-3, Number { min: 1e-8, max: 10.0 };
+        /// The optimiser; `adamw` is `adam` with weight decay apart from the gradient.
+        optimizer: String = "adamw".to_owned(), Choice(&["adam", "adamw"]);
+        /// Weight decay (`adamw`) or L2 penalty (`adam`).
+        weight_decay: f64 = 1e-4, Number { min: 0.0, max: 10.0 };
+        /// Gradients are scaled down to this norm at most; 0 switches it off.
+        clip_norm: f64 = 5.0, Number { min: 0.0, max: 1e6 };
+        /// Epochs without a better validation value before training stops.
+        patience: usize = 12, Integer { min: 1, max: 100_000 };
+        /// Epochs without a better validation value before the learning rate is reduced.
+        learning_rate_patience: usize = 5, Integer { min: 1, max: 100_000 };
+        /// What the learning rate is multiplied with when it is reduced.
+        learning_rate_factor: f64 = 0.5, Number { min: 0.01, max: 1.0 };
+        /// The learning rate is not reduced below this.
+        min_learning_rate: f64 = 1e-5, Number { min: 0.0, max: 10.0 };
+        /// What decides which epoch is the best: the validation loss, or a metric. `auto`: AUC for objective `purchase`, the loss otherwise.
+        early_stopping_metric: String = "auto".to_owned(), Choice(&["auto", "loss", "auc", "normalized_gini", "spearman"]);
+        /// Share of the customers kept for validation, unless a split column says which.
+        validation_share: f64 = 0.2, Number { min: 0.0, max: 0.9 };
+        /// Same data, seed and threads give the same model, bit for bit.
+        seed: u64 = 42, Integer { min: 0, max: SEED_MAX };
+        /// Threads for the computation. By default the setting ltv.training_threads.
+        threads: Option<usize> = None, Integer { min: 1, max: 256 };
+        /// Where to compute. `auto`: a GPU where there is one, otherwise the CPU.
+        device: String = "auto".to_owned(), Device;
+        /// Seconds after which training stops with the best weights so far; by default no limit.
+        max_seconds: Option<f64> = None, Number { min: 0.1, max: 1e9 };
+        /// Draw batches so that each has its share of paying customers. By default where the objective needs it.
+        stratified_batches: Option<bool> = None, Boolean;
+    }
+    "data" {
+        /// Integer columns to be treated as categories.
+        categorical: Vec<String> = Vec::new(), Columns;
+        /// A category must occur so often in the training rows to get an id of its own.
+        min_count: usize = 5, Integer { min: 1, max: 1_000_000_000 };
+        /// The most frequent categories kept per column; the others share the id of unseen values.
+        max_categories: usize = 10_000, Integer { min: 1, max: 1_000_000 };
+        /// Signed logarithm of numeric columns: where the training skewness is above 2 (`auto`), of all, or of none.
+        log_transform: String = "auto".to_owned(), Choice(&["auto", "all", "none"]);
+        /// Columns that get the signed logarithm whatever their skewness.
+        log_columns: Vec<String> = Vec::new(), Columns;
+        /// Standardised values are limited to plus or minus this.
+        clip_features: f64 = 10.0, Number { min: 1.0, max: 1000.0 };
+        /// Steps of a sequence that the model sees, the newest ones.
+        max_timesteps: usize = 50, Integer { min: 1, max: 10_000 };
+    }
+    "backbone" {
+        /// Widths of the hidden layers of `mlp` and of the deep part of `deepfm`, `dcn` and the sequence backbones.
+        hidden_sizes: Vec<usize> = vec![128, 64, 32], Integers { min: 1, max: 65_536, longest: 32 };
+        /// Share of hidden values set to 0 in training.
+        dropout: f64 = 0.3, Number { min: 0.0, max: 0.95 };
+        /// Batch normalisation before ReLU. By default on for `deepfm` and off elsewhere.
+        batch_norm: Option<bool> = None, Boolean;
+        /// Width of the embeddings of categories. By default min(50, round(1.6 * categories^0.56)).
+        embedding_size: Option<usize> = None, Integer { min: 1, max: 4096 };
+        /// `deepfm`: common width of the field embeddings.
+        fm_size: usize = 8, Integer { min: 1, max: 1024 };
+        /// `dcn`: number of cross layers.
+        cross_layers: usize = 3, Integer { min: 1, max: 32 };
+        /// `dcn`: the matrix weight of DCN-v2 or the vector weight of the first version.
+        cross_version: String = "v2".to_owned(), Choice(&["v1", "v2"]);
+        /// `dcn`, version 2: rank of the weight matrix. By default full.
+        cross_rank: Option<usize> = None, Integer { min: 1, max: 65_536 };
+        /// `lstm`, `gru`: widths of the recurrent layers.
+        recurrent_sizes: Vec<usize> = vec![64, 32], Integers { min: 1, max: 8192, longest: 8 };
+        /// `transformer`, `tft`: width of the model; a multiple of `attention_heads`.
+        attention_size: usize = 32, Integer { min: 1, max: 8192 };
+        /// `transformer`, `tft`: attention heads.
+        attention_heads: usize = 4, Integer { min: 1, max: 64 };
+        /// `transformer`: encoder blocks.
+        attention_layers: usize = 2, Integer { min: 1, max: 32 };
+        /// `transformer`: width inside the feed-forward part of a block.
+        feed_forward_size: usize = 64, Integer { min: 1, max: 65_536 };
+    }
+    "objective" {
+        /// `mse`, `huber`: fit y itself or log(1 + y).
+        target_transform: String = "log1p".to_owned(), Choice(&["none", "log1p"]);
+        /// `huber`: errors above this count linearly, in units of the (transformed) target.
+        huber_delta: f64 = 1.0, Number { min: 1e-6, max: 1e12 };
+        /// `ziln`, `expltv`: lower limit of sigma.
+        sigma_floor: f64 = 1e-3, Number { min: 1e-6, max: 1.0 };
+        /// `cmltv`: the law of the distribution view.
+        view_distribution: String = "gamma".to_owned(), Choice(&["gamma", "lognormal"]);
+        /// `cmltv`: the views in use.
+        views: Vec<String> = vec!["distribution".to_owned(), "log".to_owned(), "class".to_owned()], Choices(&["distribution", "log", "class"]);
+        /// `cmltv`: weights of the distribution, log and class views in the prediction.
+        view_weights: Vec<f64> = vec![0.3, 0.3, 0.4], Numbers { min: 0.0, max: 1.0, count: 3 };
+        /// `cmltv`: widths of the hidden layers of each view's own part.
+        view_hidden_sizes: Vec<usize> = vec![32], Integers { min: 1, max: 65_536, longest: 8 };
+        /// `cmltv`: weight of the classification contrast; 0 switches it off.
+        classification_contrast: f64 = 0.1, Number { min: 0.0, max: 1e6 };
+        /// `cmltv`: weight of the regression contrasts; 0 switches them off.
+        regression_contrast: f64 = 0.1, Number { min: 0.0, max: 1e6 };
+        /// `cmltv`: pairs of paying customers sampled per batch at most.
+        contrast_pairs: usize = 4096, Integer { min: 1, max: 10_000_000 };
+        /// `expltv`: customers who spend at least this are whales. By default from `whale_quantile`.
+        whale_threshold: Option<f64> = None, Number { min: 1e-9, max: 1e15 };
+        /// `expltv`: quantile of the paying customers' spend from which on they are whales.
+        whale_quantile: f64 = 0.93, Number { min: 0.01, max: 0.9999 };
+        /// `expltv`: weight of the value loss beside purchase and whale detection.
+        value_weight: f64 = 1.0, Number { min: 0.0, max: 1e6 };
+        /// `expltv`: a whale and a general expert (2) or one for all (1).
+        experts: usize = 2, Integer { min: 1, max: 2 };
+    }
+    "result" {
+        /// Models trained with different seeds and averaged inside one graph.
+        ensemble: usize = 1, Integer { min: 1, max: 64 };
+        /// Correction fitted on the validation customers and kept in the graph: of the total, by decile, or none.
+        calibration: String = "auto".to_owned(), Choice(&["auto", "none", "total", "decile"]);
+    }
+}
+
+impl Options {
+    /// From the `options` argument of `ltv_train`. NULL as a value means the default.
+    pub fn from_json(value: &Value) -> Result<Self> {
+        let mut options = Self::default();
+        let object = match value {
+            Value::Null => return Ok(options),
+            Value::Object(object) => object,
+            other => {
+                return Err(Error::invalid("options must be a JSON object")
+                    .detail(format!("Got {other}."))
+                    .hint("Write it as '{\"epochs\": 50, \"learning_rate\": 0.001}'."));
+            }
+        };
+        for (key, value) in object {
+            let Some(doc) = OPTIONS.iter().find(|doc| doc.key == key) else {
+                return Err(unknown(key));
+            };
+            if value.is_null() {
+                continue;
+            }
+            if !doc.kind.accepts(value) || options.set(key, value).is_none() {
+                return Err(
+                    Error::invalid(format!("option \"{key}\" must be {}", doc.kind))
+                        .detail(format!("Got {value}."))
+                        .hint(doc.doc.join("").trim()),
+                );
+            }
+        }
+        if options.attention_size % options.attention_heads != 0 {
+            return Err(Error::invalid(
+                "option \"attention_size\" must be a multiple of \"attention_heads\"",
+            )
+            .detail(format!(
+                "Got {} and {}.",
+                options.attention_size, options.attention_heads
+            )));
+        }
+        Ok(options)
+    }
+
+    /// All options with their values, defaults included.
+    pub fn to_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+fn unknown(key: &str) -> Error {
+    let keys: Vec<&str> = OPTIONS.iter().map(|doc| doc.key).collect();
+    let error = Error::invalid(format!("unknown option \"{key}\""))
+        .detail(format!("The options are {}.", keys.join(", ")));
+    match nearest(key, &keys) {
+        Some(close) => error.hint(format!("Perhaps \"{close}\" was meant.")),
+        None => error.hint("Use one of them, or leave the option out."),
+    }
+}
+
+/// The key that differs from `key` in at most a third of its letters.
+fn nearest<'a>(key: &str, keys: &[&'a str]) -> Option<&'a str> {
+    keys.iter()
+        .map(|other| (edit_distance(key, other), *other))
+        .min()
+        .filter(|(distance, _)| *distance <= key.len() / 3)
+        .map(|(_, other)| other)
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The reference of all options as a Markdown table per group.
+pub fn reference() -> String {
+    let defaults = Options::default().to_json();
+    let mut text = String::new();
+    let mut group = "";
+    for doc in OPTIONS {
+        if doc.group != group {
+            group = doc.group;
+            text.push_str(&format!(
+                "\n### {group}\n\n| option | default | allowed | meaning |\n|---|---|---|---|\n"
+            ));
+        }
+        let default = match &defaults[doc.key] {
+            Value::Null => "automatic".to_owned(),
+            value => format!("`{value}`"),
+        };
+        text.push_str(&format!(
+            "| `{}` | {default} | {} | {} |\n",
+            doc.key,
+            doc.kind,
+            doc.doc.join("").trim()
+        ));
+    }
+    text
+}

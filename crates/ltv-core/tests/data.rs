@@ -1,0 +1,113 @@
+//! Training tables: what rows they take and refuse.
+
+use ltv_core::data::{ColumnData, Split, TrainingTable};
+use ltv_core::schema::{ColumnKind, FeatureColumn, Schema};
+use serde_json::json;
+
+fn inputs() -> Vec<FeatureColumn> {
+    vec![
+        FeatureColumn::new("recency", ColumnKind::Numeric, "integer"),
+        FeatureColumn::new("country", ColumnKind::Categorical, "text"),
+        FeatureColumn::new("parts", ColumnKind::Vector { len: 2 }, "real[]"),
+        FeatureColumn::new(
+            "spend",
+            ColumnKind::Sequence { channels: 2 },
+            "double precision[]",
+        ),
+    ]
+}
+
+#[test]
+fn rows_are_taken_and_unfinished_ones_forgotten() {
+    let mut table = TrainingTable::new(inputs(), false).unwrap();
+    let mut row = table.row();
+    row.number(Some(1.0)).unwrap();
+    row.category(Some("de")).unwrap();
+    let mut row = table.row();
+    for _ in 0..4 {
+        row.null().unwrap();
+    }
+    row.finish(0.0, Split::Train, None).unwrap();
+    let mut row = table.row();
+    row.number(Some(3.0)).unwrap();
+    row.category(Some("fr")).unwrap();
+    row.vector(&[1.0, f32::NAN]).unwrap();
+    row.sequence(&[1.0, 2.0, 3.0, 4.0]).unwrap();
+    row.finish(5.0, Split::Validation, None).unwrap();
+    assert_eq!(table.rows(), 2);
+    assert_eq!(table.target(), &[0.0, 5.0]);
+}
+
+#[test]
+fn bad_rows_are_refused() {
+    let mut table = TrainingTable::new(inputs(), false).unwrap();
+    let mut row = table.row();
+    row.null().unwrap();
+    row.null().unwrap();
+    let error = row.vector(&[1.0]).unwrap_err();
+    assert_eq!(
+        error.message,
+        "the arrays of column \"parts\" differ in length"
+    );
+    let mut row = table.row();
+    for _ in 0..3 {
+        row.null().unwrap();
+    }
+    assert!(row.sequence(&[1.0]).is_err());
+    for target in [-1.0, f64::NAN, f64::INFINITY] {
+        let mut row = table.row();
+        for _ in 0..4 {
+            row.null().unwrap();
+        }
+        assert!(row.finish(target, Split::Train, None).is_err());
+    }
+    assert_eq!(table.rows(), 0);
+    assert!(TrainingTable::new(vec![], false).is_err());
+}
+
+#[test]
+fn columns_become_rows() {
+    let table = TrainingTable::from_columns(
+        inputs(),
+        &[
+            ColumnData::Numeric(vec![1.0, f32::NAN]),
+            ColumnData::Categorical(vec![None, Some("de".to_owned())]),
+            ColumnData::Vector(vec![1.0, 2.0, 3.0, 4.0]),
+            ColumnData::Sequence(vec![vec![], vec![1.0, 2.0]]),
+        ],
+        &[0.0, 1.0],
+        &[Split::Train, Split::Train],
+        None,
+    )
+    .unwrap();
+    assert_eq!(table.rows(), 2);
+}
+
+#[test]
+fn split_by_id_is_the_documented_hash() {
+    // sha256('7') starts with 7902699b: 0.4727 of 2^32.
+    assert_eq!(Split::from_id("7", 0.48), Split::Validation);
+    assert_eq!(Split::from_id("7", 0.47), Split::Train);
+    let share = (0..10_000)
+        .filter(|id| Split::from_id(&id.to_string(), 0.2) == Split::Validation)
+        .count();
+    assert!((1_900..2_100).contains(&share));
+    assert_eq!(Split::from_label("Test").unwrap(), None);
+    assert_eq!(Split::from_label("t").unwrap(), Some(Split::Validation));
+    assert!(Split::from_label("maybe").is_err());
+}
+
+#[test]
+fn schemas_read_back() {
+    let json = json!({
+        "inputs": [
+            {"name": "recency", "kind": "numeric", "type": "double precision"},
+            {"name": "features", "kind": "vector", "len": 32, "type": "real[]"},
+            {"name": "spend", "kind": "sequence", "channels": 2, "type": "real[]"}
+        ],
+        "outputs": ["ltv", "purchase_probability", "mu", "sigma"],
+        "distribution": "zero_inflated_lognormal"
+    });
+    assert_eq!(Schema::from_json(&json).unwrap().to_json(), json);
+    assert!(Schema::from_json(&json!({"inputs": 3})).is_err());
+}
