@@ -1,1 +1,151 @@
-fn main() {}
+//! `cargo xtask`: set up, try, test, measure and package pg_ltv.
+
+mod cluster;
+mod extension;
+mod onnxruntime;
+mod postgres_install;
+mod project;
+mod python;
+mod server;
+mod setup;
+mod shell;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use project::Project;
+use setup::Needs;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Set up, try, test, measure and package pg_ltv"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Find what this machine lacks and install it (as root) or print the command that does
+    Setup,
+    /// A shell on the private cluster with the extension
+    Psql {
+        #[command(flatten)]
+        server: ServerOptions,
+        /// Arguments for psql
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The private cluster: its libpq URL is the only line on stdout
+    Server {
+        #[command(subcommand)]
+        action: ServerAction,
+    },
+    /// Build and install into your own PostgreSQL
+    Install {
+        /// The pg_config of the PostgreSQL to install into
+        #[arg(long)]
+        pg_config: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum ServerAction {
+    /// Build, install into the private prefix, start (if it is not running yet)
+    Start(ServerOptions),
+    Stop(ServerOptions),
+    /// Exit status 3 if it is not running
+    Status(ServerOptions),
+}
+
+#[derive(Args)]
+struct ServerOptions {
+    /// TCP port on 127.0.0.1 (default: a free one)
+    #[arg(long)]
+    port: Option<u16>,
+    /// Data directory of the cluster (default: a private one)
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// With pg_cron, installed if missing
+    #[arg(long)]
+    cron: bool,
+}
+
+impl From<&ServerOptions> for server::Options {
+    fn from(options: &ServerOptions) -> server::Options {
+        server::Options {
+            port: options.port,
+            data: options.data.clone(),
+            cron: options.cron,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<ExitCode> {
+    // SAFETY: umask only takes an integer. What is made here must be readable by the server's account.
+    unsafe { libc::umask(0o022) };
+    forget_the_users_servers();
+    let project = Project::locate()?;
+    match task {
+        Task::Setup => {
+            let install = setup::ensure(
+                &project,
+                Needs {
+                    python_environment: true,
+                    cron: false,
+                },
+                None,
+            )?;
+            python::environment(&project)?;
+            shell::say(format!("Everything is there; {}", install.version));
+        }
+        Task::Psql { server, arguments } => server::psql(&project, &server.into(), arguments)?,
+        Task::Server { action } => return serve(&project, action),
+        Task::Install { pg_config } => server::install(&project, pg_config.as_deref())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(project: &Project, action: &ServerAction) -> Result<ExitCode> {
+    match action {
+        ServerAction::Start(options) => {
+            let cluster = server::start(project, &options.into())?;
+            println!("{}", cluster.url(server::DATABASE));
+        }
+        ServerAction::Stop(options) => server::stop(project, &options.into())?,
+        ServerAction::Status(options) => {
+            if !server::status(project, &options.into())? {
+                return Ok(ExitCode::from(3));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// No PGHOST, PGSERVICE or the like of the caller's may lead a program to another server.
+fn forget_the_users_servers() {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("PG") && !text.starts_with("PGRX") && !text.starts_with("PG_") {
+            // SAFETY: no other thread has been started yet.
+            unsafe { std::env::remove_var(&name) };
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Building the extension and putting it into a PostgreSQL installation.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::postgres_install::Install;
+use crate::project::Project;
+use crate::{onnxruntime, shell};
+
+/// What an installation consists of.
+pub struct Built {
+    pub library: PathBuf,
+    pub control: PathBuf,
+    pub version: String,
+    pub script: String,
+    pub upgrades: Vec<PathBuf>,
+    pub onnxruntime: PathBuf,
+}
+
+pub fn build(project: &Project, install: &Install) -> Result<Built> {
+    let onnxruntime = onnxruntime::library(project)?;
+    let library = compile(project, install)?;
+    let (version, script) = script(project)?;
+    Ok(Built {
+        library,
+        control: project.root.join("sql/pg_ltv.control"),
+        version,
+        script,
+        upgrades: upgrades(project)?,
+        onnxruntime,
+    })
+}
+
+/// Compile for this installation's major version; returns the shared library's path.
+fn compile(project: &Project, install: &Install) -> Result<PathBuf> {
+    let mut cargo = cargo(project, install);
+    cargo
+        .args(["build", "--release", "--package", "pg_ltv"])
+        .args(["--no-default-features", "--features", &install.feature()])
+        .arg("--message-format=json-render-diagnostics");
+    let text = shell::show(&cargo);
+    let output = cargo
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run `{text}`"))?;
+    if !output.status.success() {
+        bail!("`{text}` failed");
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| {
+            message["reason"] == "compiler-artifact" && message["target"]["name"] == "pg_ltv"
+        })
+        .filter_map(|message| {
+            message["filenames"].as_array()?.iter().find_map(|name| {
+                let name = name.as_str()?;
+                name.ends_with(std::env::consts::DLL_SUFFIX)
+                    .then(|| PathBuf::from(name))
+            })
+        })
+        .next_back()
+        .context("cargo did not say where the library is")
+}
+
+/// cargo with the environment that selects this installation.
+pub fn cargo(project: &Project, install: &Install) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(&project.root)
+        .env("PGRX_PG_CONFIG_PATH", &install.pg_config);
+    // Set by `cargo run` for this program; they would make the nested build see a changed environment.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_")
+            || text.starts_with("CARGO_MANIFEST")
+            || text == "CARGO_CRATE_NAME"
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// The version in the control file and the whole installation script.
+pub fn script(project: &Project) -> Result<(String, String)> {
+    let sql = project.root.join("sql");
+    let control =
+        fs::read_to_string(sql.join("pg_ltv.control")).context("cannot read sql/pg_ltv.control")?;
+    let version = control
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("default_version"))
+        .map(|rest| {
+            rest.trim_matches([' ', '=', '\''].as_slice())
+                .trim()
+                .to_string()
+        })
+        .context("sql/pg_ltv.control has no default_version")?;
+    let mut script =
+        String::from("\\echo Use \"CREATE EXTENSION pg_ltv\" to load this file. \\quit\n");
+    for part in sql_files(&sql)?.iter().filter(|path| is_part(path)) {
+        let text = fs::read_to_string(part)?;
+        script.push('\n');
+        script.push_str(text.trim_end());
+        script.push('\n');
+    }
+    Ok((version, script))
+}
+
+/// `NN_topic.sql`
+fn is_part(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let digits = name.chars().take_while(char::is_ascii_digit).count();
+    digits > 0 && name[digits..].starts_with('_')
+}
+
+fn upgrades(project: &Project) -> Result<Vec<PathBuf>> {
+    let mut files = sql_files(&project.root.join("sql"))?;
+    files.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("pg_ltv--")
+    });
+    Ok(files)
+}
+
+fn sql_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "sql") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+impl Built {
+    /// Put everything into `install`, each file replaced at once so that running servers keep what they have open.
+    pub fn install_into(&self, install: &Install) -> Result<()> {
+        for (target, content) in self.layout() {
+            let directory = match target {
+                Target::Library(name) => install.lib.join(name),
+                Target::Extension(name) => install.share.join("extension").join(name),
+            };
+            content.put(&directory)?;
+        }
+        Ok(())
+    }
+
+    /// What goes where.
+    pub fn layout(&self) -> Vec<(Target, Content<'_>)> {
+        let library = format!("pg_ltv{}", std::env::consts::DLL_SUFFIX);
+        let script = format!("pg_ltv--{}.sql", self.version);
+        let mut files = vec![
+            (Target::Library(library), Content::File(&self.library)),
+            (
+                Target::Library(format!("pg_ltv/{}", onnxruntime::FILE_NAME)),
+                Content::File(&self.onnxruntime),
+            ),
+            (
+                Target::Extension("pg_ltv.control".into()),
+                Content::File(&self.control),
+            ),
+            (Target::Extension(script), Content::Text(&self.script)),
+        ];
+        for upgrade in &self.upgrades {
+            let name = upgrade.file_name().unwrap_or_default().to_string_lossy();
+            files.push((Target::Extension(name.into_owned()), Content::File(upgrade)));
+        }
+        files
+    }
+}
+
+/// A path below the library or the extension directory of an installation.
+pub enum Target {
+    Library(String),
+    Extension(String),
+}
+
+pub enum Content<'a> {
+    File(&'a Path),
+    Text(&'a str),
+}
+
+impl Content<'_> {
+    pub fn put(&self, path: &Path) -> Result<()> {
+        let parent = path.parent().context("a file needs a directory")?;
+        fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
+        let bytes = match self {
+            Content::File(source) => {
+                fs::read(source).with_context(|| format!("cannot read {}", source.display()))?
+            }
+            Content::Text(text) => text.as_bytes().to_vec(),
+        };
+        if fs::read(path).is_ok_and(|present| present == bytes) {
+            return Ok(());
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = parent.join(format!(".{name}.{}", std::process::id()));
+        let is_library = path
+            .to_string_lossy()
+            .contains(std::env::consts::DLL_SUFFIX);
+        let mode = if is_library { 0o755 } else { 0o644 };
+        fs::write(&temporary, bytes)
+            .and_then(|()| fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)))
+            .and_then(|()| fs::rename(&temporary, path))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
