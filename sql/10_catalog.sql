@@ -134,8 +134,8 @@ COMMENT ON TABLE ltv.feature_definitions IS 'how each feature relation was made,
 
 CREATE FUNCTION ltv.is_member(of_role name, role name DEFAULT current_user) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = $1 AND pg_has_role($2, r.oid, 'USAGE')) $$;
-COMMENT ON FUNCTION ltv.is_member IS 'whether role has the rights of of_role; false, not an error, where of_role was dropped';
+AS $$ SELECT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = $1 AND pg_has_role($2, r.oid, 'MEMBER')) $$;
+COMMENT ON FUNCTION ltv.is_member IS 'whether role may act as of_role; false, not an error, where of_role was dropped';
 
 -- SECURITY DEFINER because the policies of the tables it reads call it. The role is an argument, evaluated by the
 -- caller, because current_user would be the definer in here.
