@@ -3,6 +3,7 @@
 
 pub mod backbone;
 pub mod batch;
+pub mod btyd;
 pub mod data;
 pub mod error;
 pub mod layers;

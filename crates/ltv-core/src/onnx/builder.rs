@@ -25,6 +25,7 @@ impl Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElementType {
     Float,
+    Double,
     Int64,
     String,
 }
@@ -33,6 +34,7 @@ impl ElementType {
     pub fn code(self) -> i32 {
         match self {
             Self::Float => data_type::FLOAT,
+            Self::Double => data_type::DOUBLE,
             Self::Int64 => data_type::INT64,
             Self::String => data_type::STRING,
         }
@@ -95,6 +97,15 @@ impl GraphBuilder {
 
     pub fn float(&mut self, value: f32) -> Value {
         self.floats(&[value], &[])
+    }
+
+    pub fn doubles(&mut self, data: &[f64], shape: &[usize]) -> Value {
+        let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.initializer(data_type::DOUBLE, raw, shape)
+    }
+
+    pub fn double(&mut self, value: f64) -> Value {
+        self.doubles(&[value], &[])
     }
 
     /// A constant from a candle tensor (any dtype that converts to f32), same shape.
@@ -167,6 +178,13 @@ impl GraphBuilder {
         Value(String::new())
     }
 
+    pub fn cast(&mut self, x: &Value, to: ElementType) -> Value {
+        self.op(
+            "Cast",
+            &[x],
+            &[("to", Attribute::Int(i64::from(to.code())))],
+        )
+    }
     pub fn add(&mut self, a: &Value, b: &Value) -> Value {
         self.op("Add", &[a, b], &[])
     }

@@ -1,0 +1,225 @@
+//! BG/NBD and Gamma-Gamma against published parameters, mpmath (60 digits) and ONNX Runtime.
+
+mod support;
+
+use ltv_core::btyd::{BgNbd, Btyd, Customer, CustomerValues, GammaGamma, export};
+use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder};
+
+/// The 1/10 CDNOW sample of Fader and Hardie, in weeks: x, t_x, T, mean repeat purchase value.
+fn cdnow_sample() -> Vec<Customer> {
+    include_str!("reference/cdnow_sample_rfm.csv")
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let field: Vec<f64> = line
+                .split(',')
+                .skip(1)
+                .map(|f| f.parse().unwrap())
+                .collect();
+            Customer {
+                frequency: field[0],
+                recency: field[1],
+                age: field[2],
+                monetary: field[3],
+            }
+        })
+        .collect()
+}
+
+fn close(ours: f64, theirs: f64, relative: f64, what: &str) {
+    assert!(
+        (ours - theirs).abs() <= relative * theirs.abs(),
+        "{what}: {ours} instead of {theirs}"
+    );
+}
+
+/// `expected` and `alive` come from mpmath's hypergeometric function at 60 digits (equation 10 of the paper).
+fn reference() -> Vec<serde_json::Value> {
+    serde_json::from_str(include_str!("reference/btyd.json")).unwrap()
+}
+
+fn model_of(case: &serde_json::Value) -> (BgNbd, Customer, f64) {
+    let get = |key: &str| case[key].as_f64().unwrap();
+    let model = BgNbd {
+        r: get("r"),
+        alpha: get("alpha"),
+        a: get("a"),
+        b: get("b"),
+    };
+    let customer = Customer {
+        frequency: get("x"),
+        recency: get("t_x"),
+        age: get("T"),
+        monetary: 20.0,
+    };
+    (model, customer, get("t"))
+}
+
+#[test]
+fn published_parameters_are_recovered() {
+    let customers = cdnow_sample();
+    assert_eq!(customers.len(), 2357);
+    let fitted = BgNbd::fit(&customers).unwrap();
+    close(fitted.r, 0.2426, 1e-3, "r");
+    close(fitted.alpha, 4.4135, 1e-3, "alpha");
+    close(fitted.a, 0.7929, 1e-3, "a");
+    close(fitted.b, 2.4258, 1e-3, "b");
+    let spend = GammaGamma::fit(&customers).unwrap();
+    close(spend.p, 6.2488, 1e-3, "p");
+    close(spend.q, 3.7446, 1e-3, "q");
+    close(spend.v, 15.4477, 1e-3, "v");
+}
+
+#[test]
+fn the_unit_of_time_and_money_only_scales() {
+    // In milliseconds and cents the gamma functions of the naive likelihood overflow; ours is the same model.
+    let weeks = cdnow_sample();
+    let milliseconds = 7.0 * 86_400_000.0;
+    let scaled: Vec<Customer> = weeks
+        .iter()
+        .map(|c| Customer {
+            frequency: c.frequency,
+            recency: c.recency * milliseconds,
+            age: c.age * milliseconds,
+            monetary: c.monetary * 100.0,
+        })
+        .collect();
+    let (a, b) = (BgNbd::fit(&weeks).unwrap(), BgNbd::fit(&scaled).unwrap());
+    close(b.alpha, a.alpha * milliseconds, 1e-4, "alpha");
+    close(b.r, a.r, 1e-4, "r");
+    let (a, b) = (
+        GammaGamma::fit(&weeks).unwrap(),
+        GammaGamma::fit(&scaled).unwrap(),
+    );
+    close(b.v, a.v * 100.0, 1e-4, "v");
+}
+
+#[test]
+fn a_thousand_purchases_do_not_overflow() {
+    let mut customers = cdnow_sample();
+    customers.extend((0..50).map(|i| Customer {
+        frequency: 1000.0 + f64::from(i),
+        recency: 38.0,
+        age: 38.86,
+        monetary: 5000.0,
+    }));
+    let fitted = BgNbd::fit(&customers).unwrap();
+    let spend = GammaGamma::fit(&customers).unwrap();
+    for value in [
+        fitted.r,
+        fitted.alpha,
+        fitted.a,
+        fitted.b,
+        spend.p,
+        spend.q,
+        spend.v,
+    ] {
+        assert!(value.is_finite() && value > 0.0, "{fitted:?} {spend:?}");
+    }
+    assert!(
+        customers
+            .iter()
+            .all(|c| fitted.log_likelihood(c).is_finite())
+    );
+}
+
+#[test]
+fn expected_purchases_agree_with_the_hypergeometric_formula() {
+    for case in reference() {
+        let (model, customer, horizon) = model_of(&case);
+        let what = case.to_string();
+        close(
+            model.probability_alive(&customer),
+            case["alive"].as_f64().unwrap(),
+            1e-12,
+            &what,
+        );
+        close(
+            model.expected_purchases(&customer, horizon),
+            case["expected"].as_f64().unwrap(),
+            1e-9,
+            &what,
+        );
+    }
+}
+
+#[test]
+fn the_exported_graph_gives_the_same_numbers() {
+    for case in reference() {
+        let (purchases, customer, horizon) = model_of(&case);
+        let model = Btyd {
+            purchases,
+            spend: GammaGamma {
+                p: 6.25,
+                q: 3.74,
+                v: 15.44,
+            },
+            horizon,
+        };
+        let mut graph = GraphBuilder::new();
+        let axes = [BATCH, Axis::Fixed(1)];
+        let mut input = |name: &str| graph.input(name, ElementType::Float, &axes);
+        let values = CustomerValues {
+            frequency: input("frequency"),
+            recency: input("recency"),
+            age: input("age"),
+            monetary: input("monetary"),
+        };
+        for (name, value) in export(&mut graph, &model, &values) {
+            graph.output(name, &value, ElementType::Float, &[BATCH]);
+        }
+        let mut session = support::session(&graph.finish(&[]));
+        let tensor =
+            |value: f64| ort::value::Tensor::from_array(([1usize, 1], vec![value as f32])).unwrap();
+        let outputs = session
+            .run(ort::inputs![
+                "frequency" => tensor(customer.frequency),
+                "recency" => tensor(customer.recency),
+                "age" => tensor(customer.age),
+                "monetary" => tensor(customer.monetary),
+            ])
+            .unwrap();
+        let get = |name: &str| f64::from(outputs[name].try_extract_tensor::<f32>().unwrap().1[0]);
+        // The graph reads float32 inputs, so the same rounding is done before computing natively.
+        let rounded = Customer {
+            recency: f64::from(customer.recency as f32),
+            age: f64::from(customer.age as f32),
+            ..customer
+        };
+        close(
+            get("ltv"),
+            model.expected_value(&rounded),
+            1e-6,
+            &case.to_string(),
+        );
+        close(
+            get("purchase_probability"),
+            purchases.purchase_probability(&rounded, horizon),
+            1e-6,
+            &case.to_string(),
+        );
+    }
+}
+
+#[test]
+fn impossible_histories_are_refused() {
+    let customer = Customer {
+        frequency: 1.0,
+        recency: 5.0,
+        age: 3.0,
+        monetary: 1.0,
+    };
+    assert_eq!(
+        BgNbd::fit(&[customer]).unwrap_err().message,
+        "customer 1 has an impossible purchase history"
+    );
+    let once = Customer {
+        frequency: 0.0,
+        recency: 0.0,
+        ..customer
+    };
+    assert_eq!(
+        BgNbd::fit(&[once]).unwrap_err().message,
+        "no customer bought a second time"
+    );
+}
