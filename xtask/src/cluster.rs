@@ -60,9 +60,12 @@ impl Cluster {
         let password = random_password()?;
         let password_file = data.with_extension("password");
         write_private(project, &password_file, &password)?;
+        let mut initdb = project.as_server(install.program("initdb"))?;
+        if settings.contains(&("fsync", "off")) {
+            initdb.arg("--no-sync");
+        }
         let made = shell::capture(
-            project
-                .as_server(install.program("initdb"))?
+            initdb
                 .arg("--pgdata")
                 .arg(data)
                 .args([
@@ -236,10 +239,16 @@ impl Cluster {
 
     /// The postmaster's process id, if it lives.
     pub fn postmaster(&self) -> Option<i32> {
-        let text = fs::read_to_string(self.data.join("postmaster.pid")).ok()?;
-        let pid: i32 = text.lines().next()?.trim().parse().ok()?;
-        let program = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        (program.trim() == "postgres" && is_alive(pid)).then_some(pid)
+        postmaster_of(&self.data)
+    }
+
+    /// How libpq reaches it by the socket.
+    pub fn conninfo(&self, database: &str) -> String {
+        format!(
+            "host='{}' port={} user={SUPERUSER} dbname='{database}'",
+            self.sockets.display(),
+            self.port
+        )
     }
 
     /// A URL for any libpq client, by TCP.
@@ -380,6 +389,14 @@ impl Cluster {
     }
 }
 
+/// The process id of the server that runs on this data directory.
+pub fn postmaster_of(data: &Path) -> Option<i32> {
+    let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let pid: i32 = text.lines().next()?.trim().parse().ok()?;
+    let program = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    (program.trim() == "postgres" && is_alive(pid)).then_some(pid)
+}
+
 fn write_private(project: &Project, path: &Path, text: &str) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -445,7 +462,7 @@ pub fn children_of(parent: i32) -> Vec<i32> {
         .collect()
 }
 
-fn signal(pid: i32, signal: i32) -> Result<()> {
+pub fn signal(pid: i32, signal: i32) -> Result<()> {
     // SAFETY: kill only takes integers.
     if unsafe { libc::kill(pid, signal) } != 0 {
         bail!(

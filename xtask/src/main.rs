@@ -1,6 +1,8 @@
 //! `cargo xtask`: set up, try, test, measure and package pg_ltv.
 
 mod cluster;
+mod demo;
+mod e2e;
 mod extension;
 mod onnxruntime;
 mod postgres_install;
@@ -9,6 +11,7 @@ mod python;
 mod server;
 mod setup;
 mod shell;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +50,8 @@ enum Task {
         #[command(subcommand)]
         action: ServerAction,
     },
+    /// Every check and test, or those named; sets up what is missing
+    Test(test::Options),
     /// Build and install into your own PostgreSQL
     Install {
         /// The pg_config of the PostgreSQL to install into
@@ -118,6 +123,11 @@ fn run(task: &Task) -> Result<ExitCode> {
         }
         Task::Psql { server, arguments } => server::psql(&project, &server.into(), arguments)?,
         Task::Server { action } => return serve(&project, action),
+        Task::Test(options) => {
+            if !test::run(&project, options)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Task::Install { pg_config } => server::install(&project, pg_config.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)

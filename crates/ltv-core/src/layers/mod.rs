@@ -8,4 +8,3 @@ pub mod embedding;
 pub mod flat_input;
 pub mod functions;
 pub mod mlp;
-pub mod softmax;

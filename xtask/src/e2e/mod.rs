@@ -1,0 +1,80 @@
+//! Scenarios that need more than a script of SQL: crashes, replicas, dumps, other clients.
+//!
+//! A scenario in Rust is a function in a module here, named in `SCENARIOS`. A scenario in Python is a file
+//! tests/e2e/NAME.py, run with a fresh database's URL in the environment.
+
+mod smoke;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::test::{Template, Workspace};
+use crate::{onnxruntime, python, shell};
+
+pub struct Scenario {
+    pub name: &'static str,
+    pub run: fn(&Workspace) -> Result<()>,
+    pub needs_python: bool,
+    pub needs_cron: bool,
+}
+
+impl Scenario {
+    const fn new(name: &'static str, run: fn(&Workspace) -> Result<()>) -> Scenario {
+        Scenario {
+            name,
+            run,
+            needs_python: false,
+            needs_cron: false,
+        }
+    }
+}
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::new("crash_recovery", smoke::crash_recovery),
+    Scenario::new("replica", smoke::replica),
+];
+
+/// tests/e2e/NAME.py; a nonzero exit status is a failure. Which database it gets: `# database: cdnow` near its top.
+pub fn run_script(workspace: &Workspace, script: &Path) -> Result<()> {
+    let text = fs::read_to_string(script)?;
+    let template = Template::wanted_by(&text, Template::Extension)?;
+    let name = script.file_stem().unwrap_or_default().to_string_lossy();
+    let database = workspace.database(&name, template)?;
+    let mut command = Command::new(python::environment(&workspace.shared)?);
+    command
+        .arg(script)
+        .current_dir(&workspace.project.root)
+        .env("PG_LTV_URL", workspace.cluster.url(&database))
+        .env("PG_LTV_ROOT", &workspace.project.root)
+        .env("ORT_DYLIB_PATH", onnxruntime::library(&workspace.shared)?);
+    shell::capture(&mut command)?;
+    workspace.cluster.drop_database(&database)
+}
+
+/// Wait for a condition, asked every tenth of a second.
+pub fn wait_until(
+    what: &str,
+    seconds: u64,
+    mut condition: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !condition()? {
+        if Instant::now() > deadline {
+            bail!("waited {seconds} s in vain: {what}");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// `ensure_eq(got, wanted, what)`: an error that shows both.
+pub fn ensure_eq<T: PartialEq + std::fmt::Debug>(got: T, wanted: T, what: &str) -> Result<()> {
+    if got != wanted {
+        bail!("{what}: got {got:?}, expected {wanted:?}");
+    }
+    Ok(())
+}

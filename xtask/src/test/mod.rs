@@ -1,0 +1,213 @@
+//! `cargo xtask test`: everything, or what is named.
+//!
+//! A test's name is KIND/NAME: rust/clippy, sql/features, isolation/promote, e2e/crash, docs/README.md.
+
+mod docs;
+mod isolation;
+mod report;
+mod rust;
+mod sql;
+mod workspace;
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::e2e::{self, Scenario};
+use crate::project::Project;
+use crate::setup::{self, Needs};
+use crate::{extension, postgres_install, shell};
+use report::{Outcome, Report};
+use sql::Case;
+pub use workspace::{Template, Workspace};
+
+#[derive(Args)]
+pub struct Options {
+    /// Only the tests whose name (as in `sql/features`) contains one of these
+    names: Vec<String>,
+    /// Accept the present output of regression and isolation tests as the expected one
+    #[arg(long)]
+    bless: bool,
+    /// Print the names and do nothing
+    #[arg(long)]
+    list: bool,
+    /// Leave the cluster running and the files in place
+    #[arg(long)]
+    keep: bool,
+    /// How many tests at once (default: the number of processors)
+    #[arg(long)]
+    jobs: Option<usize>,
+}
+
+enum Kind {
+    Rust(&'static str),
+    Sql(Case),
+    Isolation(Case),
+    Docs(PathBuf),
+    Scenario(&'static Scenario),
+    Script(PathBuf),
+}
+
+struct Test {
+    name: String,
+    kind: Kind,
+}
+
+/// True if nothing failed.
+pub fn run(project: &Project, options: &Options) -> Result<bool> {
+    let mut tests = collect(project);
+    if !options.names.is_empty() {
+        tests.retain(|test| {
+            options
+                .names
+                .iter()
+                .any(|name| test.name.contains(name.as_str()))
+        });
+        if tests.is_empty() {
+            bail!("no test has a name like that; `cargo xtask test --list` shows them all");
+        }
+    }
+    if options.list {
+        for test in &tests {
+            println!("{}", test.name);
+        }
+        return Ok(true);
+    }
+
+    workspace::clean_up_on_signals(project)?;
+    let needs = Needs {
+        python_environment: tests.iter().any(Test::needs_python),
+        cron: tests
+            .iter()
+            .any(|test| matches!(test.kind, Kind::Scenario(scenario) if scenario.needs_cron)),
+    };
+    let install = setup::ensure(project, needs, None)?;
+    let report = Report::new();
+    let (without_server, with_server): (Vec<Test>, Vec<Test>) = tests
+        .into_iter()
+        .partition(|test| matches!(test.kind, Kind::Rust(_)));
+    if !without_server.is_empty() {
+        shell::step("Checks and unit tests");
+    }
+    for test in &without_server {
+        if let Kind::Rust(name) = test.kind {
+            rust::run(project, &install, name, &report);
+        }
+    }
+    if !with_server.is_empty() {
+        shell::step(format!("Building the extension for {}", install.version));
+        let built = extension::build(project, &install)?;
+        let private = postgres_install::private(project, &install)?;
+        built.install_into(&private)?;
+        shell::step(format!(
+            "{} tests on a throw-away cluster",
+            with_server.len()
+        ));
+        let workspace = Workspace::begin(project, &private, options.keep)?;
+        run_all(&workspace, with_server, options, &report);
+    }
+    Ok(report.finish())
+}
+
+fn collect(project: &Project) -> Vec<Test> {
+    let tests = project.root.join("tests");
+    let mut all: Vec<Test> = rust::NAMES
+        .iter()
+        .map(|name| Test::new("", name, Kind::Rust(name)))
+        .collect();
+    let cases = |directory: &str, extension: &str, expected: &str| -> Vec<(String, Case)> {
+        sql::files(&tests.join(directory), extension)
+            .into_iter()
+            .map(|path| (sql::stem(&path), Case::new(path, &tests.join(expected))))
+            .collect()
+    };
+    // The long ones first, so that none is left alone at the end.
+    all.extend(
+        e2e::SCENARIOS
+            .iter()
+            .map(|scenario| Test::new("e2e/", scenario.name, Kind::Scenario(scenario))),
+    );
+    all.extend(
+        sql::files(&tests.join("e2e"), "py")
+            .into_iter()
+            .map(|path| Test::new("e2e/", &sql::stem(&path), Kind::Script(path))),
+    );
+    all.extend(
+        cases("isolation/specs", "spec", "isolation/expected")
+            .into_iter()
+            .map(|(name, case)| Test::new("isolation/", &name, Kind::Isolation(case))),
+    );
+    all.extend(
+        cases("sql", "sql", "expected")
+            .into_iter()
+            .map(|(name, case)| Test::new("sql/", &name, Kind::Sql(case))),
+    );
+    all.extend(docs::pages(&project.root).into_iter().map(|page| {
+        let name = page.strip_prefix(&project.root).unwrap_or(&page);
+        Test::new(
+            "docs/",
+            &name.display().to_string().replace("docs/", ""),
+            Kind::Docs(page),
+        )
+    }));
+    all
+}
+
+/// Several at once, each in a database of its own.
+fn run_all(workspace: &Workspace, tests: Vec<Test>, options: &Options, report: &Report) {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let queue = Mutex::new(tests.into_iter());
+    thread::scope(|scope| {
+        for _ in 0..options.jobs.unwrap_or(processors).max(1) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().ok().and_then(|mut queue| queue.next());
+                    let Some(test) = next else { break };
+                    test.run(workspace, options.bless, report);
+                }
+            });
+        }
+    });
+}
+
+impl Test {
+    fn new(kind: &str, name: &str, what: Kind) -> Test {
+        Test {
+            name: format!("{kind}{name}"),
+            kind: what,
+        }
+    }
+
+    fn needs_python(&self) -> bool {
+        match &self.kind {
+            Kind::Script(_) => true,
+            Kind::Scenario(scenario) => scenario.needs_python,
+            _ => false,
+        }
+    }
+
+    fn run(&self, workspace: &Workspace, bless: bool, report: &Report) {
+        let started = Instant::now();
+        let outcome = match &self.kind {
+            Kind::Rust(_) => return,
+            Kind::Sql(case) => case.run_sql(workspace, bless),
+            Kind::Isolation(case) => isolation::run(workspace, case, bless),
+            Kind::Scenario(scenario) => Outcome::from((scenario.run)(workspace)),
+            Kind::Script(path) => Outcome::from(e2e::run_script(workspace, path)),
+            Kind::Docs(page) => match docs::run(workspace, page) {
+                Ok(blocks) => {
+                    for (line, outcome) in blocks {
+                        report.add(&format!("{}:{line}", self.name), outcome, started.elapsed());
+                    }
+                    return;
+                }
+                Err(error) => Outcome::from(Err(error)),
+            },
+        };
+        report.add(&self.name, outcome, started.elapsed());
+    }
+}

@@ -1,0 +1,125 @@
+//! The checks that need no server: formatting, clippy, unit tests.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::report::{Outcome, Report};
+use crate::extension;
+use crate::postgres_install::Install;
+use crate::project::Project;
+use crate::shell;
+
+pub const NAMES: &[&str] = &["rust/fmt", "rust/clippy", "rust/ltv-core", "rust/xtask"];
+
+pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
+    let started = Instant::now();
+    let outcome = match name {
+        "rust/fmt" => check(cargo(project, install, &["fmt", "--all", "--check"])),
+        "rust/clippy" => clippy(project, install),
+        _ => {
+            let package = name.trim_start_matches("rust/");
+            match unit_tests(project, install, package) {
+                Ok((passed, failed, None)) => {
+                    return report.add_many(name, passed, &failed, started.elapsed());
+                }
+                Ok((passed, failed, Some(printed))) => {
+                    report.add_many(name, passed, &failed, started.elapsed());
+                    if !failed.is_empty() {
+                        println!("{printed}");
+                        return;
+                    }
+                    Outcome::Failed(printed)
+                }
+                Err(error) => Outcome::Failed(format!("{error:#}")),
+            }
+        }
+    };
+    report.add(name, outcome, started.elapsed());
+}
+
+fn cargo(project: &Project, install: &Install, arguments: &[&str]) -> Command {
+    let mut command = extension::cargo(project, install);
+    command.args(arguments);
+    command
+}
+
+fn check(mut command: Command) -> Outcome {
+    Outcome::from(shell::capture(&mut command).map(drop))
+}
+
+/// Clippy where it is installed; the compiler's own warnings, as errors, always come with it.
+fn clippy(project: &Project, install: &Install) -> Outcome {
+    if shell::on_path("cargo-clippy").is_none() {
+        return Outcome::Skipped("clippy is not installed (rustup component add clippy)".into());
+    }
+    let mut command = cargo(
+        project,
+        install,
+        &["clippy", "--release", "--workspace", "--quiet"],
+    );
+    command
+        .args([
+            "--all-targets",
+            "--no-default-features",
+            "--features",
+            &install.feature(),
+        ])
+        .args(["--", "--deny", "warnings"]);
+    check(command)
+}
+
+/// How many passed, which failed, and what was printed if cargo was not content.
+fn unit_tests(
+    project: &Project,
+    install: &Install,
+    package: &str,
+) -> Result<(usize, Vec<String>, Option<String>)> {
+    let mut command = cargo(
+        project,
+        install,
+        &["test", "--release", "--package", package],
+    );
+    command.args(["--no-fail-fast", "--quiet"]);
+    let text = shell::show(&command);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run `{text}`"))?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (passed, failed) = count(&printed);
+    Ok((
+        passed,
+        failed,
+        (!output.status.success()).then_some(printed),
+    ))
+}
+
+/// From `test result: ok. 3 passed; 1 failed; ...` and the list under `failures:`.
+fn count(printed: &str) -> (usize, Vec<String>) {
+    let passed = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("test result: "))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok())
+        .sum();
+    let mut failed: Vec<String> = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"))
+        .map(String::from)
+        .collect();
+    failed.dedup();
+    (passed, failed)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn counts_the_results_of_cargo_test() {
+        let printed = "running 2 tests\n..\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured\n\n\
+                       failures:\n\n---- gini::ties stdout ----\npanicked\n\nfailures:\n    gini::ties\n\n\
+                       test result: FAILED. 5 passed; 1 failed; 0 ignored\n";
+        assert_eq!(super::count(printed), (7, vec!["gini::ties".to_string()]));
+    }
+}
