@@ -142,7 +142,9 @@ COMMENT ON FUNCTION ltv.is_member IS 'whether role may act as of_role; false, no
 CREATE FUNCTION ltv.has_privilege(model text, privilege text, role name DEFAULT current_user) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT EXISTS (SELECT FROM ltv.models m WHERE m.model = $1 AND ltv.is_member(m.owner, $3))
+    SELECT EXISTS (SELECT FROM ltv.models m WHERE m.model = $1 AND (ltv.is_member(m.owner, $3)
+                   -- Superusers own what belongs to a role that was dropped, too.
+                   OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = $3 AND r.rolsuper)))
         OR EXISTS (SELECT FROM ltv.privileges p
                    WHERE p.model = $1 AND (p.privilege = $2 OR (p.privilege = 'read' AND $2 = 'predict'))
                      AND (p.grantee = 'public' OR ltv.is_member(p.grantee, $3)))

@@ -129,6 +129,7 @@ SELECT f.* FROM (VALUES
     ($$'x', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30, windows => '{7,NULL}'$$),
     ($$'x', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30, time_zone => 'Mars/Olympus'$$),
     ($$'x', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30, materialized => NULL$$),
+    ($$'x', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30, time_zone => NULL$$),
     ($$'x', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30, sequence => '{nothing}'$$),
     ($$'x', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30, sequence => '{customer_id}'$$),
     ($$'x', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30, attributes => 'no_customers'$$),

@@ -8,3 +8,4 @@ pub mod embedding;
 pub mod flat_input;
 pub mod functions;
 pub mod mlp;
+pub mod softmax;

@@ -1,11 +1,17 @@
 //! Objectives: head + loss + prediction.
 
+pub mod cmltv;
+mod contrast;
+pub mod expltv;
 mod purchase;
 mod quantile;
 mod regression;
 pub mod terms;
+mod tower;
 pub mod ziln;
 
+pub use cmltv::CmltvConfig;
+pub use expltv::ExpltvConfig;
 pub use quantile::{inverse_gamma, inverse_normal, quantile};
 pub use regression::{RegressionConfig, TargetTransform};
 
@@ -44,6 +50,18 @@ impl TargetStatistics {
     fn paying_logit(&self) -> f64 {
         let share = self.paying_share();
         (share / (1.0 - share)).ln()
+    }
+
+    /// The `q` quantile of paying rows, interpolated between the stored percentiles; 0 where there are none.
+    pub fn payer_quantile(&self, q: f64) -> f64 {
+        let Some(last) = self.payer_quantiles.len().checked_sub(1) else {
+            return 0.0;
+        };
+        let position = q.clamp(0.0, 1.0) * last as f64;
+        let below = position.floor() as usize;
+        let above = (below + 1).min(last);
+        let low = self.payer_quantiles[below];
+        low + (self.payer_quantiles[above] - low) * (position - below as f64)
     }
 
     /// What amounts are divided by so that they are of order 1.
@@ -123,6 +141,8 @@ pub enum ObjectiveConfig {
     Huber(RegressionConfig),
     Purchase,
     Ziln,
+    Cmltv(CmltvConfig),
+    Expltv(ExpltvConfig),
 }
 
 /// Adds the head of `config` for the output of `backbone`.
@@ -148,6 +168,12 @@ pub fn build(
             Box::new(purchase::Purchase::new(params, width, units, statistics)?)
         }
         ObjectiveConfig::Ziln => Box::new(ziln::Ziln::new(params, width, statistics)?),
+        ObjectiveConfig::Cmltv(config) => {
+            Box::new(cmltv::Cmltv::new(params, width, config, statistics)?)
+        }
+        ObjectiveConfig::Expltv(config) => {
+            Box::new(expltv::Expltv::new(params, width, config, statistics)?)
+        }
     })
 }
 

@@ -48,22 +48,26 @@ pub fn inverse_gamma(shape: f64, q: f64) -> f64 {
         return 0.0;
     }
     let q = q.min(1.0 - f64::EPSILON / 2.0);
-    let normal = inverse_normal(q);
-    let ninth = 1.0 / (9.0 * shape);
-    let cube = 1.0 - ninth + normal * ninth.sqrt();
-    // For small shapes P(x) is close to x^a / gamma(a + 1), whose inverse is exact as x -> 0.
+    // P(x) = x^a / gamma(a + 1) * (1 - a x / (a + 1) + ...), which is all there is to it for tiny x.
     let small = ((q.ln() + gamma::ln_gamma(shape + 1.0)) / shape).exp();
+    if small < 1e-8 {
+        return small * (1.0 + small / (shape + 1.0));
+    }
+    let ninth = 1.0 / (9.0 * shape);
+    let cube = 1.0 - ninth + inverse_normal(q) * ninth.sqrt();
     let mut x = if cube > 0.0 && shape > 0.5 {
         shape * cube.powi(3)
     } else {
         small
     };
-    if x <= f64::MIN_POSITIVE {
-        return small.max(0.0);
-    }
     let (mut low, mut high) = (0.0f64, f64::INFINITY);
     for _ in 0..200 {
-        let error = gamma::gamma_lr(shape, x) - q;
+        // Each half of the law by its own tail, where it keeps its digits.
+        let error = if q > 0.5 {
+            (1.0 - q) - gamma::gamma_ur(shape, x)
+        } else {
+            gamma::gamma_lr(shape, x) - q
+        };
         if error > 0.0 {
             high = x;
         } else {

@@ -1,0 +1,336 @@
+-- The life of a model: versions, aliases, promotion and rollback, dropping, privileges, and the views that show it all.
+--
+-- Whatever changes a model takes the lock on its row in ltv.models first, so that such transactions run one after
+-- the other and cannot deadlock.
+
+CREATE FUNCTION ltv.lock_model(model text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.check_model(model, 'owner');
+    PERFORM FROM ltv.models m WHERE m.model = lock_model.model FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM ltv.check_model(model, 'owner');  -- dropped while we waited: says so
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.lock_model IS 'locks a model of the current role against other changes until the transaction ends';
+
+CREATE FUNCTION ltv.check_version(model text, version int) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF version IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the version must not be null';
+    ELSIF NOT EXISTS (SELECT FROM ltv.versions v WHERE v.model = check_version.model AND v.version = check_version.version) THEN
+        RAISE undefined_object USING MESSAGE = format('version %s of model "%s" does not exist', version, model),
+            DETAIL = (SELECT COALESCE('Its versions are: ' || string_agg(v.version::text, ', ' ORDER BY v.version) || '.',
+                                      'It has no version; its training may not have finished.')
+                      FROM ltv.versions v WHERE v.model = check_version.model),
+            HINT = 'The view ltv_versions lists the versions that you may look into.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_version IS 'an error unless the model has the version';
+
+CREATE FUNCTION ltv.version_or_champion(model text, version int) RETURNS int
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.check_model(model, 'read');
+    version := COALESCE(version, (SELECT a.version FROM ltv.aliases a WHERE a.model = version_or_champion.model AND a.alias = 'champion'));
+    IF version IS NULL THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = format('model "%s" has no champion', model),
+            DETAIL = 'No version was trained yet, or the alias was removed.',
+            HINT = 'Wait for its training with ltv_wait, or choose a version with ltv_set_alias.';
+    END IF;
+    PERFORM ltv.check_version(model, version);
+    RETURN version;
+END
+$$;
+COMMENT ON FUNCTION ltv.version_or_champion IS 'the version, or the champion where it is NULL; an error unless the current role may read it';
+
+-- Aliases ----------------------------------------------------------------------------------------------------------
+
+-- version NULL removes the alias. Returns the version that the alias named before.
+CREATE FUNCTION ltv.move_alias(model text, alias text, version int, reason text, undoes bigint DEFAULT NULL) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    before int;
+BEGIN
+    PERFORM ltv.lock_model(model);
+    IF alias IS NULL OR alias !~ '^[a-z_][a-z0-9_.-]{0,62}$' THEN
+        RAISE invalid_name USING MESSAGE = format('"%s" is not a valid alias', alias),
+            HINT = 'An alias has up to 63 lower-case letters, digits, and _ . - and starts with a letter.';
+    END IF;
+    SELECT a.version INTO before FROM ltv.aliases a WHERE a.model = move_alias.model AND a.alias = move_alias.alias;
+    IF version IS NULL THEN
+        DELETE FROM ltv.aliases a WHERE a.model = move_alias.model AND a.alias = move_alias.alias;
+    ELSE
+        PERFORM ltv.check_version(model, version);
+        INSERT INTO ltv.aliases AS a (model, alias, version) VALUES ($1, $2, $3)
+        ON CONFLICT ON CONSTRAINT aliases_pkey DO UPDATE SET version = excluded.version;
+    END IF;
+    IF before IS DISTINCT FROM version THEN
+        INSERT INTO ltv.promotions (model, alias, from_version, to_version, reason, undoes)
+        VALUES ($1, $2, before, $3, $4, $5);
+    END IF;
+    RETURN before;
+END
+$$;
+COMMENT ON FUNCTION ltv.move_alias IS 'lets an alias name a version, and records it';
+
+CREATE FUNCTION @extschema@.ltv_set_alias(model text, version int, alias text DEFAULT 'champion', reason text DEFAULT NULL) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.check_model(model, 'owner');
+    PERFORM ltv.check_version(model, version);
+    RETURN ltv.move_alias(model, alias, version, reason);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_set_alias IS 'lets an alias name a version (champion is what ltv_predict uses); returns the version it named before';
+
+CREATE FUNCTION @extschema@.ltv_drop_alias(model text, alias text, reason text DEFAULT NULL) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.check_model(model, 'owner');
+    IF NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = ltv_drop_alias.model AND a.alias = ltv_drop_alias.alias) THEN
+        RAISE undefined_object USING MESSAGE = format('model "%s" has no alias "%s"', model, alias),
+            HINT = 'The column aliases of the view ltv_versions lists them.';
+    END IF;
+    RETURN ltv.move_alias(model, alias, NULL, reason);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_drop_alias IS 'removes an alias; returns the version it named';
+
+CREATE FUNCTION @extschema@.ltv_rollback(model text, alias text DEFAULT 'champion', reason text DEFAULT 'rollback') RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    last record;
+BEGIN
+    PERFORM ltv.lock_model(model);
+    -- The latest change that has not been taken back, and is not itself a taking back.
+    SELECT * INTO last FROM ltv.promotions p
+    WHERE p.model = ltv_rollback.model AND p.alias = ltv_rollback.alias AND p.undoes IS NULL
+      AND NOT EXISTS (SELECT FROM ltv.promotions u WHERE u.undoes = p.promotion)
+    ORDER BY p.promotion DESC LIMIT 1;
+    IF last.from_version IS NULL THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = format('alias "%s" of model "%s" has nothing to go back to', alias, model),
+            HINT = 'The view ltv_promotions shows its history; ltv_set_alias chooses any version.';
+    ELSIF NOT EXISTS (SELECT FROM ltv.versions v WHERE v.model = ltv_rollback.model AND v.version = last.from_version) THEN
+        RAISE undefined_object USING MESSAGE = format('version %s of model "%s", to go back to, was dropped', last.from_version, model),
+            HINT = 'Choose another version with ltv_set_alias.';
+    END IF;
+    PERFORM ltv.move_alias(model, alias, last.from_version, reason, last.promotion);
+    RETURN last.from_version;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_rollback IS 'takes back the last promotion that still stands; returns the version now in use';
+
+-- Dropping ---------------------------------------------------------------------------------------------------------
+
+-- Scores of a pinned version may be stored in indexes and generated columns, which are wrong without it.
+CREATE FUNCTION ltv.pinned_by(model text, version int) RETURNS TABLE (object text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH ours AS (
+        SELECT p.oid FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pg_ltv'
+        WHERE p.proname LIKE 'ltv\_predict%'
+    ), users AS (
+        SELECT DISTINCT d.classid, d.objid, d.objsubid FROM pg_depend d JOIN ours ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = ours.oid
+    ), expressions AS (
+        SELECT format('index %s', i.indexrelid::regclass) AS object, pg_get_indexdef(i.indexrelid) AS text
+        FROM users u JOIN pg_index i ON u.classid = 'pg_class'::regclass AND i.indexrelid = u.objid
+        UNION ALL
+        SELECT format('column %I of %s', a.attname, a.attrelid::regclass), pg_get_expr(ad.adbin, ad.adrelid)
+        FROM users u JOIN pg_attrdef ad ON u.classid = 'pg_attrdef'::regclass AND ad.oid = u.objid
+        JOIN pg_attribute a ON a.attrelid = ad.adrelid AND a.attnum = ad.adnum
+        UNION ALL
+        -- A generated column depends on the functions in its expression directly.
+        SELECT format('column %I of %s', a.attname, a.attrelid::regclass), pg_get_expr(ad.adbin, ad.adrelid)
+        FROM users u JOIN pg_attrdef ad ON u.classid = 'pg_class'::regclass AND ad.adrelid = u.objid AND ad.adnum = u.objsubid
+        JOIN pg_attribute a ON a.attrelid = ad.adrelid AND a.attnum = ad.adnum
+        UNION ALL
+        SELECT format('constraint %I of %s', c.conname, c.conrelid::regclass), pg_get_constraintdef(c.oid)
+        FROM users u JOIN pg_constraint c ON u.classid = 'pg_constraint'::regclass AND c.oid = u.objid
+    )
+    SELECT DISTINCT e.object FROM expressions e
+    WHERE strpos(e.text, format('(%L::text, %s', pinned_by.model, COALESCE(version || ',', ''))) > 0
+$$;
+COMMENT ON FUNCTION ltv.pinned_by IS 'indexes, generated columns and constraints that score with a version of a model (NULL: any version)';
+
+CREATE FUNCTION ltv.refuse_pinned(model text, version int) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    objects text := (SELECT string_agg(object, ', ' ORDER BY object) FROM ltv.pinned_by(model, version));
+BEGIN
+    IF objects IS NOT NULL THEN
+        RAISE dependent_objects_still_exist USING
+            MESSAGE = format('cannot drop %smodel "%s" because other objects depend on it', COALESCE(format('version %s of ', version), ''), model),
+            DETAIL = format('It is used by: %s.', objects), HINT = 'Drop them first.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.refuse_pinned IS 'an error where stored scores depend on a version of a model';
+
+CREATE FUNCTION @extschema@.ltv_drop_version(model text, version int) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    named text;
+BEGIN
+    PERFORM ltv.lock_model(model);
+    PERFORM ltv.check_version(model, version);
+    SELECT string_agg(a.alias, ', ' ORDER BY a.alias) INTO named FROM ltv.aliases a
+    WHERE a.model = ltv_drop_version.model AND a.version = ltv_drop_version.version;
+    IF named IS NOT NULL THEN
+        RAISE dependent_objects_still_exist USING MESSAGE = format('cannot drop version %s of model "%s" because it is in use', version, model),
+            DETAIL = format('It is: %s.', named), HINT = 'Move the alias with ltv_set_alias, or remove it with ltv_drop_alias, first.';
+    END IF;
+    PERFORM ltv.refuse_pinned(model, version);
+    DELETE FROM ltv.versions v WHERE v.model = ltv_drop_version.model AND v.version = ltv_drop_version.version;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_drop_version IS 'drops a version that nothing uses; its number is not given out again';
+
+CREATE FUNCTION @extschema@.ltv_drop_model(model text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.lock_model(model);
+    PERFORM ltv.refuse_pinned(model, NULL);
+    UPDATE ltv.jobs j SET cancel_requested = true,
+        status = CASE j.status WHEN 'queued' THEN 'canceled' ELSE j.status END,
+        finished_at = CASE j.status WHEN 'queued' THEN clock_timestamp() END
+    WHERE j.model = ltv_drop_model.model AND j.status IN ('queued', 'running');
+    DELETE FROM ltv.aliases a WHERE a.model = ltv_drop_model.model;
+    DELETE FROM ltv.models m WHERE m.model = ltv_drop_model.model;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_drop_model IS 'drops a model with all its versions, and cancels its jobs';
+
+-- Privileges -------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION ltv.check_grant(model text, role text, privilege text) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.check_model(model, 'owner');
+    IF role IS NULL OR privilege IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'neither the role nor the privilege may be null';
+    ELSIF role <> 'public' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+        RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', role),
+            HINT = 'Give the name as in pg_roles, or public for everybody.';
+    END IF;
+    PERFORM ltv.check_choice('privilege', privilege, '{predict,read,all}');
+    RETURN CASE privilege WHEN 'all' THEN '{predict,read}' ELSE ARRAY[privilege] END;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_grant IS 'the privileges that a grant means, or an error';
+
+CREATE FUNCTION @extschema@.ltv_grant(model text, role text, privilege text DEFAULT 'predict') RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO ltv.privileges (model, grantee, privilege)
+    SELECT $1, $2, p FROM unnest(ltv.check_grant($1, $2, $3)) p ON CONFLICT DO NOTHING
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_grant IS 'lets a role (or public) score with a model (predict) or also look into it (read)';
+
+CREATE FUNCTION @extschema@.ltv_revoke(model text, role text, privilege text DEFAULT 'all') RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.check_model(model, 'owner');
+    PERFORM ltv.check_choice('privilege', privilege, '{predict,read,all}');
+    DELETE FROM ltv.privileges p WHERE p.model = $1 AND p.grantee = $2 AND $3 IN (p.privilege, 'all');
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_revoke IS 'takes privileges on a model back';
+
+CREATE FUNCTION @extschema@.ltv_set_owner(model text, role text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.lock_model(model);
+    IF role IS NULL OR NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+        RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', role), HINT = 'Give the name as in pg_roles.';
+    ELSIF NOT ltv.is_member(role, current_user) THEN
+        RAISE insufficient_privilege USING MESSAGE = format('must be member of role "%s"', role);
+    END IF;
+    UPDATE ltv.models m SET owner = role WHERE m.model = ltv_set_owner.model;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_set_owner IS 'gives a model to another role';
+
+-- Views ------------------------------------------------------------------------------------------------------------
+
+CREATE VIEW @extschema@.ltv_models WITH (security_invoker = true) AS
+SELECT m.model, m.owner,
+       (SELECT a.version FROM ltv.aliases a WHERE a.model = m.model AND a.alias = 'champion') AS champion,
+       (SELECT a.version FROM ltv.aliases a WHERE a.model = m.model AND a.alias = 'challenger') AS challenger,
+       v.versions, v.last_version, v.last_trained_at, m.created_at, m.settings,
+       ARRAY(SELECT p.grantee || '=' || p.privilege FROM ltv.privileges p WHERE p.model = m.model ORDER BY 1) AS privileges
+FROM ltv.models m,
+     LATERAL (SELECT count(*) AS versions, max(v.version) AS last_version, max(v.created_at) AS last_trained_at
+              FROM ltv.versions v WHERE v.model = m.model) v;
+COMMENT ON VIEW @extschema@.ltv_models IS 'the models that you may use';
+GRANT SELECT ON @extschema@.ltv_models TO PUBLIC;
+
+CREATE VIEW @extschema@.ltv_versions WITH (security_invoker = true) AS
+SELECT v.model, v.version,
+       ARRAY(SELECT a.alias FROM ltv.aliases a WHERE a.model = v.model AND a.version = v.version ORDER BY a.alias) AS aliases,
+       v.source, v.objective, v.backbone, v.metrics, v.n_rows, v.training_seconds, octet_length(v.onnx) AS bytes, v.checksum,
+       v.created_at, v.created_by, v.job, v.pg_ltv_version, v.schema, v.recipe
+FROM ltv.versions v;
+COMMENT ON VIEW @extschema@.ltv_versions IS 'the versions that you may look into';
+GRANT SELECT ON @extschema@.ltv_versions TO PUBLIC;
+
+CREATE VIEW @extschema@.ltv_promotions WITH (security_invoker = true) AS
+SELECT p.promotion, p.model, p.alias, p.from_version, p.to_version, p.at, p.by, p.reason, p.undoes IS NOT NULL AS is_rollback
+FROM ltv.promotions p;
+COMMENT ON VIEW @extschema@.ltv_promotions IS 'the history of aliases: who moved which, when, from where, to where and why';
+GRANT SELECT ON @extschema@.ltv_promotions TO PUBLIC;
+
+CREATE FUNCTION @extschema@.ltv_training_info(model text, version int DEFAULT NULL)
+RETURNS TABLE (epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8, details jsonb)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted int := ltv.version_or_champion(model, version);
+BEGIN
+    RETURN QUERY
+    SELECT COALESCE((h.e ->> 'epoch')::int, h.i::int), (h.e ->> 'training_loss')::float8, (h.e ->> 'validation_loss')::float8,
+           (h.e ->> 'learning_rate')::float8, (h.e ->> 'seconds')::float8,
+           h.e - '{epoch,training_loss,validation_loss,learning_rate,seconds}'::text[]
+    FROM ltv.versions v, jsonb_array_elements(v.history) WITH ORDINALITY AS h(e, i)
+    WHERE v.model = ltv_training_info.model AND v.version = wanted ORDER BY h.i;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_training_info IS 'how the training of a version went, epoch by epoch; of the champion by default';
+
+CREATE FUNCTION @extschema@.ltv_feature_info(model text, version int DEFAULT NULL)
+RETURNS TABLE (feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
+               quantiles float8[], categories jsonb)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted int := ltv.version_or_champion(model, version);
+BEGIN
+    RETURN QUERY
+    SELECT i.e ->> 'name', i.e ->> 'kind', i.e ->> 'type', (s.e ->> 'n')::bigint, (s.e ->> 'missing')::float8, (s.e ->> 'mean')::float8,
+           (s.e ->> 'std')::float8, (s.e ->> 'min')::float8, (s.e ->> 'max')::float8,
+           CASE WHEN jsonb_typeof(s.e -> 'quantiles') = 'array'
+                THEN ARRAY(SELECT q::float8 FROM jsonb_array_elements_text(s.e -> 'quantiles') WITH ORDINALITY AS x(q, o) ORDER BY o) END,
+           s.e -> 'categories'
+    FROM ltv.versions v CROSS JOIN LATERAL jsonb_array_elements(v.schema -> 'inputs') WITH ORDINALITY AS i(e, o)
+    LEFT JOIN LATERAL jsonb_array_elements(v.statistics -> 'features') s(e) ON s.e ->> 'name' = i.e ->> 'name'
+    WHERE v.model = ltv_feature_info.model AND v.version = wanted ORDER BY i.o;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_feature_info IS 'the features of a version as they were in training; of the champion by default';
