@@ -4,6 +4,15 @@
 CREATE FUNCTION ltv.launch_workers() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_launch_workers';
 COMMENT ON FUNCTION ltv.launch_workers() IS 'starts training workers for queued jobs when the transaction commits';
 
+CREATE FUNCTION ltv.wake_queue() RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_wake_queue';
+COMMENT ON FUNCTION ltv.wake_queue() IS 'starts workers for queued jobs now and tidies up lost ones; false if no worker slot is free';
+
+CREATE FUNCTION ltv.interrupt_job(job bigint) RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_interrupt_job';
+COMMENT ON FUNCTION ltv.interrupt_job IS 'interrupts the worker of a running job when the transaction commits';
+
+CREATE FUNCTION ltv.check_recipe(recipe jsonb) RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_check_recipe';
+COMMENT ON FUNCTION ltv.check_recipe IS 'an error if something is wrong with a recipe: its query, the types of the columns, an option';
+
 -- Queueing ---------------------------------------------------------------------------------------------------------
 
 -- Makes the model on its first use; later uses need its owner.
@@ -67,6 +76,7 @@ DECLARE
     relation_name text;
     columns record;
     feature text;
+    recipe jsonb;
 BEGIN
     PERFORM ltv.claim_model(model);
     IF pg_catalog.num_nonnulls(relation, query) <> 1 THEN
@@ -120,11 +130,13 @@ BEGIN
         END IF;
     END LOOP;
 
-    RETURN ltv.queue_job(model, 'train', pg_catalog.jsonb_build_object(
+    recipe := pg_catalog.jsonb_build_object(
         'relation', relation_name, 'query', CASE WHEN relation_name IS NULL THEN ltv.query_text(source) END,
         'target', target, 'id_column', id_column, 'split_column', split_column, 'features', features, 'options', options,
         'objective', COALESCE(objective, CASE WHEN preset IS NULL THEN 'ziln' END),
-        'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset), ltv.job_settings());
+        'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset);
+    PERFORM ltv.check_recipe(recipe);
+    RETURN ltv.queue_job(model, 'train', recipe, ltv.job_settings());
 END
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_train IS 'queues the training of a new version of a model and returns the job';
@@ -142,7 +154,8 @@ SELECT j.job, j.model, j.kind,
        j.sqlstate, j.message, j.detail, j.hint
 FROM ltv.jobs j
 LEFT JOIN ltv.job_progress p USING (job)
-LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = j.pid AND a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database());
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = j.pid AND a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+CROSS JOIN ltv.wake_queue();  -- a job that was left behind starts when somebody looks
 COMMENT ON VIEW @extschema@.ltv_jobs IS 'training jobs, waiting, running and past, with their progress and errors';
 GRANT SELECT ON @extschema@.ltv_jobs TO PUBLIC;
 
@@ -188,6 +201,7 @@ DECLARE
     line text;
     last_line text := '';
     last_print timestamptz := '-infinity';
+    last_wake timestamptz := '-infinity';
     gone_since timestamptz;
 BEGIN
     IF job IS NULL THEN
@@ -222,6 +236,10 @@ BEGIN
         END IF;
 
         IF state.status = 'queued' THEN
+            IF clock_timestamp() > last_wake + interval '1 s' THEN
+                PERFORM ltv.wake_queue();
+                last_wake := clock_timestamp();
+            END IF;
             line := concat_ws(', ', 'queued', state.message,
                 (SELECT format('behind %s other job(s)', count(*)) FROM ltv.jobs j
                  WHERE j.status IN ('queued', 'running') AND j.job < ltv_wait.job HAVING count(*) > 0));
@@ -274,6 +292,8 @@ BEGIN
         finished_at = CASE j.status WHEN 'queued' THEN clock_timestamp() END
     WHERE j.job = ltv_cancel.job AND j.status IN ('queued', 'running');
     IF FOUND THEN
+        PERFORM ltv.interrupt_job(job);
+        PERFORM ltv.wake_queue();
         RETURN true;
     END IF;
     IF NOT EXISTS (SELECT FROM ltv.jobs j WHERE j.job = ltv_cancel.job) THEN

@@ -14,6 +14,15 @@ pub static ONNXRUNTIME_LIBRARY: GucSetting<Option<CString>> =
 /// How many models a backend keeps ready to score. A model in use by a running statement is kept on top of that.
 pub static SESSION_CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(8);
 
+/// How many training jobs of a database run at the same time.
+pub static MAX_CONCURRENT_JOBS: GucSetting<i32> = GucSetting::<i32>::new(2);
+
+/// Bound on the rows of a training job in memory, in megabytes.
+pub static TRAINING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(4096);
+
+/// Threads of a training job that does not say how many.
+pub static TRAINING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(1);
+
 pub fn init() {
     GucRegistry::define_string_guc(
         c"ltv.default_model",
@@ -39,6 +48,37 @@ pub fn init() {
         &SESSION_CACHE_SIZE,
         1,
         1024,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    // One for all sessions, because workers of several roles share the queue.
+    GucRegistry::define_int_guc(
+        c"ltv.max_concurrent_jobs",
+        c"Sets how many training jobs of a database run at the same time.",
+        c"Each takes one of max_worker_processes; further jobs wait in the queue.",
+        &MAX_CONCURRENT_JOBS,
+        1,
+        256,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"ltv.training_memory",
+        c"Sets how much memory the rows of a training job may take.",
+        c"A job takes the value of the session that queues it along.",
+        &TRAINING_MEMORY,
+        16,
+        1 << 20,
+        GucContext::Userset,
+        GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_int_guc(
+        c"ltv.training_threads",
+        c"Sets the number of threads of a training job whose options do not.",
+        c"A job takes the value of the session that queues it along.",
+        &TRAINING_THREADS,
+        1,
+        256,
         GucContext::Userset,
         GucFlags::default(),
     );

@@ -4,18 +4,20 @@
 //! |---|---|
 //! | [`api`] | one thin file per group of SQL functions |
 //! | [`catalog`] | the `ltv.*` tables: name -> version, privileges, invalidation |
+//! | [`worker`] | training jobs: queue, background worker, reading, storing |
 //! | [`scoring`] | rows -> tensors -> ONNX Runtime -> values; the session cache |
 //! | [`error`] | how an error becomes what the user reads |
 //! | [`guc`] | settings `ltv.*` |
 //!
 //! SQL lives in `sql/`; functions are exported from here by symbol only. Dependencies point one way:
-//! `api -> (catalog, scoring) -> ltv-core`.
+//! `api -> (catalog, scoring, worker) -> ltv-core`.
 
 mod api;
 mod catalog;
 mod error;
 mod guc;
 mod scoring;
+mod worker;
 
 use pgrx::prelude::*;
 
@@ -27,4 +29,5 @@ pub extern "C-unwind" fn _PG_init() {
     error::init();
     guc::init();
     catalog::init();
+    worker::init();
 }
