@@ -1,0 +1,120 @@
+//! Signals of a worker: a statement cancel and a termination both end the job, cleanly and within a second.
+//!
+//! The handlers raise an ordinary cancel at the next `CHECK_FOR_INTERRUPTS`, which the worker catches, so that it
+//! can still write the job's end; PostgreSQL's own handler for SIGTERM would leave it no time for that.
+
+use pgrx::pg_sys;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static CANCELED: AtomicBool = AtomicBool::new(false);
+static TERMINATED: AtomicBool = AtomicBool::new(false);
+static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Set once the running job has to stop; the compute thread looks at it.
+pub fn stop_flag() -> Arc<AtomicBool> {
+    STOP.get_or_init(Default::default).clone()
+}
+
+/// The job was told to stop, by whichever signal.
+pub fn canceled() -> bool {
+    CANCELED.load(Ordering::Relaxed) || terminated()
+}
+
+/// The process was told to end, so it takes no further job.
+pub fn terminated() -> bool {
+    TERMINATED.load(Ordering::Relaxed)
+}
+
+/// Asks the running job to stop, as a signal would.
+pub fn cancel() {
+    CANCELED.store(true, Ordering::Relaxed);
+    stop_flag().store(true, Ordering::Relaxed);
+}
+
+/// Before the next job: a cancel was meant for the last one.
+pub fn reset() {
+    CANCELED.store(false, Ordering::Relaxed);
+    stop_flag().store(terminated(), Ordering::Relaxed);
+    settle();
+}
+
+/// Forgets a cancel that was not delivered yet, so that the end of the job can be written.
+pub fn settle() {
+    // SAFETY: a flag that only this process writes; a signal in between is kept in our own flags.
+    unsafe { pg_sys::QueryCancelPending = 0 };
+}
+
+extern "C-unwind" fn on_cancel(_signal: i32) {
+    CANCELED.store(true, Ordering::Relaxed);
+    raise_cancel();
+}
+
+extern "C-unwind" fn on_terminate(_signal: i32) {
+    TERMINATED.store(true, Ordering::Relaxed);
+    raise_cancel();
+}
+
+extern "C-unwind" fn on_reload(_signal: i32) {
+    // SAFETY: what PostgreSQL's own handler does.
+    unsafe {
+        pg_sys::ConfigReloadPending = 1;
+        pg_sys::SetLatch(pg_sys::MyLatch);
+    }
+}
+
+fn raise_cancel() {
+    if let Some(stop) = STOP.get() {
+        stop.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: writes of sig_atomic_t and SetLatch are allowed in a signal handler.
+    unsafe {
+        pg_sys::InterruptPending = 1;
+        pg_sys::QueryCancelPending = 1;
+        pg_sys::SetLatch(pg_sys::MyLatch);
+    }
+}
+
+/// Takes over the worker's signals and lets them in.
+pub fn install() {
+    stop_flag(); // allocated here, not in a handler
+    handle(libc::SIGINT, on_cancel);
+    handle(libc::SIGTERM, on_terminate);
+    handle(libc::SIGHUP, on_reload);
+    // SAFETY: handlers are in place.
+    unsafe { pg_sys::BackgroundWorkerUnblockSignals() };
+}
+
+fn handle(signal: i32, handler: extern "C-unwind" fn(i32)) {
+    // SAFETY: the handlers do only what a signal handler may do.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(signal, Some(handler));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(signal, Some(handler));
+    }
+}
+
+/// Blocks every signal for as long as it lives; threads started meanwhile never receive one.
+pub struct Blocked(libc::sigset_t);
+
+impl Blocked {
+    pub fn new() -> Self {
+        // SAFETY: both sets are plain memory that the calls fill.
+        unsafe {
+            let mut all = std::mem::zeroed();
+            let mut before = std::mem::zeroed();
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: the mask that was in force before.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}

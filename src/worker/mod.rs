@@ -1,0 +1,32 @@
+//! Training jobs: the queue, the background worker that runs one, how it reads data, reports and stores.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`launch`] | starting background workers: when a transaction commits, at once, after a server start |
+//! | [`queue`] | which job is next, claiming it, finding jobs whose worker is gone |
+//! | [`process`] | the worker: claim, read, train, store, finish |
+//! | [`read`] | a query's rows -> compact columns |
+//! | [`training`] | the compute thread and what the main thread does meanwhile |
+//! | [`store`] | the new version, in one transaction |
+//! | [`session`] | transactions, identities and settings of the worker's session |
+//! | [`interrupt`] | signals |
+//!
+//! A job is a row of `ltv.jobs`. Its transaction's commit starts a worker for the role that queued it; a worker
+//! serves the queue's head, in order, as far as `ltv.max_concurrent_jobs` and free worker slots allow, and starts
+//! the next worker when it ends. Whatever goes wrong in between, the row stays queued and the next call of
+//! `ltv_wait`, `ltv_cancel` or `ltv_jobs` looks at the queue again. A worker holds an advisory lock for as long as
+//! it runs a job; a running job that nobody holds the lock of is lost.
+
+pub mod interrupt;
+pub mod launch;
+pub mod process;
+pub mod queue;
+pub mod read;
+pub mod session;
+pub mod store;
+pub mod training;
+
+/// Called once per process, from `_PG_init`.
+pub fn init() {
+    launch::init();
+}

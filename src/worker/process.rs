@@ -1,0 +1,162 @@
+//! The worker process: claims jobs of its role and runs them one after the other.
+
+use super::queue::{self, End, Job};
+use super::session::{self, Identity};
+use super::{interrupt, read, store, training};
+use crate::error::{Report, Result};
+use crate::guc;
+use ltv_core::recipe::Recipe;
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::ffi::{CStr, CString};
+
+/// Settings that decide what the training query means, besides `ltv.*`.
+const SETTINGS: [&str; 5] = [
+    "search_path",
+    "row_security",
+    "TimeZone",
+    "DateStyle",
+    "IntervalStyle",
+];
+
+/// Entry point of each worker; its database and role come with it.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
+    interrupt::install();
+    let mut oids = BackgroundWorker::get_extra()
+        .split(' ')
+        .filter_map(|oid| oid.parse::<u32>().ok());
+    let (Some(database), Some(role)) = (oids.next(), oids.next()) else {
+        log!("pg_ltv worker: started without a database and a role");
+        return;
+    };
+    // SAFETY: the first and only connection of this process. Without a role it is that of the server's owner.
+    unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0) };
+    prepare_session();
+
+    loop {
+        interrupt::reset();
+        let job = match queue::claim() {
+            Ok(Some(job)) => job,
+            Ok(None) => break,
+            Err(report) => {
+                log!("pg_ltv worker: {}", report.message);
+                break;
+            }
+        };
+        let end = run(&job);
+        if let Err(report) = queue::finish(job.job, &end) {
+            log!(
+                "pg_ltv job {}: could not write its end: {}",
+                job.job,
+                report.message
+            );
+        }
+        queue::release(job.job);
+        if interrupt::terminated() {
+            break;
+        }
+        // A fresh process for each job, unless there is no room to start one beside this one.
+        match session::transaction(queue::wake) {
+            Ok(true) | Err(_) => break,
+            Ok(false) => {}
+        }
+    }
+}
+
+/// What the worker itself does must not depend on the defaults of a role or database.
+fn prepare_session() {
+    let fixed = [
+        (c"search_path", c"pg_catalog, pg_temp"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
+        (c"lock_timeout", c"0"),
+        (c"application_name", c"pg_ltv"),
+    ];
+    for (name, value) in fixed {
+        session::set_option(name, value, pg_sys::GucAction::GUC_ACTION_SET);
+    }
+}
+
+fn run(job: &Job) -> End {
+    match train_and_store(job) {
+        Ok(version) => {
+            log!(
+                "pg_ltv job {}: stored version {version} of model \"{}\"",
+                job.job,
+                job.model
+            );
+            End::Succeeded
+        }
+        Err(_) if interrupt::canceled() => {
+            log!("pg_ltv job {}: canceled", job.job);
+            End::Canceled
+        }
+        Err(report) => {
+            log!("pg_ltv job {}: {}", job.job, report.message);
+            End::Failed(report)
+        }
+    }
+}
+
+fn train_and_store(job: &Job) -> Result<i32> {
+    let mut recipe = Recipe::from_json(&job.recipe)?;
+    let without_id = job
+        .recipe
+        .get("id_column")
+        .is_some_and(serde_json::Value::is_null);
+
+    session::report_activity(&format!("pg_ltv job {}: reading", job.job));
+    let (owner, data, threads) = session::transaction(|| {
+        let owner = session::role(&job.owner).ok_or_else(|| {
+            Report::new(
+                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+                format!("role \"{}\" does not exist", job.owner),
+            )
+            .detail("The job was queued by it.")
+        })?;
+        // SAFETY: only ever from read-write to read-only, for the rest of this transaction.
+        unsafe { pg_sys::XactReadOnly = true };
+        let _owner = Identity::assume(owner);
+        apply_settings(&job.settings)?;
+        let limit = (guc::TRAINING_MEMORY.get() as usize) << 20;
+        let data = read::load(&recipe, without_id, job.job, limit)?;
+        Ok((owner, data, guc::TRAINING_THREADS.get()))
+    })?;
+    recipe.options.threads.get_or_insert(threads as usize);
+    let rows = data.table.rows();
+    training::report_phase(job.job, "preprocessing", Some(rows as i64))?;
+
+    session::report_activity(&format!("pg_ltv job {}: training on {rows} rows", job.job));
+    let model = training::run(data.table, recipe.clone(), job.job)?;
+
+    session::report_activity(&format!("pg_ltv job {}: storing", job.job));
+    training::report_phase(job.job, "storing", None)?;
+    let note = (data.unlabelled > 0).then(|| {
+        format!(
+            "{} rows without a target \"{}\" were left out",
+            data.unlabelled, recipe.target
+        )
+    });
+    store::version(job, owner, &recipe, model, note.as_deref())
+}
+
+/// The settings of the session that queued the job, for this transaction. They are an ordinary user's to set.
+fn apply_settings(settings: &serde_json::Value) -> Result<()> {
+    let local = |name: &CStr, value: &CStr| {
+        session::set_option(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL)
+    };
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        let known = SETTINGS.contains(&name.as_str()) || name.starts_with("ltv.");
+        if let (true, Some(value)) = (known, value.as_str())
+            && let (Ok(name), Ok(value)) = (CString::new(name.as_str()), CString::new(value))
+        {
+            local(&name, &value);
+        }
+    }
+    // The same rows in the same order, so that the same seed gives the same model.
+    local(c"synchronize_seqscans", c"off");
+    Ok(())
+}

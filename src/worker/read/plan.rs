@@ -1,0 +1,296 @@
+//! The training query: prepared without being run, its columns given their parts.
+
+use super::value::Type;
+use crate::error::{Report, Result};
+use ltv_core::recipe::Recipe;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::ffi::{CStr, CString};
+
+/// One column of the query.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its place, from 0.
+    pub at: usize,
+    pub name: String,
+    pub oid: pg_sys::Oid,
+    /// The type as `format_type` spells it.
+    pub sql_type: String,
+    pub kind: Type,
+}
+
+/// A column that the model sees.
+#[derive(Clone, Debug)]
+pub struct Feature {
+    pub column: Column,
+    /// Read as a category although it is a number.
+    pub categorical: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Columns {
+    pub target: Column,
+    /// Decides which customers are held out; without it the number of the row does.
+    pub id: Option<Column>,
+    pub split: Option<Column>,
+    /// The cut-off of a row that `ltv_create_features` made; not a feature unless listed.
+    pub as_of: Option<Column>,
+    pub features: Vec<Feature>,
+}
+
+fn wrong(sqlstate: PgSqlErrorCode, message: impl Into<String>) -> Report {
+    Report::new(sqlstate, message)
+}
+
+/// The query of a recipe as SQL. It was checked and, for a relation, quoted when the job was queued.
+pub fn query(recipe: &Recipe) -> Result<String> {
+    match (&recipe.query, &recipe.relation) {
+        (Some(query), _) => Ok(query.clone()),
+        (None, Some(relation)) => Ok(format!("SELECT * FROM {relation}")),
+        (None, None) => Err(wrong(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "the job has neither a relation nor a query",
+        )
+        .hint("Queue it with ltv_train.")),
+    }
+}
+
+/// Prepares the query, which must be one SELECT, inside SPI. Nothing is run.
+pub fn prepare(
+    query: &str,
+    cursor_options: i32,
+) -> Result<(pg_sys::SPIPlanPtr, pg_sys::TupleDesc)> {
+    let text = CString::new(query).map_err(|_| {
+        wrong(
+            PgSqlErrorCode::ERRCODE_SYNTAX_ERROR,
+            "the query contains a zero byte",
+        )
+    })?;
+    let not_select = || {
+        wrong(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "the training query must be one SELECT",
+        )
+        .detail("It only delivers rows; it must not change or lock anything.")
+        .hint("Give the name of a relation, or a query that starts with SELECT or WITH.")
+    };
+    // SAFETY: inside SPI; errors of the parser are raised. The plan and its lists live until SPI_finish.
+    unsafe {
+        let plan =
+            pg_sys::SPI_prepare_cursor(text.as_ptr(), 0, std::ptr::null_mut(), cursor_options);
+        if plan.is_null() {
+            return Err(not_select());
+        }
+        let sources = pg_sys::SPI_plan_get_plan_sources(plan);
+        if sources.is_null() || (*sources).length != 1 {
+            return Err(not_select());
+        }
+        let source = (*(*sources).elements)
+            .ptr_value
+            .cast::<pg_sys::CachedPlanSource>();
+        let queries = (*source).query_list;
+        if queries.is_null() || (*queries).length != 1 || (*source).resultDesc.is_null() {
+            return Err(not_select());
+        }
+        let tree = (*(*queries).elements).ptr_value.cast::<pg_sys::Query>();
+        let reads_only = (*tree).commandType == pg_sys::CmdType::CMD_SELECT
+            && (*tree).utilityStmt.is_null()
+            && !(*tree).hasModifyingCTE
+            && (*tree).rowMarks.is_null();
+        if !reads_only {
+            return Err(not_select());
+        }
+        Ok((plan, (*source).resultDesc))
+    }
+}
+
+/// Names and types of the result.
+///
+/// # Safety
+/// `descriptor` is valid.
+pub unsafe fn describe(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
+    // SAFETY: as many attributes as it says; names are NUL-terminated.
+    unsafe {
+        let attributes = pgrx::tupdesc::PgTupleDesc::from_pg_copy(descriptor);
+        attributes
+            .iter()
+            .enumerate()
+            .map(|(at, attribute)| {
+                let oid = attribute.atttypid;
+                let name = CStr::from_ptr(attribute.attname.data.as_ptr());
+                let sql_type = CStr::from_ptr(pg_sys::format_type_be(oid));
+                Column {
+                    at,
+                    name: name.to_string_lossy().into_owned(),
+                    oid,
+                    sql_type: sql_type.to_string_lossy().into_owned(),
+                    kind: Type::of(oid),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Gives every column its part, or says what is wrong with it.
+pub fn assign(all: &[Column], recipe: &Recipe, without_id: bool) -> Result<Columns> {
+    if let Some(column) = all
+        .iter()
+        .find(|c| all[..c.at].iter().any(|other| other.name == c.name))
+    {
+        return Err(wrong(
+            PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
+            format!("column \"{}\" occurs more than once", column.name),
+        )
+        .hint("Give each column of the query its own name with AS."));
+    }
+    let find = |name: &str, argument: &str| {
+        all.iter()
+            .find(|column| column.name == name)
+            .cloned()
+            .ok_or_else(|| {
+                let names: Vec<&str> = all
+                    .iter()
+                    .take(40)
+                    .map(|column| column.name.as_str())
+                    .collect();
+                wrong(
+                    PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+                    format!("column \"{name}\" does not exist"),
+                )
+                .detail(format!(
+                    "It is named by the argument {argument}. The columns are: {}.",
+                    names.join(", ")
+                ))
+                .hint(format!(
+                    "Pass the name of an existing column: {argument} => '...'."
+                ))
+            })
+    };
+    let target = find(&recipe.target, "target")?;
+    if !target.kind.is_number() && target.kind != Type::Bool {
+        return Err(wrong(
+            PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+            format!("the target column \"{}\" is not numeric", target.name),
+        )
+        .detail(format!("Its type is {}.", target.sql_type))
+        .hint("The target is an amount of money; cast it, or name another column with target => '...'."));
+    }
+    let id = if without_id {
+        None
+    } else {
+        Some(find(&recipe.id_column, "id_column")?)
+    };
+    let split = recipe
+        .split_column
+        .as_deref()
+        .map(|name| find(name, "split_column"))
+        .transpose()?;
+    if let Some(split) = &split
+        && !(split.kind.is_text() || split.kind == Type::Bool)
+    {
+        return Err(wrong(
+            PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+            format!(
+                "the split column \"{}\" is neither text nor boolean",
+                split.name
+            ),
+        )
+        .detail(format!("Its type is {}.", split.sql_type))
+        .hint(
+            "Use 'train', 'validation' or 'test', or a boolean that is true for validation rows.",
+        ));
+    }
+    let listed = |name: &str| {
+        recipe
+            .features
+            .as_ref()
+            .is_some_and(|f| f.iter().any(|feature| feature == name))
+    };
+    let as_of = all
+        .iter()
+        .find(|c| c.name == "as_of" && c.kind.is_time() && !listed("as_of"))
+        .cloned();
+
+    let candidates: Vec<Column> = match &recipe.features {
+        Some(names) => names
+            .iter()
+            .map(|name| find(name, "features"))
+            .collect::<Result<_>>()?,
+        None => {
+            let taken = [Some(&target), id.as_ref(), split.as_ref(), as_of.as_ref()];
+            let taken: Vec<usize> = taken
+                .into_iter()
+                .flatten()
+                .map(|column| column.at)
+                .collect();
+            all.iter()
+                .filter(|column| !taken.contains(&column.at))
+                .cloned()
+                .collect()
+        }
+    };
+    for name in &recipe.options.categorical {
+        if !candidates.iter().any(|column| column.name == *name) {
+            return Err(wrong(
+                PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+                format!("column \"{name}\" is not a feature"),
+            )
+            .detail("It is named by the option \"categorical\".")
+            .hint("Name columns of the relation that are features."));
+        }
+    }
+    let features = candidates
+        .into_iter()
+        .map(|column| {
+            if column.at == target.at {
+                return Err(wrong(
+                    PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+                    format!("the target \"{}\" cannot be a feature", target.name),
+                )
+                .detail("A model that sees the answer learns nothing else."));
+            }
+            let categorical = recipe.options.categorical.contains(&column.name);
+            usable(&column, categorical)?;
+            Ok(Feature {
+                column,
+                categorical,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    if features.is_empty() {
+        return Err(wrong(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "there is no feature column",
+        )
+        .detail("The query has no column besides the target and the id.")
+        .hint("Add the columns that the model shall learn from."));
+    }
+    Ok(Columns {
+        target,
+        id,
+        split,
+        as_of,
+        features,
+    })
+}
+
+fn usable(column: &Column, categorical: bool) -> Result<()> {
+    if categorical
+        && !(column.kind.is_whole_number() || column.kind.is_text() || column.kind == Type::Bool)
+    {
+        return Err(wrong(
+            PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+            format!("column \"{}\" of type {} cannot be categorical", column.name, column.sql_type),
+        )
+        .hint("Categories are texts, booleans or whole numbers; cast the column, or leave it out of the option."));
+    }
+    if column.kind == Type::Other {
+        return Err(wrong(
+            PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+            format!("column \"{}\" of type {} cannot be a feature", column.name, column.sql_type),
+        )
+        .detail("Features are numbers, booleans, texts, enums, uuids, dates, timestamps and arrays of numbers.")
+        .hint("Cast it, or list the columns to use: features => ARRAY['...']."));
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! The compute thread, and what the main thread does while it computes.
+//!
+//! The thread never calls PostgreSQL and receives no signals. The main thread waits on its latch, writes the
+//! progress down in transactions of its own and passes a cancel on; it never leaves before the thread has ended.
+
+use super::session::{self, Identity, unexpected};
+use super::{interrupt, queue};
+use crate::error::{Report, Result, panic_report};
+use ltv_core::data::TrainingTable;
+use ltv_core::recipe::Recipe;
+use ltv_core::train::{Control, Progress, TrainedModel, train};
+use parking_lot::Mutex;
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+use pgrx::{Spi, pg_sys};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Time between two writes of the progress.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// The deepest recursion is in the graph of a model, well within this.
+const STACK: usize = 16 << 20;
+
+/// What the two threads share.
+struct Link {
+    /// The newest progress that has not been written down.
+    progress: Mutex<Option<Progress>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Control for Link {
+    fn progress(&self, progress: Progress) {
+        *self.progress.lock() = Some(progress);
+    }
+    fn is_cancelled(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// The thread; ends with it whatever happens.
+struct Computation {
+    link: Arc<Link>,
+    thread: Option<JoinHandle<Result<TrainedModel>>>,
+}
+
+impl Computation {
+    fn start(table: TrainingTable, recipe: Recipe) -> Result<Self> {
+        let link = Arc::new(Link {
+            progress: Mutex::new(None),
+            stop: interrupt::stop_flag(),
+        });
+        let control = link.clone();
+        let blocked = interrupt::Blocked::new();
+        let thread = std::thread::Builder::new()
+            .name("pg_ltv training".to_owned())
+            .stack_size(STACK)
+            .spawn(move || {
+                // Here, because the place of a panic is known to its own thread only.
+                catch_unwind(AssertUnwindSafe(|| train(table, &recipe, &*control))).map_or_else(
+                    |payload| {
+                        Err(panic_report(payload.as_ref())
+                            .unwrap_or_else(|| unexpected("the training panicked")))
+                    },
+                    |outcome| Ok(outcome?),
+                )
+            });
+        drop(blocked);
+        let thread = thread.map_err(|error| {
+            Report::new(
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+                "could not start a thread for the training",
+            )
+            .detail(format!("{error}."))
+            .hint("Check the limits of the server's user on processes and memory.")
+        })?;
+        Ok(Self {
+            link,
+            thread: Some(thread),
+        })
+    }
+
+    fn is_running(&self) -> bool {
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+    }
+
+    fn join(mut self) -> Result<TrainedModel> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(outcome)) => outcome,
+            _ => Err(unexpected("the training thread ended without a result")),
+        }
+    }
+}
+
+impl Drop for Computation {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.link.stop.store(true, Ordering::Relaxed);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Trains in a thread and reports meanwhile.
+pub fn run(table: TrainingTable, recipe: Recipe, job: i64) -> Result<TrainedModel> {
+    let computation = Computation::start(table, recipe)?;
+    let began = Instant::now();
+    let mut reported: Option<Instant> = None;
+    while computation.is_running() {
+        // Short trainings end soon; long ones are not worth looking at often.
+        let pause = if began.elapsed() < Duration::from_secs(1) {
+            10
+        } else {
+            100
+        };
+        wait(pause);
+        if !session::serve_interrupts() {
+            interrupt::cancel();
+        }
+        if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+            let progress = computation.link.progress.lock().take();
+            if progress.is_some() || reported.is_some() {
+                reported = Some(Instant::now());
+                report(job, progress.as_ref());
+            } else if began.elapsed() >= REPORT_EVERY {
+                reported = Some(Instant::now());
+            }
+        }
+    }
+    computation.join()
+}
+
+/// Waits for a signal or the time to pass; ends the process if the server is gone.
+pub fn wait(milliseconds: i64) {
+    // SAFETY: the process's own latch.
+    unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+}
+
+/// Writes the progress down and looks whether the job was cancelled. A failure costs one report, not the job.
+fn report(job: i64, progress: Option<&Progress>) {
+    let written = session::transaction(|| {
+        let _owner = Identity::catalog_owner()?;
+        if let Some(progress) = progress {
+            write(job, progress)?;
+        }
+        queue::cancel_requested(job)
+    });
+    match written {
+        Ok(true) => interrupt::cancel(),
+        Ok(false) => {}
+        Err(_) if interrupt::canceled() => {}
+        Err(report) => log!(
+            "pg_ltv job {job}: could not write its progress: {}",
+            report.message
+        ),
+    }
+}
+
+fn write(job: i64, progress: &Progress) -> Result<()> {
+    let epochs = (progress.epochs > 0).then_some(progress.epochs as i32);
+    let epoch = epochs.map(|_| progress.epoch as i32);
+    Spi::connect_mut(|client| {
+        client
+            .update(
+                "UPDATE ltv.job_progress SET phase = $2, epoch = coalesce($3, epoch), epochs = coalesce($4, epochs), \
+                 rows = $5, rows_per_second = $6, training_loss = coalesce($7, training_loss), \
+                 validation_loss = coalesce($8, validation_loss), eta = make_interval(secs => $9), memory_bytes = $10, \
+                 updated_at = clock_timestamp() WHERE job = $1",
+                None,
+                &[
+                    DatumWithOid::from(job),
+                    DatumWithOid::from(progress.phase.name()),
+                    DatumWithOid::from(epoch),
+                    DatumWithOid::from(epochs),
+                    DatumWithOid::from(progress.rows as i64),
+                    DatumWithOid::from(progress.rows_per_second),
+                    DatumWithOid::from(progress.training_loss),
+                    DatumWithOid::from(progress.validation_loss),
+                    DatumWithOid::from(progress.eta_seconds),
+                    DatumWithOid::from(progress.memory_bytes as i64),
+                ],
+            )
+            .map_err(unexpected)?;
+        Ok(())
+    })
+}
+
+/// Writes a phase that the trainer does not know of.
+pub fn report_phase(job: i64, phase: &str, rows: Option<i64>) -> Result<()> {
+    session::transaction(|| {
+        let _owner = Identity::catalog_owner()?;
+        Spi::connect_mut(|client| {
+            client
+                .update(
+                    "UPDATE ltv.job_progress SET phase = $2, rows = coalesce($3, rows), updated_at = clock_timestamp() \
+                     WHERE job = $1",
+                    None,
+                    &[DatumWithOid::from(job), DatumWithOid::from(phase), DatumWithOid::from(rows)],
+                )
+                .map_err(unexpected)?;
+            Ok(())
+        })
+    })
+}
