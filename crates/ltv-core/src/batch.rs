@@ -13,6 +13,9 @@ pub struct InputShape {
     /// Per categorical column the number of ids, id 0 (unseen or NULL) included.
     pub cardinalities: Vec<usize>,
     pub sequence: Option<SequenceShape>,
+    /// Width of each categorical column's embedding; by default from its cardinality.
+    #[serde(default)]
+    pub embedding_size: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use ltv_core::backbone::{self, Backbone, BackboneConfig};
 use ltv_core::batch::{InputShape, Mode};
 use ltv_core::objective::{
     self, CmltvConfig, Distribution, ExpltvConfig, HeadOutput, Objective, ObjectiveConfig,
-    RegressionConfig, TargetStatistics, TargetTransform, cmltv,
+    RegressionConfig, TargetStatistics, TargetTransform, ZilnConfig, cmltv,
 };
 use ltv_core::params::Params;
 use serde_json::Value as Json;
@@ -31,12 +31,16 @@ fn configured(case: &Json) -> TestResult<Box<dyn Objective>> {
     let number = |key: &str| case[key].as_f64().expect("a number");
     let mut statistics = statistics();
     let config = match case["objective"].as_str() {
-        Some("ziln") => ObjectiveConfig::Ziln,
+        Some("ziln") => ObjectiveConfig::Ziln(ZilnConfig::default()),
         Some("cmltv") => {
             statistics.payer_mean = number("scale");
             // The largest amount in class `classes - 1`.
             statistics.max = 2f64.powf(number("classes")) - 2.0;
-            ObjectiveConfig::Cmltv(CmltvConfig::default())
+            ObjectiveConfig::Cmltv(CmltvConfig {
+                class_contrast_weight: 1.0,
+                regression_contrast_weight: 1.0,
+                ..CmltvConfig::default()
+            })
         }
         Some("expltv") => ObjectiveConfig::Expltv(ExpltvConfig {
             whale_threshold: Some(number("R")),
@@ -192,7 +196,7 @@ fn all_objectives() -> Vec<ObjectiveConfig> {
         ObjectiveConfig::Huber(RegressionConfig::default()),
         ObjectiveConfig::Huber(log),
         ObjectiveConfig::Purchase,
-        ObjectiveConfig::Ziln,
+        ObjectiveConfig::Ziln(ZilnConfig::default()),
         ObjectiveConfig::Cmltv(CmltvConfig::default()),
         ObjectiveConfig::Cmltv(lognormal_views),
         ObjectiveConfig::Cmltv(one_view),

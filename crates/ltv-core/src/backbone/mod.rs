@@ -1,8 +1,13 @@
 //! Backbones: `h = backbone(x)`, shape `[batch, width]`.
 
+mod dcn;
+mod deepfm;
 mod flat;
 
+pub use crate::layers::cross::CrossKind;
 pub use crate::layers::mlp::MlpConfig;
+pub use dcn::DcnConfig;
+pub use deepfm::DeepFmConfig;
 
 use crate::batch::{Batch, InputShape, Mode};
 use crate::error::Result;
@@ -40,6 +45,9 @@ pub trait Backbone: Send + Sync {
 pub enum BackboneConfig {
     Linear,
     Mlp(MlpConfig),
+    #[serde(rename = "deepfm")]
+    DeepFm(DeepFmConfig),
+    Dcn(DcnConfig),
 }
 
 pub fn build(
@@ -50,5 +58,7 @@ pub fn build(
     Ok(match config {
         BackboneConfig::Linear => Box::new(flat::Linear::new(params, shape)?),
         BackboneConfig::Mlp(config) => Box::new(flat::MlpBackbone::new(params, shape, config)?),
+        BackboneConfig::DeepFm(config) => Box::new(deepfm::DeepFm::new(params, shape, config)?),
+        BackboneConfig::Dcn(config) => Box::new(dcn::Dcn::new(params, shape, config)?),
     })
 }

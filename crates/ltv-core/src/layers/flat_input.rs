@@ -19,7 +19,9 @@ impl FlatInput {
         let mut width = shape.numeric;
         let mut embeddings = Vec::with_capacity(shape.cardinalities.len());
         for (index, &cardinality) in shape.cardinalities.iter().enumerate() {
-            let columns = embedding_width(cardinality);
+            let columns = shape
+                .embedding_size
+                .unwrap_or_else(|| embedding_width(cardinality));
             width += columns;
             embeddings.push(Embedding::new(
                 params,

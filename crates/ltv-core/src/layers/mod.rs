@@ -2,10 +2,12 @@
 //! candle and an `export` that writes the same computation, evaluation mode, into an ONNX graph.
 
 pub mod batch_norm;
+pub mod cross;
 pub mod dense;
 pub mod dropout;
 pub mod embedding;
 pub mod flat_input;
+pub mod fm;
 pub mod functions;
 pub mod mlp;
 pub mod softmax;

@@ -4,7 +4,7 @@
 use super::contrast::{class_contrast, regression_contrast};
 use super::terms::{
     EXPONENT_LIMIT, SIGMA_FLOOR, bce, column, export_lognormal, export_minimum, export_probability,
-    export_softplus, lognormal, paying, sigma,
+    export_sigma, export_softplus, lognormal, paying, sigma,
 };
 use super::tower::Tower;
 use super::{
@@ -65,8 +65,8 @@ impl Default for CmltvConfig {
             view_weights: [0.3, 0.3, 0.4],
             purchase_weight: 1.0,
             regression_weights: [1.0; 3],
-            class_contrast_weight: 1.0,
-            regression_contrast_weight: 1.0,
+            class_contrast_weight: 0.1,
+            regression_contrast_weight: 0.1,
             pairs: 4096,
         }
     }
@@ -149,7 +149,7 @@ impl Cmltv {
                 softplus(first)?.affine(1.0, EPSILON)?,
                 softplus(second)?.affine(1.0, EPSILON)?,
             ),
-            Law::Lognormal => (first.clone(), sigma(second)?),
+            Law::Lognormal => (first.clone(), sigma(second, SIGMA_FLOOR)?),
         })
     }
 
@@ -353,7 +353,7 @@ impl Objective for Cmltv {
                 Law::Gamma => (first, second.affine(1.0 / self.scale, 0.0)?),
                 Law::Lognormal => (
                     first.clamp(-EXPONENT_LIMIT, EXPONENT_LIMIT)?,
-                    second.clamp(SIGMA_FLOOR, EXPONENT_LIMIT)?,
+                    second.minimum(EXPONENT_LIMIT)?,
                 ),
             };
             prediction.push((first_name, first));
@@ -443,13 +443,14 @@ impl Cmltv {
         let law = self.law.export(graph, hidden)?;
         let first = graph.column(&law, 0);
         let second = graph.column(&law, 1);
-        let second = export_softplus(graph, &second);
         if self.config.distribution == Law::Lognormal {
             let one = graph.float(1.0);
+            let second = export_sigma(graph, &second, SIGMA_FLOOR);
             let (mu, sigma, mean) = export_lognormal(graph, &one, &first, &second);
             return Ok((mean, vec![mu, sigma]));
         }
         let first = export_softplus(graph, &first);
+        let second = export_softplus(graph, &second);
         let epsilon = graph.float(EPSILON as f32);
         let alpha = graph.add(&first, &epsilon);
         let lambda = graph.add(&second, &epsilon);

@@ -1,8 +1,8 @@
 //! `expltv`: a gate recognises whales among buyers and mixes two experts' lognormal laws.
 
 use super::terms::{
-    Lognormal, bce, column, export_lognormal, export_probability, lognormal, paying, safe_log,
-    sigma,
+    Lognormal, SIGMA_FLOOR, bce, column, export_lognormal, export_probability, export_sigma,
+    lognormal, paying, safe_log, sigma,
 };
 use super::tower::Tower;
 use super::{
@@ -30,6 +30,7 @@ pub struct ExpltvConfig {
     /// Lambda, the weight of the lognormal loss.
     pub ltv_weight: f64,
     pub whale_weight: f64,
+    pub sigma_floor: f64,
     /// 2 as published; 1 leaves the gate without influence on the amount.
     pub experts: usize,
 }
@@ -42,6 +43,7 @@ impl Default for ExpltvConfig {
             whale_quantile: 0.93,
             ltv_weight: 1.0,
             whale_weight: 1.0,
+            sigma_floor: SIGMA_FLOOR,
             experts: 2,
         }
     }
@@ -106,7 +108,7 @@ impl Expltv {
 
     /// `(mu, sigma)`, the experts' mixed by the gate.
     fn mixed(&self, output: &HeadOutput) -> Result<(Tensor, Tensor)> {
-        let sigmas = sigma(&output[3])?;
+        let sigmas = sigma(&output[3], self.config.sigma_floor)?;
         if self.config.experts == 1 {
             return Ok((column(&output[2], 0)?, column(&sigmas, 0)?));
         }
@@ -220,8 +222,7 @@ impl Objective for Expltv {
             let law = expert.export(graph, hidden)?;
             let mu = graph.column(&law, 0);
             let raw = graph.column(&law, 1);
-            let sigma = graph.softplus(&raw);
-            let sigma = graph.max(&sigma, super::terms::SIGMA_FLOOR as f32);
+            let sigma = export_sigma(graph, &raw, self.config.sigma_floor);
             laws.push((mu, sigma));
         }
         let (mu, sigma) = match laws.as_slice() {

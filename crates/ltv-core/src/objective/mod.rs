@@ -14,6 +14,7 @@ pub use cmltv::CmltvConfig;
 pub use expltv::ExpltvConfig;
 pub use quantile::{inverse_gamma, inverse_normal, quantile};
 pub use regression::{RegressionConfig, TargetTransform};
+pub use ziln::ZilnConfig;
 
 use crate::backbone::Backbone;
 use crate::batch::Mode;
@@ -140,7 +141,7 @@ pub enum ObjectiveConfig {
     Mse(RegressionConfig),
     Huber(RegressionConfig),
     Purchase,
-    Ziln,
+    Ziln(ZilnConfig),
     Cmltv(CmltvConfig),
     Expltv(ExpltvConfig),
 }
@@ -167,7 +168,9 @@ pub fn build(
             let units = backbone.unit_columns();
             Box::new(purchase::Purchase::new(params, width, units, statistics)?)
         }
-        ObjectiveConfig::Ziln => Box::new(ziln::Ziln::new(params, width, statistics)?),
+        ObjectiveConfig::Ziln(config) => {
+            Box::new(ziln::Ziln::new(params, width, config, statistics)?)
+        }
         ObjectiveConfig::Cmltv(config) => {
             Box::new(cmltv::Cmltv::new(params, width, config, statistics)?)
         }

@@ -35,8 +35,8 @@ pub fn lognormal(log_y: &Tensor, mu: &Tensor, sigma: &Tensor) -> Result<Tensor> 
     Ok(density)
 }
 
-pub fn sigma(raw: &Tensor) -> Result<Tensor> {
-    Ok(softplus(raw)?.maximum(SIGMA_FLOOR)?)
+pub fn sigma(raw: &Tensor, floor: f64) -> Result<Tensor> {
+    Ok(softplus(raw)?.maximum(floor)?)
 }
 
 /// Mean of `values` over the rows where `weight` is 1; 0 where there is none.
@@ -62,7 +62,7 @@ impl Lognormal {
     pub fn predict(logit: &Tensor, mu: &Tensor, sigma: &Tensor) -> Result<Self> {
         let probability = sigmoid(logit)?;
         let mu = mu.clamp(-EXPONENT_LIMIT, EXPONENT_LIMIT)?;
-        let sigma = sigma.clamp(SIGMA_FLOOR, EXPONENT_LIMIT)?;
+        let sigma = sigma.minimum(EXPONENT_LIMIT)?;
         let exponent = (&mu + sigma.sqr()?.affine(0.5, 0.0)?)?.minimum(EXPONENT_LIMIT)?;
         let mean = (&probability * exponent.exp()?)?;
         Ok(Self {
@@ -83,7 +83,7 @@ pub fn export_lognormal(
 ) -> (Value, Value, Value) {
     let limit = EXPONENT_LIMIT as f32;
     let mu = graph.clip(mu, -limit, limit);
-    let sigma = graph.clip(sigma, SIGMA_FLOOR as f32, limit);
+    let sigma = export_minimum(graph, sigma, limit);
     let half = graph.float(0.5);
     let square = graph.mul(&sigma, &sigma);
     let square = graph.mul(&square, &half);
@@ -92,6 +92,12 @@ pub fn export_lognormal(
     let mean = graph.exp(&exponent);
     let mean = graph.mul(probability, &mean);
     (mu, sigma, mean)
+}
+
+/// [`sigma`] in a graph.
+pub fn export_sigma(graph: &mut GraphBuilder, raw: &Value, floor: f64) -> Value {
+    let positive = graph.softplus(raw);
+    graph.max(&positive, floor as f32)
 }
 
 pub fn export_minimum(graph: &mut GraphBuilder, x: &Value, limit: f32) -> Value {

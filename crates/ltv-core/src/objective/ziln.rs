@@ -1,8 +1,8 @@
 //! `ziln`: the zero-inflated lognormal of Wang, Liu and Miao (2019).
 
 use super::terms::{
-    Lognormal, bce, column, export_lognormal, export_probability, lognormal, paying, safe_log,
-    sigma,
+    Lognormal, SIGMA_FLOOR, bce, column, export_lognormal, export_probability, export_sigma,
+    lognormal, paying, safe_log, sigma,
 };
 use super::{
     Distribution, HeadOutput, Loss, Objective, Prediction, TargetStatistics, head, inverse_softplus,
@@ -13,31 +13,54 @@ use crate::layers::dense::{Activation, Dense};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ZilnConfig {
+    pub sigma_floor: f64,
+}
+
+impl Default for ZilnConfig {
+    fn default() -> Self {
+        Self {
+            sigma_floor: SIGMA_FLOOR,
+        }
+    }
+}
 
 /// The head's output is one `[batch, 3]` tensor: purchase logit, mu, raw sigma.
 pub struct Ziln {
+    config: ZilnConfig,
     head: Dense,
 }
 
 impl Ziln {
-    pub fn new(params: &mut Params, width: usize, statistics: &TargetStatistics) -> Result<Self> {
+    pub fn new(
+        params: &mut Params,
+        width: usize,
+        config: &ZilnConfig,
+        statistics: &TargetStatistics,
+    ) -> Result<Self> {
         let start = [
             statistics.paying_logit(),
             statistics.payer_log_mean,
             inverse_softplus(statistics.payer_log_std.max(0.1)),
         ];
         Ok(Self {
+            config: config.clone(),
             head: head(params, "head", width, &start)?,
         })
     }
 }
 
 /// The two terms of the loss by plain tensor operations: means over all rows.
-pub fn definition(output: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
+pub fn definition(output: &Tensor, target: &Tensor, sigma_floor: f64) -> Result<(Tensor, Tensor)> {
     let paying = paying(target)?;
     let log_y = safe_log(target, &paying)?;
     let purchase = bce(&column(output, 0)?, &paying)?.mean_all()?;
-    let density = lognormal(&log_y, &column(output, 1)?, &sigma(&column(output, 2)?)?)?;
+    let sigma = sigma(&column(output, 2)?, sigma_floor)?;
+    let density = lognormal(&log_y, &column(output, 1)?, &sigma)?;
     let lognormal = (density * paying)?.mean_all()?;
     Ok((purchase, lognormal))
 }
@@ -52,7 +75,7 @@ impl Objective for Ziln {
     }
 
     fn loss(&self, output: &HeadOutput, target: &Tensor, _mode: &Mode) -> Result<Loss> {
-        let (purchase, lognormal) = definition(&output[0], target)?;
+        let (purchase, lognormal) = definition(&output[0], target, self.config.sigma_floor)?;
         let total = (&purchase + &lognormal)?;
         Ok(Loss::new(
             total,
@@ -62,7 +85,7 @@ impl Objective for Ziln {
 
     fn predict(&self, output: &HeadOutput) -> Result<Prediction> {
         let output = &output[0];
-        let sigma = sigma(&column(output, 2)?)?;
+        let sigma = sigma(&column(output, 2)?, self.config.sigma_floor)?;
         let law = Lognormal::predict(&column(output, 0)?, &column(output, 1)?, &sigma)?;
         Ok(vec![
             ("ltv", law.mean),
@@ -90,7 +113,7 @@ impl Objective for Ziln {
         let probability = export_probability(graph, &logit);
         let mu = graph.column(&output, 1);
         let raw = graph.column(&output, 2);
-        let sigma = graph.softplus(&raw);
+        let sigma = export_sigma(graph, &raw, self.config.sigma_floor);
         let (mu, sigma, ltv) = export_lognormal(graph, &probability, &mu, &sigma);
         Ok(vec![
             ("ltv", ltv),
