@@ -224,7 +224,7 @@ impl Cluster {
         family.push(postmaster);
         signal(postmaster, libc::SIGKILL)?;
         let deadline = Instant::now() + Duration::from_secs(60);
-        while family.iter().any(|pid| is_alive(*pid)) {
+        while family.iter().any(|pid| !is_gone(*pid)) {
             if Instant::now() > deadline {
                 bail!("processes of the killed server are still there after a minute: {family:?}");
             }
@@ -437,6 +437,19 @@ pub fn is_alive(pid: i32) -> bool {
             .trim_start()
             .starts_with('Z')
     })
+}
+
+/// Whether nothing is left of a process, not even an entry that waits for its parent: PostgreSQL takes that for a life.
+fn is_gone(pid: i32) -> bool {
+    // SAFETY: a null status pointer is allowed; a process that is not our child is left alone.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+    !Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Servers outlive the pg_ctl that started them. Be the one who buries them, since not every container has someone who does.
+pub fn adopt_orphans() {
+    // SAFETY: this option takes one integer and only concerns this process.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
 }
 
 pub fn children_of(parent: i32) -> Vec<i32> {

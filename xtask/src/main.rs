@@ -1,10 +1,12 @@
 //! `cargo xtask`: set up, try, test, measure and package pg_ltv.
 
+mod bench;
 mod cluster;
 mod demo;
 mod e2e;
 mod extension;
 mod onnxruntime;
+mod package;
 mod postgres_install;
 mod project;
 mod python;
@@ -37,6 +39,8 @@ struct Cli {
 enum Task {
     /// Find what this machine lacks and install it (as root) or print the command that does
     Setup,
+    /// The main job on real data: orders in, customers ranked
+    Demo(ServerOptions),
     /// A shell on the private cluster with the extension
     Psql {
         #[command(flatten)]
@@ -52,6 +56,19 @@ enum Task {
     },
     /// Every check and test, or those named; sets up what is missing
     Test(test::Options),
+    /// Measure; without a name, say what can be measured
+    Bench {
+        name: Option<String>,
+        /// Arguments for the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The built extension as files to install elsewhere, in target/package
+    Package {
+        /// The pg_config of the PostgreSQL to build for
+        #[arg(long)]
+        pg_config: Option<PathBuf>,
+    },
     /// Build and install into your own PostgreSQL
     Install {
         /// The pg_config of the PostgreSQL to install into
@@ -121,6 +138,7 @@ fn run(task: &Task) -> Result<ExitCode> {
             python::environment(&project)?;
             shell::say(format!("Everything is there; {}", install.version));
         }
+        Task::Demo(server) => demo::run(&project, &server.into())?,
         Task::Psql { server, arguments } => server::psql(&project, &server.into(), arguments)?,
         Task::Server { action } => return serve(&project, action),
         Task::Test(options) => {
@@ -128,6 +146,8 @@ fn run(task: &Task) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Task::Bench { name, arguments } => bench::run(&project, name.as_deref(), arguments)?,
+        Task::Package { pg_config } => package::run(&project, pg_config.as_deref())?,
         Task::Install { pg_config } => server::install(&project, pg_config.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -78,7 +78,7 @@ pub fn run(project: &Project, options: &Options) -> Result<bool> {
         return Ok(true);
     }
 
-    workspace::clean_up_on_signals(project)?;
+    Workspace::clean_up_on_signals(project)?;
     let needs = Needs {
         python_environment: tests.iter().any(Test::needs_python),
         cron: tests

@@ -16,7 +16,7 @@ pub const NAMES: &[&str] = &["rust/fmt", "rust/clippy", "rust/ltv-core", "rust/x
 pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
     let started = Instant::now();
     let outcome = match name {
-        "rust/fmt" => check(cargo(project, install, &["fmt", "--all", "--check"])),
+        "rust/fmt" => formatting(project, install),
         "rust/clippy" => clippy(project, install),
         _ => {
             let package = name.trim_start_matches("rust/");
@@ -49,9 +49,21 @@ fn check(mut command: Command) -> Outcome {
     Outcome::from(shell::capture(&mut command).map(drop))
 }
 
-/// Clippy where it is installed; the compiler's own warnings, as errors, always come with it.
+/// Whether the toolchain has this part; rustup leaves a stand-in on the PATH where it has not.
+fn has(project: &Project, install: &Install, tool: &str) -> bool {
+    shell::output(&mut cargo(project, install, &[tool, "--version"]))
+        .is_ok_and(|output| output.status.success())
+}
+
+fn formatting(project: &Project, install: &Install) -> Outcome {
+    if !has(project, install, "fmt") {
+        return Outcome::Skipped("rustfmt is not installed (rustup component add rustfmt)".into());
+    }
+    check(cargo(project, install, &["fmt", "--all", "--check"]))
+}
+
 fn clippy(project: &Project, install: &Install) -> Outcome {
-    if shell::on_path("cargo-clippy").is_none() {
+    if !has(project, install, "clippy") {
         return Outcome::Skipped("clippy is not installed (rustup component add clippy)".into());
     }
     let mut command = cargo(

@@ -14,10 +14,9 @@ use crate::demo;
 use crate::postgres_install::Install;
 use crate::project::Project;
 
-/// For clusters that live for minutes: as quick as possible. Their data need not survive the machine's fall.
+/// For clusters that live for minutes: quick. What was committed survives the death of the server, not the machine's.
 pub const QUICK: &[(&str, &str)] = &[
     ("fsync", "off"),
-    ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
     ("shared_buffers", "64MB"),
     ("max_worker_processes", "16"),
@@ -85,6 +84,7 @@ pub struct Workspace {
 
 impl Workspace {
     pub fn begin(project: &Project, install: &Install, keep: bool) -> Result<Workspace> {
+        cluster::adopt_orphans();
         sweep_leftovers(project);
         let directory = run_directory(project);
         fs::create_dir_all(&directory)?;
@@ -239,32 +239,34 @@ fn sweep(directory: &Path) {
     let _ = fs::remove_dir_all(directory);
 }
 
-/// From now on Ctrl-C (and SIGTERM) removes what this run made before ending it. Must be called before threads start.
-pub fn clean_up_on_signals(project: &Project) -> Result<()> {
-    let directory = run_directory(project);
-    // SAFETY: the set is initialised by sigemptyset before it is used; the mask counts for this thread and those it starts.
-    let set = unsafe {
-        let mut set = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&raw mut set);
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            libc::sigaddset(&raw mut set, signal);
-        }
-        if libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) != 0 {
-            bail!("cannot block signals");
-        }
-        set
-    };
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            let mut signal = 0;
-            // SAFETY: both pointers are to initialised values that outlive the call.
-            if unsafe { libc::sigwait(&raw const set, &raw mut signal) } == 0 {
-                eprintln!("\ninterrupted; cleaning up");
-                sweep(&directory);
-                std::process::exit(128 + signal);
+impl Workspace {
+    /// From now on Ctrl-C (and SIGTERM) removes what this run made before ending it. Must be called before threads start.
+    pub fn clean_up_on_signals(project: &Project) -> Result<()> {
+        let directory = run_directory(project);
+        // SAFETY: the set is initialised by sigemptyset before it is used; the mask counts for this thread and those it starts.
+        let set = unsafe {
+            let mut set = std::mem::zeroed::<libc::sigset_t>();
+            libc::sigemptyset(&raw mut set);
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                libc::sigaddset(&raw mut set, signal);
             }
-        })
-        .context("cannot start a thread")?;
-    Ok(())
+            if libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) != 0 {
+                bail!("cannot block signals");
+            }
+            set
+        };
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                let mut signal = 0;
+                // SAFETY: both pointers are to initialised values that outlive the call.
+                if unsafe { libc::sigwait(&raw const set, &raw mut signal) } == 0 {
+                    eprintln!("\ninterrupted; cleaning up");
+                    sweep(&directory);
+                    std::process::exit(128 + signal);
+                }
+            })
+            .context("cannot start a thread")?;
+        Ok(())
+    }
 }
