@@ -4,7 +4,10 @@ mod common;
 
 use candle_core::{DType, Device, Tensor};
 use common::{TestResult, assert_close, check_gradients, numbers, random_batch, reference, values};
-use ltv_core::backbone::{self, BackboneConfig, CrossKind, DcnConfig, DeepFmConfig, MlpConfig};
+use ltv_core::backbone::{
+    self, BackboneConfig, CrossKind, DcnConfig, DeepFmConfig, MlpConfig, RecurrentConfig,
+    TransformerConfig,
+};
 use ltv_core::batch::{Batch, InputShape, Mode, SequenceShape};
 use ltv_core::layers::batch_norm::BatchNorm;
 use ltv_core::layers::cross::Cross;
@@ -236,6 +239,24 @@ fn backbones() -> Vec<BackboneConfig> {
         }),
         dcn(CrossKind::V1),
         dcn(CrossKind::V2),
+        BackboneConfig::Lstm(RecurrentConfig {
+            sizes: vec![5, 3],
+            deep: deep.clone(),
+        }),
+        BackboneConfig::Gru(RecurrentConfig {
+            sizes: vec![5, 3],
+            deep: MlpConfig {
+                hidden: Vec::new(),
+                ..deep.clone()
+            },
+        }),
+        BackboneConfig::Transformer(TransformerConfig {
+            size: 6,
+            heads: 2,
+            feed_forward: 10,
+            deep: deep.clone(),
+            ..TransformerConfig::default()
+        }),
         dcn(CrossKind::LowRank(2)),
     ]
 }

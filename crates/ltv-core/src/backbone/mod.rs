@@ -3,11 +3,13 @@
 mod dcn;
 mod deepfm;
 mod flat;
+mod sequence;
 
 pub use crate::layers::cross::CrossKind;
 pub use crate::layers::mlp::MlpConfig;
 pub use dcn::DcnConfig;
 pub use deepfm::DeepFmConfig;
+pub use sequence::{RecurrentConfig, TransformerConfig};
 
 use crate::batch::{Batch, InputShape, Mode};
 use crate::error::Result;
@@ -48,6 +50,9 @@ pub enum BackboneConfig {
     #[serde(rename = "deepfm")]
     DeepFm(DeepFmConfig),
     Dcn(DcnConfig),
+    Lstm(RecurrentConfig),
+    Gru(RecurrentConfig),
+    Transformer(TransformerConfig),
 }
 
 pub fn build(
@@ -55,10 +60,21 @@ pub fn build(
     shape: &InputShape,
     params: &mut Params,
 ) -> Result<Box<dyn Backbone>> {
+    use crate::layers::recurrent::Cell;
+    use sequence::RecurrentBackbone;
     Ok(match config {
         BackboneConfig::Linear => Box::new(flat::Linear::new(params, shape)?),
         BackboneConfig::Mlp(config) => Box::new(flat::MlpBackbone::new(params, shape, config)?),
         BackboneConfig::DeepFm(config) => Box::new(deepfm::DeepFm::new(params, shape, config)?),
         BackboneConfig::Dcn(config) => Box::new(dcn::Dcn::new(params, shape, config)?),
+        BackboneConfig::Lstm(config) => {
+            Box::new(RecurrentBackbone::new(params, shape, Cell::Lstm, config)?)
+        }
+        BackboneConfig::Gru(config) => {
+            Box::new(RecurrentBackbone::new(params, shape, Cell::Gru, config)?)
+        }
+        BackboneConfig::Transformer(config) => {
+            Box::new(sequence::TransformerBackbone::new(params, shape, config)?)
+        }
     })
 }

@@ -68,6 +68,15 @@ impl Dense {
         Ok(self.bias.set(&bias)?)
     }
 
+    /// `[out, in]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    pub fn bias(&self) -> &Tensor {
+        &self.bias
+    }
+
     pub fn outputs(&self) -> usize {
         self.bias.elem_count()
     }

@@ -1,13 +1,17 @@
 //! The building blocks of backbones and heads, one file per layer. Each layer has its forward pass in
 //! candle and an `export` that writes the same computation, evaluation mode, into an ONNX graph.
 
+pub mod attention;
 pub mod batch_norm;
 pub mod cross;
 pub mod dense;
 pub mod dropout;
 pub mod embedding;
+pub mod encoder;
 pub mod flat_input;
 pub mod fm;
 pub mod functions;
+pub mod layer_norm;
 pub mod mlp;
+pub mod recurrent;
 pub mod softmax;

@@ -1,0 +1,189 @@
+//! Self-attention over the steps of a sequence, `[batch, steps, width]`; padding steps are never looked at.
+
+use super::dense::{Activation, Dense};
+use super::softmax::{export_softmax, softmax};
+use crate::error::{Error, Result};
+use crate::onnx::{GraphBuilder, Value};
+use crate::params::{Init, Params};
+use candle_core::Tensor;
+
+/// Added to the score of a padding step: exp() of it is 0. A sequence of padding only looks at all its steps
+/// alike, which keeps it finite.
+const HIDDEN: f64 = -1e9;
+
+/// `[batch, 1, 1, steps]`: 0 for real steps, [`HIDDEN`] for padding.
+fn penalty(mask: &Tensor) -> Result<Tensor> {
+    Ok(mask.affine(-HIDDEN, HIDDEN)?.unsqueeze(1)?.unsqueeze(1)?)
+}
+
+fn export_penalty(graph: &mut GraphBuilder, mask: &Value) -> Value {
+    let one = graph.float(1.0);
+    let padding = graph.sub(&one, mask);
+    let hidden = graph.float(HIDDEN as f32);
+    let penalty = graph.mul(&padding, &hidden);
+    let axes = graph.ints(&[1, 2], &[2]);
+    graph.op("Unsqueeze", &[&penalty, &axes], &[])
+}
+
+fn check_heads(width: usize, heads: usize) -> Result<usize> {
+    if !width.is_multiple_of(heads) || heads == 0 {
+        return Err(Error::invalid(format!(
+            "a width of {width} cannot be divided among {heads} attention heads"
+        ))
+        .hint("Make the width a multiple of the number of heads."));
+    }
+    Ok(width / heads)
+}
+
+/// Multi-head attention as in "Attention Is All You Need".
+pub struct SelfAttention {
+    /// Queries, keys and values in one product.
+    input: Dense,
+    output: Dense,
+    heads: usize,
+    head_width: usize,
+}
+
+impl SelfAttention {
+    pub fn new(params: &mut Params, name: &str, width: usize, heads: usize) -> Result<Self> {
+        let head_width = check_heads(width, heads)?;
+        let glorot = Init::Glorot;
+        Ok(Self {
+            input: Dense::new(params, &format!("{name}.input"), width, 3 * width, glorot)?,
+            output: Dense::new(params, &format!("{name}.output"), width, width, glorot)?,
+            heads,
+            head_width,
+        })
+    }
+
+    fn scale(&self) -> f64 {
+        1.0 / (self.head_width as f64).sqrt()
+    }
+
+    pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let (batch, steps, width) = x.dims3()?;
+        let projected = self.input.forward(x, Activation::Identity)?;
+        // [3, batch, heads, steps, head width]
+        let split = projected
+            .reshape((batch, steps, 3, self.heads, self.head_width))?
+            .permute((2, 0, 3, 1, 4))?
+            .contiguous()?;
+        let (queries, keys, values) = (split.get(0)?, split.get(1)?, split.get(2)?);
+        let scores = queries.matmul(&keys.transpose(2, 3)?.contiguous()?)?;
+        let scores = scores
+            .affine(self.scale(), 0.0)?
+            .broadcast_add(&penalty(mask)?)?;
+        let mixed = softmax(&scores)?.matmul(&values)?;
+        let mixed = mixed
+            .transpose(1, 2)?
+            .contiguous()?
+            .reshape((batch, steps, width))?;
+        self.output.forward(&mixed, Activation::Identity)
+    }
+
+    pub fn export(&self, graph: &mut GraphBuilder, x: &Value, mask: &Value) -> Result<Value> {
+        let (heads, head_width) = (self.heads as i64, self.head_width as i64);
+        let projected = self.input.export(graph, x, 3)?;
+        // The two zeros keep batch and steps as they are.
+        let split = graph.reshape(&projected, &[0, 0, 3, heads, head_width]);
+        let split = graph.transpose(&split, &[2, 0, 3, 1, 4]);
+        let mut part = |index: i64| {
+            let index = graph.ints(&[index], &[]);
+            graph.op("Gather", &[&split, &index], &[])
+        };
+        let (queries, keys, values) = (part(0), part(1), part(2));
+        let keys = graph.transpose(&keys, &[0, 1, 3, 2]);
+        let scores = graph.matmul(&queries, &keys);
+        let scale = graph.float(self.scale() as f32);
+        let scores = graph.mul(&scores, &scale);
+        let penalty = export_penalty(graph, mask);
+        let scores = graph.add(&scores, &penalty);
+        let weights = export_softmax(graph, &scores);
+        let mixed = graph.matmul(&weights, &values);
+        let mixed = graph.transpose(&mixed, &[0, 2, 1, 3]);
+        let mixed = graph.reshape(&mixed, &[0, 0, heads * head_width]);
+        self.output.export(graph, &mixed, 3)
+    }
+}
+
+/// The interpretable attention of the Temporal Fusion Transformer: heads have their own queries and keys but share
+/// the values, so that the mean of their weights says what was looked at. Only the newest step asks.
+pub struct LastStepAttention {
+    queries: Dense,
+    keys: Dense,
+    values: Dense,
+    output: Dense,
+    heads: usize,
+    head_width: usize,
+}
+
+impl LastStepAttention {
+    pub fn new(params: &mut Params, name: &str, width: usize, heads: usize) -> Result<Self> {
+        let head_width = check_heads(width, heads)?;
+        let mut dense = |part: &str, inputs: usize, outputs: usize| {
+            Dense::new(
+                params,
+                &format!("{name}.{part}"),
+                inputs,
+                outputs,
+                Init::Glorot,
+            )
+        };
+        Ok(Self {
+            queries: dense("queries", width, width)?,
+            keys: dense("keys", width, width)?,
+            values: dense("values", width, head_width)?,
+            output: dense("output", head_width, width)?,
+            heads,
+            head_width,
+        })
+    }
+
+    fn scale(&self) -> f64 {
+        1.0 / (self.head_width as f64).sqrt()
+    }
+
+    /// `x` `[batch, steps, width]` -> `[batch, width]`.
+    pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let (batch, steps, _) = x.dims3()?;
+        let last = x.narrow(1, steps - 1, 1)?.contiguous()?;
+        let queries = self
+            .queries
+            .forward(&last, Activation::Identity)?
+            .reshape((batch, self.heads, 1, self.head_width))?;
+        let keys = self
+            .keys
+            .forward(x, Activation::Identity)?
+            .reshape((batch, steps, self.heads, self.head_width))?
+            .permute((0, 2, 3, 1))?
+            .contiguous()?;
+        // [batch, heads, 1, steps], then the mean over heads [batch, 1, steps].
+        let scores = queries.matmul(&keys)?.affine(self.scale(), 0.0)?;
+        let weights = softmax(&scores.broadcast_add(&penalty(mask)?)?)?.mean(1)?;
+        let values = self.values.forward(x, Activation::Identity)?;
+        let mixed = weights.matmul(&values)?.squeeze(1)?;
+        self.output.forward(&mixed, Activation::Identity)
+    }
+
+    pub fn export(&self, graph: &mut GraphBuilder, x: &Value, mask: &Value) -> Result<Value> {
+        let (heads, head_width) = (self.heads as i64, self.head_width as i64);
+        let last = graph.slice(x, 1, -1, i64::MAX);
+        let queries = self.queries.export(graph, &last, 3)?;
+        let queries = graph.reshape(&queries, &[0, heads, 1, head_width]);
+        let keys = self.keys.export(graph, x, 3)?;
+        let keys = graph.reshape(&keys, &[0, 0, heads, head_width]);
+        let keys = graph.transpose(&keys, &[0, 2, 3, 1]);
+        let scores = graph.matmul(&queries, &keys);
+        let scale = graph.float(self.scale() as f32);
+        let scores = graph.mul(&scores, &scale);
+        let penalty = export_penalty(graph, mask);
+        let scores = graph.add(&scores, &penalty);
+        let weights = export_softmax(graph, &scores);
+        let weights = graph.mean(&weights, 1, false);
+        let values = self.values.export(graph, x, 3)?;
+        let mixed = graph.matmul(&weights, &values);
+        let axis = graph.ints(&[1], &[1]);
+        let mixed = graph.op("Squeeze", &[&mixed, &axis], &[]);
+        self.output.export(graph, &mixed, 2)
+    }
+}

@@ -1,0 +1,94 @@
+//! A pre-norm transformer encoder block, and the encoding of time it needs.
+
+use super::attention::SelfAttention;
+use super::dense::{Activation, Dense};
+use super::dropout::dropout;
+use super::layer_norm::LayerNorm;
+use crate::batch::Mode;
+use crate::error::Result;
+use crate::onnx::{GraphBuilder, Value};
+use crate::params::{Init, Params};
+use candle_core::{DType, Device, Tensor};
+
+/// `x + attention(norm(x))`, then `x + W_2 relu(W_1 norm(x))`.
+pub struct EncoderBlock {
+    attention: SelfAttention,
+    first_norm: LayerNorm,
+    second_norm: LayerNorm,
+    inner: Dense,
+    outer: Dense,
+    dropout: f64,
+}
+
+impl EncoderBlock {
+    pub fn new(
+        params: &mut Params,
+        name: &str,
+        width: usize,
+        heads: usize,
+        feed_forward: usize,
+        dropout: f64,
+    ) -> Result<Self> {
+        Ok(Self {
+            attention: SelfAttention::new(params, &format!("{name}.attention"), width, heads)?,
+            first_norm: LayerNorm::new(params, &format!("{name}.norm.0"), width)?,
+            second_norm: LayerNorm::new(params, &format!("{name}.norm.1"), width)?,
+            inner: Dense::new(
+                params,
+                &format!("{name}.inner"),
+                width,
+                feed_forward,
+                Init::He,
+            )?,
+            outer: Dense::new(
+                params,
+                &format!("{name}.outer"),
+                feed_forward,
+                width,
+                Init::Glorot,
+            )?,
+            dropout,
+        })
+    }
+
+    /// `x` `[batch, steps, width]`, `mask` `[batch, steps]`.
+    pub fn forward(&self, x: &Tensor, mask: &Tensor, mode: &Mode) -> Result<Tensor> {
+        let attended = self.attention.forward(&self.first_norm.forward(x)?, mask)?;
+        let x = (x + dropout(&attended, self.dropout, mode)?)?;
+        let inner = self
+            .inner
+            .forward(&self.second_norm.forward(&x)?, Activation::Relu)?;
+        let outer = self.outer.forward(&inner, Activation::Identity)?;
+        Ok((x + dropout(&outer, self.dropout, mode)?)?)
+    }
+
+    pub fn export(&self, graph: &mut GraphBuilder, x: &Value, mask: &Value) -> Result<Value> {
+        let normed = self.first_norm.export(graph, x)?;
+        let attended = self.attention.export(graph, &normed, mask)?;
+        let x = graph.add(x, &attended);
+        let normed = self.second_norm.export(graph, &x)?;
+        let inner = self.inner.export(graph, &normed, 3)?;
+        let inner = graph.relu(&inner);
+        let outer = self.outer.export(graph, &inner, 3)?;
+        Ok(graph.add(&x, &outer))
+    }
+}
+
+/// `[steps, width]`: sines and cosines of how many steps back from the newest one a step lies.
+pub fn time_encoding(steps: usize, width: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+    let mut values = Vec::with_capacity(steps * width);
+    for step in 0..steps {
+        let back = (steps - 1 - step) as f64;
+        for column in 0..width {
+            let rate = 10_000f64.powf(-((column / 2 * 2) as f64) / width as f64);
+            let angle = back * rate;
+            values.push(if column % 2 == 0 {
+                angle.sin()
+            } else {
+                angle.cos()
+            });
+        }
+    }
+    let encoding = Tensor::from_vec(values, (steps, width), &Device::Cpu)?;
+    Ok(encoding.to_dtype(dtype)?.to_device(device)?)
+}

@@ -1,0 +1,132 @@
+//! Recurrent layers and the encoder block against PyTorch in float64; what padding must and must not do.
+
+mod common;
+
+use candle_core::{DType, Device, Tensor};
+use common::{TestResult, assert_close, numbers, reference, values};
+use ltv_core::batch::Mode;
+use ltv_core::layers::encoder::EncoderBlock;
+use ltv_core::layers::recurrent::{Cell, Recurrent};
+use ltv_core::params::Params;
+use serde_json::Value as Json;
+
+fn params() -> Params {
+    Params::new(1, DType::F64, Device::Cpu)
+}
+
+fn set(params: &Params, name: &str, values: &Tensor) -> TestResult {
+    let found = params.weights().iter().find(|(other, _)| other == name);
+    let (_, var) = found.unwrap_or_else(|| panic!("no weight {name}"));
+    Ok(var.set(&values.reshape(var.shape())?)?)
+}
+
+fn recurrent(cell: Cell, case: &Json) -> TestResult<Recurrent> {
+    let tensor = |name: &str| common::tensor(&case[name]);
+    let input_weight = tensor("weight_ih_l0")?;
+    let hidden = tensor("weight_hh_l0")?.dim(1)?;
+    let mut params = params();
+    let layer = Recurrent::new(&mut params, "l", cell, input_weight.dim(1)?, hidden)?;
+    set(&params, "l.input.weight", &input_weight)?;
+    set(&params, "l.state.weight", &tensor("weight_hh_l0")?)?;
+    let (input_bias, state_bias) = (tensor("bias_ih_l0")?, tensor("bias_hh_l0")?);
+    match cell {
+        // PyTorch's two biases of an LSTM only ever appear as their sum.
+        Cell::Lstm => set(&params, "l.input.bias", &(input_bias + state_bias)?)?,
+        Cell::Gru => {
+            set(&params, "l.input.bias", &input_bias)?;
+            set(&params, "l.state.bias", &state_bias)?;
+        }
+    }
+    Ok(layer)
+}
+
+#[test]
+fn recurrent_layers_equal_pytorch() -> TestResult {
+    let all = reference("layers.json")?;
+    for (name, cell) in [("lstm", Cell::Lstm), ("gru", Cell::Gru)] {
+        let case = &all[name];
+        let layer = recurrent(cell, case)?;
+        let x = common::tensor(&case["x"])?.transpose(0, 1)?.contiguous()?;
+        let (steps, batch, _) = x.dims3()?;
+        let mask = Tensor::ones((steps, batch), DType::F64, &Device::Cpu)?;
+        let out = layer.forward(&x, &mask, None)?.transpose(0, 1)?;
+        let expected = numbers(&case["out"]).0;
+        assert_close(name, &values(&out.contiguous()?)?, &expected, 1e-12, 1e-13);
+    }
+    Ok(())
+}
+
+#[test]
+fn padding_in_front_changes_nothing() -> TestResult {
+    let all = reference("layers.json")?;
+    for (name, cell) in [("lstm", Cell::Lstm), ("gru", Cell::Gru)] {
+        let layer = recurrent(cell, &all[name])?;
+        let x = common::tensor(&all[name]["x"])?
+            .transpose(0, 1)?
+            .contiguous()?;
+        let (steps, batch, channels) = x.dims3()?;
+        let ones = Tensor::ones((steps, batch), DType::F64, &Device::Cpu)?;
+        let plain = layer.forward(&x, &ones, None)?.get(steps - 1)?;
+        // Whatever stands in the padding.
+        let noise = Tensor::full(123.0, (3, batch, channels), &Device::Cpu)?;
+        let padded = Tensor::cat(&[&noise, &x], 0)?;
+        let mask = Tensor::cat(&[&ones.narrow(0, 0, 3)?.zeros_like()?, &ones], 0)?;
+        let states = layer.forward(&padded, &mask, None)?;
+        assert_close(
+            name,
+            &values(&states.get(steps + 2)?)?,
+            &values(&plain)?,
+            1e-14,
+            1e-15,
+        );
+        let early = values(&states.get(2)?)?;
+        assert!(early.iter().all(|&v| v == 0.0), "{name}: {early:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn encoder_block_equals_pytorch() -> TestResult {
+    let all = reference("layers.json")?;
+    let case = &all["transformer_block"];
+    let tensor = |name: &str| common::tensor(&case[name]);
+    let x = tensor("x")?;
+    let (batch, steps, width) = x.dims3()?;
+    let feed_forward = tensor("linear1.weight")?.dim(0)?;
+    let mut params = params();
+    let block = EncoderBlock::new(&mut params, "b", width, 2, feed_forward, 0.0)?;
+    for (ours, theirs) in [
+        ("b.attention.input.weight", "self_attn.in_proj_weight"),
+        ("b.attention.input.bias", "self_attn.in_proj_bias"),
+        ("b.attention.output.weight", "self_attn.out_proj.weight"),
+        ("b.attention.output.bias", "self_attn.out_proj.bias"),
+        ("b.inner.weight", "linear1.weight"),
+        ("b.inner.bias", "linear1.bias"),
+        ("b.outer.weight", "linear2.weight"),
+        ("b.outer.bias", "linear2.bias"),
+        ("b.norm.0.weight", "norm1.weight"),
+        ("b.norm.0.bias", "norm1.bias"),
+        ("b.norm.1.weight", "norm2.weight"),
+        ("b.norm.1.bias", "norm2.bias"),
+    ] {
+        set(&params, ours, &tensor(theirs)?)?;
+    }
+    let padding: Vec<bool> = case["padding_mask"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .flat_map(|row| row.as_array().expect("steps"))
+        .map(|step| step.as_bool().expect("a flag"))
+        .collect();
+    let mask: Vec<f64> = padding.iter().map(|&p| f64::from(!p)).collect();
+    let mask = Tensor::from_vec(mask, (batch, steps), &Device::Cpu)?;
+    let out = values(&block.forward(&x, &mask, &Mode::Evaluate)?)?;
+    let expected = numbers(&case["out"]).0;
+    for (index, padded) in padding.iter().enumerate() {
+        if !padded {
+            let row = index * width..(index + 1) * width;
+            assert_close("step", &out[row.clone()], &expected[row], 1e-11, 1e-12);
+        }
+    }
+    Ok(())
+}
