@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod objective;
 pub mod onnx;
 pub mod params;
+pub mod preprocess;
 pub mod recipe;
 pub mod schema;
 pub mod train;

@@ -95,6 +95,11 @@ impl GraphBuilder {
         self.initializer(data_type::INT64, raw, shape)
     }
 
+    pub fn bools(&mut self, data: &[bool], shape: &[usize]) -> Value {
+        let raw = data.iter().map(|&v| u8::from(v)).collect();
+        self.initializer(data_type::BOOL, raw, shape)
+    }
+
     pub fn float(&mut self, value: f32) -> Value {
         self.floats(&[value], &[])
     }
@@ -171,6 +176,20 @@ impl GraphBuilder {
             attributes,
         );
         Value(name)
+    }
+
+    /// A node whose output has a name that others rely on. `domain` is empty or `ai.onnx.ml`.
+    pub fn named_op(
+        &mut self,
+        op_type: &str,
+        domain: &str,
+        inputs: &[&Value],
+        name: &str,
+        attributes: &[(&str, Attribute)],
+    ) -> Value {
+        self.uses_ml_domain |= !domain.is_empty();
+        self.push_node(op_type, domain, inputs, vec![name.to_owned()], attributes);
+        Value(name.to_owned())
     }
 
     /// The placeholder of an optional input that is not given.

@@ -150,8 +150,12 @@ options! {
         views: Vec<String> = vec!["distribution".to_owned(), "log".to_owned(), "class".to_owned()], Choices(&["distribution", "log", "class"]);
         /// `cmltv`: weights of the distribution, log and class views in the prediction.
         view_weights: Vec<f64> = vec![0.3, 0.3, 0.4], Numbers { min: 0.0, max: 1.0, count: 3 };
-        /// `cmltv`: widths of the hidden layers of each view's own part.
-        view_hidden_sizes: Vec<usize> = vec![32], Integers { min: 1, max: 65_536, longest: 8 };
+        /// `cmltv`, `expltv`: widths of the hidden layers of each view, gate and expert.
+        head_hidden_sizes: Vec<usize> = vec![32], Integers { min: 1, max: 65_536, longest: 8 };
+        /// `cmltv`: weight of the purchase loss.
+        purchase_weight: f64 = 1.0, Number { min: 0.0, max: 1e6 };
+        /// `cmltv`: weights of the losses of the distribution, log and class views.
+        regression_weights: Vec<f64> = vec![1.0, 1.0, 1.0], Numbers { min: 0.0, max: 1e6, count: 3 };
         /// `cmltv`: weight of the classification contrast; 0 switches it off.
         classification_contrast: f64 = 0.1, Number { min: 0.0, max: 1e6 };
         /// `cmltv`: weight of the regression contrasts; 0 switches them off.
@@ -162,6 +166,8 @@ options! {
         whale_threshold: Option<f64> = None, Number { min: 1e-9, max: 1e15 };
         /// `expltv`: quantile of the paying customers' spend from which on they are whales.
         whale_quantile: f64 = 0.93, Number { min: 0.01, max: 0.9999 };
+        /// `expltv`: weight of the whale detection; 0 switches it off.
+        whale_weight: f64 = 1.0, Number { min: 0.0, max: 1e6 };
         /// `expltv`: weight of the value loss beside purchase and whale detection.
         value_weight: f64 = 1.0, Number { min: 0.0, max: 1e6 };
         /// `expltv`: a whale and a general expert (2) or one for all (1).

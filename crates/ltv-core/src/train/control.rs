@@ -60,6 +60,9 @@ impl Progress {
 pub trait Control: Send + Sync {
     fn progress(&self, progress: Progress);
     fn is_cancelled(&self) -> bool;
+
+    /// Something the user should know, though the training goes on.
+    fn notice(&self, _message: &str) {}
 }
 
 /// For tests and benchmarks: reports nowhere, is never cancelled.

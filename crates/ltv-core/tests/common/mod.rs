@@ -220,7 +220,7 @@ pub fn graph_inputs(graph: &mut GraphBuilder, shape: &InputShape) -> GraphInputs
     }
 }
 
-fn environment() -> &'static ort::environment::Environment {
+pub fn environment() -> &'static ort::environment::Environment {
     static ENVIRONMENT: OnceLock<ort::environment::Environment> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
         let library = std::env::var("ORT_DYLIB_PATH")

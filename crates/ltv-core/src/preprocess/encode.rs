@@ -1,0 +1,223 @@
+//! Applying the preprocessing to the training data: the raw matrix becomes the standardised one in place.
+
+use super::{Preprocessing, signed_log};
+use crate::batch::{Batch, SequenceBatch};
+use crate::data::{SequenceColumn, Split, TrainingTable};
+use crate::error::Result;
+use candle_core::{Device, Tensor};
+
+/// Preprocessed rows, ready to be gathered into batches.
+pub struct Encoded {
+    pub rows: usize,
+    width: usize,
+    numeric: Vec<f32>,
+    /// `is_missing` inputs, row after row.
+    indicators: Vec<u8>,
+    indicator_width: usize,
+    categories: Vec<Ids>,
+    sequence: Option<EncodedSequence>,
+    pub target: Vec<f32>,
+    pub split: Vec<Split>,
+    pub as_of: Option<Vec<f32>>,
+}
+
+enum Ids {
+    Narrow(Vec<u8>),
+    Wide(Vec<u32>),
+}
+
+struct EncodedSequence {
+    steps: usize,
+    channels: Vec<super::Channel>,
+    clip: f32,
+    raw: SequenceColumn,
+}
+
+/// Features and target of some rows.
+pub struct EncodedRows {
+    pub batch: Batch,
+    pub target: Tensor,
+}
+
+pub(super) fn encode(fitted: &Preprocessing, mut table: TrainingTable) -> Result<Encoded> {
+    let width = table.width;
+    let rows = table.rows;
+    let mut categories = Vec::new();
+    for (column, vocabulary) in std::mem::take(&mut table.categories)
+        .into_iter()
+        .zip(&fitted.vocabularies)
+    {
+        let ids: std::collections::HashMap<&str, u32> = vocabulary
+            .iter()
+            .zip(1..)
+            .map(|(value, id)| (value.as_str(), id))
+            .collect();
+        let by_code: Vec<u32> = std::iter::once(0)
+            .chain(
+                column
+                    .values()
+                    .iter()
+                    .map(|value| ids.get(value.as_str()).copied().unwrap_or(0)),
+            )
+            .collect();
+        let mut codes = column.into_codes();
+        for code in &mut codes {
+            *code = by_code[*code as usize];
+        }
+        categories.push(Ids::Wide(codes));
+    }
+    for date in &fitted.date_parts {
+        let ids = (0..rows)
+            .map(|row| date.part.of(table.matrix[row * width + date.column]))
+            .collect();
+        categories.push(Ids::Narrow(ids));
+    }
+    let indicator_columns = fitted.indicator_columns();
+    let mut indicators = Vec::with_capacity(rows * indicator_columns.len());
+    let logs: Vec<usize> = (0..width).filter(|&c| fitted.columns[c].log).collect();
+    let dates: Vec<usize> = (0..width).filter(|&c| fitted.columns[c].is_date).collect();
+    let mut matrix = std::mem::take(&mut table.matrix);
+    matrix.shrink_to_fit();
+    for (row, values) in matrix.chunks_exact_mut(width.max(1)).enumerate() {
+        if !dates.is_empty() {
+            let cut_off = fitted.cut_off(&table, row);
+            for &column in &dates {
+                values[column] = cut_off - values[column];
+            }
+        }
+        indicators.extend(
+            indicator_columns
+                .iter()
+                .map(|&column| u8::from(!values[column].is_finite())),
+        );
+        for (value, column) in values.iter_mut().zip(&fitted.columns) {
+            if !value.is_finite() {
+                *value = column.median;
+            }
+        }
+        for &column in &logs {
+            values[column] = signed_log(values[column]);
+        }
+        for (value, column) in values.iter_mut().zip(&fitted.columns) {
+            *value = ((*value - column.mean) * column.scale).clamp(-fitted.clip, fitted.clip);
+        }
+    }
+    let sequence = table
+        .sequence
+        .take()
+        .zip(fitted.sequence.as_ref())
+        .map(|(raw, scaling)| EncodedSequence {
+            steps: scaling.steps,
+            channels: scaling.channels.clone(),
+            clip: fitted.clip,
+            raw,
+        });
+    Ok(Encoded {
+        rows,
+        width,
+        numeric: matrix,
+        indicators,
+        indicator_width: indicator_columns.len(),
+        categories,
+        sequence,
+        target: table.target,
+        split: table.split,
+        as_of: table.as_of,
+    })
+}
+
+impl Encoded {
+    /// The rows of one part, in order.
+    pub fn rows_of(&self, split: Split) -> Vec<u32> {
+        (0..self.rows as u32)
+            .filter(|&row| self.split[row as usize] == split)
+            .collect()
+    }
+
+    /// Bytes held.
+    pub fn memory_bytes(&self) -> usize {
+        let categories: usize = self
+            .categories
+            .iter()
+            .map(|ids| match ids {
+                Ids::Narrow(ids) => ids.len(),
+                Ids::Wide(ids) => ids.len() * 4,
+            })
+            .sum();
+        let sequence = self.sequence.as_ref().map_or(0, |s| s.raw.memory_bytes());
+        self.numeric.len() * 4 + self.indicators.len() + categories + sequence + self.rows * 5
+    }
+
+    /// Gathers rows into tensors.
+    pub fn gather(&self, rows: &[u32], device: &Device) -> Result<EncodedRows> {
+        let total = self.width + self.indicator_width;
+        let mut numeric = Vec::with_capacity(rows.len() * total);
+        for &row in rows {
+            let row = row as usize;
+            numeric.extend_from_slice(&self.numeric[row * self.width..(row + 1) * self.width]);
+            let from = row * self.indicator_width;
+            numeric.extend(
+                self.indicators[from..from + self.indicator_width]
+                    .iter()
+                    .map(|&flag| f32::from(flag)),
+            );
+        }
+        let mut categories = Vec::with_capacity(self.categories.len());
+        for ids in &self.categories {
+            let ids: Vec<u32> = match ids {
+                Ids::Narrow(ids) => rows.iter().map(|&row| ids[row as usize].into()).collect(),
+                Ids::Wide(ids) => rows.iter().map(|&row| ids[row as usize]).collect(),
+            };
+            categories.push(Tensor::from_vec(ids, rows.len(), device)?);
+        }
+        let sequence = match &self.sequence {
+            Some(sequence) => Some(sequence.gather(rows, device)?),
+            None => None,
+        };
+        let target: Vec<f32> = rows.iter().map(|&row| self.target[row as usize]).collect();
+        Ok(EncodedRows {
+            batch: Batch {
+                rows: rows.len(),
+                numeric: Tensor::from_vec(numeric, (rows.len(), total), device)?,
+                categories,
+                sequence,
+            },
+            target: Tensor::from_vec(target, rows.len(), device)?,
+        })
+    }
+}
+
+impl EncodedSequence {
+    /// The newest steps, right-aligned; a step without any value is padding.
+    fn gather(&self, rows: &[u32], device: &Device) -> Result<SequenceBatch> {
+        let width = self.channels.len();
+        let mut values = vec![0.0_f32; rows.len() * self.steps * width];
+        let mut mask = vec![0.0_f32; rows.len() * self.steps];
+        for (slot, &row) in rows.iter().enumerate() {
+            let raw = self.raw.row(row as usize);
+            let seen = (raw.len() / width).min(self.steps);
+            let newest = &raw[raw.len() - seen * width..];
+            for (index, step) in newest.chunks_exact(width).enumerate() {
+                let place = slot * self.steps + self.steps - seen + index;
+                for (channel, &value) in step.iter().enumerate() {
+                    if value.is_finite() {
+                        mask[place] = 1.0;
+                        values[place * width + channel] =
+                            self.channels[channel].apply(value, self.clip);
+                    }
+                }
+            }
+        }
+        Ok(SequenceBatch {
+            values: Tensor::from_vec(values, (rows.len(), self.steps, width), device)?,
+            mask: Tensor::from_vec(mask, (rows.len(), self.steps), device)?,
+        })
+    }
+}
+
+impl super::Channel {
+    fn apply(&self, value: f32, clip: f32) -> f32 {
+        let value = if self.log { signed_log(value) } else { value };
+        ((value - self.mean) * self.scale).clamp(-clip, clip)
+    }
+}

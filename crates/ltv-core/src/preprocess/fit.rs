@@ -1,0 +1,348 @@
+//! Learning the preprocessing from the training rows.
+
+use super::statistics::{describe_categories, describe_values};
+use super::{
+    AS_OF, Channel, DatePart, DatePartColumn, MatrixColumn, Preprocessing, SequenceScaling,
+    signed_log,
+};
+use crate::data::{CategoryColumn, SequenceColumn, Split, TrainingTable};
+use crate::error::{Error, Result};
+use crate::recipe::Options;
+use crate::schema::{ColumnKind, FeatureColumn};
+use serde_json::Value;
+
+/// Skewness above which a column gets the signed logarithm.
+const SKEWED: f64 = 2.0;
+/// A standard deviation below this share of the mean is rounding noise: the column is constant.
+const NOISE: f64 = 1e-6;
+
+pub(super) fn fit(table: &TrainingTable, options: &Options) -> Result<(Preprocessing, Vec<Value>)> {
+    check_columns(table, options)?;
+    let rows: Vec<usize> = (0..table.rows)
+        .filter(|&row| table.split[row] == Split::Train)
+        .collect();
+    let has_dates = table
+        .inputs()
+        .iter()
+        .any(|input| input.kind == ColumnKind::Timestamp);
+    let has_as_of = has_dates && table.as_of.is_some();
+    let mut fitted = Preprocessing {
+        inputs: table.inputs().to_vec(),
+        columns: Vec::with_capacity(table.width),
+        reference_date: reference_date(table, &rows),
+        has_as_of,
+        vocabularies: Vec::new(),
+        date_parts: Vec::new(),
+        sequence: None,
+        clip: options.clip_features as f32,
+        embedding_size: options.embedding_size,
+    };
+    let mut described = Vec::with_capacity(table.inputs().len());
+    let mut scratch = Vec::with_capacity(rows.len());
+    for input in table.inputs() {
+        let log = Transform::of(input, options);
+        match input.kind {
+            ColumnKind::Numeric => {
+                let column = fitted.columns.len();
+                scratch.clear();
+                scratch.extend(
+                    rows.iter()
+                        .map(|&row| table.matrix[row * table.width + column])
+                        .filter(|value| value.is_finite()),
+                );
+                let missing = rows.len() - scratch.len();
+                described.push(describe_values(&input.name, "numeric", &scratch, missing));
+                fitted.columns.push(fit_column(&mut scratch, missing, log));
+            }
+            ColumnKind::Vector { len } => {
+                for element in 0..len {
+                    let column = fitted.columns.len();
+                    scratch.clear();
+                    scratch.extend(
+                        rows.iter()
+                            .map(|&row| table.matrix[row * table.width + column])
+                            .filter(|value| value.is_finite()),
+                    );
+                    let missing = rows.len() - scratch.len();
+                    let name = format!("{}[{}]", input.name, element + 1);
+                    described.push(describe_values(&name, "numeric", &scratch, missing));
+                    fitted.columns.push(fit_column(&mut scratch, missing, log));
+                }
+            }
+            ColumnKind::Timestamp => {
+                let column = fitted.columns.len();
+                scratch.clear();
+                scratch.extend(
+                    rows.iter()
+                        .map(|&row| table.matrix[row * table.width + column])
+                        .filter(|value| value.is_finite()),
+                );
+                let missing = rows.len() - scratch.len();
+                described.push(describe_values(&input.name, "timestamp", &scratch, missing));
+                scratch.clear();
+                scratch.extend(rows.iter().map(|&row| {
+                    fitted.cut_off(table, row) - table.matrix[row * table.width + column]
+                }));
+                scratch.retain(|value| value.is_finite());
+                fitted.columns.push(MatrixColumn {
+                    is_date: true,
+                    ..fit_column(&mut scratch, missing, log)
+                });
+                let mut parts = vec![DatePart::Month, DatePart::Weekday];
+                if input.has_time_of_day() {
+                    parts.push(DatePart::Hour);
+                }
+                fitted.date_parts.extend(
+                    parts
+                        .into_iter()
+                        .map(|part| DatePartColumn { column, part }),
+                );
+            }
+            ColumnKind::Categorical => {
+                let column = &table.categories[fitted.vocabularies.len()];
+                let (vocabulary, description) = fit_categories(input, column, &rows, options);
+                fitted.vocabularies.push(vocabulary);
+                described.push(description);
+            }
+            ColumnKind::Sequence { .. } => {
+                if let Some(sequence) = &table.sequence {
+                    let lengths: Vec<f32> = rows
+                        .iter()
+                        .map(|&row| (sequence.row(row).len() / sequence.channels()) as f32)
+                        .filter(|&steps| steps > 0.0)
+                        .collect();
+                    let missing = rows.len() - lengths.len();
+                    described.push(describe_values(&input.name, "sequence", &lengths, missing));
+                    fitted.sequence = Some(fit_sequence(sequence, &rows, log, options));
+                }
+            }
+        }
+    }
+    if has_as_of {
+        fitted
+            .inputs
+            .push(FeatureColumn::new(AS_OF, ColumnKind::Timestamp, "date"));
+    }
+    Ok((fitted, described))
+}
+
+impl Preprocessing {
+    /// The day up to which the features of a row were known.
+    pub(super) fn cut_off(&self, table: &TrainingTable, row: usize) -> f32 {
+        match &table.as_of {
+            Some(days) if self.has_as_of && days[row].is_finite() => days[row],
+            _ => self.reference_date,
+        }
+    }
+}
+
+fn check_columns(table: &TrainingTable, options: &Options) -> Result<()> {
+    let inputs = table.inputs();
+    for name in options.log_columns.iter().chain(&options.categorical) {
+        if !inputs.iter().any(|input| &input.name == name) {
+            let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+            return Err(Error::invalid(format!(
+                "option names column \"{name}\", which is no feature"
+            ))
+            .detail(format!("The features are {}.", names.join(", ")))
+            .hint("Correct \"log_columns\" or \"categorical\" in the options."));
+        }
+    }
+    if table.as_of.is_some() && inputs.iter().any(|input| input.name == AS_OF) {
+        return Err(Error::internal("the cut-off column was given as a feature"));
+    }
+    Ok(())
+}
+
+/// The latest cut-off, else the latest timestamp seen, rounded up to a whole day.
+fn reference_date(table: &TrainingTable, rows: &[usize]) -> f32 {
+    let latest = |values: &mut dyn Iterator<Item = f32>| {
+        values
+            .filter(|days| days.is_finite())
+            .fold(f32::NEG_INFINITY, f32::max)
+    };
+    if let Some(days) = &table.as_of {
+        let day = latest(&mut rows.iter().map(|&row| days[row]));
+        if day.is_finite() {
+            return day;
+        }
+    }
+    let mut day = f32::NEG_INFINITY;
+    let mut column = 0;
+    for input in table.inputs() {
+        if input.kind == ColumnKind::Timestamp {
+            day = day.max(latest(
+                &mut rows
+                    .iter()
+                    .map(|&row| table.matrix[row * table.width + column]),
+            ));
+        }
+        column += input.kind.matrix_width();
+    }
+    if day.is_finite() { day.ceil() } else { 0.0 }
+}
+
+#[derive(Clone, Copy)]
+enum Transform {
+    WhereSkewed,
+    Log,
+    Identity,
+}
+
+impl Transform {
+    fn of(input: &FeatureColumn, options: &Options) -> Self {
+        if options.log_columns.contains(&input.name) {
+            return Self::Log;
+        }
+        match options.log_transform.as_str() {
+            "all" => Self::Log,
+            "none" => Self::Identity,
+            _ => Self::WhereSkewed,
+        }
+    }
+
+    fn applies(self, values: &[f32]) -> bool {
+        match self {
+            Self::Log => true,
+            Self::Identity => false,
+            Self::WhereSkewed => skewness(values) > SKEWED,
+        }
+    }
+}
+
+/// From the values that are there; reorders and transforms them.
+fn fit_column(values: &mut [f32], missing: usize, transform: Transform) -> MatrixColumn {
+    let median = median(values);
+    let log = transform.applies(values);
+    let mut fill = median;
+    if log {
+        values
+            .iter_mut()
+            .for_each(|value| *value = signed_log(*value));
+        fill = signed_log(median);
+    }
+    let (mean, scale) = standardisation(values, fill, missing);
+    MatrixColumn {
+        is_date: false,
+        median,
+        log,
+        mean,
+        scale,
+        indicator: missing > 0 && !values.is_empty(),
+    }
+}
+
+/// Mean and reciprocal standard deviation of `values` together with `missing` times `fill`.
+fn standardisation(values: &[f32], fill: f32, missing: usize) -> (f32, f32) {
+    let rows = (values.len() + missing) as f64;
+    if values.is_empty() {
+        return (0.0, 0.0);
+    }
+    let fill = f64::from(fill);
+    let sum: f64 = values.iter().map(|&v| f64::from(v)).sum();
+    let mean = (sum + fill * missing as f64) / rows;
+    let squares: f64 = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum();
+    let std = ((squares + (fill - mean).powi(2) * missing as f64) / rows).sqrt();
+    let scale = 1.0 / std;
+    if std <= NOISE * mean.abs() || !(scale as f32).is_normal() {
+        return (0.0, 0.0);
+    }
+    (mean as f32, scale as f32)
+}
+
+fn median(values: &mut [f32]) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let middle = values.len() / 2;
+    let even = values.len().is_multiple_of(2);
+    let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f32::total_cmp);
+    if !even {
+        return upper;
+    }
+    let lower = below.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    lower / 2.0 + upper / 2.0
+}
+
+fn skewness(values: &[f32]) -> f64 {
+    let rows = values.len() as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / rows;
+    let (mut second, mut third) = (0.0, 0.0);
+    for &value in values {
+        let distance = f64::from(value) - mean;
+        second += distance * distance;
+        third += distance * distance * distance;
+    }
+    let std = (second / rows).sqrt();
+    if std > NOISE * mean.abs() {
+        third / rows / std.powi(3)
+    } else {
+        0.0
+    }
+}
+
+fn fit_categories(
+    input: &FeatureColumn,
+    column: &CategoryColumn,
+    rows: &[usize],
+    options: &Options,
+) -> (Vec<String>, Value) {
+    let mut counts = vec![0_usize; column.values().len() + 1];
+    for &row in rows {
+        counts[column.codes()[row] as usize] += 1;
+    }
+    let missing = counts[0];
+    let mut frequent: Vec<(&str, usize)> = column
+        .values()
+        .iter()
+        .map(String::as_str)
+        .zip(counts[1..].iter().copied())
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    frequent.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let vocabulary = frequent
+        .iter()
+        .take_while(|(_, count)| *count >= options.min_count)
+        .take(options.max_categories)
+        .map(|(value, _)| (*value).to_owned())
+        .collect();
+    let description = describe_categories(&input.name, &frequent, missing);
+    (vocabulary, description)
+}
+
+fn fit_sequence(
+    sequence: &SequenceColumn,
+    rows: &[usize],
+    transform: Transform,
+    options: &Options,
+) -> SequenceScaling {
+    let channels = sequence.channels();
+    let steps = options.max_timesteps.min(sequence.longest()).max(1);
+    let scaling = (0..channels).map(|channel| {
+        let mut values: Vec<f32> = rows
+            .iter()
+            .flat_map(|&row| {
+                let values = sequence.row(row);
+                let seen = values.len().min(steps * channels);
+                values[values.len() - seen..]
+                    .iter()
+                    .skip(channel)
+                    .step_by(channels)
+                    .copied()
+            })
+            .filter(|value| value.is_finite())
+            .collect();
+        let log = transform.applies(&values);
+        if log {
+            values
+                .iter_mut()
+                .for_each(|value| *value = signed_log(*value));
+        }
+        let (mean, scale) = standardisation(&values, 0.0, 0);
+        Channel { log, mean, scale }
+    });
+    SequenceScaling {
+        steps,
+        channels: scaling.collect(),
+    }
+}

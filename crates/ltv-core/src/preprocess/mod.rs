@@ -1,0 +1,125 @@
+//! From raw columns to what a backbone sees. Fitted once on the training rows, applied to the training data in place
+//! ([`Preprocessing::encode`]) and written into the graph ([`Preprocessing::export`]) with the same float operations
+//! in the same order, so that training and scoring cannot differ.
+
+mod calendar;
+mod encode;
+mod export;
+mod fit;
+mod statistics;
+
+pub use calendar::DatePart;
+pub use encode::{Encoded, EncodedRows};
+pub use statistics::describe_values;
+
+use crate::batch::{InputShape, SequenceShape};
+use crate::data::TrainingTable;
+use crate::error::Result;
+use crate::recipe::Options;
+use crate::schema::FeatureColumn;
+use serde::{Deserialize, Serialize};
+
+/// The input that carries the cut-off, where the training relation had such a column.
+pub const AS_OF: &str = "as_of";
+
+/// Fitted state; stored with the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// The inputs of the graph in order; [`AS_OF`] last if timestamps need it.
+    pub inputs: Vec<FeatureColumn>,
+    /// One per column of the raw matrix, [`AS_OF`] excepted.
+    pub columns: Vec<MatrixColumn>,
+    /// The cut-off where none is given, in days since 1970-01-01.
+    pub reference_date: f32,
+    pub has_as_of: bool,
+    /// One per categorical input: its values by id, from id 1.
+    pub vocabularies: Vec<Vec<String>>,
+    /// Calendar parts of timestamp columns; they become categories after those of `vocabularies`.
+    pub date_parts: Vec<DatePartColumn>,
+    pub sequence: Option<SequenceScaling>,
+    /// Standardised values lie in `[-clip, clip]`.
+    pub clip: f32,
+    /// Width of every embedding; by default it follows from the number of categories.
+    pub embedding_size: Option<usize>,
+}
+
+/// `(f(v or median) - mean) * scale`, with f the identity or the signed logarithm. A constant column has scale 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MatrixColumn {
+    /// Is a timestamp: turned into its age in days first.
+    pub is_date: bool,
+    pub median: f32,
+    pub log: bool,
+    pub mean: f32,
+    pub scale: f32,
+    /// Had missing values in training: gets an `is_missing` input.
+    pub indicator: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatePartColumn {
+    /// Column of the raw matrix.
+    pub column: usize,
+    pub part: DatePart,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SequenceScaling {
+    pub steps: usize,
+    pub channels: Vec<Channel>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Channel {
+    pub log: bool,
+    pub mean: f32,
+    pub scale: f32,
+}
+
+impl Preprocessing {
+    /// Learns medians, means, vocabularies ... from the training rows, and describes every feature for the drift
+    /// checks (the `features` of the version's statistics).
+    pub fn fit(table: &TrainingTable, options: &Options) -> Result<(Self, Vec<serde_json::Value>)> {
+        fit::fit(table, options)
+    }
+
+    /// Turns the table into preprocessed rows, in place where that is possible.
+    pub fn encode(&self, table: TrainingTable) -> Result<Encoded> {
+        encode::encode(self, table)
+    }
+
+    pub fn shape(&self) -> InputShape {
+        let indicators = self
+            .columns
+            .iter()
+            .filter(|column| column.indicator)
+            .count();
+        InputShape {
+            numeric: self.columns.len() + indicators,
+            cardinalities: self
+                .vocabularies
+                .iter()
+                .map(|values| values.len() + 1)
+                .chain(self.date_parts.iter().map(|date| date.part.cardinality()))
+                .collect(),
+            sequence: self.sequence.as_ref().map(|sequence| SequenceShape {
+                steps: sequence.steps,
+                channels: sequence.channels.len(),
+            }),
+            embedding_size: self.embedding_size,
+        }
+    }
+
+    /// The columns of the raw matrix that have an `is_missing` input, in order.
+    pub fn indicator_columns(&self) -> Vec<usize> {
+        (0..self.columns.len())
+            .filter(|&column| self.columns[column].indicator)
+            .collect()
+    }
+}
+
+/// `sign(v) * ln(1 + |v|)`, as the graph computes it.
+#[inline]
+pub(crate) fn signed_log(value: f32) -> f32 {
+    (1.0 + value.abs()).ln().copysign(value)
+}

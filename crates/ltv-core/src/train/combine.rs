@@ -1,0 +1,130 @@
+//! Several networks as one model, in Rust for the metrics and in the graph for scoring.
+//!
+//! Values and probabilities are averaged. The parameters of the distribution are then set so that its mean is the
+//! averaged value: quantiles and expectation stay consistent.
+
+use super::network::Predictions;
+use crate::onnx::{GraphBuilder, Value};
+
+/// Values and probabilities are taken for at least this where their logarithm is needed.
+const TINY: f32 = 1e-30;
+
+pub(super) fn combine(members: Vec<Predictions>) -> Predictions {
+    let single = members.len() == 1;
+    let mut predictions = average(members);
+    if !single {
+        reconcile(&mut predictions);
+    }
+    predictions
+}
+
+pub(super) fn export_combine(
+    graph: &mut GraphBuilder,
+    members: &[Vec<(&'static str, Value)>],
+) -> Vec<(&'static str, Value)> {
+    match members {
+        [only] => only.clone(),
+        _ => {
+            let averaged = export_average(graph, members);
+            export_reconcile(graph, averaged)
+        }
+    }
+}
+
+/// The mean over the members, name by name.
+fn average(members: Vec<Predictions>) -> Predictions {
+    let count = members.len() as f32;
+    let mut members = members.into_iter();
+    let Some(mut total) = members.next() else {
+        return Predictions::default();
+    };
+    for member in members {
+        for ((_, sum), (_, values)) in total.columns.iter_mut().zip(member.columns) {
+            for (sum, value) in sum.iter_mut().zip(values) {
+                *sum += value;
+            }
+        }
+    }
+    for (_, sum) in &mut total.columns {
+        sum.iter_mut().for_each(|value| *value /= count);
+    }
+    total
+}
+
+fn export_average(
+    graph: &mut GraphBuilder,
+    members: &[Vec<(&'static str, Value)>],
+) -> Vec<(&'static str, Value)> {
+    let count = graph.float(members.len() as f32);
+    let names = members.first().map(Vec::as_slice).unwrap_or_default();
+    let mut outputs = Vec::new();
+    for (index, (name, first)) in names.iter().enumerate() {
+        let mut sum = first.clone();
+        for member in &members[1..] {
+            sum = graph.add(&sum, &member[index].1);
+        }
+        outputs.push((*name, graph.div(&sum, &count)));
+    }
+    outputs
+}
+
+/// `mu = ln(ltv) - ln(p) - sigma^2 / 2`, and `rate = alpha * p / ltv`.
+fn reconcile(predictions: &mut Predictions) {
+    let (Some(value), Some(probability)) = (
+        predictions.get("ltv").map(<[f32]>::to_vec),
+        predictions.get("purchase_probability").map(<[f32]>::to_vec),
+    ) else {
+        return;
+    };
+    let sigma = predictions.get("sigma").map(<[f32]>::to_vec);
+    let alpha = predictions.get("alpha").map(<[f32]>::to_vec);
+    for (name, column) in &mut predictions.columns {
+        for (row, parameter) in column.iter_mut().enumerate() {
+            let (value, probability) = (value[row].max(TINY), probability[row].max(TINY));
+            match (*name, &sigma, &alpha) {
+                ("mu", Some(sigma), _) => {
+                    *parameter = value.ln() - probability.ln() - sigma[row] * sigma[row] * 0.5;
+                }
+                ("rate", _, Some(alpha)) => *parameter = alpha[row] * probability / value,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn export_reconcile(
+    graph: &mut GraphBuilder,
+    mut outputs: Vec<(&'static str, Value)>,
+) -> Vec<(&'static str, Value)> {
+    let find = |name: &str| {
+        outputs
+            .iter()
+            .find(|(output, _)| *output == name)
+            .map(|(_, value)| value.clone())
+    };
+    let (Some(value), Some(probability)) = (find("ltv"), find("purchase_probability")) else {
+        return outputs;
+    };
+    let (sigma, alpha) = (find("sigma"), find("alpha"));
+    let value = graph.max(&value, TINY);
+    let probability = graph.max(&probability, TINY);
+    for (name, output) in &mut outputs {
+        match (*name, &sigma, &alpha) {
+            ("mu", Some(sigma), _) => {
+                let value = graph.log(&value);
+                let probability = graph.log(&probability);
+                let mean = graph.sub(&value, &probability);
+                let half = graph.float(0.5);
+                let variance = graph.mul(sigma, sigma);
+                let variance = graph.mul(&variance, &half);
+                *output = graph.sub(&mean, &variance);
+            }
+            ("rate", _, Some(alpha)) => {
+                let expected = graph.mul(alpha, &probability);
+                *output = graph.div(&expected, &value);
+            }
+            _ => {}
+        }
+    }
+    outputs
+}

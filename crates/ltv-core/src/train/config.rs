@@ -1,0 +1,111 @@
+//! From the options of a job to the settings of its backbone and objective.
+
+use crate::backbone::{BackboneConfig, CrossKind, DcnConfig, DeepFmConfig, MlpConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::objective::cmltv::{Law, View};
+use crate::objective::{
+    CmltvConfig, ExpltvConfig, ObjectiveConfig, RegressionConfig, TargetTransform, ZilnConfig,
+};
+use crate::recipe::{Options, Recipe};
+
+pub(super) fn backbone(recipe: &Recipe) -> Result<BackboneConfig> {
+    let options = &recipe.options;
+    Ok(match recipe.backbone.as_str() {
+        "linear" => BackboneConfig::Linear,
+        "mlp" => BackboneConfig::Mlp(mlp(options, false)),
+        "deepfm" => BackboneConfig::DeepFm(DeepFmConfig {
+            size: options.fm_size,
+            deep: mlp(options, true),
+        }),
+        "dcn" => BackboneConfig::Dcn(DcnConfig {
+            cross_layers: options.cross_layers,
+            kind: match (options.cross_version.as_str(), options.cross_rank) {
+                ("v1", _) => CrossKind::V1,
+                (_, Some(rank)) => CrossKind::LowRank(rank),
+                (_, None) => CrossKind::V2,
+            },
+            deep: mlp(options, false),
+        }),
+        other => return Err(unsupported("backbone", other)),
+    })
+}
+
+fn mlp(options: &Options, batch_norm: bool) -> MlpConfig {
+    MlpConfig {
+        hidden: options.hidden_sizes.clone(),
+        dropout: options.dropout,
+        batch_norm: options.batch_norm.unwrap_or(batch_norm),
+    }
+}
+
+pub(super) fn objective(recipe: &Recipe) -> Result<ObjectiveConfig> {
+    let options = &recipe.options;
+    Ok(match recipe.objective.as_str() {
+        "mse" => ObjectiveConfig::Mse(regression(options)),
+        "huber" => ObjectiveConfig::Huber(regression(options)),
+        "purchase" => ObjectiveConfig::Purchase,
+        "ziln" => ObjectiveConfig::Ziln(ZilnConfig {
+            sigma_floor: options.sigma_floor,
+        }),
+        "cmltv" => ObjectiveConfig::Cmltv(cmltv(options)),
+        "expltv" => ObjectiveConfig::Expltv(ExpltvConfig {
+            hidden: options.head_hidden_sizes.clone(),
+            whale_threshold: options.whale_threshold,
+            whale_quantile: options.whale_quantile,
+            ltv_weight: options.value_weight,
+            whale_weight: options.whale_weight,
+            sigma_floor: options.sigma_floor,
+            experts: options.experts,
+        }),
+        other => return Err(unsupported("objective", other)),
+    })
+}
+
+fn regression(options: &Options) -> RegressionConfig {
+    RegressionConfig {
+        target_transform: match options.target_transform.as_str() {
+            "none" => TargetTransform::None,
+            _ => TargetTransform::Log1p,
+        },
+        delta: options.huber_delta,
+    }
+}
+
+fn cmltv(options: &Options) -> CmltvConfig {
+    let has = |view: &str| options.views.iter().any(|name| name == view);
+    let views = [
+        ("distribution", View::Distribution),
+        ("log", View::Log),
+        ("class", View::Classes),
+    ];
+    CmltvConfig {
+        hidden: options.head_hidden_sizes.clone(),
+        distribution: match options.view_distribution.as_str() {
+            "lognormal" => Law::Lognormal,
+            _ => Law::Gamma,
+        },
+        views: views
+            .into_iter()
+            .filter(|(name, _)| has(name))
+            .map(|(_, view)| view)
+            .collect(),
+        view_weights: three(&options.view_weights),
+        purchase_weight: options.purchase_weight,
+        regression_weights: three(&options.regression_weights),
+        class_contrast_weight: options.classification_contrast,
+        regression_contrast_weight: options.regression_contrast,
+        pairs: options.contrast_pairs,
+    }
+}
+
+/// The options of this kind have been checked to have three elements.
+fn three(values: &[f64]) -> [f64; 3] {
+    [0, 1, 2].map(|index| values.get(index).copied().unwrap_or(0.0))
+}
+
+fn unsupported(what: &str, name: &str) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("{what} \"{name}\" is not available"),
+    )
+}

@@ -1,0 +1,297 @@
+//! The training loop of one network.
+
+use super::batches::Batches;
+use super::network::{EVALUATION_BATCH, Network, Predictions};
+use super::optimizer::{Adam, AdamConfig};
+use super::{Control, Phase, Progress};
+use crate::batch::Mode;
+use crate::error::{Error, Result};
+use crate::metrics::{self, Observations};
+use crate::preprocess::Encoded;
+use crate::recipe::Options;
+use candle_core::Device;
+use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Map, Value, json};
+use std::time::{Duration, Instant};
+
+/// Validation rows that the ranking metrics of each epoch are taken of.
+const METRIC_ROWS: usize = 20_000;
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+/// A smaller gain of the validation value than this share of it is no gain.
+const LEAST_GAIN: f64 = 1e-5;
+
+/// What all networks of one job share.
+pub(super) struct Trainer<'a> {
+    pub data: &'a Encoded,
+    pub train_rows: Vec<u32>,
+    pub validation_rows: Vec<u32>,
+    pub options: &'a Options,
+    pub objective: &'a str,
+    pub control: &'a dyn Control,
+    pub device: Device,
+    pub started: Instant,
+    pub batch_size: usize,
+    pub stratified: bool,
+    pub epochs: usize,
+    pub learning_rate: f64,
+    /// Networks of the ensemble.
+    pub members: usize,
+}
+
+/// Sums over batches, weighted by rows.
+#[derive(Default)]
+struct LossSum {
+    rows: f64,
+    total: f64,
+    terms: Vec<(&'static str, f64)>,
+}
+
+impl LossSum {
+    fn add(&mut self, loss: &crate::objective::Loss, rows: usize) -> Result<f64> {
+        let rows = rows as f64;
+        let scalar = |tensor: &candle_core::Tensor| -> Result<f64> {
+            Ok(f64::from(
+                tensor
+                    .to_dtype(candle_core::DType::F32)?
+                    .to_scalar::<f32>()?,
+            ))
+        };
+        let total = scalar(&loss.total)?;
+        self.rows += rows;
+        self.total += total * rows;
+        for (index, (name, term)) in loss.terms.iter().enumerate() {
+            let term = scalar(term)? * rows;
+            match self.terms.get_mut(index) {
+                Some((_, sum)) => *sum += term,
+                None => self.terms.push((name, term)),
+            }
+        }
+        Ok(total)
+    }
+
+    fn mean(&self) -> f64 {
+        self.total / self.rows.max(1.0)
+    }
+
+    fn to_json(&self) -> Map<String, Value> {
+        let mut object = Map::new();
+        object.insert("loss".into(), json!(self.mean()));
+        if self.terms.len() > 1 {
+            for (name, sum) in &self.terms {
+                object.insert((*name).to_owned(), json!(sum / self.rows.max(1.0)));
+            }
+        }
+        object
+    }
+}
+
+/// Why training ended.
+enum End {
+    Epochs,
+    Early,
+    Time,
+}
+
+impl Trainer<'_> {
+    /// Trains `network` and leaves it with its best weights. Returns the history, one object per epoch.
+    pub fn run(&self, network: &Network, member: usize) -> Result<Value> {
+        let options = self.options;
+        let seed = options.seed.wrapping_add(member as u64);
+        let mut order = ChaCha8Rng::seed_from_u64(seed);
+        order.set_stream(1);
+        let mut noise = ChaCha8Rng::seed_from_u64(seed);
+        noise.set_stream(2);
+        let noise = Mutex::new(noise);
+        let mut batches = Batches::new(
+            &self.train_rows,
+            &self.data.target,
+            self.batch_size,
+            self.stratified,
+        );
+        let config = AdamConfig {
+            weight_decay: options.weight_decay,
+            decoupled: options.optimizer == "adamw",
+            clip_norm: options.clip_norm,
+        };
+        let mut adam = Adam::new(network.weights(), config)?;
+        let mut learning_rate = self.learning_rate;
+        let mut best: Option<(f64, usize, Vec<candle_core::Tensor>)> = None;
+        let mut waited = 0;
+        let mut history = Vec::new();
+        let mut end = End::Epochs;
+        let mut validation_loss = None;
+        for epoch in 1..=self.epochs {
+            let begun = Instant::now();
+            let mut reported = begun;
+            let mut sum = LossSum::default();
+            let mut seen = 0;
+            let mut out_of_time = false;
+            for rows in batches.shuffle(&mut order) {
+                if self.control.is_cancelled() {
+                    return Err(Error::cancelled());
+                }
+                let encoded = self.data.gather(rows, &self.device)?;
+                let loss = network.loss(&encoded, &Mode::Train(&noise))?;
+                let gradients = loss.total.backward()?;
+                adam.step(&gradients, learning_rate)?;
+                sum.add(&loss, rows.len())?;
+                seen += rows.len();
+                if reported.elapsed() >= REPORT_EVERY {
+                    reported = Instant::now();
+                    self.report(member, epoch, seen, begun, &sum, validation_loss);
+                }
+                if self.is_out_of_time() {
+                    out_of_time = true;
+                    break;
+                }
+            }
+            let training_seconds = begun.elapsed().as_secs_f64();
+            let mut entry = json!({
+                "member": member + 1,
+                "epoch": epoch,
+                "learning_rate": learning_rate,
+                "training": sum.to_json(),
+                "seconds": training_seconds,
+                "rows_per_second": seen as f64 / training_seconds.max(1e-9),
+            });
+            let value = if self.validation_rows.is_empty() {
+                sum.mean()
+            } else {
+                let (value, loss, judged) = self.validate(network)?;
+                validation_loss = Some(loss);
+                entry["validation"] = Value::Object(judged);
+                value
+            };
+            history.push(entry);
+            self.report(member, epoch, seen, begun, &sum, validation_loss);
+            let better = match &best {
+                Some((least, ..)) => value < least - LEAST_GAIN * least.abs(),
+                None => value.is_finite(),
+            };
+            if better {
+                best = Some((value, epoch, network.snapshot()?));
+                waited = 0;
+            } else {
+                waited += 1;
+                if waited % options.learning_rate_patience == 0 {
+                    learning_rate = (learning_rate * options.learning_rate_factor)
+                        .max(options.min_learning_rate.min(learning_rate));
+                }
+            }
+            if out_of_time {
+                end = End::Time;
+                break;
+            }
+            if waited >= options.patience {
+                end = End::Early;
+                break;
+            }
+        }
+        let Some((_, best_epoch, weights)) = best else {
+            return Err(Error::data("the training diverged")
+                .detail("The loss was not finite in any epoch.")
+                .hint("Lower the option \"learning_rate\", and look for extreme values in the target."));
+        };
+        network.restore(&weights)?;
+        let ended = match end {
+            End::Epochs => "epochs",
+            End::Early => "early_stopping",
+            End::Time => "max_seconds",
+        };
+        Ok(json!({"epochs": history, "best_epoch": best_epoch, "ended": ended}))
+    }
+
+    fn is_out_of_time(&self) -> bool {
+        self.options
+            .max_seconds
+            .is_some_and(|limit| self.started.elapsed().as_secs_f64() > limit)
+    }
+
+    fn report(
+        &self,
+        member: usize,
+        epoch: usize,
+        seen: usize,
+        begun: Instant,
+        sum: &LossSum,
+        validation_loss: Option<f64>,
+    ) {
+        let rows = self.train_rows.len();
+        let epochs_before = member * self.epochs + epoch - 1;
+        let epochs = self.members * self.epochs;
+        let rate = seen as f64 / begun.elapsed().as_secs_f64().max(1e-9);
+        let done = epochs_before * rows + seen;
+        self.control.progress(Progress {
+            phase: Phase::Training,
+            epoch: epochs_before + 1,
+            epochs,
+            rows: done as u64,
+            rows_per_second: rate,
+            training_loss: Some(sum.mean()),
+            validation_loss,
+            eta_seconds: Some((epochs * rows - done) as f64 / rate.max(1e-9)),
+            memory_bytes: self.data.memory_bytes(),
+        });
+    }
+
+    /// The value to be minimised, the loss, and what the history keeps.
+    fn validate(&self, network: &Network) -> Result<(f64, f64, Map<String, Value>)> {
+        let mut sum = LossSum::default();
+        let mut predictions = Predictions::default();
+        let mut actual = Vec::new();
+        for rows in self.validation_rows.chunks(EVALUATION_BATCH) {
+            if self.control.is_cancelled() {
+                return Err(Error::cancelled());
+            }
+            let encoded = self.data.gather(rows, &self.device)?;
+            let (loss, predicted) = network.evaluate(&encoded)?;
+            sum.add(&loss, rows.len())?;
+            if actual.len() < METRIC_ROWS {
+                predictions.extend(predicted);
+                actual.extend(rows.iter().map(|&row| self.target(row)));
+            }
+        }
+        let mut judged = sum.to_json();
+        let metrics = rank_metrics(&actual, &predictions)?;
+        for (name, value) in &metrics {
+            judged.insert(name.clone(), json!(value));
+        }
+        let metric = match self.options.early_stopping_metric.as_str() {
+            "auto" if self.objective == "purchase" => "auc",
+            "auto" => "loss",
+            name => name,
+        };
+        let value = metrics
+            .iter()
+            .find(|(name, _)| name == metric)
+            .and_then(|(_, value)| *value)
+            .map_or(sum.mean(), |value| -value);
+        Ok((value, sum.mean(), judged))
+    }
+
+    pub fn target(&self, row: u32) -> f64 {
+        f64::from(self.data.target[row as usize])
+    }
+}
+
+fn rank_metrics(actual: &[f64], predictions: &Predictions) -> Result<Vec<metrics::Metric>> {
+    let widen = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+    let prediction = widen(predictions.value());
+    if prediction.iter().any(|value| value.is_nan()) {
+        return Ok(Vec::new());
+    }
+    let probability = predictions.get("purchase_probability").map(widen);
+    let all = metrics::evaluate(&Observations {
+        actual,
+        prediction: &prediction,
+        purchase_probability: probability.as_deref(),
+        without_value: true,
+        ..Observations::default()
+    })?;
+    Ok(all
+        .into_iter()
+        .filter(|(name, _)| matches!(name.as_str(), "normalized_gini" | "spearman" | "auc"))
+        .collect())
+}

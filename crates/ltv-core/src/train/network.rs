@@ -1,0 +1,163 @@
+//! One backbone with one objective and their weights.
+
+use crate::backbone::{self, Backbone, BackboneConfig, GraphInputs};
+use crate::batch::{Batch, InputShape, Mode};
+use crate::error::Result;
+use crate::objective::{self, Distribution, Loss, Objective, ObjectiveConfig, TargetStatistics};
+use crate::onnx::{GraphBuilder, Value};
+use crate::params::Params;
+use crate::preprocess::{Encoded, EncodedRows};
+use candle_core::{DType, Device, Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+/// Rows per step where no gradient is needed.
+pub(super) const EVALUATION_BATCH: usize = 4096;
+
+/// Everything a network is built from, except the seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct NetworkConfig {
+    pub backbone: BackboneConfig,
+    pub objective: ObjectiveConfig,
+    pub shape: InputShape,
+    pub target: TargetStatistics,
+}
+
+pub(super) struct Network {
+    params: Params,
+    backbone: Box<dyn Backbone>,
+    objective: Box<dyn Objective>,
+}
+
+impl Network {
+    pub fn new(config: &NetworkConfig, seed: u64, device: &Device) -> Result<Self> {
+        let mut params = Params::new(seed, DType::F32, device.clone());
+        let backbone = backbone::build(&config.backbone, &config.shape, &mut params)?;
+        let objective = objective::build(
+            &config.objective,
+            backbone.as_ref(),
+            &config.target,
+            &mut params,
+        )?;
+        Ok(Self {
+            params,
+            backbone,
+            objective,
+        })
+    }
+
+    pub fn weights(&self) -> &[(String, Var)] {
+        self.params.weights()
+    }
+
+    /// Weights and running statistics.
+    pub fn variables(&self) -> impl Iterator<Item = &(String, Var)> {
+        self.params.weights().iter().chain(self.params.buffers())
+    }
+
+    pub fn distribution(&self) -> Option<Distribution> {
+        self.objective.distribution()
+    }
+
+    pub fn payers_per_batch(&self) -> usize {
+        self.objective.payers_per_batch()
+    }
+
+    pub fn loss(&self, rows: &EncodedRows, mode: &Mode) -> Result<Loss> {
+        let hidden = self.backbone.forward(&rows.batch, mode)?;
+        let output = self.objective.forward(&hidden, mode)?;
+        self.objective.loss(&output, &rows.target, mode)
+    }
+
+    /// The loss in evaluation mode together with the predictions.
+    pub fn evaluate(&self, rows: &EncodedRows) -> Result<(Loss, Predictions)> {
+        let mode = Mode::Evaluate;
+        let hidden = self.backbone.forward(&rows.batch, &mode)?;
+        let output = self.objective.forward(&hidden, &mode)?;
+        let loss = self.objective.loss(&output, &rows.target, &mode)?;
+        Ok((loss, self.columns(&output)?))
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Predictions> {
+        let mode = Mode::Evaluate;
+        let hidden = self.backbone.forward(batch, &mode)?;
+        self.columns(&self.objective.forward(&hidden, &mode)?)
+    }
+
+    /// Predictions for many rows, in batches.
+    pub fn predict_rows(
+        &self,
+        data: &Encoded,
+        rows: &[u32],
+        device: &Device,
+    ) -> Result<Predictions> {
+        let mut predictions = Predictions::default();
+        for rows in rows.chunks(EVALUATION_BATCH) {
+            predictions.extend(self.predict(&data.gather(rows, device)?.batch)?);
+        }
+        Ok(predictions)
+    }
+
+    fn columns(&self, output: &objective::HeadOutput) -> Result<Predictions> {
+        let mut columns = Vec::new();
+        for (name, tensor) in self.objective.predict(output)? {
+            columns.push((name, tensor.flatten_all()?.to_vec1::<f32>()?));
+        }
+        Ok(Predictions { columns })
+    }
+
+    pub fn export(
+        &self,
+        graph: &mut GraphBuilder,
+        inputs: &GraphInputs,
+    ) -> Result<Vec<(&'static str, Value)>> {
+        let hidden = self.backbone.export(graph, inputs)?;
+        self.objective.export(graph, &hidden)
+    }
+
+    /// A copy of all variables, to come back to.
+    pub fn snapshot(&self) -> Result<Vec<Tensor>> {
+        self.variables()
+            .map(|(_, var)| Ok(var.as_tensor().copy()?))
+            .collect()
+    }
+
+    pub fn restore(&self, snapshot: &[Tensor]) -> Result<()> {
+        for ((_, var), tensor) in self.variables().zip(snapshot) {
+            var.set(tensor)?;
+        }
+        Ok(())
+    }
+}
+
+/// Predictions by public name, one value per row.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Predictions {
+    pub columns: Vec<(&'static str, Vec<f32>)>,
+}
+
+impl Predictions {
+    pub fn get(&self, name: &str) -> Option<&[f32]> {
+        self.columns
+            .iter()
+            .find(|(column, _)| *column == name)
+            .map(|(_, values)| values.as_slice())
+    }
+
+    /// The expected value; of a head without one the purchase probability.
+    pub fn value(&self) -> &[f32] {
+        self.get("ltv")
+            .or_else(|| self.get("purchase_probability"))
+            .unwrap_or_default()
+    }
+
+    /// Appends the rows of `other`.
+    pub fn extend(&mut self, other: Self) {
+        if self.columns.is_empty() {
+            self.columns = other.columns;
+            return;
+        }
+        for ((_, mine), (_, theirs)) in self.columns.iter_mut().zip(other.columns) {
+            mine.extend(theirs);
+        }
+    }
+}

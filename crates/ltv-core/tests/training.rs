@@ -1,0 +1,153 @@
+//! From rows to a stored graph: what ONNX Runtime computes from raw values is what the trained network predicts.
+
+mod common;
+#[path = "common/customers.rs"]
+mod customers;
+
+use common::TestResult;
+use customers::{Customers, FLAT, Kinds, run};
+use ltv_core::recipe::{Options, Recipe};
+use ltv_core::train::{Quiet, TrainedModel, predict, train};
+use serde_json::json;
+
+fn recipe(backbone: &str, objective: &str, mut options: serde_json::Value) -> Recipe {
+    options["epochs"] = json!(3);
+    Recipe {
+        backbone: backbone.to_owned(),
+        objective: objective.to_owned(),
+        options: Options::from_json(&options).expect("the options are right"),
+        ..Recipe::default()
+    }
+}
+
+fn trained(customers: &Customers, recipe: &Recipe) -> TestResult<TrainedModel> {
+    Ok(train(customers.table(), recipe, &Quiet)?)
+}
+
+/// The graph on raw values against the network itself.
+fn assert_parity(model: &TrainedModel, customers: &Customers) -> TestResult {
+    let expected = predict(&model.weights, customers.table())?;
+    let actual = run(&model.onnx, customers.raw_inputs()?)?;
+    for (name, expected) in expected {
+        for (row, (e, a)) in expected.iter().zip(&actual[name]).enumerate() {
+            assert!(e.is_finite() && a.is_finite(), "{name}[{row}]: {e}, {a}");
+            let gap = (e - a).abs();
+            assert!(
+                gap <= 1e-5 * e.abs().max(1e-3),
+                "{name}[{row}]: {a} instead of {e}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn graphs_agree_with_networks_on_all_columns() -> TestResult {
+    let customers = Customers::random(400, FLAT, 1);
+    let unseen = Customers::random(200, FLAT, 2);
+    for (backbone, objective) in [
+        ("linear", "ziln"),
+        ("mlp", "ziln"),
+        ("mlp", "mse"),
+        ("linear", "huber"),
+        ("deepfm", "purchase"),
+        ("dcn", "cmltv"),
+        ("mlp", "expltv"),
+    ] {
+        let model = trained(&customers, &recipe(backbone, objective, json!({})))?;
+        assert_parity(&model, &unseen)?;
+        assert_parity(&model, &customers.extreme())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn graphs_agree_for_every_set_of_columns() -> TestResult {
+    let none = Kinds::default();
+    for kinds in [
+        Kinds {
+            numeric: true,
+            ..none
+        },
+        Kinds {
+            category: true,
+            ..none
+        },
+        Kinds {
+            timestamp: true,
+            ..none
+        },
+        Kinds {
+            vector: true,
+            ..none
+        },
+        Kinds {
+            timestamp: true,
+            as_of: true,
+            ..none
+        },
+    ] {
+        let customers = Customers::random(300, kinds, 3);
+        for transform in ["all", "none"] {
+            let options = json!({"log_transform": transform, "hidden_sizes": [8]});
+            let model = trained(&customers, &recipe("mlp", "ziln", options))?;
+            assert_parity(&model, &Customers::random(100, kinds, 4))?;
+            assert_parity(&model, &customers.extreme())?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn ensembles_are_one_graph() -> TestResult {
+    let customers = Customers::random(400, FLAT, 5);
+    let model = trained(&customers, &recipe("mlp", "ziln", json!({"ensemble": 3})))?;
+    assert_parity(&model, &customers)?;
+    assert_parity(&model, &customers.extreme())?;
+    let outputs = predict(&model.weights, customers.table())?;
+    let column = |name: &str| &outputs.iter().find(|(n, _)| *n == name).unwrap().1;
+    for row in 0..customers.rows() {
+        let (p, mu, sigma) = (
+            column("purchase_probability")[row],
+            column("mu")[row],
+            column("sigma")[row],
+        );
+        let mean = p * (mu + sigma * sigma / 2.0).exp();
+        let value = column("ltv")[row];
+        assert!((mean - value).abs() < 1e-4 * value, "{mean} and {value}");
+    }
+    Ok(())
+}
+
+#[test]
+fn same_seed_same_bytes() -> TestResult {
+    let customers = Customers::random(500, FLAT, 6);
+    let recipe = recipe("mlp", "ziln", json!({}));
+    let first = trained(&customers, &recipe)?;
+    let second = trained(&customers, &recipe)?;
+    assert_eq!(first.onnx, second.onnx);
+    assert_eq!(first.weights, second.weights);
+    assert_eq!(first.metrics, second.metrics);
+    let mut other = recipe;
+    other.options.seed += 1;
+    assert_ne!(first.onnx, trained(&customers, &other)?.onnx);
+    Ok(())
+}
+
+#[test]
+fn training_learns() -> TestResult {
+    let customers = Customers::random(4000, FLAT, 7);
+    let mut recipe = recipe("mlp", "ziln", json!({}));
+    recipe.options.epochs = 30;
+    let model = trained(&customers, &recipe)?;
+    let gini = model.metrics["normalized_gini"].as_f64().unwrap();
+    let auc = model.metrics["auc"].as_f64().unwrap();
+    assert!(gini > 0.5 && auc > 0.7, "{:?}", model.metrics);
+    assert_eq!(model.metrics["evaluated_on"], "validation");
+    let epochs = model.history["epochs"].as_array().unwrap();
+    let loss = |epoch: usize| epochs[epoch]["training"]["loss"].as_f64().unwrap();
+    assert!(loss(epochs.len() - 1) < loss(0));
+    assert!(epochs[0]["training"]["lognormal"].is_number());
+    assert!(epochs[0]["validation"]["auc"].is_number());
+    Ok(())
+}
