@@ -1,10 +1,12 @@
 //! `ltv_predict`, `ltv_predict_proba`, `ltv_predict_quantile`, `ltv_predict_all`: one C function for each set of
 //! arguments; SQL declares each of them for arrays, records and jsonb.
 
-use crate::error::{Result, guard};
-use crate::scoring::{Output, ScoringFunction};
-use pgrx::pg_sys;
+use crate::catalog::{CatalogError, Moment, default_model, resolve};
+use crate::error::{Report, Result, guard};
+use crate::scoring::{Batch, Binding, Output, ScoringFunction};
 use pgrx::prelude::*;
+use pgrx::{PgMemoryContexts, pg_sys};
+use std::rc::Rc;
 
 /// The function behind an address, if it is one of ours.
 pub fn recognise(address: pg_sys::PGFunction) -> Option<&'static ScoringFunction> {
@@ -26,7 +28,7 @@ macro_rules! scoring_functions {
             #[pg_guard]
             #[unsafe(no_mangle)]
             pub extern "C-unwind" fn $symbol(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-                const FUNCTION: ScoringFunction = ScoringFunction {
+                static FUNCTION: ScoringFunction = ScoringFunction {
                     address: $symbol,
                     output: Output::$output,
                     model: $model,
@@ -61,6 +63,179 @@ scoring_functions! {
     ltv_predict_all_version / pg_finfo_ltv_predict_all_version: All, Some(0), Some(1), 2, None;
 }
 
-fn score(_fcinfo: pg_sys::FunctionCallInfo, _function: &ScoringFunction) -> Result<pg_sys::Datum> {
-    unimplemented!()
+/// What one place in a statement remembers between its calls, in `fn_extra`.
+struct CallSite {
+    function: &'static ScoringFunction,
+    /// Type of the input argument.
+    input_type: pg_sys::Oid,
+    /// What `scorer` was made for.
+    name: Option<String>,
+    version: Option<i32>,
+    moment: Option<Moment>,
+    scorer: Option<Scorer>,
+}
+
+struct Scorer {
+    batch: Batch,
+    binding: Binding,
+}
+
+fn score(
+    fcinfo: pg_sys::FunctionCallInfo,
+    function: &'static ScoringFunction,
+) -> Result<pg_sys::Datum> {
+    // SAFETY: PostgreSQL calls with a valid call info, whose arguments are of the declared types; the call site
+    // lives as long as the function's memory context, hence longer than this call.
+    unsafe {
+        let site = call_site(fcinfo, function)?;
+        let name = match function.model {
+            Some(at) => Some(text_argument(fcinfo, at).ok_or(CatalogError::NullModel)?),
+            None => None,
+        };
+        let version = match function.version {
+            Some(at) => Some(
+                argument(fcinfo, at)
+                    .ok_or(CatalogError::NullVersion)?
+                    .value() as i32,
+            ),
+            None => None,
+        };
+        let q = function
+            .q
+            .map(|at| argument(fcinfo, at).map(|q| f64::from_bits(q.value() as u64)));
+        let input = argument(fcinfo, function.input);
+        let (value, is_null) = site.score(name, version, input, q.flatten())?;
+        (*fcinfo).isnull = is_null;
+        Ok(value)
+    }
+}
+
+impl CallSite {
+    /// # Safety
+    /// `input` is a value of the type of the input argument.
+    unsafe fn score(
+        &mut self,
+        name: Option<&str>,
+        version: Option<i32>,
+        input: Option<pg_sys::Datum>,
+        q: Option<f64>,
+    ) -> Result<(pg_sys::Datum, bool)> {
+        let output = self.function.output;
+        let scorer = self.scorer(name, version)?;
+        scorer.batch.clear();
+        // SAFETY: as the caller promises; the binding was made for that type.
+        let pushed = unsafe {
+            scorer.batch.push_datum(
+                &mut scorer.binding,
+                input.unwrap_or(pg_sys::Datum::from(0)),
+                input.is_none(),
+            )
+        };
+        pushed?;
+        scorer.batch.run()?;
+        scorer.batch.value(output, 0, q)
+    }
+
+    /// The scorer of the model that this call means at this moment.
+    fn scorer(&mut self, name: Option<&str>, version: Option<i32>) -> Result<&mut Scorer> {
+        let default = match name {
+            Some(_) => None,
+            None => Some(default_model().ok_or(CatalogError::NoDefaultModel)?),
+        };
+        let name = name.or(default.as_deref()).unwrap_or_default();
+        let moment = Moment::now();
+        let current = self.moment == Some(moment)
+            && self.version == version
+            && self.name.as_deref() == Some(name)
+            && self.scorer.is_some();
+        if !current {
+            // A failure below leaves nothing half-made behind.
+            self.moment = None;
+            let model = resolve(Some(name), version)?;
+            let same = self
+                .scorer
+                .as_ref()
+                .is_some_and(|scorer| Rc::ptr_eq(scorer.batch.model(), &model));
+            if !same {
+                self.scorer = None;
+                model.require(self.function.output)?;
+                let binding = Binding::for_type(&model, self.input_type)?;
+                self.scorer = Some(Scorer {
+                    batch: Batch::new(model, 1)?,
+                    binding,
+                });
+            }
+            self.name = Some(name.to_owned());
+            self.version = version;
+            // Looking the model up may itself have taken in invalidations.
+            self.moment = Some(Moment::now());
+        }
+        self.scorer.as_mut().ok_or_else(|| {
+            Report::new(
+                PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+                "no model was loaded",
+            )
+        })
+    }
+}
+
+/// The call site of this call, made at its first.
+///
+/// # Safety
+/// `fcinfo` is valid.
+unsafe fn call_site<'a>(
+    fcinfo: pg_sys::FunctionCallInfo,
+    function: &'static ScoringFunction,
+) -> Result<&'a mut CallSite> {
+    // SAFETY: as the caller promises; `fn_extra` is ours alone.
+    unsafe {
+        let flinfo = (*fcinfo).flinfo;
+        if (*flinfo).fn_extra.is_null() {
+            let input_type = pg_sys::get_fn_expr_argtype(flinfo, function.input as i32);
+            if input_type == pg_sys::InvalidOid {
+                return Err(Report::new(
+                    PgSqlErrorCode::ERRCODE_INDETERMINATE_DATATYPE,
+                    "could not determine the type of the input",
+                )
+                .hint("Cast it: to a row type, an array type or jsonb."));
+            }
+            let site = CallSite {
+                function,
+                input_type,
+                name: None,
+                version: None,
+                moment: None,
+                scorer: None,
+            };
+            (*flinfo).fn_extra = PgMemoryContexts::For((*flinfo).fn_mcxt)
+                .leak_and_drop_on_delete(site)
+                .cast();
+        }
+        Ok(&mut *(*flinfo).fn_extra.cast::<CallSite>())
+    }
+}
+
+/// Argument `at`, `None` for NULL.
+///
+/// # Safety
+/// `fcinfo` is valid and has that argument.
+unsafe fn argument(fcinfo: pg_sys::FunctionCallInfo, at: usize) -> Option<pg_sys::Datum> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let argument = *(*fcinfo).args.as_ptr().add(at);
+        (!argument.isnull).then_some(argument.value)
+    }
+}
+
+/// Argument `at` of type text, in place.
+///
+/// # Safety
+/// `fcinfo` is valid and has that argument.
+unsafe fn text_argument<'a>(fcinfo: pg_sys::FunctionCallInfo, at: usize) -> Option<&'a str> {
+    use pgrx::FromDatum;
+    // SAFETY: as the caller promises.
+    unsafe {
+        let datum = argument(fcinfo, at)?;
+        <&str>::from_datum(datum, false)
+    }
 }

@@ -6,7 +6,6 @@
 
 use pgrx::prelude::*;
 use std::cell::Cell;
-use std::ffi::CStr;
 
 thread_local! {
     static GENERATION: Cell<u64> = const { Cell::new(1) };
@@ -67,7 +66,7 @@ extern "C-unwind" fn role_changed(_argument: pg_sys::Datum, _cache: i32, _hash: 
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn ltv_invalidate(_fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     crate::error::guard(|| {
-        if let Some(aliases) = aliases_oid(c"ltv", c"aliases") {
+        if let Some(aliases) = super::table::oid_of(super::table::ALIASES.name) {
             // SAFETY: an OID read from the system catalog just now.
             unsafe { pg_sys::CacheInvalidateRelcacheByRelid(aliases) };
         }
@@ -79,13 +78,4 @@ pub extern "C-unwind" fn ltv_invalidate(_fcinfo: pg_sys::FunctionCallInfo) -> pg
 pub extern "C" fn pg_finfo_ltv_invalidate() -> &'static pg_sys::Pg_finfo_record {
     const V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
     &V1
-}
-
-fn aliases_oid(schema: &CStr, relation: &CStr) -> Option<pg_sys::Oid> {
-    // SAFETY: both names are NUL-terminated; a missing schema or relation gives InvalidOid.
-    unsafe {
-        let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
-        let oid = pg_sys::get_relname_relid(relation.as_ptr(), namespace);
-        (oid != pg_sys::InvalidOid).then_some(oid)
-    }
 }

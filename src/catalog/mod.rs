@@ -1,10 +1,13 @@
 //! The `ltv.*` tables, read directly: name -> version under the active snapshot, privileges, invalidation.
 
+mod error;
 mod invalidation;
 mod resolve;
+mod table;
 
+pub use error::CatalogError;
 pub use invalidation::generation;
-pub use resolve::resolve;
+pub use resolve::{Moment, default_model, resolve};
 
 pub fn init() {
     invalidation::init();

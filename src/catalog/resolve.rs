@@ -1,13 +1,267 @@
 //! Name -> version under the active snapshot.
+//!
+//! Once per statement and call site the alias (or, for a pinned version, the version itself) is looked up under the
+//! statement's own snapshot, so that all rows of a statement, its parallel workers included, see one version, and
+//! the next statement sees a promotion. Everything behind that row is remembered: versions never change, and a
+//! counter that invalidation messages bump ([`super::generation`]) tells when to look again.
 
-use crate::error::Result;
-use crate::scoring::Model;
+use super::error::CatalogError;
+use super::table::{self, ALIASES, Identity, Key, MODELS, PRIVILEGES, Row, VERSIONS};
+use super::{generation, invalidation};
+use crate::error::{Report, Result};
+use crate::guc;
+use crate::scoring::{self, Model, Schema};
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::ffi::{CStr, CString};
 use std::rc::Rc;
+
+/// What a call's answer depends on besides its arguments: what the snapshot sees, and as whom. As long as it is the
+/// same, [`resolve`] would return the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    xmin: u32,
+    xmax: u32,
+    in_progress: u32,
+    command: u32,
+    /// Transactions completed before the snapshot was taken.
+    completed: u64,
+    generation: u64,
+    role: pg_sys::Oid,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        // SAFETY: a snapshot in use.
+        unsafe {
+            let snapshot = &*table::active_snapshot();
+            Self {
+                xmin: snapshot.xmin.into_inner(),
+                xmax: snapshot.xmax.into_inner(),
+                in_progress: snapshot.xcnt,
+                command: snapshot.curcid,
+                completed: snapshot.snapXactCompletionCount,
+                generation: generation(),
+                role: pg_sys::GetUserId(),
+            }
+        }
+    }
+}
+
+/// What was found behind a row of the catalog.
+struct Known {
+    name: String,
+    version: i32,
+    pinned: bool,
+    /// The row that was looked up: of the alias, or of the version if pinned.
+    identity: Identity,
+    generation: u64,
+    role: pg_sys::Oid,
+    checksum: String,
+    schema: Rc<str>,
+}
+
+thread_local! {
+    static KNOWN: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Names remembered at most.
+const KNOWN_LIMIT: usize = 64;
 
 /// The model that a call scores with: its champion, or the pinned version. Looked up under the active snapshot;
 /// the current role must have the privilege `predict`. Loads the session if it is not in the cache.
 /// `name` `None`: `ltv.default_model`.
 pub fn resolve(name: Option<&str>, version: Option<i32>) -> Result<Rc<Model>> {
-    let _ = (name, version);
-    unimplemented!()
+    let default;
+    let name = match name {
+        Some(name) => name,
+        None => {
+            default = default_model().ok_or(CatalogError::NoDefaultModel)?;
+            &default
+        }
+    };
+    // Opening the table takes in pending invalidations, hence before the generation is read.
+    let found = match version {
+        None => table::scan(&ALIASES, &[Key::Text(name), Key::Text("champion")], |row| {
+            Some((row.int("version")?, row.identity))
+        }),
+        Some(version) => table::scan(&VERSIONS, &[Key::Text(name), Key::Int(version)], |row| {
+            Some((version, row.identity))
+        }),
+    };
+    let Some((number, identity)) = found else {
+        return Err(missing(name, version)?);
+    };
+    // SAFETY: inside a transaction.
+    let role = unsafe {
+        pg_sys::AcceptInvalidationMessages();
+        pg_sys::GetUserId()
+    };
+    let (checksum, schema) = match recall(name, number, version.is_some(), identity, role) {
+        Some(known) => known,
+        None => look_up(name, number, version.is_some(), identity, role)?,
+    };
+    match scoring::find(name, number, &checksum, &schema) {
+        Some(model) => Ok(model),
+        None => load(name, number, &checksum, &schema),
+    }
+}
+
+/// Value of `ltv.default_model`, unless it is empty.
+pub fn default_model() -> Option<String> {
+    let value = guc::DEFAULT_MODEL.get()?;
+    let name = value.to_string_lossy();
+    (!name.is_empty()).then(|| name.into_owned())
+}
+
+fn recall(
+    name: &str,
+    version: i32,
+    pinned: bool,
+    identity: Identity,
+    role: pg_sys::Oid,
+) -> Option<(String, Rc<str>)> {
+    let generation = generation();
+    KNOWN.with(|known| {
+        let known = known.borrow();
+        let known = known.iter().find(|k| {
+            k.version == version
+                && k.pinned == pinned
+                && k.role == role
+                && k.generation == generation
+                && k.identity == identity
+                && k.name == name
+        })?;
+        Some((known.checksum.clone(), Rc::clone(&known.schema)))
+    })
+}
+
+/// Checks the privilege and reads what identifies the version.
+fn look_up(
+    name: &str,
+    version: i32,
+    pinned: bool,
+    identity: Identity,
+    role: pg_sys::Oid,
+) -> Result<(String, Rc<str>)> {
+    if let Some(aliases) = table::oid_of(ALIASES.name) {
+        invalidation::watch(aliases);
+    }
+    let generation = generation();
+    check_predict(name, role)?;
+    let (checksum, schema) = table::scan(&VERSIONS, &[Key::Text(name), Key::Int(version)], |row| {
+        Some((row.text("checksum")?, row.json("schema")?))
+    })
+    .ok_or_else(|| CatalogError::NoVersion {
+        model: name.to_owned(),
+        version,
+    })?;
+    let schema: Rc<str> = schema.into();
+    KNOWN.with(|known| {
+        let mut known = known.borrow_mut();
+        known.retain(|k| {
+            k.generation == generation
+                && (k.name != name || k.version != version || k.pinned != pinned || k.role != role)
+        });
+        if known.len() >= KNOWN_LIMIT {
+            known.remove(0);
+        }
+        known.push(Known {
+            name: name.to_owned(),
+            version,
+            pinned,
+            identity,
+            generation,
+            role,
+            checksum: checksum.clone(),
+            schema: Rc::clone(&schema),
+        });
+    });
+    Ok((checksum, schema))
+}
+
+fn load(name: &str, version: i32, checksum: &str, schema: &str) -> Result<Rc<Model>> {
+    let parsed: Schema = serde_json::from_str(schema).map_err(|error| CatalogError::BadSchema {
+        model: name.to_owned(),
+        version,
+        reason: error.to_string(),
+    })?;
+    scoring::load(name, version, checksum, schema, parsed, || {
+        table::scan(
+            &VERSIONS,
+            &[Key::Text(name), Key::Int(version)],
+            |row: &Row| row.bytes("onnx"),
+        )
+        .ok_or_else(|| {
+            Report::from(CatalogError::NoVersion {
+                model: name.to_owned(),
+                version,
+            })
+        })
+    })
+}
+
+/// The current role must own the model, or it or PUBLIC must have been granted `predict` or `read`.
+pub fn check_predict(name: &str, role: pg_sys::Oid) -> Result<()> {
+    let owner =
+        table::scan(&MODELS, &[Key::Text(name)], |row| row.name("owner")).ok_or_else(|| {
+            CatalogError::NoModel {
+                model: name.to_owned(),
+            }
+        })?;
+    if has_rights_of(role, &owner) {
+        return Ok(());
+    }
+    let granted = table::scan(&PRIVILEGES, &[Key::Text(name)], |row| {
+        let grantee = row.name("grantee")?;
+        (grantee == "public" || has_rights_of(role, &grantee)).then_some(())
+    });
+    if granted.is_some() {
+        return Ok(());
+    }
+    Err(CatalogError::Denied {
+        model: name.to_owned(),
+        role: role_name(role),
+    }
+    .into())
+}
+
+/// Whether `role` has the rights of the role named `of`; not if that was dropped.
+fn has_rights_of(role: pg_sys::Oid, of: &str) -> bool {
+    let Ok(of) = CString::new(of) else {
+        return false;
+    };
+    // SAFETY: a NUL-terminated name; a role that is gone comes out as InvalidOid.
+    unsafe {
+        let of = pg_sys::get_role_oid(of.as_ptr(), true);
+        of != pg_sys::InvalidOid && pg_sys::has_privs_of_role(role, of)
+    }
+}
+
+fn role_name(role: pg_sys::Oid) -> String {
+    // SAFETY: NULL for a role that is gone, else NUL-terminated.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return role.to_string();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
+/// Why nothing was found, in the order in which a user would ask.
+fn missing(name: &str, version: Option<i32>) -> Result<Report> {
+    let Some(versions) = table::scan(&MODELS, &[Key::Text(name)], |row| row.int("last_version"))
+    else {
+        let model = name.to_owned();
+        return Ok(CatalogError::NoModel { model }.into());
+    };
+    // SAFETY: inside a transaction.
+    check_predict(name, unsafe { pg_sys::GetUserId() })?;
+    let model = name.to_owned();
+    Ok(match version {
+        Some(version) => CatalogError::NoVersion { model, version },
+        None => CatalogError::NoChampion { model, versions },
+    }
+    .into())
 }

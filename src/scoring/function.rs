@@ -11,7 +11,7 @@ pub enum Output {
     Probability,
     /// `ltv_predict_quantile`: float8; its level q is an argument of each row.
     Quantile,
-    /// `ltv_predict_all`: composite type `ltv_prediction`.
+    /// `ltv_predict_all`: composite type `ltv.prediction`.
     All,
 }
 

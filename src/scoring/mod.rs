@@ -14,10 +14,21 @@
 
 mod batch;
 mod binding;
+mod cache;
+mod descriptor;
 mod function;
+mod graph;
 mod model;
+mod prediction_type;
+mod runtime;
+mod schema;
+mod scratch;
+mod session;
 
 pub use batch::Batch;
 pub use binding::Binding;
+pub use cache::{find, load, loaded};
+pub use descriptor::attributes;
 pub use function::{Output, ScoringFunction};
 pub use model::Model;
+pub use schema::Schema;

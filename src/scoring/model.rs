@@ -1,7 +1,60 @@
 //! One version of a model, ready to score.
 
+use super::Output;
+use super::graph::Graph;
+use crate::error::Reportable;
+use pgrx::prelude::PgSqlErrorCode;
+use std::rc::Rc;
+
 /// One version of a model, ready to score. Immutable; kept alive by `Rc` while a statement uses it.
 pub struct Model {
     pub name: String,
     pub version: i32,
+    pub checksum: String,
+    /// Shared by versions with the same graph and schema.
+    pub graph: Rc<Graph>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    #[error("model \"{model}\" does not predict a purchase probability")]
+    NoProbability { model: String, version: i32 },
+    #[error("model \"{model}\" does not predict a distribution")]
+    NoDistribution { model: String, version: i32 },
+}
+
+impl Reportable for OutputError {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
+    }
+    fn detail(&self) -> Option<String> {
+        let (Self::NoProbability { version, .. } | Self::NoDistribution { version, .. }) = self;
+        Some(format!(
+            "Its objective (version {version}) has no such output."
+        ))
+    }
+    fn hint(&self) -> Option<String> {
+        let objectives = match self {
+            Self::NoProbability { .. } => "ziln, cmltv, expltv or purchase",
+            Self::NoDistribution { .. } => "ziln, cmltv or expltv",
+        };
+        Some(format!("Train it with objective {objectives}."))
+    }
+}
+
+impl Model {
+    /// An error if the model does not predict what `output` asks for.
+    pub fn require(&self, output: Output) -> Result<(), OutputError> {
+        let outputs = &self.graph.outputs;
+        let (model, version) = (self.name.clone(), self.version);
+        match output {
+            Output::Probability if outputs.purchase_probability.is_none() => {
+                Err(OutputError::NoProbability { model, version })
+            }
+            Output::Quantile if outputs.distribution.is_none() => {
+                Err(OutputError::NoDistribution { model, version })
+            }
+            _ => Ok(()),
+        }
+    }
 }

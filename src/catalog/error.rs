@@ -1,0 +1,93 @@
+//! What can be wrong with the model that a call names.
+
+use crate::error::Reportable;
+use pgrx::prelude::PgSqlErrorCode;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    #[error("the model must not be null")]
+    NullModel,
+    #[error("the version must not be null")]
+    NullVersion,
+    #[error("no model is given")]
+    NoDefaultModel,
+    #[error("model \"{model}\" does not exist")]
+    NoModel { model: String },
+    #[error("model \"{model}\" has no champion")]
+    NoChampion { model: String, versions: i32 },
+    #[error("version {version} of model \"{model}\" does not exist")]
+    NoVersion { model: String, version: i32 },
+    #[error("permission denied for model \"{model}\"")]
+    Denied { model: String, role: String },
+    #[error("the schema of version {version} of model \"{model}\" cannot be read")]
+    BadSchema {
+        model: String,
+        version: i32,
+        reason: String,
+    },
+}
+
+impl Reportable for CatalogError {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Self::NullModel | Self::NullVersion => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Self::NoDefaultModel => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::NoModel { .. } | Self::NoVersion { .. } => {
+                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT
+            }
+            Self::NoChampion { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Denied { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::BadSchema { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::NoDefaultModel => Some("The setting ltv.default_model is empty.".to_owned()),
+            Self::NoChampion { versions: 0, .. } => {
+                Some("None of its trainings has finished yet.".to_owned())
+            }
+            Self::NoChampion { .. } => {
+                Some("It has versions, but none of them has the alias champion.".to_owned())
+            }
+            Self::Denied { role, .. } => {
+                Some(format!("Role \"{role}\" lacks the privilege predict."))
+            }
+            Self::BadSchema { reason, .. } => Some(format!("It is not as expected: {reason}.")),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NullModel | Self::NullVersion => return None,
+            Self::NoDefaultModel => {
+                "Name the model in the call, or: SET ltv.default_model = 'name'.".to_owned()
+            }
+            Self::NoModel { .. } => {
+                "The view ltv_models lists the models that you may use; ltv_train makes a new one."
+                    .to_owned()
+            }
+            Self::NoChampion { versions: 0, .. } => {
+                "Wait for its job with ltv_wait; the view ltv_jobs shows it.".to_owned()
+            }
+            Self::NoChampion { model, .. } => {
+                format!(
+                    "Choose one: SELECT ltv_set_alias({}, version, 'champion').",
+                    quoted(model)
+                )
+            }
+            Self::NoVersion { .. } => "The view ltv_versions lists those there are.".to_owned(),
+            Self::Denied { model, role } => format!(
+                "Its owner can run: SELECT ltv_grant({}, {}, 'predict');",
+                quoted(model),
+                quoted(role)
+            ),
+            Self::BadSchema { .. } => "Retrain or import the model again.".to_owned(),
+        })
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,177 @@
+//! Arrays, read in place.
+
+use super::InputError;
+use super::scalar::{Scalar, finite};
+use super::varlena;
+use pgrx::pg_sys;
+
+/// How arrays of one element type are read.
+#[derive(Clone, Copy, Debug)]
+pub struct ArrayReader {
+    pub element: Scalar,
+    length: i16,
+    by_value: bool,
+    align: usize,
+}
+
+/// An array in memory.
+pub struct ArrayView<'a> {
+    pub dimensions: Vec<usize>,
+    pub count: usize,
+    /// One bit per element, 0 = NULL; `None`: no NULLs.
+    present: Option<&'a [u8]>,
+    data: &'a [u8],
+}
+
+impl ArrayReader {
+    /// `None`: not an array. `type_oid`: not a domain.
+    pub fn of(type_oid: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: OIDs of existing types.
+        unsafe {
+            let element = pg_sys::get_element_type(type_oid);
+            if element == pg_sys::InvalidOid {
+                return None;
+            }
+            let (mut length, mut by_value, mut align) = (0, false, 0);
+            pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
+            Some(Self {
+                element: Scalar::of(pg_sys::getBaseType(element)),
+                length,
+                by_value,
+                align: match align as u8 {
+                    b'd' => 8,
+                    b'i' => 4,
+                    b's' => 2,
+                    _ => 1,
+                },
+            })
+        }
+    }
+
+    /// # Safety
+    /// `datum` is an array of this element type that outlives the use of the result.
+    pub unsafe fn view<'a>(&self, datum: pg_sys::Datum) -> ArrayView<'a> {
+        // Elements by reference are handed to functions that expect them aligned.
+        // SAFETY: as the caller promises.
+        let body: &[u8] = unsafe { varlena::content(datum, !self.by_value) };
+        let word = |at: usize| -> i32 {
+            body.get(at..at + 4)
+                .map_or(0, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+        };
+        // Offsets in the header count from the length word, which `body` lacks.
+        let rank = word(0).clamp(0, 6) as usize;
+        let dimensions: Vec<usize> = (0..rank)
+            .map(|d| word(12 + 4 * d).max(0) as usize)
+            .collect();
+        let count = if rank == 0 {
+            0
+        } else {
+            dimensions.iter().product()
+        };
+        let header = 12 + 8 * rank;
+        let (present, start) = match word(4) {
+            0 => (None, (header + 4).next_multiple_of(8) - 4),
+            offset => (body.get(header..), (offset as usize).saturating_sub(4)),
+        };
+        ArrayView {
+            dimensions,
+            count,
+            present,
+            data: body.get(start..).unwrap_or(&[]),
+        }
+    }
+
+    /// Calls `each` with every element in turn, `None` for NULL.
+    ///
+    /// # Safety
+    /// `view` is of an array of this element type.
+    pub unsafe fn for_each(
+        &self,
+        view: &ArrayView,
+        mut each: impl FnMut(usize, Option<pg_sys::Datum>) -> Result<(), InputError>,
+    ) -> Result<(), InputError> {
+        let mut offset = 0_usize;
+        for i in 0..view.count {
+            if view.is_null(i) {
+                each(i, None)?;
+                continue;
+            }
+            offset = offset.next_multiple_of(self.align);
+            // SAFETY: `offset` stays inside the array, which holds `count` elements less the NULLs.
+            let datum = unsafe {
+                let pointer = view.data.as_ptr().add(offset);
+                offset += match self.length {
+                    -1 => varlena::size_in_array(pointer),
+                    -2 => std::ffi::CStr::from_ptr(pointer.cast())
+                        .to_bytes_with_nul()
+                        .len(),
+                    length => length as usize,
+                };
+                if self.by_value {
+                    self.fetch(pointer)
+                } else {
+                    pg_sys::Datum::from(pointer)
+                }
+            };
+            each(i, Some(datum))?;
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// `pointer` points to an element, which is passed by value.
+    unsafe fn fetch(&self, pointer: *const u8) -> pg_sys::Datum {
+        // SAFETY: as the caller promises; unaligned where the array's header is short.
+        unsafe {
+            match self.length {
+                1 => pg_sys::Datum::from(pointer.cast::<i8>().read_unaligned()),
+                2 => pg_sys::Datum::from(pointer.cast::<i16>().read_unaligned()),
+                4 => pg_sys::Datum::from(pointer.cast::<i32>().read_unaligned()),
+                _ => pg_sys::Datum::from(pointer.cast::<i64>().read_unaligned()),
+            }
+        }
+    }
+
+    /// All elements as numbers; NaN where NULL or not finite. `out` is as long as the array.
+    ///
+    /// # Safety
+    /// `view` is of an array of this element type, which is a number.
+    pub unsafe fn numbers(&self, view: &ArrayView, out: &mut [f32]) {
+        if view.present.is_none() {
+            match self.element {
+                Scalar::Float4 if view.data.len() >= 4 * out.len() => {
+                    for (out, bytes) in out.iter_mut().zip(view.data.chunks_exact(4)) {
+                        *out = finite(f32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+                    }
+                    return;
+                }
+                Scalar::Float8 if view.data.len() >= 8 * out.len() => {
+                    for (out, bytes) in out.iter_mut().zip(view.data.chunks_exact(8)) {
+                        let mut value = [0; 8];
+                        value.copy_from_slice(bytes);
+                        *out = finite(f64::from_ne_bytes(value) as f32);
+                    }
+                    return;
+                }
+                _ => {}
+            }
+        }
+        // SAFETY: as the caller promises. The closure never fails.
+        let _ = unsafe {
+            self.for_each(view, |i, datum| {
+                if let Some(out) = out.get_mut(i) {
+                    *out = datum.map_or(f32::NAN, |datum| self.element.number(datum));
+                }
+                Ok(())
+            })
+        };
+    }
+}
+
+impl ArrayView<'_> {
+    fn is_null(&self, index: usize) -> bool {
+        self.present
+            .and_then(|bits| bits.get(index / 8))
+            .is_some_and(|byte| byte & (1 << (index % 8)) == 0)
+    }
+}

@@ -1,0 +1,315 @@
+//! jsonb: objects by key, arrays by position.
+
+use super::InputError;
+use super::positional::{number, positions, wrong_length};
+use super::record::{set_category, set_number};
+use super::scalar::{Scalar, finite};
+use super::varlena;
+use crate::scoring::batch::Rows;
+use crate::scoring::schema::Kind;
+use crate::scoring::{Model, scratch};
+use pgrx::pg_sys;
+
+#[derive(Default)]
+pub struct Json {
+    text: Vec<u8>,
+}
+
+/// Flags of a container's header (utils/jsonb.h).
+const COUNT: u32 = 0x0fff_ffff;
+const SCALAR: u32 = 0x1000_0000;
+const OBJECT: u32 = 0x2000_0000;
+
+/// A JSON value, as far as it is needed here.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Null,
+    Bool(bool),
+    /// Content of a `numeric`, and the whole of it.
+    Number(&'a [u8], pg_sys::Datum),
+    Text(&'a [u8]),
+    /// Array or object.
+    Container(*mut pg_sys::JsonbContainer),
+}
+
+impl Json {
+    /// # Safety
+    /// `datum` is a jsonb, not NULL.
+    pub unsafe fn write(
+        &mut self,
+        model: &Model,
+        rows: &mut Rows,
+        datum: pg_sys::Datum,
+    ) -> Result<(), InputError> {
+        // SAFETY: as the caller promises; the container follows the varlena header, aligned.
+        unsafe {
+            let container = varlena::content(datum, true)
+                .as_ptr()
+                .cast_mut()
+                .cast::<pg_sys::JsonbContainer>();
+            let header = (*container).header;
+            if header & SCALAR != 0 {
+                return match element(container, 0) {
+                    Some(Value::Null) => Ok(()),
+                    _ => Err(InputError::UnsupportedJson {
+                        found: "string, number or boolean",
+                    }),
+                };
+            }
+            if header & OBJECT != 0 {
+                self.write_object(model, rows, container)
+            } else {
+                self.write_array(model, rows, container)
+            }
+        }
+    }
+
+    unsafe fn write_object(
+        &mut self,
+        model: &Model,
+        rows: &mut Rows,
+        container: *mut pg_sys::JsonbContainer,
+    ) -> Result<(), InputError> {
+        let mut missing = Vec::new();
+        for (index, input) in model.graph.schema.inputs.iter().enumerate() {
+            let mut result = pg_sys::JsonbValue::default();
+            // SAFETY: an object; the key is copied by nobody.
+            let found = unsafe {
+                pg_sys::getKeyJsonValueFromContainer(
+                    container,
+                    input.name.as_ptr().cast(),
+                    input.name.len() as i32,
+                    &mut result,
+                )
+            };
+            if found.is_null() {
+                missing.push(input.name.clone());
+            } else {
+                // SAFETY: a value of this object.
+                unsafe { self.write_input(model, rows, index, value(found)) }?;
+            }
+        }
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(InputError::MissingColumns {
+                model: model.name.clone(),
+                missing,
+            })
+        }
+    }
+
+    unsafe fn write_array(
+        &mut self,
+        model: &Model,
+        rows: &mut Rows,
+        container: *mut pg_sys::JsonbContainer,
+    ) -> Result<(), InputError> {
+        // SAFETY: an array, whose elements are asked for within its length.
+        unsafe {
+            let count = ((*container).header & COUNT) as usize;
+            let Some(expected) = model.graph.width else {
+                if model.graph.schema.inputs.len() == 1 {
+                    return self.write_input(model, rows, 0, Value::Container(container));
+                }
+                return Err(InputError::UnsupportedJson { found: "array" });
+            };
+            if count != expected {
+                return Err(wrong_length(model, expected, count));
+            }
+            for (i, (input, component)) in positions(model).into_iter().enumerate() {
+                if let Some(value) = element(container, i) {
+                    self.write_component(model, rows, input, component, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// `value` is alive.
+    unsafe fn write_input(
+        &mut self,
+        model: &Model,
+        rows: &mut Rows,
+        input: usize,
+        value: Value,
+    ) -> Result<(), InputError> {
+        if model.graph.schema.inputs[input].kind.is_single() {
+            // SAFETY: as the caller promises.
+            return unsafe { self.write_component(model, rows, input, 0, value) };
+        }
+        let Value::Container(container) = value else {
+            return match value {
+                Value::Null => Ok(()),
+                _ => Err(self.unreadable(model, input, "an array of numbers")),
+            };
+        };
+        let mut numbers = Vec::new();
+        let mut dimensions = Vec::new();
+        // SAFETY: as the caller promises.
+        if !unsafe { flatten(container, 0, &mut dimensions, &mut numbers) } {
+            return Err(self.unreadable(model, input, "an array of numbers"));
+        }
+        let schema = &model.graph.schema.inputs[input];
+        let slot = &model.graph.slots[input];
+        match schema.kind {
+            Kind::Sequence { channels } => {
+                let fits = match dimensions.as_slice() {
+                    [0, ..] => true,
+                    [_] => channels == 1,
+                    [_, c] => *c == channels,
+                    _ => false,
+                };
+                if !fits {
+                    return Err(InputError::WrongSequence {
+                        model: model.name.clone(),
+                        column: schema.name.clone(),
+                        channels,
+                        dimensions,
+                    });
+                }
+                rows.set_sequence(slot.tensor, numbers.len(), |out| {
+                    out.copy_from_slice(&numbers);
+                });
+            }
+            Kind::Vector { len } if numbers.len() == len => {
+                for (component, number) in numbers.into_iter().enumerate() {
+                    set_number(rows, slot, component, number);
+                }
+            }
+            _ => {
+                return Err(InputError::WrongVector {
+                    model: model.name.clone(),
+                    column: schema.name.clone(),
+                    expected: schema.kind.width().unwrap_or(0),
+                    got: numbers.len(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// `value` is alive.
+    unsafe fn write_component(
+        &mut self,
+        model: &Model,
+        rows: &mut Rows,
+        input: usize,
+        component: usize,
+        value: Value,
+    ) -> Result<(), InputError> {
+        let slot = &model.graph.slots[input];
+        let categorical = model.graph.schema.inputs[input].kind == Kind::Categorical;
+        match value {
+            Value::Null => {}
+            Value::Text(text) if categorical => set_category(rows, slot, text),
+            Value::Text(text) => set_number(rows, slot, component, number(model, input, text)?),
+            Value::Bool(b) if categorical => {
+                set_category(rows, slot, if b { b"true" } else { b"false" });
+            }
+            Value::Bool(b) => set_number(rows, slot, component, f32::from(u8::from(b))),
+            // SAFETY: a numeric inside the jsonb.
+            Value::Number(_, datum) if categorical => unsafe {
+                set_category(rows, slot, Scalar::Numeric.text(datum, &mut self.text));
+            },
+            Value::Number(content, _) => {
+                let number = finite(varlena::numeric_to_f64(content) as f32);
+                set_number(rows, slot, component, number);
+            }
+            Value::Container(_) => {
+                let expected = if categorical { "a string" } else { "a number" };
+                return Err(self.unreadable(model, input, expected));
+            }
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, model: &Model, input: usize, expected: &'static str) -> InputError {
+        InputError::Unreadable {
+            model: model.name.clone(),
+            column: model.graph.schema.inputs[input].name.clone(),
+            text: "...".to_owned(),
+            expected,
+        }
+    }
+}
+
+/// # Safety
+/// `value` points to a value inside a jsonb that outlives the use of the result.
+unsafe fn value<'a>(value: *mut pg_sys::JsonbValue) -> Value<'a> {
+    use pg_sys::jbvType;
+    // SAFETY: the type says which member is set.
+    unsafe {
+        match (*value).type_ {
+            jbvType::jbvNull => Value::Null,
+            jbvType::jbvBool => Value::Bool((*value).val.boolean),
+            jbvType::jbvNumeric => {
+                let datum = pg_sys::Datum::from((*value).val.numeric);
+                Value::Number(varlena::content(datum, false), datum)
+            }
+            jbvType::jbvString => {
+                let string = (*value).val.string;
+                Value::Text(std::slice::from_raw_parts(
+                    string.val.cast::<u8>(),
+                    string.len.max(0) as usize,
+                ))
+            }
+            jbvType::jbvBinary => Value::Container((*value).val.binary.data),
+            _ => Value::Null,
+        }
+    }
+}
+
+/// # Safety
+/// `container` is an array that outlives the use of the result.
+unsafe fn element<'a>(container: *mut pg_sys::JsonbContainer, index: usize) -> Option<Value<'a>> {
+    // SAFETY: as the caller promises; NULL where there is no such element.
+    unsafe {
+        let found =
+            scratch::within(|| pg_sys::getIthJsonbValueFromContainer(container, index as u32));
+        (!found.is_null()).then(|| value(found))
+    }
+}
+
+/// Numbers of an array of numbers, or of equally long arrays of numbers, with the lengths of both levels.
+/// `false`: it is something else.
+///
+/// # Safety
+/// `container` is alive.
+unsafe fn flatten(
+    container: *mut pg_sys::JsonbContainer,
+    depth: usize,
+    dimensions: &mut Vec<usize>,
+    numbers: &mut Vec<f32>,
+) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let header = (*container).header;
+        let count = (header & COUNT) as usize;
+        if header & OBJECT != 0 || depth > 1 {
+            return false;
+        }
+        match dimensions.get(depth) {
+            None => dimensions.push(count),
+            Some(&length) if length == count => {}
+            Some(_) => return false,
+        }
+        for i in 0..count {
+            match element(container, i) {
+                Some(Value::Number(content, _)) => {
+                    numbers.push(finite(varlena::numeric_to_f64(content) as f32));
+                }
+                Some(Value::Null) => numbers.push(f32::NAN),
+                Some(Value::Container(inner)) => {
+                    if !flatten(inner, depth + 1, dimensions, numbers) {
+                        return false;
+                    }
+                }
+                _ => return false,
+            }
+        }
+    }
+    true
+}

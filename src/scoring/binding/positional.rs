@@ -1,0 +1,159 @@
+//! Arrays: elements are the model's inputs in the order of its schema.
+
+use super::array::ArrayReader;
+use super::record::{set_category, set_number, write_sequence};
+use super::scalar::finite;
+use super::{InputError, time};
+use crate::scoring::Model;
+use crate::scoring::batch::Rows;
+use crate::scoring::schema::Kind;
+use pgrx::pg_sys;
+
+pub struct Positional {
+    reader: ArrayReader,
+    shape: Shape,
+    text: Vec<u8>,
+}
+
+enum Shape {
+    /// Numbers that lie in the graph's first tensor as they do in the array.
+    Contiguous(usize),
+    /// Anything else: input and component of each element.
+    Scattered(Vec<(usize, usize)>),
+    /// The model's only input is a sequence, and the array is it.
+    Sequence,
+}
+
+impl Positional {
+    /// `None`: not an array. `type_oid`: not a domain.
+    pub fn new(model: &Model, type_oid: pg_sys::Oid) -> Result<Option<Self>, InputError> {
+        let Some(reader) = ArrayReader::of(type_oid) else {
+            return Ok(None);
+        };
+        let inputs = &model.graph.schema.inputs;
+        let shape = match (model.graph.width, inputs.as_slice()) {
+            (None, [_]) if reader.element.is_number() => Shape::Sequence,
+            (None, _) => {
+                let sequence = inputs.iter().find(|i| i.kind.width().is_none());
+                return Err(InputError::NotPositional {
+                    model: model.name.clone(),
+                    column: sequence.map(|i| i.name.clone()).unwrap_or_default(),
+                });
+            }
+            (Some(width), _) if model.graph.contiguous && reader.element.is_number() => {
+                Shape::Contiguous(width)
+            }
+            (Some(_), _) => Shape::Scattered(positions(model)),
+        };
+        Ok(Some(Self {
+            reader,
+            shape,
+            text: Vec::new(),
+        }))
+    }
+
+    /// # Safety
+    /// `datum` is an array of the type that this was made for.
+    pub unsafe fn write(
+        &mut self,
+        model: &Model,
+        rows: &mut Rows,
+        datum: pg_sys::Datum,
+    ) -> Result<(), InputError> {
+        let Self {
+            reader,
+            shape,
+            text,
+        } = self;
+        // SAFETY: as the caller promises.
+        unsafe {
+            let expected = match shape {
+                Shape::Sequence => return write_sequence(model, rows, 0, reader, datum),
+                Shape::Contiguous(width) => *width,
+                Shape::Scattered(positions) => positions.len(),
+            };
+            let view = reader.view(datum);
+            if view.count != expected {
+                return Err(wrong_length(model, expected, view.count));
+            }
+            match shape {
+                Shape::Contiguous(width) => {
+                    reader.numbers(&view, &mut rows.floats(0)[..*width]);
+                    Ok(())
+                }
+                Shape::Scattered(positions) => reader.for_each(&view, |i, element| {
+                    let (input, component) = positions[i];
+                    let slot = &model.graph.slots[input];
+                    let Some(element) = element else {
+                        return Ok(());
+                    };
+                    if model.graph.schema.inputs[input].kind == Kind::Categorical {
+                        set_category(rows, slot, reader.element.text(element, text));
+                    } else if reader.element.is_number() || reader.element.is_time() {
+                        set_number(rows, slot, component, reader.element.number(element));
+                    } else {
+                        let text = reader.element.text(element, text);
+                        set_number(rows, slot, component, number(model, input, text)?);
+                    }
+                    Ok(())
+                }),
+                Shape::Sequence => Ok(()),
+            }
+        }
+    }
+}
+
+/// Input and component of each element of a positional array.
+pub fn positions(model: &Model) -> Vec<(usize, usize)> {
+    let inputs = model.graph.schema.inputs.iter().enumerate();
+    inputs
+        .flat_map(|(index, input)| (0..input.kind.width().unwrap_or(0)).map(move |c| (index, c)))
+        .collect()
+}
+
+pub fn wrong_length(model: &Model, expected: usize, got: usize) -> InputError {
+    const SHOWN: usize = 20;
+    let inputs = &model.graph.schema.inputs;
+    let mut names: Vec<String> = inputs
+        .iter()
+        .take(SHOWN)
+        .map(|input| match input.kind {
+            Kind::Vector { len } => format!("{} ({len} elements)", input.name),
+            _ => input.name.clone(),
+        })
+        .collect();
+    if inputs.len() > SHOWN {
+        names.push(format!("and {} more", inputs.len() - SHOWN));
+    }
+    InputError::WrongLength {
+        model: model.name.clone(),
+        expected,
+        got,
+        names: names.join(", "),
+    }
+}
+
+/// A number, date or timestamp written as text; empty: missing.
+pub fn number(model: &Model, input: usize, text: &[u8]) -> Result<f32, InputError> {
+    let input = &model.graph.schema.inputs[input];
+    let readable = String::from_utf8_lossy(text);
+    let trimmed = readable.trim();
+    if trimmed.is_empty() {
+        return Ok(f32::NAN);
+    }
+    let (value, expected) = match input.kind {
+        Kind::Timestamp => (
+            time::parse_days(trimmed).or_else(|| trimmed.parse().ok()),
+            "a date or timestamp like 2024-02-29 or 2024-02-29T12:30:00Z",
+        ),
+        _ => (trimmed.parse::<f64>().ok(), "a number"),
+    };
+    value
+        .map(|value| finite(value as f32))
+        .ok_or_else(|| InputError::Unreadable {
+            model: model.name.clone(),
+            column: input.name.clone(),
+            text: trimmed.chars().take(60).collect(),
+            expected,
+        })
+}

@@ -1,0 +1,247 @@
+//! Rows: columns are matched to the model's inputs by name.
+
+use super::InputError;
+use super::array::ArrayReader;
+use super::scalar::Scalar;
+use crate::error::Result;
+use crate::scoring::Model;
+use crate::scoring::batch::Rows;
+use crate::scoring::descriptor::attributes;
+use crate::scoring::graph::{Cell, Slot};
+use crate::scoring::schema::{Input, Kind};
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// For each input of the model the column it comes from and how that is read.
+pub struct Columns {
+    plans: Vec<Plan>,
+    last_attribute: i16,
+    text: Vec<u8>,
+}
+
+struct Plan {
+    attribute: i16,
+    input: usize,
+    reader: Reader,
+}
+
+pub enum Reader {
+    Number(Scalar),
+    Days(Scalar),
+    Category(Scalar),
+    Vector(ArrayReader),
+    Sequence(ArrayReader),
+}
+
+impl Columns {
+    /// `columns`: name, type, attribute number.
+    pub fn new<'a>(
+        model: &Model,
+        columns: impl Iterator<Item = (&'a str, pg_sys::Oid, i16)> + Clone,
+    ) -> Result<Self> {
+        let mut plans = Vec::with_capacity(model.graph.schema.inputs.len());
+        let mut missing = Vec::new();
+        for (index, input) in model.graph.schema.inputs.iter().enumerate() {
+            match columns.clone().find(|(name, ..)| *name == input.name) {
+                Some((_, type_oid, attribute)) => plans.push(Plan {
+                    attribute,
+                    input: index,
+                    reader: Reader::new(model, input, type_oid)?,
+                }),
+                None => missing.push(input.name.clone()),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(InputError::MissingColumns {
+                model: model.name.clone(),
+                missing,
+            }
+            .into());
+        }
+        // Tuples are deformed from left to right.
+        plans.sort_by_key(|plan| plan.attribute);
+        let last_attribute = plans.last().map_or(0, |plan| plan.attribute);
+        Ok(Self {
+            plans,
+            last_attribute,
+            text: Vec::new(),
+        })
+    }
+
+    /// # Safety
+    /// `desc` is a valid tuple descriptor.
+    pub unsafe fn of_descriptor(model: &Model, desc: pg_sys::TupleDesc) -> Result<Self> {
+        // SAFETY: as the caller promises.
+        let attributes = unsafe { attributes(desc) };
+        Self::new(
+            model,
+            attributes
+                .iter()
+                .filter(|a| !a.attisdropped)
+                .map(|a| (a.name(), a.atttypid, a.attnum)),
+        )
+    }
+
+    pub fn last_attribute(&self) -> i16 {
+        self.last_attribute
+    }
+
+    /// # Safety
+    /// `values` and `nulls` hold the columns that this was made for, up to the last attribute.
+    pub unsafe fn write(
+        &mut self,
+        model: &Model,
+        rows: &mut Rows,
+        values: &[pg_sys::Datum],
+        nulls: &[bool],
+    ) -> Result<(), InputError> {
+        for plan in &self.plans {
+            let at = plan.attribute as usize - 1;
+            if nulls[at] {
+                continue;
+            }
+            let slot = &model.graph.slots[plan.input];
+            let datum = values[at];
+            // SAFETY: the value is of the type that the plan was made for.
+            unsafe {
+                match &plan.reader {
+                    Reader::Number(scalar) => set_number(rows, slot, 0, scalar.number(datum)),
+                    Reader::Days(scalar) => set_number(rows, slot, 0, scalar.days(datum)),
+                    Reader::Category(scalar) => {
+                        set_category(rows, slot, scalar.text(datum, &mut self.text));
+                    }
+                    Reader::Vector(reader) => {
+                        write_vector(model, rows, plan.input, reader, datum)?;
+                    }
+                    Reader::Sequence(reader) => {
+                        write_sequence(model, rows, plan.input, reader, datum)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Reader {
+    fn new(model: &Model, input: &Input, type_oid: pg_sys::Oid) -> Result<Self, InputError> {
+        // SAFETY: an OID of an existing type.
+        let base = unsafe { pg_sys::getBaseType(type_oid) };
+        let scalar = Scalar::of(base);
+        let (reader, expected) = match input.kind {
+            Kind::Numeric => (
+                scalar.is_number().then_some(Self::Number(scalar)),
+                "a number",
+            ),
+            Kind::Timestamp => (
+                scalar.is_time().then_some(Self::Days(scalar)),
+                "a date or timestamp",
+            ),
+            Kind::Categorical => (Some(Self::Category(scalar)), "text"),
+            Kind::Vector { .. } | Kind::Sequence { .. } => {
+                let reader = ArrayReader::of(base).filter(|r| r.element.is_number());
+                let reader = reader.map(|r| match input.kind {
+                    Kind::Vector { .. } => Self::Vector(r),
+                    _ => Self::Sequence(r),
+                });
+                (reader, "an array of numbers")
+            }
+        };
+        reader.ok_or_else(|| InputError::WrongType {
+            model: model.name.clone(),
+            column: input.name.clone(),
+            found: type_name(type_oid),
+            expected,
+        })
+    }
+}
+
+pub fn set_number(rows: &mut Rows, slot: &Slot, component: usize, value: f32) {
+    if let Cell::Float { offset, .. } = slot.cell {
+        rows.floats(slot.tensor)[offset + component] = value;
+    }
+}
+
+pub fn set_category(rows: &mut Rows, slot: &Slot, text: &[u8]) {
+    match &slot.cell {
+        Cell::Category(vocabulary) => rows.set_category(slot.tensor, vocabulary.id(text)),
+        Cell::Text => rows.set_text(slot.tensor, text),
+        Cell::Float { .. } | Cell::Sequence => {}
+    }
+}
+
+/// # Safety
+/// `datum` is an array that `reader` was made for.
+pub unsafe fn write_vector(
+    model: &Model,
+    rows: &mut Rows,
+    input: usize,
+    reader: &ArrayReader,
+    datum: pg_sys::Datum,
+) -> Result<(), InputError> {
+    let slot = &model.graph.slots[input];
+    let Cell::Float { offset, width } = slot.cell else {
+        return Ok(());
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        let view = reader.view(datum);
+        if view.count != width {
+            return Err(InputError::WrongVector {
+                model: model.name.clone(),
+                column: model.graph.schema.inputs[input].name.clone(),
+                expected: width,
+                got: view.count,
+            });
+        }
+        let cells = &mut rows.floats(slot.tensor)[offset..offset + width];
+        reader.numbers(&view, cells);
+    }
+    Ok(())
+}
+
+/// # Safety
+/// `datum` is an array that `reader` was made for.
+pub unsafe fn write_sequence(
+    model: &Model,
+    rows: &mut Rows,
+    input: usize,
+    reader: &ArrayReader,
+    datum: pg_sys::Datum,
+) -> Result<(), InputError> {
+    let Input { name, kind, .. } = &model.graph.schema.inputs[input];
+    let channels = match kind {
+        Kind::Sequence { channels } => *channels,
+        _ => 1,
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        let view = reader.view(datum);
+        let fits = match view.dimensions.as_slice() {
+            [] => true,
+            [_] => channels == 1,
+            [_, c] => *c == channels,
+            _ => false,
+        };
+        if !fits {
+            return Err(InputError::WrongSequence {
+                model: model.name.clone(),
+                column: name.clone(),
+                channels,
+                dimensions: view.dimensions,
+            });
+        }
+        rows.set_sequence(model.graph.slots[input].tensor, view.count, |out| {
+            reader.numbers(&view, out)
+        });
+    }
+    Ok(())
+}
+
+/// Name of a type as SQL writes it.
+pub fn type_name(type_oid: pg_sys::Oid) -> String {
+    // SAFETY: any OID will do; the result is NUL-terminated.
+    unsafe { CStr::from_ptr(pg_sys::format_type_be(type_oid)) }
+        .to_string_lossy()
+        .into_owned()
+}

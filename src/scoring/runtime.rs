@@ -1,0 +1,131 @@
+//! Loads ONNX Runtime into the backend when the first model is scored.
+//!
+//! A failure is an error of that call only: the next call tries again, with whatever the settings then say.
+
+use crate::error::Reportable;
+use crate::guc;
+use ort::LoadDynamicError;
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use pgrx::pg_sys;
+use pgrx::prelude::PgSqlErrorCode;
+use std::ffi::CStr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// Never dropped: ONNX Runtime does not expect its environment to go before the process does.
+static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    #[error("could not load ONNX Runtime")]
+    Missing { path: PathBuf, reason: String },
+    #[error("the ONNX Runtime library is too old")]
+    TooOld { path: PathBuf, found: String },
+    #[error("could not load ONNX Runtime")]
+    NotOnnxRuntime { path: PathBuf },
+    #[error("could not start ONNX Runtime")]
+    Start { reason: String },
+}
+
+impl Reportable for RuntimeError {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Self::Missing { .. } | Self::NotOnnxRuntime { .. } => {
+                PgSqlErrorCode::ERRCODE_UNDEFINED_FILE
+            }
+            Self::TooOld { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Start { .. } => PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing { path, reason } => format!("Tried \"{}\": {reason}.", path.display()),
+            Self::TooOld { path, found } => format!(
+                "\"{}\" is version {found}, but at least 1.{}.0 is needed.",
+                path.display(),
+                ort::MINOR_VERSION
+            ),
+            Self::NotOnnxRuntime { path } => {
+                format!("\"{}\" is not an ONNX Runtime library.", path.display())
+            }
+            Self::Start { reason } => format!("It says: {reason}"),
+        })
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Start { .. } => "Check the server's memory and its log.".to_owned(),
+            _ => format!(
+                "Install ONNX Runtime 1.{} or newer (a release from https://github.com/microsoft/onnxruntime/releases, or the \
+                 library inside the Python package onnxruntime), then put libonnxruntime.so into {} or set \
+                 ltv.onnxruntime_library to its path.",
+                ort::MINOR_VERSION,
+                bundled_path().parent().unwrap_or(&PathBuf::new()).display()
+            ),
+        })
+    }
+}
+
+/// The environment that sessions are made in; loads the library at the first call.
+pub fn environment() -> Result<&'static Environment, RuntimeError> {
+    if let Some(environment) = ENVIRONMENT.get() {
+        return Ok(environment);
+    }
+    let path = library_path();
+    let environment = ort::init_from(&path)
+        .map_err(|e| load_error(e, path))?
+        .with_name("pg_ltv")
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| RuntimeError::Start {
+            reason: e.message().to_owned(),
+        })?;
+    // Whatever goes wrong is reported as an error; ONNX Runtime's own log would land raw in the server's.
+    environment.set_log_level(LogLevel::Fatal);
+    Ok(ENVIRONMENT.get_or_init(|| environment))
+}
+
+fn load_error(error: LoadDynamicError, tried: PathBuf) -> RuntimeError {
+    match error {
+        LoadDynamicError::BadVersion { version_str, path } => RuntimeError::TooOld {
+            path,
+            found: version_str,
+        },
+        LoadDynamicError::MissingApi { path } => RuntimeError::NotOnnxRuntime { path },
+        LoadDynamicError::InvalidVersionString => RuntimeError::NotOnnxRuntime { path: tried },
+        LoadDynamicError::Dlopen { error, path } => {
+            let reason = std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            RuntimeError::Missing { path, reason }
+        }
+    }
+}
+
+fn library_path() -> PathBuf {
+    if let Some(path) = guc::ONNXRUNTIME_LIBRARY.get()
+        && !path.is_empty()
+    {
+        return PathBuf::from(path.to_string_lossy().into_owned());
+    }
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH")
+        && !path.is_empty()
+    {
+        return PathBuf::from(path);
+    }
+    let bundled = bundled_path();
+    if bundled.exists() {
+        return bundled;
+    }
+    PathBuf::from("libonnxruntime.so")
+}
+
+/// `$libdir/pg_ltv/libonnxruntime.so`.
+fn bundled_path() -> PathBuf {
+    // SAFETY: PostgreSQL fills pkglib_path, NUL-terminated, at process start.
+    let libdir = unsafe { CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) };
+    PathBuf::from(libdir.to_string_lossy().into_owned())
+        .join("pg_ltv")
+        .join("libonnxruntime.so")
+}
