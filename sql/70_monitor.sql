@@ -1,0 +1,336 @@
+-- Watching: is the data that a model is asked about still like the data it was trained on? Profiles of features, skew
+-- against training, drift between two periods, recorded runs with alerts.
+--
+-- A version stores how each feature was distributed in training (statistics -> 'features'), and its predictions, as the
+-- feature "ltv". Here other rows are counted into the same bins and categories and compared.
+
+CREATE TABLE ltv.monitoring (
+    run          bigint NOT NULL,
+    at           timestamptz NOT NULL DEFAULT clock_timestamp(),
+    model        text NOT NULL REFERENCES ltv.models ON DELETE CASCADE,
+    version      int NOT NULL,
+    feature      text NOT NULL,
+    kind         text,
+    n            bigint,
+    psi          float8,
+    js_distance  float8,
+    missing_then float8,
+    missing_now  float8,
+    mean_then    float8,
+    mean_now     float8,
+    threshold    float8,
+    drifted      boolean NOT NULL,
+    reason       text,
+    PRIMARY KEY (run, feature)
+);
+CREATE INDEX ON ltv.monitoring (model, run);
+CREATE SEQUENCE ltv.monitoring_run OWNED BY ltv.monitoring.run;
+COMMENT ON TABLE ltv.monitoring IS 'what ltv_monitor found, one row per run and feature';
+
+CREATE TABLE ltv.alerts (
+    alert   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    model   text NOT NULL REFERENCES ltv.models ON DELETE CASCADE,
+    version int NOT NULL,
+    run     bigint NOT NULL,
+    feature text NOT NULL,
+    message text NOT NULL
+);
+CREATE INDEX ON ltv.alerts (model, alert);
+COMMENT ON TABLE ltv.alerts IS 'drifted features found by ltv_monitor';
+
+GRANT SELECT, INSERT ON ltv.monitoring, ltv.alerts TO PUBLIC;
+GRANT USAGE ON SEQUENCE ltv.monitoring_run TO PUBLIC;
+ALTER TABLE ltv.monitoring ENABLE ROW LEVEL SECURITY;
+CREATE POLICY see ON ltv.monitoring FOR SELECT USING (ltv.has_privilege(model, 'read', current_user));
+CREATE POLICY record ON ltv.monitoring FOR INSERT WITH CHECK (ltv.has_privilege(model, 'read', current_user));
+ALTER TABLE ltv.alerts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY see ON ltv.alerts FOR SELECT USING (ltv.has_privilege(model, 'read', current_user));
+CREATE POLICY record ON ltv.alerts FOR INSERT WITH CHECK (ltv.has_privilege(model, 'read', current_user));
+SELECT pg_catalog.pg_extension_config_dump('ltv.monitoring', '');
+SELECT pg_catalog.pg_extension_config_dump('ltv.monitoring_run', '');
+SELECT pg_catalog.pg_extension_config_dump('ltv.alerts', '');
+SELECT pg_catalog.pg_extension_config_dump('ltv.alerts_alert_seq', '');
+
+-- Profiles ---------------------------------------------------------------------------------------------------------
+
+-- Models see single precision, so the bins do too: 11.77 must fall to the same side of an edge as in training.
+CREATE FUNCTION ltv.single(value float8) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE WHEN pg_catalog.abs(value) < 1.2e-38 THEN 0 WHEN value BETWEEN -3.4e38 AND 3.4e38 THEN value::real::float8 END $$;
+COMMENT ON FUNCTION ltv.single IS 'a value in single precision; NULL where it is not finite';
+
+-- SQL for the value of a described feature in a row called ltv_row; features[3] is an element of a vector.
+CREATE FUNCTION ltv.feature_value(name text, kind text, columns text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE kind
+        WHEN 'categorical' THEN format('NULLIF(ltv_row.%I::text, '''')', name)
+        WHEN 'timestamp' THEN format('ltv.single((extract(epoch FROM ltv_row.%I) / 86400)::float8)', name)
+        WHEN 'sequence' THEN format('array_length(ltv_row.%I, 1)::float8', name)
+        ELSE CASE WHEN name = ANY (columns) OR name !~ '\[\d+\]$' THEN format('ltv.single(ltv_row.%I::float8)', name)
+             ELSE format('ltv.single(ltv_row.%I%s::float8)', regexp_replace(name, '\[\d+\]$', ''), substring(name FROM '\[\d+\]$')) END
+    END
+$$;
+COMMENT ON FUNCTION ltv.feature_value IS 'SQL for the value of a feature';
+
+-- Describes the rows of a query in the way, and in the bins, of the features described by a version.
+CREATE FUNCTION ltv.profile(query text, features jsonb, model text, version int) RETURNS jsonb
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    columns text[] := (ltv.query_columns(query)).names;
+    values_list text;
+    described jsonb;
+BEGIN
+    PERFORM ltv.check_column(columns, pg_catalog.regexp_replace(f.e ->> 'name', '\[\d+\]$', ''), 'query')
+    FROM pg_catalog.jsonb_array_elements(features) f(e)
+    WHERE f.e ->> 'name' <> 'ltv' AND f.e ->> 'name' <> ALL (columns);
+    SELECT pg_catalog.string_agg(CASE
+        WHEN f.e ->> 'kind' = 'categorical' THEN pg_catalog.format('(%s, %s, NULL::float8)', f.i, v.value)
+        ELSE pg_catalog.format('(%s, pg_catalog.width_bucket(%s, %L::float8[])::text, %2$s)', f.i, v.value,
+             COALESCE(pg_catalog.translate(f.e #>> '{histogram,edges}', '[]', '{}'), '{}')) END, E',\n' ORDER BY f.i) INTO values_list
+    FROM pg_catalog.jsonb_array_elements(features) WITH ORDINALITY AS f(e, i),
+         LATERAL (SELECT CASE f.e ->> 'name' WHEN 'ltv' THEN 'ltv.single(ltv_row.ltv_prediction)'
+                         ELSE ltv.feature_value(f.e ->> 'name', f.e ->> 'kind', columns) END AS value) v;
+    EXECUTE pg_catalog.format($sql$
+        SELECT pg_catalog.jsonb_agg(jsonb_build_object('name', d.name, 'kind', d.kind, 'n', d.n, 'missing', d.missing::float8 / NULLIF(d.n, 0),
+            'mean', d.mean, 'std', d.std, 'counts', d.counts) ORDER BY d.i)
+        FROM (SELECT f.i, f.e ->> 'name' AS name, f.e ->> 'kind' AS kind, COALESCE(sum(b.n), 0) AS n,
+                     COALESCE(sum(b.n) FILTER (WHERE b.bin IS NULL), 0) AS missing, sum(b.total) / sum(b.n) FILTER (WHERE b.bin IS NOT NULL) AS mean,
+                     sqrt(greatest(0, sum(b.squares) / sum(b.n) FILTER (WHERE b.bin IS NOT NULL) - (sum(b.total) / sum(b.n) FILTER (WHERE b.bin IS NOT NULL)) ^ 2)) AS std,
+                     COALESCE(jsonb_object_agg(b.bin, b.n) FILTER (WHERE b.bin IS NOT NULL), '{}') AS counts
+              FROM jsonb_array_elements($1) WITH ORDINALITY AS f(e, i)
+              LEFT JOIN (SELECT v.i, v.bin, count(*) AS n, sum(v.value) AS total, sum(v.value * v.value) AS squares
+                         FROM (SELECT ltv_row.* %s FROM (%s%s) ltv_row) ltv_row CROSS JOIN LATERAL (VALUES %s) v(i, bin, value)
+                         GROUP BY v.i, v.bin) b ON b.i = f.i
+              GROUP BY f.i, f.e) d$sql$,
+        CASE WHEN EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(features) f(e) WHERE f.e ->> 'name' = 'ltv')
+             THEN pg_catalog.format(', @extschema@.ltv_predict(%L::text, %s, ltv_row) AS ltv_prediction', model, version) END,
+        query, E'\n', values_list) INTO described USING features;
+    IF (described #>> '{0,n}')::bigint = 0 THEN
+        RAISE data_exception USING MESSAGE = 'the query has no rows', HINT = 'There must be rows to compare.';
+    END IF;
+    RETURN described;
+END
+$$;
+COMMENT ON FUNCTION ltv.profile IS 'how the features, and the predictions, of the rows of a query are distributed';
+
+-- What a version remembers of its training, with counts instead of shares, like a profile.
+CREATE FUNCTION ltv.training_profile(features jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_agg(f.e || jsonb_build_object('counts', COALESCE(
+        (SELECT jsonb_object_agg(c.key, c.value::float8 * p.present) FROM jsonb_each_text(f.e -> 'categories') c),
+        (SELECT jsonb_object_agg((s.i - 1)::text, s.share::float8 * p.present)
+         FROM jsonb_array_elements_text(f.e #> '{histogram,shares}') WITH ORDINALITY AS s(share, i)), '{}')) ORDER BY f.i)
+    FROM jsonb_array_elements(features) WITH ORDINALITY AS f(e, i),
+         LATERAL (SELECT (f.e ->> 'n')::float8 * (1 - COALESCE((f.e ->> 'missing')::float8, 0)) AS present) p
+$$;
+COMMENT ON FUNCTION ltv.training_profile IS 'the described features of a version as a profile';
+
+-- Comparing --------------------------------------------------------------------------------------------------------
+
+-- The value that a chi-squared variable with so many degrees of freedom exceeds once in a thousand times (Wilson and Hilferty).
+CREATE FUNCTION ltv.chi_squared_999(freedom float8) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT freedom * (1 - 2 / (9 * freedom) + 3.0902 * sqrt(2 / (9 * freedom))) ^ 3 $$;
+COMMENT ON FUNCTION ltv.chi_squared_999 IS 'the 0.999 quantile of the chi-squared distribution';
+
+-- PSI and Jensen-Shannon divergence of two samples of the same distribution are not 0 but, times 1 / (1/n + 1/m), about
+-- chi-squared distributed (the latter divided by 8). Their mean is taken off what is shown; an alarm must exceed the
+-- threshold by more than their 0.999 quantile. Missing values are a bin of their own.
+CREATE FUNCTION ltv.compare_profiles(before jsonb, now jsonb, thresholds jsonb)
+RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
+               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH pair AS (
+        SELECT b.i, b.e ->> 'name' AS feature, b.e ->> 'kind' AS kind, b.e AS b, n.e AS n, b.e ->> 'kind' = 'categorical' AS is_category,
+               (b.e ->> 'n')::float8 AS n_then, (n.e ->> 'n')::float8 AS n_now,
+               COALESCE((b.e ->> 'missing')::float8, 0) AS missing_then, COALESCE((n.e ->> 'missing')::float8, 0) AS missing_now
+        FROM jsonb_array_elements(before) WITH ORDINALITY AS b(e, i)
+        JOIN jsonb_array_elements(now) n(e) ON n.e ->> 'name' = b.e ->> 'name'
+    ), counted AS (
+        SELECT p.i, c.bin, sum(c.n_then) AS n_then, sum(c.n_now) AS n_now
+        FROM pair p, LATERAL (
+            SELECT 'v' || k.key AS bin, k.value::float8 AS n_then, 0::float8 AS n_now FROM jsonb_each_text(p.b -> 'counts') k
+            UNION ALL
+            -- Categories that were not listed then are one bin.
+            SELECT CASE WHEN p.b -> 'counts' ? k.key OR NOT p.is_category THEN 'v' || k.key ELSE 'other' END, 0, k.value::float8
+            FROM jsonb_each_text(p.n -> 'counts') k
+            UNION ALL
+            SELECT 'other', COALESCE((p.b ->> 'other')::float8, 0) * p.n_then * (1 - p.missing_then), 0 WHERE p.is_category
+            UNION ALL SELECT 'missing', p.missing_then * p.n_then, p.missing_now * p.n_now) c
+        GROUP BY p.i, c.bin HAVING sum(c.n_then) > 0 OR sum(c.n_now) > 0
+    ), smooth AS (
+        -- Half a row more in each bin, so that an empty one is not infinitely far away.
+        SELECT c.i, (c.n_then + 0.5) / (p.n_then + 0.5 * p.bins) AS t, (c.n_now + 0.5) / (p.n_now + 0.5 * p.bins) AS w
+        FROM counted c JOIN (SELECT p.i, p.n_then, p.n_now, count(*) AS bins FROM pair p JOIN counted c USING (i) GROUP BY 1, 2, 3) p USING (i)
+    ), raw AS (
+        SELECT i, count(*) - 1 AS freedom, sum((w - t) * ln(w / t)) AS psi,
+               greatest(0, sum(t * ln(2 * t / (t + w)) + w * ln(2 * w / (t + w))) / 2) AS js
+        FROM smooth GROUP BY i
+    ), judged AS (
+        SELECT p.*, r.psi, r.js, r.freedom, 1 / p.n_then + 1 / p.n_now AS noise,
+               CASE WHEN p.kind <> 'timestamp' THEN COALESCE((thresholds ->> p.feature)::float8, CASE WHEN p.is_category THEN 0.3 ELSE 0.2 END) END AS threshold,
+               CASE WHEN r.freedom > 0 THEN ltv.chi_squared_999(r.freedom) ELSE 0 END AS extreme
+        FROM pair p JOIN raw r USING (i)
+    ), fresh AS (
+        SELECT p.i, array_agg(k.key ORDER BY k.value::float8 DESC, k.key) AS categories, sum(k.value::float8) / p.n_now AS share
+        FROM pair p, jsonb_each_text(p.n -> 'counts') k
+        WHERE p.is_category AND NOT p.b -> 'counts' ? k.key GROUP BY p.i, p.n_now
+    ), reasons AS (
+        SELECT j.*, f.categories, NULLIF(concat_ws('; ',
+            CASE WHEN NOT j.is_category AND j.psi > j.threshold + j.noise * j.extreme
+                 THEN format('PSI %s is above %s', round(j.psi::numeric, 2), j.threshold) END,
+            CASE WHEN j.is_category AND j.js / ln(2) > j.threshold ^ 2 + j.noise * j.extreme / 8 / ln(2)
+                 THEN format('Jensen-Shannon distance %s is above %s', round(sqrt(j.js / ln(2))::numeric, 2), j.threshold) END,
+            CASE WHEN abs(j.missing_now - j.missing_then) > 0.1 + 3.3 * sqrt(m.pooled * (1 - m.pooled) * j.noise)
+                 THEN format('missing %s %% instead of %s %%', round(100 * j.missing_now::numeric, 1), round(100 * j.missing_then::numeric, 1)) END,
+            CASE WHEN f.share - COALESCE((j.b ->> 'other')::float8, 0) > 0.05 + 3.3 * sqrt(f.share * (1 - f.share) * j.noise)
+                 THEN format('new categories in %s %% of the rows', round(100 * f.share::numeric, 1)) END), '') AS reason
+        FROM judged j LEFT JOIN fresh f USING (i),
+             LATERAL (SELECT (j.missing_then * j.n_then + j.missing_now * j.n_now) / (j.n_then + j.n_now) AS pooled) m
+    )
+    SELECT r.feature, r.kind, greatest(0, r.psi - r.noise * r.freedom), sqrt(greatest(0, r.js - r.noise * r.freedom / 8) / ln(2)),
+           r.missing_then, r.missing_now, r.threshold, r.reason IS NOT NULL, (r.b ->> 'mean')::float8, (r.n ->> 'mean')::float8,
+           r.n_then::bigint, r.n_now::bigint, r.categories[1:20], r.reason
+    FROM reasons r ORDER BY r.i
+$$;
+COMMENT ON FUNCTION ltv.compare_profiles IS 'how far two profiles are apart, feature by feature';
+
+CREATE FUNCTION ltv.described_features(model text, version int) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    features jsonb := (SELECT v.statistics -> 'features' FROM ltv.versions v
+                       WHERE v.model = described_features.model AND v.version = described_features.version);
+BEGIN
+    IF COALESCE(jsonb_array_length(features), 0) = 0 THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = format('version %s of model "%s" has no statistics of its features', version, model),
+            DETAIL = 'They are stored by training; imported models have none.',
+            HINT = 'Compare with a version that was trained here.';
+    END IF;
+    RETURN features;
+END
+$$;
+COMMENT ON FUNCTION ltv.described_features IS 'the features that a version described in training';
+
+CREATE FUNCTION ltv.check_thresholds(thresholds jsonb, features jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wrong record;
+BEGIN
+    IF thresholds IS NOT NULL AND jsonb_typeof(thresholds) <> 'object' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'thresholds must be a JSON object of numbers', HINT = 'For example thresholds => ''{"recency": 0.1}''.';
+    END IF;
+    SELECT * INTO wrong FROM jsonb_each(thresholds) t
+    WHERE jsonb_typeof(t.value) <> 'number' OR NOT EXISTS (SELECT FROM jsonb_array_elements(features) f(e) WHERE f.e ->> 'name' = t.key) LIMIT 1;
+    IF FOUND THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('invalid threshold "%s": %s', wrong.key, wrong.value),
+            DETAIL = (SELECT format('The features are: %s.', string_agg(f.e ->> 'name', ', ')) FROM jsonb_array_elements(features) f(e)),
+            HINT = 'Give a number for the name of a feature, or for ltv, the predictions.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_thresholds IS 'an error unless thresholds are numbers for features';
+
+CREATE FUNCTION @extschema@.ltv_validate_data_skew(model text, query text, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL)
+RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
+               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    used int := ltv.version_or_champion(model, version);
+    features jsonb := ltv.described_features(model, used);
+BEGIN
+    PERFORM ltv.check_thresholds(thresholds, features);
+    RETURN QUERY SELECT * FROM ltv.compare_profiles(ltv.training_profile(features), ltv.profile(ltv.query_text(query), features, model, used), thresholds);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_validate_data_skew IS 'compares rows with those that a version was trained on, feature by feature and by its predictions';
+
+CREATE FUNCTION @extschema@.ltv_validate_data_drift(model text, query_then text, query_now text, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL)
+RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
+               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    used int := ltv.version_or_champion(model, version);
+    features jsonb := ltv.described_features(model, used);
+BEGIN
+    PERFORM ltv.check_thresholds(thresholds, features);
+    RETURN QUERY SELECT * FROM ltv.compare_profiles(ltv.profile(ltv.query_text(query_then), features, model, used),
+                                                    ltv.profile(ltv.query_text(query_now), features, model, used), thresholds);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_validate_data_drift IS 'compares the rows of two periods, feature by feature and by the predictions of a version';
+
+-- Recorded runs ----------------------------------------------------------------------------------------------------
+
+CREATE VIEW @extschema@.ltv_monitoring WITH (security_invoker = true) AS
+SELECT run, at, model, version, feature, kind, n, psi, js_distance, missing_then, missing_now, mean_then, mean_now, threshold, drifted, reason
+FROM ltv.monitoring;
+COMMENT ON VIEW @extschema@.ltv_monitoring IS 'what ltv_monitor found, one row per run and feature';
+CREATE VIEW @extschema@.ltv_alerts WITH (security_invoker = true) AS
+SELECT alert, at, model, version, run, feature, message FROM ltv.alerts;
+COMMENT ON VIEW @extschema@.ltv_alerts IS 'drifted features found by ltv_monitor; NOTIFY ltv_alerts tells of new ones';
+GRANT SELECT ON @extschema@.ltv_monitoring, @extschema@.ltv_alerts TO PUBLIC;
+
+-- Whether a mean prediction lies outside the band of the earlier runs of the version: 2 standard deviations of a new
+-- observation around their mean, to which the sampling error of this run is added. Five runs make a history.
+CREATE FUNCTION ltv.outside_band(model text, version int, mean float8, error float8) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('mean prediction %s is outside %s to %s', round(mean::numeric, 2), round((h.mean - h.width)::numeric, 2), round((h.mean + h.width)::numeric, 2))
+    FROM (SELECT avg(m.mean_now) AS mean, 2 * sqrt(var_samp(m.mean_now) * (1 + 1.0 / count(*)) + error ^ 2) AS width, count(*) AS runs
+          FROM ltv.monitoring m WHERE m.model = $1 AND m.version = $2 AND m.feature = 'ltv') h
+    WHERE h.runs >= 5 AND abs($3 - h.mean) > h.width
+$$;
+COMMENT ON FUNCTION ltv.outside_band IS 'says so if a mean prediction is outside the band of earlier runs';
+
+CREATE FUNCTION @extschema@.ltv_monitor(model text, query text DEFAULT NULL, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL, retrain boolean DEFAULT false)
+RETURNS int
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    used int := ltv.version_or_champion(model, version);
+    features jsonb := ltv.described_features(model, used);
+    source text := query;
+    now_profile jsonb;
+    predictions jsonb;
+    this_run bigint;
+    raised int;
+BEGIN
+    IF retrain THEN
+        PERFORM ltv.check_model(model, 'owner');
+    END IF;
+    IF source IS NULL THEN
+        SELECT COALESCE(v.recipe ->> 'relation', v.recipe ->> 'query') INTO source FROM ltv.versions v
+        WHERE v.model = ltv_monitor.model AND v.version = used;
+    END IF;
+    thresholds := COALESCE(thresholds, (SELECT m.settings -> 'thresholds' FROM ltv.models m WHERE m.model = ltv_monitor.model));
+    PERFORM ltv.check_thresholds(thresholds, features);
+    now_profile := ltv.profile(ltv.query_text(source), features, model, used);
+    SELECT p.e INTO predictions FROM pg_catalog.jsonb_array_elements(now_profile) p(e) WHERE p.e ->> 'name' = 'ltv';
+    this_run := pg_catalog.nextval('ltv.monitoring_run');
+
+    INSERT INTO ltv.monitoring (run, model, version, feature, kind, n, psi, js_distance, missing_then, missing_now, mean_then, mean_now, threshold, drifted, reason)
+    SELECT this_run, ltv_monitor.model, used, c.feature, c.kind, c.n_now, c.psi, c.js_distance, c.missing_then, c.missing_now, c.mean_then, c.mean_now,
+           c.threshold, c.drifted OR b.reason IS NOT NULL, NULLIF(pg_catalog.concat_ws('; ', c.reason, b.reason), '')
+    FROM ltv.compare_profiles(ltv.training_profile(features), now_profile, thresholds) c
+    LEFT JOIN LATERAL (SELECT CASE WHEN c.feature = 'ltv' THEN ltv.outside_band(ltv_monitor.model, used, c.mean_now,
+        (predictions ->> 'std')::float8 / pg_catalog.sqrt((predictions ->> 'n')::float8)) END AS reason) b ON true;
+
+    INSERT INTO ltv.alerts (model, version, run, feature, message)
+    SELECT m.model, m.version, m.run, m.feature, m.reason FROM ltv.monitoring m WHERE m.run = this_run AND m.drifted;
+    GET DIAGNOSTICS raised = ROW_COUNT;
+    PERFORM pg_catalog.pg_notify('ltv_alerts', pg_catalog.json_build_object('model', a.model, 'version', a.version, 'run', a.run, 'feature', a.feature,
+        'message', pg_catalog.left(a.message, 1000))::text) FROM ltv.alerts a WHERE a.run = this_run;
+    IF retrain AND raised > 0 THEN
+        PERFORM @extschema@.ltv_retrain(model);
+    END IF;
+    RETURN raised;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_monitor IS 'compares rows with the training of the champion, records what it finds, and returns the number of alerts';
