@@ -14,6 +14,15 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.base_type IS 'the type under a domain';
 
+CREATE FUNCTION ltv.with_cutoffs(definition jsonb, as_of ltv.cutoffs) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT definition || jsonb_build_object('unit', CASE WHEN cardinality(c.days) > 0 THEN 'day' ELSE 'instant' END,
+        'as_of', CASE WHEN cardinality(c.days) > 0 THEN to_jsonb(c.days) ELSE to_jsonb(c.instants) END)
+    FROM ltv.parse_cutoffs(as_of, definition ->> 'time_zone') c
+$$;
+COMMENT ON FUNCTION ltv.with_cutoffs IS 'a definition of features for other cut-offs';
+
 -- The days or instants of a definition with the ends of their horizons, as the rows of a VALUES list.
 CREATE FUNCTION ltv.features_cutoffs(definition jsonb) RETURNS TABLE (as_of text, as_of_day date, until_day date, row_text text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO SET IntervalStyle = postgres
@@ -253,7 +262,6 @@ DECLARE
     repeated text;
     channels text[] := ltv.parse_channels(sequence);
     channel text;
-    cutoffs record;
     spec jsonb;
 BEGIN
     IF source IS NULL THEN
@@ -289,16 +297,14 @@ BEGIN
                 HINT = 'Cast it in a query: source => ''SELECT ..., amount::numeric FROM ...''.';
         END IF;
     END LOOP;
-    cutoffs := ltv.parse_cutoffs(as_of, time_zone);
 
     spec := pg_catalog.jsonb_build_object('source', log, 'customer_id_column', customer_id_column, 'date_column', date_column,
         'date_type', date_type, 'value_column', value_column,
-        'unit', CASE WHEN pg_catalog.cardinality(cutoffs.days) > 0 THEN 'day' ELSE 'instant' END,
-        'as_of', COALESCE(NULLIF(pg_catalog.to_jsonb(cutoffs.days), '[]'), pg_catalog.to_jsonb(cutoffs.instants)),
         'horizon', ltv.parse_horizon(horizon), 'windows', ARRAY(SELECT DISTINCT w FROM pg_catalog.unnest(windows) w ORDER BY w),
         'sequence', CASE WHEN channels IS NOT NULL THEN pg_catalog.jsonb_build_object('columns', channels, 'steps', 64) END,
         'materialized', materialized, 'time_zone', time_zone, 'log_end', log_end,
         'search_path', pg_catalog.current_setting('search_path'), 'attributes', NULL);
+    spec := ltv.with_cutoffs(spec, as_of);
 
     IF attributes IS NOT NULL THEN
         attributes := ltv.query_text(attributes);
@@ -338,7 +344,7 @@ AS $$
 DECLARE
     made text := ltv.resolve_relation(name);
     spec jsonb;
-    cutoffs record;
+    unit text;
 BEGIN
     SELECT f.definition INTO spec FROM ltv.feature_definitions f WHERE f.name = made FOR UPDATE;
     IF NOT FOUND THEN
@@ -347,13 +353,12 @@ BEGIN
             HINT = 'Only features whose definition is known can be made again.';
     END IF;
     IF as_of IS NOT NULL THEN
-        cutoffs := ltv.parse_cutoffs(as_of, spec ->> 'time_zone');
-        IF (pg_catalog.cardinality(cutoffs.days) > 0) <> (spec ->> 'unit' = 'day') THEN
-            RAISE invalid_parameter_value USING MESSAGE = pg_catalog.format('the cut-offs of "%s" are %ss', name, spec ->> 'unit'),
+        unit := spec ->> 'unit';
+        spec := ltv.with_cutoffs(spec, as_of);
+        IF spec ->> 'unit' <> unit THEN
+            RAISE invalid_parameter_value USING MESSAGE = pg_catalog.format('the cut-offs of "%s" are %ss', name, unit),
                 HINT = 'Give the new as_of in the same way, because it is the type of the column as_of.';
         END IF;
-        spec := spec || pg_catalog.jsonb_build_object('as_of',
-            COALESCE(NULLIF(pg_catalog.to_jsonb(cutoffs.days), '[]'), pg_catalog.to_jsonb(cutoffs.instants)));
     END IF;
     PERFORM ltv.rebuild_features(made, spec);
     UPDATE ltv.feature_definitions f SET definition = spec, updated_at = pg_catalog.clock_timestamp() WHERE f.name = made;

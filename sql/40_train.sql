@@ -67,7 +67,8 @@ CREATE FUNCTION @extschema@.ltv_train(
     split_column text DEFAULT NULL,
     options      jsonb DEFAULT '{}',
     query        text DEFAULT NULL,
-    preset       text DEFAULT NULL
+    preset       text DEFAULT NULL,
+    promote      boolean DEFAULT false
 ) RETURNS bigint
 LANGUAGE plpgsql
 AS $$
@@ -87,8 +88,6 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'the target must not be null',
             HINT = 'Name the column that holds the money spent in the horizon.';
     END IF;
-    PERFORM ltv.check_choice('objective', objective, ARRAY['ziln', 'mse', 'huber', 'purchase', 'cmltv', 'expltv', 'bgnbd', 'auto']);
-    PERFORM ltv.check_choice('backbone', backbone, ARRAY['linear', 'mlp', 'deepfm', 'dcn', 'lstm', 'gru', 'transformer', 'tft']);
     IF pg_catalog.jsonb_typeof(options) IS DISTINCT FROM 'object' THEN
         RAISE invalid_parameter_value USING MESSAGE = 'options must be a JSON object',
             HINT = 'For example options => ''{"seed": 7}''.';
@@ -134,7 +133,8 @@ BEGIN
         'relation', relation_name, 'query', CASE WHEN relation_name IS NULL THEN ltv.query_text(source) END,
         'target', target, 'id_column', id_column, 'split_column', split_column, 'features', features, 'options', options,
         'objective', COALESCE(objective, CASE WHEN preset IS NULL THEN 'ziln' END),
-        'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset);
+        'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset,
+        'promote', COALESCE(promote, false), 'search_path', pg_catalog.current_setting('search_path'));
     PERFORM ltv.check_recipe(recipe);
     RETURN ltv.queue_job(model, 'train', recipe, ltv.job_settings());
 END

@@ -209,11 +209,12 @@ BEGIN
         status = CASE j.status WHEN 'queued' THEN 'canceled' ELSE j.status END,
         finished_at = CASE j.status WHEN 'queued' THEN clock_timestamp() END
     WHERE j.model = ltv_drop_model.model AND j.status IN ('queued', 'running');
+    PERFORM @extschema@.ltv_unschedule(model);
     DELETE FROM ltv.aliases a WHERE a.model = ltv_drop_model.model;
     DELETE FROM ltv.models m WHERE m.model = ltv_drop_model.model;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.ltv_drop_model IS 'drops a model with all its versions, and cancels its jobs';
+COMMENT ON FUNCTION @extschema@.ltv_drop_model IS 'drops a model with all its versions, cancels its jobs and ends its schedules';
 
 -- Privileges -------------------------------------------------------------------------------------------------------
 

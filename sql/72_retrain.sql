@@ -1,0 +1,371 @@
+-- Keeping a model fresh: retraining, the promotion rule that decides between champion and challenger, how many versions
+-- are kept, backtests.
+--
+-- A retrained version is judged on customers that it was not trained on: a share of them, always the same ones because
+-- a hash of the id decides, is held out of every retraining, and both versions score these on today's data.
+
+CREATE FUNCTION ltv.held_out(id text, share float8) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT ('x' || pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to('held out:' || id, 'UTF8')), 'hex'), 8))::bit(32)::bigint
+             < share * 4294967296 $$;
+COMMENT ON FUNCTION ltv.held_out IS 'whether a customer is held out of retrainings, to judge their versions by';
+
+CREATE FUNCTION ltv.check_rule(rule jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.check_choice('promotion', rule ->> 'promote', '{never,if_better,always}');
+    PERFORM ltv.check_choice('metric', rule ->> 'metric', ARRAY['normalized_gini', 'spearman', 'auc', 'decile_mape', 'total_ratio', 'rmse', 'mae', 'log_loss']);
+    IF (rule ->> 'minimum_gain')::float8 NOT BETWEEN 0 AND 1e9 THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('the minimum gain must not be negative, but is %s', rule ->> 'minimum_gain');
+    ELSIF (rule ->> 'held_out')::float8 NOT BETWEEN 0.01 AND 0.9 THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('the share of customers held out must be between 0.01 and 0.9, but is %s', rule ->> 'held_out');
+    END IF;
+    RETURN rule;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_rule IS 'a promotion rule, or an error';
+
+CREATE FUNCTION ltv.promotion_rule(model text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '{"promote": "if_better", "metric": "normalized_gini", "minimum_gain": 0, "held_out": 0.2}'::jsonb || COALESCE(m.settings -> 'promotion', '{}')
+    FROM ltv.models m WHERE m.model = $1
+$$;
+COMMENT ON FUNCTION ltv.promotion_rule IS 'the promotion rule of a model, with defaults';
+
+CREATE FUNCTION ltv.change_settings(model text, changes jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.lock_model(model);
+    UPDATE ltv.models m SET settings = jsonb_strip_nulls(m.settings || changes) WHERE m.model = change_settings.model;
+END
+$$;
+COMMENT ON FUNCTION ltv.change_settings IS 'changes settings of a model; null removes one';
+
+CREATE FUNCTION @extschema@.ltv_set_promotion(model text, promote text DEFAULT 'if_better', metric text DEFAULT 'normalized_gini',
+                                              minimum_gain float8 DEFAULT 0, held_out float8 DEFAULT 0.2) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.change_settings(model, jsonb_build_object('promotion', ltv.check_rule(jsonb_strip_nulls(jsonb_build_object(
+        'promote', promote, 'metric', metric, 'minimum_gain', minimum_gain, 'held_out', held_out)))));
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_set_promotion IS 'decides when ltv_retrain may replace the champion: never, if_better or always';
+
+CREATE FUNCTION @extschema@.ltv_set_thresholds(model text, thresholds jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.check_model(model, 'owner');
+    PERFORM ltv.check_thresholds(thresholds, ltv.described_features(model, ltv.version_or_champion(model, NULL)));
+    PERFORM ltv.change_settings(model, jsonb_build_object('thresholds', thresholds));
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_set_thresholds IS 'sets the thresholds that ltv_monitor uses; null restores the defaults';
+
+-- Keeping versions -------------------------------------------------------------------------------------------------
+
+-- The newest ones, and whatever an alias names or stored scores depend on.
+CREATE FUNCTION ltv.drop_old_versions(model text) RETURNS int[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    keep int := (SELECT (m.settings ->> 'keep')::int FROM ltv.models m WHERE m.model = drop_old_versions.model);
+    dropped int[];
+BEGIN
+    IF keep IS NULL THEN
+        RETURN '{}';
+    END IF;
+    WITH gone AS (
+        DELETE FROM ltv.versions v WHERE v.model = drop_old_versions.model
+            AND v.version NOT IN (SELECT k.version FROM ltv.versions k WHERE k.model = drop_old_versions.model ORDER BY k.version DESC LIMIT keep)
+            AND NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = v.model AND a.version = v.version)
+            AND NOT EXISTS (SELECT FROM ltv.pinned_by(v.model, v.version))
+        RETURNING v.version)
+    SELECT array_agg(g.version ORDER BY g.version) INTO dropped FROM gone g;
+    RETURN COALESCE(dropped, '{}');
+END
+$$;
+COMMENT ON FUNCTION ltv.drop_old_versions IS 'drops the versions that a model need not keep';
+
+CREATE FUNCTION @extschema@.ltv_keep_versions(model text, n int) RETURNS int[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.check_model(model, 'owner');
+    IF n < 1 THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('at least one version must be kept, not %s', n),
+            HINT = 'Give null to keep all; ltv_drop_model drops all.';
+    END IF;
+    PERFORM ltv.change_settings(model, jsonb_build_object('keep', n));
+    RETURN ltv.drop_old_versions(model);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_keep_versions IS 'keeps the newest n versions, now and after each training, and those in use; returns the dropped ones';
+
+-- Retraining -------------------------------------------------------------------------------------------------------
+
+-- The same cut-offs, moved so that the horizon of the newest one has just passed. NULL where they need not move.
+CREATE FUNCTION ltv.newest_cutoffs(definition jsonb, log_end text) RETURNS ltv.cutoffs
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
+AS $$
+    WITH given AS (
+        SELECT a::timestamp AS local FROM jsonb_array_elements_text(definition -> 'as_of') a WHERE definition ->> 'unit' = 'day'
+        UNION ALL
+        SELECT a::timestamptz AT TIME ZONE (definition ->> 'time_zone') FROM jsonb_array_elements_text(definition -> 'as_of') a WHERE definition ->> 'unit' = 'instant'
+    ), target AS (
+        SELECT t.local FROM (SELECT CASE definition ->> 'unit' WHEN 'day' THEN log_end::timestamp
+                                    ELSE log_end::timestamptz AT TIME ZONE (definition ->> 'time_zone') END AS log_end,
+                                    (definition ->> 'horizon')::interval AS horizon) e,
+             LATERAL (SELECT e.log_end - e.horizon - make_interval(days => i) AS local FROM generate_series(0, 3) i) t
+        WHERE t.local + e.horizon <= e.log_end ORDER BY t.local DESC LIMIT 1
+    ), moved AS (
+        SELECT g.local + ((SELECT local FROM target) - (SELECT max(local) FROM given)) AS local FROM given g
+        WHERE (SELECT local FROM target) > (SELECT max(local) FROM given)
+    )
+    SELECT CASE WHEN count(*) = 0 THEN NULL
+                WHEN definition ->> 'unit' = 'day' THEN ltv.cutoffs(array_agg(m.local::date))
+                ELSE ltv.cutoffs(array_agg(m.local AT TIME ZONE (definition ->> 'time_zone'))) END
+    FROM moved m
+$$;
+COMMENT ON FUNCTION ltv.newest_cutoffs IS 'the cut-offs of a definition of features moved to the end of the log';
+
+CREATE FUNCTION ltv.refresh_to_newest(relation text, as_of ltv.cutoffs) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    spec jsonb := (SELECT f.definition FROM ltv.feature_definitions f WHERE f.name = relation);
+    log_end text;
+BEGIN
+    IF spec IS NULL THEN
+        IF as_of IS NOT NULL THEN
+            RAISE invalid_parameter_value USING MESSAGE = 'as_of needs features made by ltv_create_features',
+                DETAIL = format('The recipe trains on %s.', COALESCE(relation, 'a query')),
+                HINT = 'Leave as_of out and refresh the data in your own way before retraining.';
+        END IF;
+        RETURN;
+    END IF;
+    IF as_of IS NULL THEN
+        PERFORM set_config('search_path', spec ->> 'search_path', true);
+        EXECUTE 'SELECT (' || ltv.features_log_end(spec) || ')::text' INTO log_end;
+        as_of := ltv.newest_cutoffs(spec, log_end);
+    END IF;
+    PERFORM @extschema@.ltv_refresh_features(relation, as_of);
+END
+$$;
+COMMENT ON FUNCTION ltv.refresh_to_newest IS 'refreshes a relation of features, if it is one, to the newest cut-off whose horizon has passed';
+
+CREATE FUNCTION @extschema@.ltv_retrain(
+    model        text,
+    promote      text DEFAULT NULL,
+    metric       text DEFAULT NULL,
+    minimum_gain float8 DEFAULT NULL,
+    warm_start   boolean DEFAULT false,
+    as_of        ltv.cutoffs DEFAULT NULL,
+    options      jsonb DEFAULT '{}',
+    version      int DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    parent int;
+    recipe jsonb;
+    base jsonb;
+    rule jsonb;
+    path text;
+BEGIN
+    PERFORM ltv.check_model(model, 'owner');
+    parent := ltv.version_or_champion(model, version);
+    SELECT COALESCE(v.recipe -> 'base', v.recipe) - '{promote,promotion,parent,warm_start}'::text[] INTO base
+    FROM ltv.versions v WHERE v.model = ltv_retrain.model AND v.version = parent;
+    IF COALESCE(base ->> 'relation', base ->> 'query') IS NULL THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = format('version %s of model "%s" cannot be retrained', parent, model),
+            DETAIL = 'It was imported, so there is no recipe to repeat.', HINT = 'Train a version with ltv_train first.';
+    ELSIF jsonb_typeof(options) IS DISTINCT FROM 'object' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'options must be a JSON object', HINT = 'They override those of the recipe.';
+    END IF;
+    rule := ltv.check_rule(ltv.promotion_rule(model) || jsonb_strip_nulls(jsonb_build_object('promote', promote, 'metric', metric, 'minimum_gain', minimum_gain)));
+    PERFORM ltv.refresh_to_newest(base ->> 'relation', as_of);
+
+    base := jsonb_set(base, '{options}', COALESCE(base -> 'options', '{}') || options);
+    recipe := base;
+    IF rule ->> 'promote' = 'if_better' THEN
+        IF base ->> 'id_column' IS NULL THEN
+            RAISE object_not_in_prerequisite_state USING MESSAGE = 'versions can be compared only where customers have an id',
+                DETAIL = 'The recipe has no id_column, so no customers can be held out.',
+                HINT = 'Retrain with promote => ''always'' or ''never'', or train a version with an id_column.';
+        END IF;
+        recipe := recipe || jsonb_build_object('relation', NULL, 'query', format('SELECT * FROM (%s%s) ltv_s WHERE ltv.held_out(%I::text, %s) IS NOT TRUE',
+            COALESCE(base ->> 'query', 'SELECT * FROM ' || (base ->> 'relation')), E'\n', base ->> 'id_column', rule ->> 'held_out'));
+    END IF;
+    recipe := recipe || jsonb_build_object('base', base, 'parent', parent, 'warm_start', COALESCE(warm_start, false), 'promotion', rule);
+    -- Names in the recipe's query mean what they meant to its author.
+    path := COALESCE(base ->> 'search_path', current_setting('search_path'));
+    PERFORM set_config('search_path', path, true);
+    PERFORM ltv.check_recipe(recipe);
+    RETURN ltv.queue_job(model, 'retrain', recipe, ltv.job_settings());
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_retrain IS 'queues the training of a challenger by the recipe of the champion on today''s data; the promotion rule decides what becomes of it';
+
+-- Deciding ---------------------------------------------------------------------------------------------------------
+
+-- How good a version is by a metric, so that more is better: errors count negatively, and a ratio by its distance from 1.
+CREATE FUNCTION ltv.goodness(metric text, value float8) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN metric IN ('decile_mape', 'rmse', 'mae', 'log_loss') THEN -value
+                WHEN metric = 'total_ratio' THEN CASE WHEN value > 0 THEN -abs(ln(value)) END ELSE value END
+$$;
+COMMENT ON FUNCTION ltv.goodness IS 'a metric turned so that more is better';
+
+-- Both versions score the customers held out of the retraining. Moves the aliases and records the numbers.
+CREATE FUNCTION ltv.judge(model text, version int, recipe jsonb) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    base jsonb := recipe -> 'base';
+    rule jsonb := recipe -> 'promotion';
+    metric text := rule ->> 'metric';
+    champion int := (SELECT a.version FROM ltv.aliases a WHERE a.model = judge.model AND a.alias = 'champion');
+    held_out text;
+    wins boolean := rule ->> 'promote' = 'always';
+    numbers jsonb;
+    before float8;
+    after float8;
+    reason text := 'retrained, promotion rule: ' || (rule ->> 'promote');
+BEGIN
+    IF rule ->> 'promote' = 'if_better' THEN
+        held_out := format('SELECT * FROM (%s%s) ltv_s WHERE ltv.held_out(%I::text, %s) AND %I IS NOT NULL',
+            COALESCE(base ->> 'query', 'SELECT * FROM ' || (base ->> 'relation')), E'\n', base ->> 'id_column', rule ->> 'held_out', base ->> 'target');
+        BEGIN
+            before := ltv.metric_of(model, champion, held_out, base, metric);
+            after := ltv.metric_of(model, version, held_out, base, metric);
+            wins := ltv.goodness(metric, after) > ltv.goodness(metric, before) + (rule ->> 'minimum_gain')::float8;
+            reason := format('%s on customers held out: version %s has %s, version %s had %s', metric, version,
+                             COALESCE(round(after::numeric, 4)::text, 'none'), champion, COALESCE(round(before::numeric, 4)::text, 'none'));
+        EXCEPTION WHEN OTHERS THEN
+            -- The version is worth keeping even where it cannot be compared, for instance because the relation changed since.
+            reason := format('version %s could not be compared with version %s: %s', version, champion, SQLERRM);
+        END;
+    END IF;
+    IF wins THEN
+        PERFORM ltv.move_alias(model, 'champion', version, reason);
+        PERFORM ltv.move_alias(model, 'challenger', NULL, reason);
+    ELSE
+        PERFORM ltv.move_alias(model, 'challenger', version, reason);
+    END IF;
+    RETURN COALESCE(wins, false);
+END
+$$;
+COMMENT ON FUNCTION ltv.judge IS 'lets the promotion rule decide what becomes of a retrained version';
+
+-- In the search_path that the recipe was written for.
+CREATE FUNCTION ltv.metric_of(model text, version int, query text, recipe jsonb, metric text) RETURNS float8
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found float8;
+BEGIN
+    PERFORM set_config('search_path', COALESCE(recipe ->> 'search_path', '"$user", public'), true);
+    SELECT e.value INTO found FROM @extschema@.ltv_evaluate(model, query, version => metric_of.version, target => recipe ->> 'target') e
+    WHERE e.metric = metric_of.metric;
+    RETURN NULLIF(found, 'NaN');
+END
+$$;
+COMMENT ON FUNCTION ltv.metric_of IS 'a metric of a version on the rows of a query';
+
+-- Called by the worker in the transaction that stores the version.
+CREATE FUNCTION ltv.settle_version(job bigint, model text, version int, recipe jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = settle_version.model AND a.alias = 'champion') THEN
+        PERFORM ltv.move_alias(model, 'champion', version, 'first version');
+    ELSIF jsonb_typeof(recipe -> 'promotion') = 'object' THEN
+        PERFORM ltv.judge(model, version, recipe);
+    ELSIF recipe -> 'promote' = 'true' THEN
+        PERFORM ltv.move_alias(model, 'champion', version, format('asked for by job %s', job));
+    END IF;
+    PERFORM ltv.drop_old_versions(model);
+END
+$$;
+COMMENT ON FUNCTION ltv.settle_version IS 'gives a new version its place: champion, challenger or none';
+
+-- Backtests --------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION ltv.champion_at(model text, moment timestamptz) RETURNS int
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.to_version FROM ltv.promotions p JOIN ltv.versions v ON v.model = p.model AND v.version = p.to_version
+    WHERE p.model = $1 AND p.alias = 'champion' AND p.at < $2 ORDER BY p.promotion DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION ltv.champion_at IS 'the version that was champion at a moment';
+
+-- Past cut-offs are scored with the version that was champion then, or with the first one where there was none yet, on
+-- what was known of the customers then, and compared with what they spent since.
+CREATE FUNCTION @extschema@.ltv_backtest(model text, as_of ltv.cutoffs DEFAULT NULL, features text DEFAULT NULL, version int DEFAULT NULL)
+RETURNS TABLE (cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8, total_ratio float8,
+               normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    reference int := ltv.version_or_champion(model, version);
+    relation text;
+BEGIN
+    IF features IS NOT NULL THEN
+        relation := ltv.resolve_relation(features);
+    ELSE
+        SELECT COALESCE(v.recipe #>> '{base,relation}', v.recipe ->> 'relation') INTO relation
+        FROM ltv.versions v WHERE v.model = ltv_backtest.model AND v.version = reference;
+    END IF;
+    RETURN QUERY SELECT * FROM ltv.backtest(model, as_of, relation, version);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_backtest IS 'compares the predictions of past days, by the versions of those days, with what customers really spent';
+
+CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, relation text, pinned int)
+RETURNS TABLE (cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8, total_ratio float8,
+               normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    spec jsonb := (SELECT f.definition FROM ltv.feature_definitions f WHERE f.name = relation);
+    log_end text;
+    day date;
+    query text;
+    champion int;
+BEGIN
+    IF spec IS NULL THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = 'a backtest needs features made by ltv_create_features',
+            DETAIL = format('The model was trained on %s.', COALESCE(relation, 'a query')),
+            HINT = 'Name such features with features => ''...'', or call ltv_evaluate with a query of your own.';
+    END IF;
+    PERFORM set_config('search_path', spec ->> 'search_path', true);
+    EXECUTE 'SELECT (' || ltv.features_log_end(spec) || ')::text' INTO log_end;
+    as_of := COALESCE(as_of, ltv.newest_cutoffs(spec, log_end), ARRAY(SELECT jsonb_array_elements_text(spec -> 'as_of'))::ltv.cutoffs);
+    spec := ltv.with_cutoffs(spec, as_of);
+
+    FOR day, query IN SELECT c.as_of_day, ltv.features_query(spec || jsonb_build_object('as_of', jsonb_build_array(c.as_of)))
+                      FROM ltv.features_cutoffs(spec) c ORDER BY c.as_of_day LOOP
+        cutoff := day;
+        champion := ltv.champion_at(model, (day + 1)::timestamp AT TIME ZONE (spec ->> 'time_zone'));
+        used_version := COALESCE(pinned, champion, (SELECT min(v.version) FROM ltv.versions v WHERE v.model = backtest.model));
+        was_champion := COALESCE(used_version = champion, false);
+        query := format('SELECT * FROM (%s) ltv_s WHERE ltv_s.ltv IS NOT NULL', query);
+        EXECUTE format('SELECT count(*), sum(@extschema@.ltv_predict(%L::text, %s, ltv_row)), sum(ltv_row.ltv) FROM (%s) ltv_row', model, used_version, query)
+            INTO customers, predicted, actual;
+        IF customers = 0 THEN
+            RAISE invalid_parameter_value USING MESSAGE = format('the horizon of the cut-off %s has not passed', day),
+                DETAIL = format('The log ends on %s.', log_end), HINT = 'Give an earlier as_of.';
+        END IF;
+        SELECT max(e.value) FILTER (WHERE e.metric = 'normalized_gini'), max(e.value) FILTER (WHERE e.metric = 'spearman'),
+               max(e.value) FILTER (WHERE e.metric = 'auc'), max(e.value) FILTER (WHERE e.metric = 'decile_mape'), max(e.value) FILTER (WHERE e.metric = 'mae')
+        INTO normalized_gini, spearman, auc, decile_mape, mae FROM @extschema@.ltv_evaluate(model, query, version => used_version) e;
+        total_ratio := predicted / NULLIF(actual, 0);
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION ltv.backtest IS 'see ltv_backtest';
