@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use common::{TestResult, assert_close, check_gradients, numbers, random_batch, reference, values};
 use ltv_core::backbone::{
     self, BackboneConfig, CrossKind, DcnConfig, DeepFmConfig, MlpConfig, RecurrentConfig,
-    TransformerConfig,
+    TftConfig, TransformerConfig,
 };
 use ltv_core::batch::{Batch, InputShape, Mode, SequenceShape};
 use ltv_core::layers::batch_norm::BatchNorm;
@@ -249,6 +249,11 @@ fn backbones() -> Vec<BackboneConfig> {
                 hidden: Vec::new(),
                 ..deep.clone()
             },
+        }),
+        BackboneConfig::Tft(TftConfig {
+            size: 4,
+            heads: 2,
+            ..TftConfig::default()
         }),
         BackboneConfig::Transformer(TransformerConfig {
             size: 6,

@@ -6,7 +6,7 @@ use candle_core::{DType, Device};
 use common::{TestResult, graph_inputs, random_batch, run_onnx, statistics, values};
 use ltv_core::backbone::{
     self, BackboneConfig, CrossKind, DcnConfig, DeepFmConfig, MlpConfig, RecurrentConfig,
-    TransformerConfig,
+    TftConfig, TransformerConfig,
 };
 use ltv_core::batch::{Batch, InputShape, Mode, SequenceShape};
 use ltv_core::objective::{
@@ -54,6 +54,11 @@ fn backbones() -> Vec<BackboneConfig> {
                 hidden: Vec::new(),
                 ..deep.clone()
             },
+        }),
+        BackboneConfig::Tft(TftConfig {
+            size: 4,
+            heads: 2,
+            ..TftConfig::default()
         }),
         BackboneConfig::Transformer(TransformerConfig {
             size: 6,

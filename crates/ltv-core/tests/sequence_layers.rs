@@ -4,7 +4,9 @@ mod common;
 
 use candle_core::{DType, Device, Tensor};
 use common::{TestResult, assert_close, numbers, reference, values};
-use ltv_core::batch::Mode;
+use ltv_core::backbone::{self, BackboneConfig, RecurrentConfig, TftConfig, TransformerConfig};
+use ltv_core::batch::{InputShape, Mode, SequenceShape};
+use ltv_core::error::ErrorKind;
 use ltv_core::layers::encoder::EncoderBlock;
 use ltv_core::layers::recurrent::{Cell, Recurrent};
 use ltv_core::params::Params;
@@ -129,4 +131,53 @@ fn encoder_block_equals_pytorch() -> TestResult {
         }
     }
     Ok(())
+}
+
+#[test]
+fn selection_weights_can_be_read() -> TestResult {
+    let shape = InputShape {
+        numeric: 3,
+        cardinalities: vec![4],
+        sequence: Some(SequenceShape {
+            steps: 5,
+            channels: 2,
+        }),
+        ..InputShape::default()
+    };
+    let mut params = params();
+    let config = BackboneConfig::Tft(TftConfig::default());
+    let backbone = backbone::build(&config, &shape, &mut params)?;
+    let batch = common::random_batch(&shape, 6, 1.0, 3, DType::F64)?;
+    let weights = backbone.selection_weights(&batch)?;
+    let expected: [(&str, &[usize]); 2] = [("static", &[6, 4]), ("sequence", &[6, 5, 2])];
+    assert_eq!(weights.len(), expected.len());
+    for ((name, weights), (expected_name, dims)) in weights.iter().zip(expected) {
+        assert_eq!(*name, expected_name);
+        assert_eq!(weights.dims(), dims);
+        for sum in values(&weights.sum(dims.len() - 1)?)? {
+            assert!((sum - 1.0).abs() < 1e-12, "{name}: {sum}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn sequence_backbones_say_what_they_lack() {
+    let shape = InputShape {
+        numeric: 3,
+        ..InputShape::default()
+    };
+    for config in [
+        BackboneConfig::Lstm(RecurrentConfig::default()),
+        BackboneConfig::Gru(RecurrentConfig::default()),
+        BackboneConfig::Transformer(TransformerConfig::default()),
+        BackboneConfig::Tft(TftConfig::default()),
+    ] {
+        let error = backbone::build(&config, &shape, &mut params())
+            .err()
+            .expect("an error");
+        assert_eq!(error.kind, ErrorKind::InvalidParameter);
+        assert!(error.message.contains("needs a sequence column"), "{error}");
+        assert!(error.hint.is_some());
+    }
 }

@@ -4,12 +4,14 @@ mod dcn;
 mod deepfm;
 mod flat;
 mod sequence;
+mod tft;
 
 pub use crate::layers::cross::CrossKind;
 pub use crate::layers::mlp::MlpConfig;
 pub use dcn::DcnConfig;
 pub use deepfm::DeepFmConfig;
 pub use sequence::{RecurrentConfig, TransformerConfig};
+pub use tft::TftConfig;
 
 use crate::batch::{Batch, InputShape, Mode};
 use crate::error::Result;
@@ -35,6 +37,12 @@ pub trait Backbone: Send + Sync {
     /// Writes the same computation, evaluation mode, into `graph`.
     fn export(&self, graph: &mut GraphBuilder, inputs: &GraphInputs) -> Result<Value>;
 
+    /// How much each input counted, per row, where the backbone knows: `static` `[batch, columns]` (numeric columns,
+    /// then categorical ones) and `sequence` `[batch, steps, channels]`.
+    fn selection_weights(&self, _batch: &Batch) -> Result<Vec<(&'static str, Tensor)>> {
+        Ok(Vec::new())
+    }
+
     /// How many leading columns of `h` enter the logit of objective `purchase` with weight one (see DeepFM).
     fn unit_columns(&self) -> usize {
         0
@@ -53,6 +61,7 @@ pub enum BackboneConfig {
     Lstm(RecurrentConfig),
     Gru(RecurrentConfig),
     Transformer(TransformerConfig),
+    Tft(TftConfig),
 }
 
 pub fn build(
@@ -76,5 +85,6 @@ pub fn build(
         BackboneConfig::Transformer(config) => {
             Box::new(sequence::TransformerBackbone::new(params, shape, config)?)
         }
+        BackboneConfig::Tft(config) => Box::new(tft::Tft::new(params, shape, config)?),
     })
 }

@@ -7,9 +7,9 @@ use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::Tensor;
 
-/// Added to the score of a padding step: exp() of it is 0. A sequence of padding only looks at all its steps
-/// alike, which keeps it finite.
-const HIDDEN: f64 = -1e9;
+/// Added to the score of a padding step: exp() of it is 0. Large enough to swallow any score, so that a sequence of
+/// padding only looks at all its steps exactly alike.
+const HIDDEN: f64 = -1e30;
 
 /// `[batch, 1, 1, steps]`: 0 for real steps, [`HIDDEN`] for padding.
 fn penalty(mask: &Tensor) -> Result<Tensor> {
@@ -159,6 +159,8 @@ impl LastStepAttention {
             .contiguous()?;
         // [batch, heads, 1, steps], then the mean over heads [batch, 1, steps].
         let scores = queries.matmul(&keys)?.affine(self.scale(), 0.0)?;
+        // The penalty swallows the scores of padding; times 0, so that no gradient pretends otherwise.
+        let scores = scores.broadcast_mul(&mask.unsqueeze(1)?.unsqueeze(1)?)?;
         let weights = softmax(&scores.broadcast_add(&penalty(mask)?)?)?.mean(1)?;
         let values = self.values.forward(x, Activation::Identity)?;
         let mixed = weights.matmul(&values)?.squeeze(1)?;
