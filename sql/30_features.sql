@@ -235,6 +235,50 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ DELETE FROM ltv.feature_definitions f WHERE f.name = $1 AND to_regclass($1) IS NULL $$;
 COMMENT ON FUNCTION ltv.forget_features IS 'forgets the definition of features whose relation is gone';
 
+-- The part of a definition that says where the orders are. Names are the caller's, hence no search_path of its own.
+CREATE FUNCTION ltv.order_log(source text, customer_id_column text, date_column text, value_column text, time_zone text, channels text[] DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    log text;
+    log_columns record;
+    date_type text;
+    channel text;
+BEGIN
+    IF source IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the source must not be null', HINT = 'Give the table of orders, or a query.';
+    ELSIF customer_id_column IS NULL OR date_column IS NULL OR value_column IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = pg_catalog.format('the %s must be given', CASE WHEN customer_id_column IS NULL THEN 'customer_id_column'
+                WHEN date_column IS NULL THEN 'date_column' ELSE 'value_column' END),
+            HINT = 'For example customer_id_column => ''customer_id'', date_column => ''ordered_at'', value_column => ''amount''.';
+    ELSIF time_zone IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the time_zone must not be null', HINT = 'Days are cut in it; the default is UTC.';
+    END IF;
+    log := ltv.query_text(source);
+    log_columns := ltv.query_columns(log);
+    PERFORM ltv.check_column(log_columns.names, customer_id_column, 'customer_id_column');
+    date_type := CASE ltv.base_type(log_columns.types[ltv.check_column(log_columns.names, date_column, 'date_column')])
+        WHEN 'date'::pg_catalog.regtype THEN 'date' WHEN 'timestamp'::pg_catalog.regtype THEN 'timestamp'
+        WHEN 'timestamptz'::pg_catalog.regtype THEN 'timestamptz' END;
+    IF date_type IS NULL THEN
+        RAISE datatype_mismatch USING MESSAGE = pg_catalog.format('the date column "%s" is neither a date nor a timestamp', date_column),
+            HINT = 'Cast it in a query: source => ''SELECT ..., ordered_on::date FROM ...''.';
+    END IF;
+    FOREACH channel IN ARRAY value_column || channels LOOP
+        IF (SELECT typcategory FROM pg_catalog.pg_type WHERE oid = log_columns.types[ltv.check_column(log_columns.names, channel,
+                CASE channel WHEN value_column THEN 'value_column' ELSE 'sequence' END)]) <> 'N' THEN
+            RAISE datatype_mismatch USING MESSAGE = pg_catalog.format('the column "%s" is not numeric', channel),
+                HINT = 'Cast it in a query: source => ''SELECT ..., amount::numeric FROM ...''.';
+        END IF;
+    END LOOP;
+    RETURN pg_catalog.jsonb_build_object('source', log, 'customer_id_column', customer_id_column, 'date_column', date_column,
+        'date_type', date_type, 'value_column', value_column, 'time_zone', time_zone);
+END
+$$;
+COMMENT ON FUNCTION ltv.order_log IS 'the part of a definition of features that says where the orders are';
+
 CREATE FUNCTION @extschema@.ltv_create_features(
     name               text,
     source             text,
@@ -254,56 +298,22 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     made text := ltv.new_relation(name);
-    log text;
-    log_columns record;
-    date_type text;
     extra record;
     extra_columns text[];
     repeated text;
     channels text[] := ltv.parse_channels(sequence);
-    channel text;
     spec jsonb;
 BEGIN
-    IF source IS NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = 'the source must not be null', HINT = 'Give the table of orders, or a query.';
-    ELSIF customer_id_column IS NULL OR date_column IS NULL OR value_column IS NULL THEN
-        RAISE null_value_not_allowed USING
-            MESSAGE = pg_catalog.format('the %s must be given', CASE WHEN customer_id_column IS NULL THEN 'customer_id_column'
-                WHEN date_column IS NULL THEN 'date_column' ELSE 'value_column' END),
-            HINT = 'For example customer_id_column => ''customer_id'', date_column => ''ordered_at'', value_column => ''amount''.';
-    ELSIF windows IS NULL OR pg_catalog.array_position(windows, NULL) IS NOT NULL OR 0 >= ANY (windows) THEN
+    IF windows IS NULL OR pg_catalog.array_position(windows, NULL) IS NOT NULL OR 0 >= ANY (windows) THEN
         RAISE invalid_parameter_value USING MESSAGE = 'windows must be numbers of days greater than 0',
             HINT = 'For example windows => ''{7,30,90}''; an empty array makes none.';
     ELSIF materialized IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'materialized must be true, for a table, or false, for a view';
-    ELSIF time_zone IS NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = 'the time_zone must not be null', HINT = 'Days are cut in it; the default is UTC.';
     END IF;
-
-    log := ltv.query_text(source);
-    log_columns := ltv.query_columns(log);
-    PERFORM ltv.check_column(log_columns.names, customer_id_column, 'customer_id_column');
-    date_type := CASE ltv.base_type(log_columns.types[ltv.check_column(log_columns.names, date_column, 'date_column')])
-        WHEN 'date'::pg_catalog.regtype THEN 'date' WHEN 'timestamp'::pg_catalog.regtype THEN 'timestamp'
-        WHEN 'timestamptz'::pg_catalog.regtype THEN 'timestamptz' END;
-    IF date_type IS NULL THEN
-        RAISE datatype_mismatch USING MESSAGE = pg_catalog.format('the date column "%s" is neither a date nor a timestamp', date_column),
-            HINT = 'Cast it in a query: source => ''SELECT ..., ordered_on::date FROM ...''.';
-    END IF;
-    FOREACH channel IN ARRAY value_column || channels LOOP
-        IF (SELECT typcategory FROM pg_catalog.pg_type WHERE oid = log_columns.types[ltv.check_column(log_columns.names, channel,
-                CASE channel WHEN value_column THEN 'value_column' ELSE 'sequence' END)]) <> 'N' THEN
-            RAISE datatype_mismatch USING MESSAGE = pg_catalog.format('the column "%s" is not numeric', channel),
-                HINT = 'Cast it in a query: source => ''SELECT ..., amount::numeric FROM ...''.';
-        END IF;
-    END LOOP;
-
-    spec := pg_catalog.jsonb_build_object('source', log, 'customer_id_column', customer_id_column, 'date_column', date_column,
-        'date_type', date_type, 'value_column', value_column,
+    spec := ltv.order_log(source, customer_id_column, date_column, value_column, time_zone, channels) || pg_catalog.jsonb_build_object(
         'horizon', ltv.parse_horizon(horizon), 'windows', ARRAY(SELECT DISTINCT w FROM pg_catalog.unnest(windows) w ORDER BY w),
         'sequence', CASE WHEN channels IS NOT NULL THEN pg_catalog.jsonb_build_object('columns', channels, 'steps', 64) END,
-        'materialized', materialized, 'time_zone', time_zone, 'log_end', log_end,
-        'search_path', pg_catalog.current_setting('search_path'), 'attributes', NULL);
+        'materialized', materialized, 'log_end', log_end, 'search_path', pg_catalog.current_setting('search_path'), 'attributes', NULL);
     spec := ltv.with_cutoffs(spec, as_of);
 
     IF attributes IS NOT NULL THEN
