@@ -1,6 +1,9 @@
 //! From the options of a job to the settings of its backbone and objective.
 
-use crate::backbone::{BackboneConfig, CrossKind, DcnConfig, DeepFmConfig, MlpConfig};
+use crate::backbone::{
+    BackboneConfig, CrossKind, DcnConfig, DeepFmConfig, MlpConfig, RecurrentConfig, TftConfig,
+    TransformerConfig,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::objective::cmltv::{Law, View};
 use crate::objective::{
@@ -26,8 +29,30 @@ pub(super) fn backbone(recipe: &Recipe) -> Result<BackboneConfig> {
             },
             deep: mlp(options, false),
         }),
+        "lstm" => BackboneConfig::Lstm(recurrent(options)),
+        "gru" => BackboneConfig::Gru(recurrent(options)),
+        "transformer" => BackboneConfig::Transformer(TransformerConfig {
+            size: options.attention_size,
+            heads: options.attention_heads,
+            layers: options.attention_layers,
+            feed_forward: options.feed_forward_size,
+            dropout: options.dropout,
+            deep: mlp(options, false),
+        }),
+        "tft" => BackboneConfig::Tft(TftConfig {
+            size: options.attention_size,
+            heads: options.attention_heads,
+            dropout: options.dropout,
+        }),
         other => return Err(unsupported("backbone", other)),
     })
+}
+
+fn recurrent(options: &Options) -> RecurrentConfig {
+    RecurrentConfig {
+        sizes: options.recurrent_sizes.clone(),
+        deep: mlp(options, false),
+    }
 }
 
 fn mlp(options: &Options, batch_norm: bool) -> MlpConfig {
