@@ -37,9 +37,28 @@ pub fn build(project: &Project, install: &Install) -> Result<Built> {
 
 /// Compile for this installation's major version; returns the shared library's path.
 fn compile(project: &Project, install: &Install) -> Result<PathBuf> {
+    artifacts(project, install)?
+        .iter()
+        .filter(|message| message["target"]["name"] == "pg_ltv")
+        .filter_map(|message| {
+            message["filenames"].as_array()?.iter().find_map(|name| {
+                let name = name.as_str()?;
+                name.ends_with(std::env::consts::DLL_SUFFIX)
+                    .then(|| PathBuf::from(name))
+            })
+        })
+        .next_back()
+        .context("cargo did not say where the library is")
+}
+
+/// Build everything, tests included, and return cargo's message on each artifact.
+///
+/// Always the whole workspace: cargo builds every dependency anew where another selection of packages asks for
+/// another set of its features, and the large ones take minutes.
+pub fn artifacts(project: &Project, install: &Install) -> Result<Vec<serde_json::Value>> {
     let mut cargo = cargo(project, install);
     cargo
-        .args(["build", "--release", "--package", "pg_ltv"])
+        .args(["build", "--release", "--workspace", "--all-targets"])
         .args(["--no-default-features", "--features", &install.feature()])
         .arg("--message-format=json-render-diagnostics");
     let text = shell::show(&cargo);
@@ -51,21 +70,11 @@ fn compile(project: &Project, install: &Install) -> Result<PathBuf> {
     if !output.status.success() {
         bail!("`{text}` failed");
     }
-    String::from_utf8_lossy(&output.stdout)
+    Ok(String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| {
-            message["reason"] == "compiler-artifact" && message["target"]["name"] == "pg_ltv"
-        })
-        .filter_map(|message| {
-            message["filenames"].as_array()?.iter().find_map(|name| {
-                let name = name.as_str()?;
-                name.ends_with(std::env::consts::DLL_SUFFIX)
-                    .then(|| PathBuf::from(name))
-            })
-        })
-        .next_back()
-        .context("cargo did not say where the library is")
+        .filter(|message| message["reason"] == "compiler-artifact")
+        .collect())
 }
 
 /// cargo with the environment that selects this installation.

@@ -1,5 +1,6 @@
 //! The checks that need no server: formatting, clippy, unit tests.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -88,25 +89,33 @@ fn unit_tests(
     install: &Install,
     package: &str,
 ) -> Result<(usize, Vec<String>, Option<String>)> {
-    let mut command = cargo(
-        project,
-        install,
-        &["test", "--release", "--package", package],
-    );
-    command.args(["--no-fail-fast", "--quiet"]);
-    let text = shell::show(&command);
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run `{text}`"))?;
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let directory = match package {
+        "xtask" => project.root.join("xtask"),
+        _ => project.root.join("crates").join(package),
+    };
+    let manifest = directory.join("Cargo.toml");
+    let mut printed = String::new();
+    let mut successful = true;
+    for artifact in extension::artifacts(project, install)? {
+        let (Some(program), true, true) = (
+            artifact["executable"].as_str(),
+            artifact["profile"]["test"] == true,
+            artifact["manifest_path"].as_str().map(Path::new) == Some(manifest.as_path()),
+        ) else {
+            continue;
+        };
+        let output = Command::new(program)
+            .arg("--quiet")
+            .current_dir(&directory)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot run {program}"))?;
+        printed.push_str(&String::from_utf8_lossy(&output.stdout));
+        successful &= output.status.success();
+    }
     let (passed, failed) = count(&printed);
-    Ok((
-        passed,
-        failed,
-        (!output.status.success()).then_some(printed),
-    ))
+    Ok((passed, failed, (!successful).then_some(printed)))
 }
 
 /// From `test result: ok. 3 passed; 1 failed; ...` and the list under `failures:`.
