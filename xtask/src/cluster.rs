@@ -366,7 +366,12 @@ impl Cluster {
             .env("PGHOST", &self.sockets)
             .env("PGPORT", self.port.to_string())
             .env("PGUSER", SUPERUSER)
-            .args(["--checkpoint=fast", "--wal-method=stream", "--pgdata"])
+            .args([
+                "--checkpoint=fast",
+                "--wal-method=stream",
+                "--no-sync",
+                "--pgdata",
+            ])
             .arg(data);
         if standby {
             command.arg("--write-recovery-conf");

@@ -66,7 +66,9 @@ pub fn environment(project: &Project) -> Result<PathBuf> {
             Command::new(&python)
                 .args(["-m", "pip", "--disable-pip-version-check", "install"])
                 .args(["--quiet", "--only-binary=:all:", "--requirement"])
-                .arg(&requirements),
+                .arg(&requirements)
+                .arg("--find-links")
+                .arg(project.home.join("wheels")),
         )?;
         fs::write(&stamp, wanted)?;
     }

@@ -161,10 +161,10 @@ fn install_packages(packages: &[String]) -> Result<()> {
              then run the same command again"
         );
     }
-    shell::step(format!("Installing {list}"));
+    shell::step(format!("Installing {list} (a few minutes)"));
     let _no_cluster = NoDefaultCluster::begin()?;
     let install = || {
-        shell::run(&mut apt_get(
+        shell::capture(&mut apt_get(
             &["install", "--yes", "--no-install-recommends"],
             packages,
         ))
@@ -177,7 +177,7 @@ fn install_packages(packages: &[String]) -> Result<()> {
 }
 
 fn update_package_lists() -> Result<()> {
-    shell::run(&mut apt_get(&["update", "--quiet"], &[]))
+    shell::capture(&mut apt_get(&["update"], &[])).map(drop)
 }
 
 fn apt_get(arguments: &[&str], packages: &[String]) -> Command {

@@ -36,20 +36,6 @@ pub fn show(command: &Command) -> String {
     text
 }
 
-/// Run with the output shown on stderr; an error if it fails.
-pub fn run(command: &mut Command) -> Result<()> {
-    let text = show(command);
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .with_context(|| format!("cannot run `{text}`"))?;
-    if !status.success() {
-        bail!("`{text}` failed ({status})");
-    }
-    Ok(())
-}
-
 /// Run quietly; what it printed becomes part of the error if it fails. Returns its stdout.
 pub fn capture(command: &mut Command) -> Result<String> {
     let output = output(command)?;
