@@ -172,7 +172,7 @@ DECLARE
 BEGIN
     IF objects IS NOT NULL THEN
         RAISE dependent_objects_still_exist USING
-            MESSAGE = format('cannot drop %smodel "%s" because other objects depend on it', COALESCE(format('version %s of ', version), ''), model),
+            MESSAGE = format('cannot drop %smodel "%s" because other objects depend on it', CASE WHEN version IS NOT NULL THEN format('version %s of ', version) ELSE '' END, model),
             DETAIL = format('It is used by: %s.', objects), HINT = 'Drop them first.';
     END IF;
 END

@@ -1,4 +1,5 @@
 -- Features from orders: values worked out by hand, point-in-time correctness, cut-offs, horizons, refresh.
+\set SHOW_CONTEXT never
 SET client_min_messages = notice;
 CREATE TABLE orders (customer_id text, ts timestamptz, amount numeric, units int);
 INSERT INTO orders VALUES

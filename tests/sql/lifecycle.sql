@@ -1,4 +1,5 @@
 -- Versions, aliases, rollback, dropping, privileges. Versions are inserted here as a worker does it; none is scored.
+\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE ROLE ltv_owner; CREATE ROLE ltv_reader; CREATE ROLE ltv_member IN ROLE ltv_owner;
 CREATE FUNCTION make_version(model text, version int) RETURNS void LANGUAGE sql AS $$

@@ -1,5 +1,6 @@
 -- database: cdnow
 -- The RFM summary against the published one of a tenth of these customers (Fader, Hardie and Lee 2005): every published row is found.
+\set SHOW_CONTEXT never
 CREATE TABLE published (id int, x int, t_x numeric(8, 2), t numeric(8, 2), m_x numeric(8, 2));
 \copy published FROM PROGRAM 'gzip -dc tests/data/cdnow_sample_rfm.csv.gz' (FORMAT csv, HEADER)
 CREATE TABLE ours AS SELECT frequency AS x, recency::numeric(8, 2) AS t_x, t::numeric(8, 2), monetary_value::numeric(8, 2) AS m_x

@@ -1,5 +1,6 @@
 -- Traffic between champion and challenger, the promotion rule, keeping versions, bad arguments.
 SET client_min_messages = warning;
+\set SHOW_CONTEXT never
 INSERT INTO ltv.models (model, last_version) VALUES ('m', 3), ('empty', 0);
 INSERT INTO ltv.versions (model, version, checksum, onnx, schema) SELECT 'm', v, encode(sha256('x'), 'hex'), 'x', '{}' FROM generate_series(1, 5) v;
 SELECT ltv_set_alias('m', 1);
@@ -53,7 +54,9 @@ SELECT ltv_validate_data_skew('m', 'SELECT 1 AS x');
 SELECT ltv_monitor('empty');
 
 -- Without pg_cron.
+\set VERBOSITY sqlstate
 SELECT ltv_schedule('m', '0 3 * * 1');
+\set VERBOSITY default
 SELECT ltv_schedule('m', '0 3 * * 1', 'monitor', '{"colour": "red"}');
 SELECT ltv_schedule('m', '0 3 * * 1', 'dance');
 SELECT ltv_schedule('m', NULL);
