@@ -2,8 +2,8 @@
 //! the expected value stays; the identity otherwise.
 
 use crate::batch::Mode;
-use candle_core::{DType, Result, Tensor};
-use rand::{Rng, RngCore, SeedableRng, rngs::SmallRng};
+use candle_core::{Device, Result, Tensor};
+use rand::RngCore;
 
 /// One layer's draw for one batch. The same draw always gives the same mask.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,6 +14,16 @@ pub struct Dropout {
 
 /// What is compared with 16 random bits per value.
 const RESOLUTION: f64 = 65536.0;
+/// Values that one 64-bit draw decides on.
+const DRAWS: usize = 4;
+
+/// Number `counter` of the SplitMix64 sequence that starts at `seed`.
+fn random_bits(seed: u64, counter: u64) -> u64 {
+    let mut z = seed.wrapping_add((counter + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
 
 impl Dropout {
     /// None where nothing is to be dropped: when evaluating, or with rate 0.
@@ -36,32 +46,41 @@ impl Dropout {
         1.0 / (1.0 - f64::from(self.threshold()) / RESOLUTION)
     }
 
-    /// Calls `apply(value, kept)` on every value in order.
-    pub fn for_each<T>(&self, values: &mut [T], mut apply: impl FnMut(&mut T, bool)) {
-        let threshold = self.threshold();
-        let mut rng = SmallRng::seed_from_u64(self.seed);
-        for chunk in values.chunks_mut(4) {
-            let mut bits = rng.random::<u64>();
-            for value in chunk {
-                apply(value, (bits & 0xffff) as u32 >= threshold);
-                bits >>= 16;
+    /// Calls `apply(value, kept)` on every value; `first` is the index of the first one in the whole tensor, so that
+    /// parts can be drawn apart from each other.
+    pub fn for_each<T>(&self, first: usize, values: &mut [T], mut apply: impl FnMut(&mut T, bool)) {
+        let threshold = u64::from(self.threshold());
+        let mut decide = |values: &mut [T], bits: u64| {
+            for (place, value) in values.iter_mut().enumerate() {
+                apply(value, (bits >> (16 * place)) & 0xffff >= threshold);
             }
+        };
+        let place = first % DRAWS;
+        let mut counter = (first / DRAWS) as u64;
+        let mut values = values;
+        if place > 0 {
+            let (now, rest) = values.split_at_mut((DRAWS - place).min(values.len()));
+            decide(now, random_bits(self.seed, counter) >> (16 * place));
+            counter += 1;
+            values = rest;
         }
+        let mut chunks = values.chunks_exact_mut(DRAWS);
+        for chunk in &mut chunks {
+            decide(chunk, random_bits(self.seed, counter));
+            counter += 1;
+        }
+        decide(chunks.into_remainder(), random_bits(self.seed, counter));
     }
 
     /// The mask as a tensor like `x`: 0 where dropped, [`Dropout::scale`] where kept.
     pub fn mask(&self, x: &Tensor) -> Result<Tensor> {
-        let scale = self.scale() as f32;
-        let mut mask = vec![0f32; x.elem_count()];
-        self.for_each(&mut mask, |value, kept| {
-            *value = if kept { scale } else { 0.0 };
+        let mut mask = vec![0f64; x.elem_count()];
+        self.for_each(0, &mut mask, |value, kept| {
+            *value = if kept { self.scale() } else { 0.0 };
         });
-        let mask = Tensor::from_vec(mask, x.shape(), x.device())?;
-        if x.dtype() == DType::F32 {
-            Ok(mask)
-        } else {
-            mask.to_dtype(x.dtype())
-        }
+        Tensor::from_vec(mask, x.shape(), &Device::Cpu)?
+            .to_dtype(x.dtype())?
+            .to_device(x.device())
     }
 }
 

@@ -12,6 +12,7 @@ pub mod flat_input;
 pub mod fm;
 pub mod functions;
 pub mod gated_residual;
+pub mod kernel;
 pub mod layer_norm;
 pub mod mlp;
 pub mod recurrent;
