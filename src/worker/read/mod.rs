@@ -312,6 +312,12 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         let mut writer = table.row();
+        if let Some(column) = &self.columns.id
+            && let Some(datum) = row.get(column)
+        {
+            // SAFETY: as above.
+            unsafe { value::with_text(column.kind, column.oid, datum, |id| writer.customer(id)) };
+        }
         for ((feature, kind), seen) in self
             .columns
             .features

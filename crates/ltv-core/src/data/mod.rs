@@ -74,6 +74,8 @@ pub struct TrainingTable {
     pub(crate) split: Vec<Split>,
     /// The cut-off of each row in days since 1970-01-01, where the relation has one.
     pub(crate) as_of: Option<Vec<f32>>,
+    /// A hash per row; rows of one customer share it.
+    pub(crate) groups: Vec<u32>,
 }
 
 impl TrainingTable {
@@ -121,6 +123,7 @@ impl TrainingTable {
             target: Vec::new(),
             split: Vec::new(),
             as_of: with_as_of.then(Vec::new),
+            groups: Vec::new(),
         })
     }
 
@@ -180,6 +183,7 @@ impl TrainingTable {
         self.matrix.capacity() * 4
             + self.target.capacity() * 4
             + self.split.capacity()
+            + self.groups.capacity() * 4
             + self.as_of.as_ref().map_or(0, |days| days.capacity() * 4)
             + self
                 .categories
@@ -205,8 +209,16 @@ impl TrainingTable {
             table: self,
             position: 0,
             category: 0,
+            group: None,
         }
     }
+}
+
+/// FNV-1a.
+fn fnv(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// Takes the features of one row in the order of the inputs, then the target.
@@ -214,9 +226,15 @@ pub struct RowWriter<'a> {
     table: &'a mut TrainingTable,
     position: usize,
     category: usize,
+    group: Option<u32>,
 }
 
 impl RowWriter<'_> {
+    /// Whose row it is, where several rows may be of one customer: they are held out together.
+    pub fn customer(&mut self, id: &str) {
+        self.group = Some(fnv(id.as_bytes()));
+    }
+
     /// A numeric value, or a timestamp as days since 1970-01-01. `None`, NaN and infinities are missing values.
     pub fn number(&mut self, value: Option<f64>) -> Result<()> {
         match self.next()? {
@@ -317,6 +335,10 @@ impl RowWriter<'_> {
             .target
             .push(target.min(f64::from(f32::MAX)) as f32);
         self.table.split.push(split);
+        let group = self
+            .group
+            .unwrap_or_else(|| fnv(&(self.table.rows as u64).to_le_bytes()));
+        self.table.groups.push(group);
         self.table.rows += 1;
         Ok(())
     }

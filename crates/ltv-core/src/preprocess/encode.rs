@@ -18,7 +18,7 @@ pub struct Encoded {
     sequence: Option<EncodedSequence>,
     pub target: Vec<f32>,
     pub split: Vec<Split>,
-    pub as_of: Option<Vec<f32>>,
+    pub groups: Vec<u32>,
 }
 
 enum Ids {
@@ -122,7 +122,7 @@ pub(super) fn encode(fitted: &Preprocessing, mut table: TrainingTable) -> Result
         sequence,
         target: table.target,
         split: table.split,
-        as_of: table.as_of,
+        groups: table.groups,
     })
 }
 
@@ -145,7 +145,7 @@ impl Encoded {
             })
             .sum();
         let sequence = self.sequence.as_ref().map_or(0, |s| s.raw.memory_bytes());
-        self.numeric.len() * 4 + self.indicators.len() + categories + sequence + self.rows * 5
+        self.numeric.len() * 4 + self.indicators.len() + categories + sequence + self.rows * 9
     }
 
     /// Gathers rows into tensors.

@@ -5,7 +5,7 @@ use super::{
     AS_OF, Channel, DatePart, DatePartColumn, MatrixColumn, Preprocessing, SequenceScaling,
     signed_log,
 };
-use crate::data::{CategoryColumn, SequenceColumn, Split, TrainingTable};
+use crate::data::{CategoryColumn, SequenceColumn, TrainingTable};
 use crate::error::{Error, Result};
 use crate::recipe::Options;
 use crate::schema::{ColumnKind, FeatureColumn};
@@ -16,11 +16,13 @@ const SKEWED: f64 = 2.0;
 /// A standard deviation below this share of the mean is rounding noise: the column is constant.
 const NOISE: f64 = 1e-6;
 
-pub(super) fn fit(table: &TrainingTable, options: &Options) -> Result<(Preprocessing, Vec<Value>)> {
+pub(super) fn fit(
+    table: &TrainingTable,
+    rows: &[u32],
+    options: &Options,
+) -> Result<(Preprocessing, Vec<Value>)> {
     check_columns(table, options)?;
-    let rows: Vec<usize> = (0..table.rows)
-        .filter(|&row| table.split[row] == Split::Train)
-        .collect();
+    let rows: Vec<usize> = rows.iter().map(|&row| row as usize).collect();
     let has_dates = table
         .inputs()
         .iter()

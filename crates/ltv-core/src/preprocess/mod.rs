@@ -77,10 +77,14 @@ pub struct Channel {
 }
 
 impl Preprocessing {
-    /// Learns medians, means, vocabularies ... from the training rows, and describes every feature for the drift
+    /// Learns medians, means, vocabularies ... from the given rows, and describes every feature for the drift
     /// checks (the `features` of the version's statistics).
-    pub fn fit(table: &TrainingTable, options: &Options) -> Result<(Self, Vec<serde_json::Value>)> {
-        fit::fit(table, options)
+    pub fn fit(
+        table: &TrainingTable,
+        rows: &[u32],
+        options: &Options,
+    ) -> Result<(Self, Vec<serde_json::Value>)> {
+        fit::fit(table, rows, options)
     }
 
     /// Turns the table into preprocessed rows, in place where that is possible.

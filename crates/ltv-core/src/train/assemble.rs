@@ -1,5 +1,6 @@
 //! The finished graph: preprocessing, networks, what combines them, and the outputs.
 
+use super::calibration::Calibration;
 use super::combine::export_combine;
 use super::network::Network;
 use crate::error::Result;
@@ -10,6 +11,7 @@ use crate::schema::Schema;
 pub(super) fn assemble(
     preprocessing: &Preprocessing,
     networks: &[Network],
+    calibration: Option<&Calibration>,
 ) -> Result<(Vec<u8>, Schema)> {
     let mut graph = GraphBuilder::new();
     let inputs = preprocessing.export(&mut graph)?;
@@ -17,7 +19,7 @@ pub(super) fn assemble(
     for network in networks {
         members.push(network.export(&mut graph, &inputs)?);
     }
-    let mut outputs = export_combine(&mut graph, &members);
+    let mut outputs = export_combine(&mut graph, &members, calibration);
     // Whoever ranks customers finds `ltv` in every model; of a pure purchase model it is the probability.
     if !outputs.iter().any(|(name, _)| *name == "ltv")
         && let Some((_, probability)) = outputs.first()

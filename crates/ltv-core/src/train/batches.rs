@@ -3,15 +3,21 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-/// A batch of the given rows for about every 64 steps, between these sizes.
-const SMALLEST: usize = 64;
-const LARGEST: usize = 1024;
+/// Small batches up to so many rows, larger ones where there are more.
+const SMALL: (usize, usize) = (100_000, 256);
+const LARGE: usize = 1024;
+/// At least about this many steps per epoch ...
+const STEPS: usize = 16;
+/// ... with batches no smaller than this.
+const SMALLEST: usize = 32;
 /// A batch is not made larger than this to hold enough payers.
 const LARGEST_FOR_PAYERS: usize = 16_384;
 
 /// The batch size where none is given. `payers_wanted` per batch, of which a `share` of the rows are.
 pub(super) fn batch_size(rows: usize, payers_wanted: usize, share: f64) -> usize {
-    let size = (rows / 64).next_power_of_two().clamp(SMALLEST, LARGEST);
+    let (few, small) = SMALL;
+    let size = if rows > few { LARGE } else { small };
+    let size = size.min((rows / STEPS).next_power_of_two().max(SMALLEST));
     let for_payers = (payers_wanted as f64 / share.max(1e-6)).ceil() as usize;
     size.max(for_payers.min(LARGEST_FOR_PAYERS))
         .min(rows.max(1))

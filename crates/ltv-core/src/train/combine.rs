@@ -1,18 +1,28 @@
 //! Several networks as one model, in Rust for the metrics and in the graph for scoring.
 //!
-//! Values and probabilities are averaged. The parameters of the distribution are then set so that its mean is the
+//! Values and probabilities are averaged and the value is calibrated. The parameters of the distribution are then set so that its mean is the
 //! averaged value: quantiles and expectation stay consistent.
 
+use super::calibration::Calibration;
 use super::network::Predictions;
 use crate::onnx::{GraphBuilder, Value};
 
 /// Values and probabilities are taken for at least this where their logarithm is needed.
 const TINY: f32 = 1e-30;
 
-pub(super) fn combine(members: Vec<Predictions>) -> Predictions {
-    let single = members.len() == 1;
+pub(super) fn combine(members: Vec<Predictions>, calibration: Option<&Calibration>) -> Predictions {
+    let as_they_are = members.len() == 1 && calibration.is_none();
     let mut predictions = average(members);
-    if !single {
+    if let Some(calibration) = calibration {
+        for (name, column) in &mut predictions.columns {
+            if *name == "ltv" {
+                column
+                    .iter_mut()
+                    .for_each(|value| *value = calibration.apply(*value));
+            }
+        }
+    }
+    if !as_they_are {
         reconcile(&mut predictions);
     }
     predictions
@@ -21,14 +31,21 @@ pub(super) fn combine(members: Vec<Predictions>) -> Predictions {
 pub(super) fn export_combine(
     graph: &mut GraphBuilder,
     members: &[Vec<(&'static str, Value)>],
+    calibration: Option<&Calibration>,
 ) -> Vec<(&'static str, Value)> {
-    match members {
+    let mut outputs = match members {
+        [only] if calibration.is_none() => return only.clone(),
         [only] => only.clone(),
-        _ => {
-            let averaged = export_average(graph, members);
-            export_reconcile(graph, averaged)
+        _ => export_average(graph, members),
+    };
+    if let Some(calibration) = calibration {
+        for (name, value) in &mut outputs {
+            if *name == "ltv" {
+                *value = calibration.export(graph, value);
+            }
         }
     }
+    export_reconcile(graph, outputs)
 }
 
 /// The mean over the members, name by name.

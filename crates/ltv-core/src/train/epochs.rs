@@ -25,8 +25,8 @@ const LEAST_GAIN: f64 = 1e-5;
 /// What all networks of one job share.
 pub(super) struct Trainer<'a> {
     pub data: &'a Encoded,
-    pub train_rows: Vec<u32>,
-    pub validation_rows: Vec<u32>,
+    /// Per network of the ensemble.
+    pub folds: Vec<Fold>,
     pub options: &'a Options,
     pub objective: &'a str,
     pub control: &'a dyn Control,
@@ -36,8 +36,12 @@ pub(super) struct Trainer<'a> {
     pub stratified: bool,
     pub epochs: usize,
     pub learning_rate: f64,
-    /// Networks of the ensemble.
-    pub members: usize,
+}
+
+/// Which rows one network is trained on, and which ones stop it.
+pub(super) struct Fold {
+    pub train: Vec<u32>,
+    pub validation: Vec<u32>,
 }
 
 /// Sums over batches, weighted by rows.
@@ -98,18 +102,14 @@ impl Trainer<'_> {
     /// Trains `network` and leaves it with its best weights. Returns the history, one object per epoch.
     pub fn run(&self, network: &Network, member: usize) -> Result<Value> {
         let options = self.options;
+        let Fold { train, validation } = &self.folds[member];
         let seed = options.seed.wrapping_add(member as u64);
         let mut order = ChaCha8Rng::seed_from_u64(seed);
         order.set_stream(1);
         let mut noise = ChaCha8Rng::seed_from_u64(seed);
         noise.set_stream(2);
         let noise = Mutex::new(noise);
-        let mut batches = Batches::new(
-            &self.train_rows,
-            &self.data.target,
-            self.batch_size,
-            self.stratified,
-        );
+        let mut batches = Batches::new(train, &self.data.target, self.batch_size, self.stratified);
         let config = AdamConfig {
             weight_decay: options.weight_decay,
             decoupled: options.optimizer == "adamw",
@@ -156,10 +156,10 @@ impl Trainer<'_> {
                 "seconds": training_seconds,
                 "rows_per_second": seen as f64 / training_seconds.max(1e-9),
             });
-            let value = if self.validation_rows.is_empty() {
+            let value = if validation.is_empty() {
                 sum.mean()
             } else {
-                let (value, loss, judged) = self.validate(network)?;
+                let (value, loss, judged) = self.validate(network, validation)?;
                 validation_loss = Some(loss);
                 entry["validation"] = Value::Object(judged);
                 value
@@ -218,9 +218,9 @@ impl Trainer<'_> {
         sum: &LossSum,
         validation_loss: Option<f64>,
     ) {
-        let rows = self.train_rows.len();
+        let rows = self.folds[member].train.len();
         let epochs_before = member * self.epochs + epoch - 1;
-        let epochs = self.members * self.epochs;
+        let epochs = self.folds.len() * self.epochs;
         let rate = seen as f64 / begun.elapsed().as_secs_f64().max(1e-9);
         let done = epochs_before * rows + seen;
         self.control.progress(Progress {
@@ -237,11 +237,15 @@ impl Trainer<'_> {
     }
 
     /// The value to be minimised, the loss, and what the history keeps.
-    fn validate(&self, network: &Network) -> Result<(f64, f64, Map<String, Value>)> {
+    fn validate(
+        &self,
+        network: &Network,
+        validation: &[u32],
+    ) -> Result<(f64, f64, Map<String, Value>)> {
         let mut sum = LossSum::default();
         let mut predictions = Predictions::default();
         let mut actual = Vec::new();
-        for rows in self.validation_rows.chunks(EVALUATION_BATCH) {
+        for rows in validation.chunks(EVALUATION_BATCH) {
             if self.control.is_cancelled() {
                 return Err(Error::cancelled());
             }

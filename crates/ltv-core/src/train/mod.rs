@@ -2,10 +2,12 @@
 
 mod assemble;
 mod batches;
+mod calibration;
 mod combine;
 mod config;
 mod control;
 mod epochs;
+mod folds;
 mod network;
 mod optimizer;
 mod report;
@@ -46,33 +48,23 @@ pub fn train(table: TrainingTable, recipe: &Recipe, control: &dyn Control) -> Re
     let options = &recipe.options;
     control.progress(Progress::of(Phase::Preprocessing));
     let n_rows = table.rows();
-    let training_target: Vec<f32> = (0..n_rows)
-        .filter(|&row| table.split[row] == Split::Train)
-        .map(|row| table.target[row])
+    // Networks that check each other use all rows; a single one leaves the validation rows alone.
+    let members = options
+        .ensemble
+        .unwrap_or_else(|| folds::default_members(n_rows));
+    let rows: Vec<u32> = (0..n_rows as u32)
+        .filter(|&row| members > 1 || table.split[row as usize] == Split::Train)
         .collect();
-    target::check(&training_target, &recipe.objective)?;
-    let (mut preprocessing, features) = Preprocessing::fit(&table, options)?;
+    let target: Vec<f32> = rows.iter().map(|&row| table.target[row as usize]).collect();
+    target::check(&target, &recipe.objective)?;
+    let (mut preprocessing, features) = Preprocessing::fit(&table, &rows, options)?;
     let mut network = NetworkConfig {
         backbone: config::backbone(recipe)?,
         objective: config::objective(recipe)?,
         shape: preprocessing.shape(),
-        target: target::statistics(&training_target),
+        target: target::statistics(&target),
     };
-    let members = options.ensemble;
-    let earlier = recipe
-        .warm_start
-        .as_deref()
-        .map(|bytes| weights::continue_from(bytes, &preprocessing, &network, members));
-    let earlier = match earlier {
-        None => None,
-        Some(Ok(stored)) => Some(stored),
-        Some(Err(reason)) => {
-            control.notice(&format!(
-                "training starts from scratch, because the stored weights do not fit: {reason}"
-            ));
-            None
-        }
-    };
+    let earlier = earlier(recipe, &preprocessing, &network, control);
     if let Some(stored) = &earlier {
         preprocessing = stored.preprocessing.clone();
         network = stored.network.clone();
@@ -85,21 +77,19 @@ pub fn train(table: TrainingTable, recipe: &Recipe, control: &dyn Control) -> Re
 
     let networks = match &earlier {
         Some(stored) => stored.networks(&device)?,
-        None => (0..members)
-            .map(|member| Network::new(&network, options.seed.wrapping_add(member as u64), &device))
-            .collect::<Result<Vec<Network>>>()?,
+        None => (0..members as u64)
+            .map(|member| Network::new(&network, options.seed.wrapping_add(member), &device))
+            .collect::<Result<_>>()?,
     };
-    let train_rows = data.rows_of(Split::Train);
     let payers_wanted = networks.first().map_or(0, Network::payers_per_batch);
     let share = network.target.payers as f64 / network.target.rows.max(1) as f64;
     let warm = if earlier.is_some() { WARM_SHARE } else { 1 };
     let trainer = Trainer {
         batch_size: options
             .batch_size
-            .unwrap_or_else(|| batches::batch_size(train_rows.len(), payers_wanted, share)),
+            .unwrap_or_else(|| batches::batch_size(rows.len(), payers_wanted, share)),
         stratified: options.stratified_batches.unwrap_or(payers_wanted > 0),
-        validation_rows: data.rows_of(Split::Validation),
-        train_rows,
+        folds: folds::deal(&data, networks.len(), options.seed),
         data: &data,
         options,
         objective: &recipe.objective,
@@ -108,29 +98,48 @@ pub fn train(table: TrainingTable, recipe: &Recipe, control: &dyn Control) -> Re
         started,
         epochs: options.epochs.div_ceil(warm),
         learning_rate: options.learning_rate / warm as f64,
-        members,
     };
-    let mut histories = Vec::with_capacity(members);
+    let mut histories = Vec::with_capacity(networks.len());
     for (member, network) in networks.iter().enumerate() {
         histories.push(trainer.run(network, member)?);
     }
 
     control.progress(Progress::of(Phase::Validating));
-    let (metrics, statistics) = report::judge(&trainer, &networks, &network.target, features)?;
+    let judged = report::judge(&trainer, &networks, &network.target, features)?;
     control.progress(Progress::of(Phase::Exporting));
-    let (onnx, schema) = assemble::assemble(&preprocessing, &networks)?;
+    let calibration = judged.calibration.as_ref();
+    let (onnx, schema) = assemble::assemble(&preprocessing, &networks, calibration)?;
     let history = report::history(&trainer, histories, earlier.is_some());
-    let weights = weights::store(&preprocessing, &network, &networks)?;
+    let weights = weights::store(&preprocessing, &network, &networks, calibration)?;
     Ok(TrainedModel {
         onnx,
         schema: schema.to_json(),
-        statistics,
-        metrics,
+        statistics: judged.statistics,
+        metrics: judged.metrics,
         history,
         weights,
         n_rows,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// The stored weights to continue from, if there are any that fit.
+fn earlier(
+    recipe: &Recipe,
+    preprocessing: &Preprocessing,
+    network: &NetworkConfig,
+    control: &dyn Control,
+) -> Option<weights::Stored> {
+    let bytes = recipe.warm_start.as_deref()?;
+    match weights::continue_from(bytes, preprocessing, network, recipe.options.ensemble) {
+        Ok(stored) => Some(stored),
+        Err(reason) => {
+            control.notice(&format!(
+                "training starts from scratch, because the stored weights do not fit: {reason}"
+            ));
+            None
+        }
+    }
 }
 
 /// What a model with these stored weights predicts, by name, one value per row of `table`, without any ONNX: the
@@ -144,7 +153,7 @@ pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str
     for network in &networks {
         members.push(network.predict_rows(&data, &rows, &Device::Cpu)?);
     }
-    Ok(combine::combine(members).columns)
+    Ok(combine::combine(members, stored.calibration.as_ref()).columns)
 }
 
 fn device(name: &str) -> Result<Device> {

@@ -1,5 +1,6 @@
 //! What is kept with a version to judge it: metrics on held-out rows, distributions, the history.
 
+use super::calibration::Calibration;
 use super::combine::combine;
 use super::epochs::Trainer;
 use super::network::{Network, Predictions};
@@ -9,57 +10,82 @@ use crate::objective::{Distribution, TargetStatistics, quantile};
 use crate::preprocess::describe_values;
 use serde_json::{Map, Value, json};
 
-/// Fewer validation rows than this do not show the distribution of the predictions; training rows do then.
-const ROWS_FOR_DISTRIBUTION: usize = 500;
-const TRAINING_SAMPLE: usize = 50_000;
+/// Rows, at equal distances, that show the distribution of the predictions.
+const SAMPLE: usize = 50_000;
 
-/// The metrics on the validation rows (on training rows where there are none) and the `statistics` of the version.
+pub(super) struct Judged {
+    pub calibration: Option<Calibration>,
+    pub metrics: Value,
+    pub statistics: Value,
+}
+
+/// Calibration and metrics from the held-out rows (of an ensemble: each row from the network that did not see it), and
+/// the `statistics` of the version.
 pub(super) fn judge(
     trainer: &Trainer,
     networks: &[Network],
     target: &TargetStatistics,
     mut features: Vec<Value>,
-) -> Result<(Value, Value)> {
-    let sample = sample(&trainer.train_rows, TRAINING_SAMPLE);
-    let (rows, evaluated_on) = if trainer.validation_rows.is_empty() {
-        (sample.as_slice(), "training")
-    } else {
-        (trainer.validation_rows.as_slice(), "validation")
-    };
-    let predictions = predict(trainer, networks, rows)?;
-    let actual: Vec<f64> = rows.iter().map(|&row| trainer.target(row)).collect();
-    let distribution = networks.first().and_then(Network::distribution);
+) -> Result<Judged> {
     let options = trainer.options;
+    let mut evaluated_on = if networks.len() == 1 {
+        "validation"
+    } else {
+        "cross-validation"
+    };
+    let mut rows = Vec::new();
+    let mut held_out = Predictions::default();
+    for (network, fold) in networks.iter().zip(&trainer.folds) {
+        held_out.extend(predict(trainer, network, &fold.validation)?);
+        rows.extend_from_slice(&fold.validation);
+    }
+    let mut actual: Vec<f64> = rows.iter().map(|&row| trainer.target(row)).collect();
+    let calibration = held_out
+        .get("ltv")
+        .and_then(|value| Calibration::fit(&options.calibration, value, &actual));
+    let sample = sample(trainer, SAMPLE);
+    let mut members = Vec::with_capacity(networks.len());
+    for network in networks {
+        members.push(predict(trainer, network, &sample)?);
+    }
+    let final_predictions = combine(members, calibration.as_ref());
+    features.push(describe_values(
+        "ltv",
+        "prediction",
+        final_predictions.value(),
+        0,
+    ));
+    let judged = if rows.is_empty() {
+        evaluated_on = "training";
+        actual = sample.iter().map(|&row| trainer.target(row)).collect();
+        final_predictions
+    } else {
+        combine(vec![held_out], calibration.as_ref())
+    };
+    let distribution = networks.first().and_then(Network::distribution);
     let whale = options
         .whale_threshold
         .unwrap_or_else(|| target.payer_quantile(options.whale_quantile));
-    let mut judged = evaluate(&actual, &predictions, distribution, whale)?;
-    judged.insert("evaluated_on".into(), json!(evaluated_on));
-    let described = if rows.len() >= ROWS_FOR_DISTRIBUTION {
-        predictions
-    } else {
-        predict(trainer, networks, &sample)?
-    };
-    features.push(describe_values("ltv", "prediction", described.value(), 0));
-    let statistics = json!({"features": features, "target": target});
-    Ok((Value::Object(judged), statistics))
+    let mut metrics = evaluate(&actual, &judged, distribution, whale)?;
+    metrics.insert("evaluated_on".into(), json!(evaluated_on));
+    Ok(Judged {
+        calibration,
+        metrics: Value::Object(metrics),
+        statistics: json!({"features": features, "target": target, "calibration": calibration}),
+    })
 }
 
-fn predict(trainer: &Trainer, networks: &[Network], rows: &[u32]) -> Result<Predictions> {
-    let mut members = Vec::with_capacity(networks.len());
-    for network in networks {
-        if trainer.control.is_cancelled() {
-            return Err(Error::cancelled());
-        }
-        members.push(network.predict_rows(trainer.data, rows, &trainer.device)?);
+fn predict(trainer: &Trainer, network: &Network, rows: &[u32]) -> Result<Predictions> {
+    if trainer.control.is_cancelled() {
+        return Err(Error::cancelled());
     }
-    Ok(combine(members))
+    network.predict_rows(trainer.data, rows, &trainer.device)
 }
 
-/// At most `count` rows at equal distances.
-fn sample(rows: &[u32], count: usize) -> Vec<u32> {
-    let step = rows.len().div_ceil(count).max(1);
-    rows.iter().step_by(step).copied().collect()
+fn sample(trainer: &Trainer, count: usize) -> Vec<u32> {
+    let rows = trainer.data.rows;
+    let step = rows.div_ceil(count).max(1);
+    (0..rows as u32).step_by(step).collect()
 }
 
 fn evaluate(
@@ -106,21 +132,22 @@ fn evaluate(
 /// One entry per epoch, all networks of an ensemble one after the other.
 pub(super) fn history(trainer: &Trainer, histories: Vec<Value>, continued: bool) -> Value {
     let mut epochs = Vec::new();
-    let mut members = Vec::new();
-    for mut history in histories {
+    let mut networks = Vec::new();
+    for (mut history, fold) in histories.into_iter().zip(&trainer.folds) {
         if let Value::Array(entries) = history["epochs"].take() {
             epochs.extend(entries);
         }
-        members.push(json!({"best_epoch": history["best_epoch"], "ended": history["ended"]}));
+        networks.push(json!({
+            "best_epoch": history["best_epoch"],
+            "ended": history["ended"],
+            "training_rows": fold.train.len(),
+            "validation_rows": fold.validation.len(),
+        }));
     }
     json!({
         "epochs": epochs,
-        "members": members,
-        "best_epoch": members[0]["best_epoch"],
-        "ended": members[0]["ended"],
+        "networks": networks,
         "batch_size": trainer.batch_size,
-        "training_rows": trainer.train_rows.len(),
-        "validation_rows": trainer.validation_rows.len(),
         "continued": continued,
     })
 }

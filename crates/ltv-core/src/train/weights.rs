@@ -1,6 +1,7 @@
 //! The `weights` of a version: everything needed to continue a training. A header in JSON that describes the file,
 //! then the tensors as little-endian float32, one after the other.
 
+use super::calibration::Calibration;
 use super::network::{Network, NetworkConfig};
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocessing;
@@ -16,12 +17,14 @@ struct Header {
     network: NetworkConfig,
     /// Per network of the ensemble the names and shapes of its tensors, in the order of the file.
     members: Vec<Vec<(String, Vec<usize>)>>,
+    calibration: Option<Calibration>,
 }
 
 pub(super) fn store(
     preprocessing: &Preprocessing,
     network: &NetworkConfig,
     networks: &[Network],
+    calibration: Option<&Calibration>,
 ) -> Result<Vec<u8>> {
     let mut members = Vec::with_capacity(networks.len());
     let mut data = Vec::new();
@@ -39,6 +42,7 @@ pub(super) fn store(
         preprocessing: preprocessing.clone(),
         network: network.clone(),
         members,
+        calibration: calibration.copied(),
     };
     let header = serde_json::to_vec(&header).map_err(|error| Error::internal(error.to_string()))?;
     let mut bytes = MAGIC.to_vec();
@@ -52,6 +56,7 @@ pub(super) fn store(
 pub(super) struct Stored {
     pub preprocessing: Preprocessing,
     pub network: NetworkConfig,
+    pub calibration: Option<Calibration>,
     members: Vec<Vec<(String, Vec<usize>)>>,
     values: Vec<f32>,
 }
@@ -61,7 +66,7 @@ pub(super) fn continue_from(
     bytes: &[u8],
     preprocessing: &Preprocessing,
     network: &NetworkConfig,
-    members: usize,
+    members: Option<usize>,
 ) -> Result<Stored, String> {
     let stored = Stored::read(bytes).map_err(|error| error.message)?;
     if stored.preprocessing.inputs != preprocessing.inputs {
@@ -73,7 +78,7 @@ pub(super) fn continue_from(
     if stored.network.objective != network.objective {
         return Err("the objective or its options have changed".to_owned());
     }
-    if stored.members.len() != members {
+    if members.is_some_and(|members| members != stored.members.len()) {
         return Err("the size of the ensemble has changed".to_owned());
     }
     Ok(stored)
@@ -97,6 +102,7 @@ impl Stored {
         (chunks.len() == count).then(|| Self {
             preprocessing: header.preprocessing,
             network: header.network,
+            calibration: header.calibration,
             members: header.members,
             values: chunks
                 .iter()

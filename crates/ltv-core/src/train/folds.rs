@@ -1,0 +1,40 @@
+//! Which network of an ensemble sees which rows.
+
+use super::epochs::Fold;
+use crate::data::Split;
+use crate::preprocess::Encoded;
+
+/// Networks per model where the options do not say: small data need the average, large ones the time.
+pub(super) fn default_members(rows: usize) -> usize {
+    match rows {
+        0..100 => 1,
+        100..=50_000 => 5,
+        50_001..=100_000 => 3,
+        _ => 1,
+    }
+}
+
+/// One network: the split as given. Several: as many folds of all rows, by customer; each network leaves out one.
+pub(super) fn deal(data: &Encoded, members: usize, seed: u64) -> Vec<Fold> {
+    if members == 1 {
+        return vec![Fold {
+            train: data.rows_of(Split::Train),
+            validation: data.rows_of(Split::Validation),
+        }];
+    }
+    (0..members)
+        .map(|member| {
+            let (validation, train) = (0..data.rows as u32)
+                .partition(|&row| fold(data.groups[row as usize], seed, members) == member);
+            Fold { train, validation }
+        })
+        .collect()
+}
+
+/// The finaliser of MurmurHash3 spreads neighbouring hashes over all folds.
+fn fold(group: u32, seed: u64, members: usize) -> usize {
+    let mut hash = u64::from(group) ^ seed.rotate_left(32);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    ((hash ^ (hash >> 33)) % members as u64) as usize
+}
