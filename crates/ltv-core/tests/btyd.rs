@@ -1,6 +1,6 @@
 //! BG/NBD and Gamma-Gamma against published parameters, mpmath (60 digits) and ONNX Runtime.
 
-mod support;
+mod common;
 
 use ltv_core::btyd::{BgNbd, Btyd, Customer, CustomerValues, GammaGamma, export};
 use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder};
@@ -168,7 +168,10 @@ fn the_exported_graph_gives_the_same_numbers() {
         for (name, value) in export(&mut graph, &model, &values) {
             graph.output(name, &value, ElementType::Float, &[BATCH]);
         }
-        let mut session = support::session(&graph.finish(&[]));
+        let mut session = ort::session::Session::builder(common::environment())
+            .unwrap()
+            .commit_from_memory(&graph.finish(&[]))
+            .unwrap();
         let tensor =
             |value: f64| ort::value::Tensor::from_array(([1usize, 1], vec![value as f32])).unwrap();
         let outputs = session

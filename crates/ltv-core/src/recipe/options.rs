@@ -138,6 +138,8 @@ options! {
         feed_forward_size: usize = 64, Integer { min: 1, max: 65_536 };
     }
     "objective" {
+        /// `bgnbd`: length of the prediction window in days. By default that of the relation's features.
+        horizon: Option<f64> = None, Number { min: 0.01, max: 1e5 };
         /// `mse`, `huber`: fit y itself or log(1 + y).
         target_transform: String = "log1p".to_owned(), Choice(&["none", "log1p"]);
         /// `huber`: errors above this count linearly, in units of the (transformed) target.

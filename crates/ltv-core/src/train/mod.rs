@@ -3,6 +3,7 @@
 mod assemble;
 mod batches;
 mod calibration;
+mod classic;
 mod combine;
 mod config;
 mod control;
@@ -44,9 +45,12 @@ const WARM_SHARE: usize = 4;
 
 /// Trains the recipe's model on the table. Blocks; meant for a thread of its own.
 pub fn train(table: TrainingTable, recipe: &Recipe, control: &dyn Control) -> Result<TrainedModel> {
+    control.progress(Progress::of(Phase::Preprocessing));
+    if recipe.objective == "bgnbd" {
+        return classic::train(&table, recipe, control);
+    }
     let started = Instant::now();
     let options = &recipe.options;
-    control.progress(Progress::of(Phase::Preprocessing));
     let n_rows = table.rows();
     // Networks that check each other use all rows; a single one leaves the validation rows alone.
     let members = options

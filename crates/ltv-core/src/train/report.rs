@@ -88,7 +88,7 @@ fn sample(trainer: &Trainer, count: usize) -> Vec<u32> {
     (0..rows as u32).step_by(step).collect()
 }
 
-fn evaluate(
+pub(super) fn evaluate(
     actual: &[f64],
     predictions: &Predictions,
     distribution: Option<Distribution>,
