@@ -75,8 +75,6 @@ AS $$
 DECLARE
     source text := COALESCE(query, relation);
     relation_name text;
-    columns record;
-    feature text;
     recipe jsonb;
 BEGIN
     PERFORM ltv.claim_model(model);
@@ -100,35 +98,12 @@ BEGIN
                 HINT = 'Use an ordinary or an unlogged table.';
         END IF;
     END IF;
-    columns := ltv.query_columns(ltv.query_text(source));
-    IF (SELECT typcategory FROM pg_catalog.pg_type
-        WHERE oid = columns.types[ltv.check_column(columns.names, target, 'target')]) NOT IN ('N', 'B') THEN
-        RAISE datatype_mismatch USING MESSAGE = pg_catalog.format('the target column "%s" is not numeric', target),
-            HINT = 'The target is an amount of money; cast it, or name another column with target => ''...''.';
-    END IF;
-    IF id_column IS NOT NULL THEN
-        PERFORM ltv.check_column(columns.names, id_column, 'id_column');
-    END IF;
-    IF split_column IS NOT NULL THEN
-        PERFORM ltv.check_column(columns.names, split_column, 'split_column');
-    END IF;
     IF pg_catalog.cardinality(features) = 0 OR pg_catalog.array_ndims(features) > 1 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'features must be a list of one or more columns',
             HINT = 'Leave it out to use every column but the target and the id.';
+    ELSIF pg_catalog.array_position(features, NULL) IS NOT NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'features must not contain null';
     END IF;
-    FOREACH feature IN ARRAY COALESCE(features, '{}') LOOP
-        IF feature IS NULL THEN
-            RAISE null_value_not_allowed USING MESSAGE = 'features must not contain null';
-        END IF;
-        PERFORM ltv.check_column(columns.names, feature, 'features');
-        IF feature = target THEN
-            RAISE invalid_parameter_value USING MESSAGE = pg_catalog.format('the target "%s" cannot be a feature', target),
-                DETAIL = 'A model that sees the answer learns nothing else.';
-        ELSIF pg_catalog.cardinality(pg_catalog.array_positions(features, feature)) > 1 THEN
-            RAISE duplicate_column USING MESSAGE = pg_catalog.format('feature "%s" is listed more than once', feature);
-        END IF;
-    END LOOP;
-
     recipe := pg_catalog.jsonb_build_object(
         'relation', relation_name, 'query', CASE WHEN relation_name IS NULL THEN ltv.query_text(source) END,
         'target', target, 'id_column', id_column, 'split_column', split_column, 'features', features, 'options', options,
@@ -214,6 +189,9 @@ BEGIN
                 DETAIL = 'It may belong to another role, or its transaction was rolled back or has not committed yet.',
                 HINT = 'The view ltv_jobs lists the jobs that you may see.';
         ELSIF state.status = 'succeeded' THEN
+            IF state.message IS NOT NULL THEN
+                RAISE NOTICE USING MESSAGE = format('job %s: %s', job, state.message);
+            END IF;
             RETURN state.version;
         ELSIF state.status = 'failed' THEN
             PERFORM ltv.raise(state.sqlstate, COALESCE(state.message, format('job %s failed', job)), state.detail, state.hint);

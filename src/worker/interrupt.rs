@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static CANCELED: AtomicBool = AtomicBool::new(false);
 static TERMINATED: AtomicBool = AtomicBool::new(false);
+/// The postmaster sent the signal, which it does to stop the server.
+static SHUTDOWN: AtomicBool = AtomicBool::new(false);
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Set once the running job has to stop; the compute thread looks at it.
@@ -25,6 +27,11 @@ pub fn canceled() -> bool {
 /// The process was told to end, so it takes no further job.
 pub fn terminated() -> bool {
     TERMINATED.load(Ordering::Relaxed)
+}
+
+/// The process was told to end because the server stops.
+pub fn shutting_down() -> bool {
+    SHUTDOWN.load(Ordering::Relaxed)
 }
 
 /// Asks the running job to stop, as a signal would.
@@ -51,7 +58,10 @@ extern "C-unwind" fn on_cancel(_signal: i32) {
     raise_cancel();
 }
 
-extern "C-unwind" fn on_terminate(_signal: i32) {
+extern "C" fn on_terminate(_signal: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    // SAFETY: the kernel passes the sender along.
+    let from_postmaster = unsafe { (*info).si_pid() == pg_sys::PostmasterPid };
+    SHUTDOWN.store(from_postmaster, Ordering::Relaxed);
     TERMINATED.store(true, Ordering::Relaxed);
     raise_cancel();
 }
@@ -80,7 +90,7 @@ fn raise_cancel() {
 pub fn install() {
     stop_flag(); // allocated here, not in a handler
     handle(libc::SIGINT, on_cancel);
-    handle(libc::SIGTERM, on_terminate);
+    handle_terminate();
     handle(libc::SIGHUP, on_reload);
     // SAFETY: handlers are in place.
     unsafe { pg_sys::BackgroundWorkerUnblockSignals() };
@@ -93,6 +103,18 @@ fn handle(signal: i32, handler: extern "C-unwind" fn(i32)) {
         pg_sys::pqsignal(signal, Some(handler));
         #[cfg(feature = "pg18")]
         pg_sys::pqsignal_be(signal, Some(handler));
+    }
+}
+
+/// Not by `pqsignal`, which keeps the sender of a signal to itself.
+fn handle_terminate() {
+    // SAFETY: the handler does only what a signal handler may do.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_terminate as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+        libc::sigemptyset(&mut action.sa_mask);
+        libc::sigaction(libc::SIGTERM, &action, std::ptr::null_mut());
     }
 }
 

@@ -3,7 +3,7 @@
 use super::queue::{self, End, Job};
 use super::session::{self, Identity};
 use super::{interrupt, read, store, training};
-use crate::error::{Report, Result};
+use crate::error::Result;
 use crate::guc;
 use ltv_core::recipe::Recipe;
 use pgrx::bgworkers::BackgroundWorker;
@@ -90,6 +90,7 @@ fn run(job: &Job) -> End {
             );
             End::Succeeded
         }
+        Err(_) if interrupt::shutting_down() => End::Lost,
         Err(_) if interrupt::canceled() => {
             log!("pg_ltv job {}: canceled", job.job);
             End::Canceled
@@ -109,42 +110,37 @@ fn train_and_store(job: &Job) -> Result<i32> {
         .is_some_and(serde_json::Value::is_null);
 
     session::report_activity(&format!("pg_ltv job {}: reading", job.job));
-    let (owner, data, threads) = session::transaction(|| {
-        let owner = session::role(&job.owner).ok_or_else(|| {
-            Report::new(
-                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-                format!("role \"{}\" does not exist", job.owner),
-            )
-            .detail("The job was queued by it.")
-        })?;
+    let (data, threads) = session::transaction(|| {
+        let _owner = Identity::job_owner(&job.owner)?;
         // SAFETY: only ever from read-write to read-only, for the rest of this transaction.
         unsafe { pg_sys::XactReadOnly = true };
-        let _owner = Identity::assume(owner);
         apply_settings(&job.settings)?;
         let limit = (guc::TRAINING_MEMORY.get() as usize) << 20;
+        recipe.warm_start = store::earlier_weights(job)?;
         let data = read::load(&recipe, without_id, job.job, limit)?;
-        Ok((owner, data, guc::TRAINING_THREADS.get()))
+        Ok((data, guc::TRAINING_THREADS.get()))
     })?;
     recipe.options.threads.get_or_insert(threads as usize);
     let rows = data.table.rows();
     training::report_phase(job.job, "preprocessing", Some(rows as i64))?;
 
     session::report_activity(&format!("pg_ltv job {}: training on {rows} rows", job.job));
-    let model = training::run(data.table, recipe.clone(), job.job)?;
+    let (model, mut notes) = training::run(data.table, recipe.clone(), job.job)?;
 
     session::report_activity(&format!("pg_ltv job {}: storing", job.job));
     training::report_phase(job.job, "storing", None)?;
-    let note = (data.unlabelled > 0).then(|| {
-        format!(
-            "{} rows without a target \"{}\" were left out",
-            data.unlabelled, recipe.target
-        )
-    });
-    store::version(job, owner, &recipe, model, note.as_deref())
+    if data.unlabelled > 0 {
+        let target = &recipe.target;
+        notes.push(format!(
+            "{} rows without a target \"{target}\" were left out",
+            data.unlabelled
+        ));
+    }
+    store::version(job, &recipe, model, &notes)
 }
 
 /// The settings of the session that queued the job, for this transaction. They are an ordinary user's to set.
-fn apply_settings(settings: &serde_json::Value) -> Result<()> {
+pub fn apply_settings(settings: &serde_json::Value) -> Result<()> {
     let local = |name: &CStr, value: &CStr| {
         session::set_option(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL)
     };

@@ -6,7 +6,7 @@
 
 use super::session::{self, Identity, unexpected};
 use super::{interrupt, launch};
-use crate::error::Result;
+use crate::error::{Report, Result};
 use crate::guc;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
@@ -73,19 +73,21 @@ pub fn is_alive(job: i64) -> bool {
     }
 }
 
-fn look(client: &mut SpiClient) -> Result<Outlook> {
+/// `fresh`: what has committed by now counts, not what had when the statement began.
+fn look(client: &mut SpiClient, fresh: bool) -> Result<Outlook> {
     let room = i64::from(guc::MAX_CONCURRENT_JOBS.get());
     let mut outlook = Outlook::default();
     let mut running = 0;
-    // As an update, so that it sees what has committed by now. Rows of running jobs come first.
-    let rows = client
-        .update(
-            "SELECT job, status = 'running', login::text FROM ltv.jobs WHERE status IN ('queued', 'running') \
-             ORDER BY status = 'queued', job",
-            None,
-            &[],
-        )
-        .map_err(unexpected)?;
+    // Rows of running jobs come first.
+    let query = "SELECT job, status = 'running', login::text FROM ltv.jobs WHERE status IN ('queued', 'running') \
+                 ORDER BY status = 'queued', job LIMIT 1000";
+    // An update takes a new snapshot, and a transaction id, which just looking is not worth.
+    let rows = if fresh {
+        client.update(query, None, &[])
+    } else {
+        client.select(query, None, &[])
+    }
+    .map_err(unexpected)?;
     for row in rows {
         let job: i64 = row.get(1).map_err(unexpected)?.unwrap_or_default();
         if row.get::<bool>(2).map_err(unexpected)? == Some(true) {
@@ -115,7 +117,7 @@ pub fn wake() -> Result<bool> {
     }
     let outlook = {
         let _owner = Identity::catalog_owner()?;
-        Spi::connect_mut(look)?
+        Spi::connect_mut(|client| look(client, false))?
     };
     let mut slots = true;
     for head in &outlook.heads {
@@ -139,7 +141,7 @@ pub fn claim() -> Result<Option<Job>> {
         // SAFETY: released at the end of the transaction.
         unsafe { pg_sys::LockAcquire(&queue_tag(), pg_sys::ExclusiveLock as i32, false, false) };
         Spi::connect_mut(|client| {
-            let outlook = look(client)?;
+            let outlook = look(client, true)?;
             tidy(client, &outlook)?;
             if outlook.heads.is_empty() {
                 return Ok(None);
@@ -273,9 +275,9 @@ pub fn release(job: i64) {
 
 /// Whether somebody asked for the end of a running job.
 pub fn cancel_requested(job: i64) -> Result<bool> {
-    Spi::connect_mut(|client| {
+    Spi::connect(|client| {
         client
-            .update(
+            .select(
                 "SELECT cancel_requested FROM ltv.jobs WHERE job = $1",
                 None,
                 &[DatumWithOid::from(job)],
@@ -291,16 +293,24 @@ pub fn cancel_requested(job: i64) -> Result<bool> {
 /// How a job ended.
 pub enum End {
     Succeeded,
-    Failed(crate::error::Report),
+    Failed(Report),
     Canceled,
+    /// The server was stopped meanwhile.
+    Lost,
 }
 
 /// Writes the end of a job that made no version (one that made one is ended by the transaction that stores it).
 pub fn finish(job: i64, end: &End) -> Result<()> {
+    let lost = Report::new(
+        PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN,
+        "the server was stopped while the job was running",
+    )
+    .hint("No version was made; run ltv_train again.");
     let (status, report) = match end {
         End::Succeeded => return Ok(()),
         End::Failed(report) => ("failed", Some(report)),
         End::Canceled => ("canceled", None),
+        End::Lost => ("lost", Some(&lost)),
     };
     let mut attempts = 0;
     loop {

@@ -90,6 +90,19 @@ impl Identity {
         Ok(identity)
     }
 
+    /// The role that queued a job.
+    pub fn job_owner(name: &str) -> Result<Self> {
+        let role = role(name).ok_or_else(|| {
+            Report::new(
+                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+                format!("role \"{name}\" does not exist"),
+            )
+            .detail("It was dropped after it had queued the job.")
+            .hint("Queue the job again as another role.")
+        })?;
+        Ok(Self::assume(role))
+    }
+
     /// Like inside a SECURITY DEFINER function of `role`: the way back by SET or RESET ROLE is closed.
     pub fn assume(role: pg_sys::Oid) -> Self {
         let (mut user, mut context) = (pg_sys::InvalidOid, 0);

@@ -1,5 +1,6 @@
 //! A trained model -> a version, its alias and the end of the job, in one transaction: all of it is seen, or nothing.
 
+use super::process;
 use super::queue::Job;
 use super::session::{self, Identity, unexpected};
 use crate::error::Result;
@@ -7,28 +8,23 @@ use ltv_core::recipe::Recipe;
 use ltv_core::train::TrainedModel;
 use pgrx::datum::DatumWithOid;
 use pgrx::spi::SpiClient;
-use pgrx::{JsonB, Spi, pg_sys};
+use pgrx::{JsonB, Spi};
 
 /// Stores the model as the job's owner, with the rights of the job's owner, and returns the number of the version.
-pub fn version(
-    job: &Job,
-    owner: pg_sys::Oid,
-    recipe: &Recipe,
-    model: TrainedModel,
-    note: Option<&str>,
-) -> Result<i32> {
+pub fn version(job: &Job, recipe: &Recipe, model: TrainedModel, notes: &[String]) -> Result<i32> {
     session::transaction(|| {
-        let _owner = Identity::assume(owner);
+        let _owner = Identity::job_owner(&job.owner)?;
+        process::apply_settings(&job.settings)?;
         Spi::connect_mut(|client| {
             let version = next_version(client, &job.model)?;
             insert(client, job, version, recipe, model)?;
-            promote(client, job, version)?;
+            settle(client, job, version)?;
             client
                 .update(
                     "UPDATE ltv.jobs SET status = 'succeeded', finished_at = clock_timestamp(), version = $2, message = $3 \
                      WHERE job = $1",
                     None,
-                    &[DatumWithOid::from(job.job), DatumWithOid::from(version), DatumWithOid::from(note)],
+                    &[DatumWithOid::from(job.job), DatumWithOid::from(version), DatumWithOid::from((!notes.is_empty()).then(|| notes.join("; ")))],
                 )
                 .map_err(unexpected)?;
             Ok(version)
@@ -38,10 +34,10 @@ pub fn version(
 
 /// The row of the model stays locked until the commit, so that versions are numbered in the order they appear in.
 fn next_version(client: &mut SpiClient, model: &str) -> Result<i32> {
-    // The model may have been dropped since the job was queued.
+    // An error if the model was dropped since the job was queued.
     client
         .update(
-            "SELECT ltv.claim_model($1)",
+            "SELECT ltv.lock_model($1)",
             None,
             &[DatumWithOid::from(model)],
         )
@@ -94,26 +90,43 @@ fn insert(
     Ok(())
 }
 
-/// The first version is the champion; a later one becomes it if the job was asked to.
-fn promote(client: &mut SpiClient, job: &Job, version: i32) -> Result<()> {
-    let asked = job.recipe["promote"].as_bool().unwrap_or_default();
+/// Champion, challenger or none: by the promotion rule, which may score customers held out for it.
+fn settle(client: &mut SpiClient, job: &Job, version: i32) -> Result<()> {
     client
         .update(
-            "WITH old AS (SELECT version FROM ltv.aliases WHERE model = $1 AND alias = 'champion'), \
-             new AS (INSERT INTO ltv.aliases AS a (model, alias, version) SELECT $1, 'champion', $2 \
-                     WHERE $3 OR NOT EXISTS (SELECT FROM old) \
-                     ON CONFLICT (model, alias) DO UPDATE SET version = EXCLUDED.version WHERE $3 RETURNING a.version) \
-             INSERT INTO ltv.promotions (model, alias, from_version, to_version, reason) \
-             SELECT $1, 'champion', (SELECT version FROM old), new.version, \
-                    CASE WHEN EXISTS (SELECT FROM old) THEN 'asked for by job ' || $4 ELSE 'first version' END FROM new",
+            "SELECT ltv.settle_version($1, $2, $3, $4)",
             None,
             &[
+                DatumWithOid::from(job.job),
                 DatumWithOid::from(job.model.as_str()),
                 DatumWithOid::from(version),
-                DatumWithOid::from(asked),
-                DatumWithOid::from(job.job),
+                DatumWithOid::from(JsonB(job.recipe.clone())),
             ],
         )
         .map_err(unexpected)?;
     Ok(())
+}
+
+/// The weights that a retraining continues from, if it was asked to continue.
+pub fn earlier_weights(job: &Job) -> Result<Option<Vec<u8>>> {
+    if job.recipe["warm_start"] != true {
+        return Ok(None);
+    }
+    Spi::connect(|client| {
+        let rows = client
+            .select(
+                "SELECT weights FROM ltv.versions v WHERE v.model OPERATOR(pg_catalog.=) $1 \
+                 AND v.version OPERATOR(pg_catalog.=) $2",
+                None,
+                &[
+                    DatumWithOid::from(job.model.as_str()),
+                    DatumWithOid::from(job.recipe["parent"].as_i64().unwrap_or_default() as i32),
+                ],
+            )
+            .map_err(unexpected)?;
+        match rows.is_empty() {
+            true => Ok(None),
+            false => rows.first().get_one::<Vec<u8>>().map_err(unexpected),
+        }
+    })
 }

@@ -29,12 +29,17 @@ const STACK: usize = 16 << 20;
 struct Link {
     /// The newest progress that has not been written down.
     progress: Mutex<Option<Progress>>,
+    /// What the user should know of a training that goes on.
+    notices: Mutex<Vec<String>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Control for Link {
     fn progress(&self, progress: Progress) {
         *self.progress.lock() = Some(progress);
+    }
+    fn notice(&self, text: &str) {
+        self.notices.lock().push(text.to_owned());
     }
     fn is_cancelled(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
@@ -51,6 +56,7 @@ impl Computation {
     fn start(table: TrainingTable, recipe: Recipe) -> Result<Self> {
         let link = Arc::new(Link {
             progress: Mutex::new(None),
+            notices: Mutex::new(Vec::new()),
             stop: interrupt::stop_flag(),
         });
         let control = link.clone();
@@ -106,8 +112,8 @@ impl Drop for Computation {
     }
 }
 
-/// Trains in a thread and reports meanwhile.
-pub fn run(table: TrainingTable, recipe: Recipe, job: i64) -> Result<TrainedModel> {
+/// Trains in a thread and reports meanwhile. With the model comes what the trainer had to say.
+pub fn run(table: TrainingTable, recipe: Recipe, job: i64) -> Result<(TrainedModel, Vec<String>)> {
     let computation = Computation::start(table, recipe)?;
     let began = Instant::now();
     let mut reported: Option<Instant> = None;
@@ -132,7 +138,10 @@ pub fn run(table: TrainingTable, recipe: Recipe, job: i64) -> Result<TrainedMode
             }
         }
     }
-    computation.join()
+    let link = computation.link.clone();
+    let model = computation.join()?;
+    let notices = std::mem::take(&mut *link.notices.lock());
+    Ok((model, notices))
 }
 
 /// Waits for a signal or the time to pass; ends the process if the server is gone.

@@ -22,6 +22,9 @@ use value::{Element, Type};
 /// Fewer rows than this cannot be split into something to learn from and something to judge by.
 const FEWEST_ROWS: usize = 10;
 
+/// Rows kept back until each array column has had a value that tells its shape.
+const MOST_WAITING: usize = 100_000;
+
 /// Rows between two reports of the progress.
 const REPORT_EVERY: u64 = 100_000;
 
@@ -47,7 +50,8 @@ pub fn load(recipe: &Recipe, without_id: bool, job: i64, memory_limit: usize) ->
             rStartup: Some(startup),
             rShutdown: Some(nothing),
             rDestroy: Some(nothing),
-            mydest: pg_sys::CommandDest::DestNone,
+            // Anything but DestNone, with which rows count as thrown away.
+            mydest: pg_sys::CommandDest::DestTuplestore,
         },
         loader: (&raw mut loader).cast(),
     };
@@ -59,7 +63,12 @@ pub fn load(recipe: &Recipe, without_id: bool, job: i64, memory_limit: usize) ->
             dest: (&raw mut receiver).cast(),
             ..Default::default()
         };
-        pg_sys::SPI_execute_plan_extended(plan, &raw mut options);
+        let outcome = pg_sys::SPI_execute_plan_extended(plan, &raw mut options);
+        if outcome != pg_sys::SPI_OK_SELECT as i32 {
+            return Err(session::unexpected(
+                "the training query did not run as a SELECT",
+            ));
+        }
     }
     let data = loader.finish()?;
     // SAFETY: opened above.
@@ -185,6 +194,9 @@ impl<'a> Loader<'a> {
         if self.table.is_none() {
             self.find_shapes(row);
             if !self.kinds.iter().all(Option::is_some) {
+                if self.waiting.len() == MOST_WAITING {
+                    return self.no_shape();
+                }
                 // SAFETY: a copy, made by the slot's own descriptor, in the context of the query, which outlives it.
                 self.waiting.push(unsafe {
                     pg_sys::heap_form_tuple(
@@ -200,6 +212,19 @@ impl<'a> Loader<'a> {
             self.add_waiting(unsafe { (*slot).tts_tupleDescriptor })?;
         }
         self.add(row)
+    }
+
+    fn no_shape(&self) -> Result<()> {
+        let unknown = self
+            .columns
+            .features
+            .iter()
+            .zip(&self.kinds)
+            .find(|(_, kind)| kind.is_none());
+        let name = unknown.map_or("", |(feature, _)| feature.column.name.as_str());
+        Err(empty_column(name).detail(format!(
+            "The first {MOST_WAITING} rows have no array in it."
+        )))
     }
 
     fn find_shapes(&mut self, row: Row) {
@@ -283,11 +308,11 @@ impl<'a> Loader<'a> {
             self.unlabelled += 1;
             return Ok(());
         };
-        // SAFETY: of the type that the query's descriptor gives it.
         let amount = match target.kind {
             // Infinities are refused below, so they must not turn into missing values here.
             Type::Float8 => f64::from_bits(datum.value() as u64),
             Type::Float4 => f64::from(f32::from_bits(datum.value() as u32)),
+            // SAFETY: of the type that the query's descriptor gives it.
             kind => unsafe { value::number(kind, datum) },
         };
         if amount.is_nan() {
@@ -440,27 +465,19 @@ impl<'a> Loader<'a> {
             return Err(bad("the training query returned no rows".to_owned())
                 .hint("Check the relation and the conditions of the query."));
         }
-        let unshaped = self.kinds.iter().map(Option::is_none);
-        let empty = self
-            .seen
-            .iter()
-            .zip(unshaped)
-            .position(|(seen, unshaped)| !seen || unshaped);
         let rows = self.table.as_ref().map_or(0, TrainingTable::rows);
         if rows == 0 && (self.waiting.is_empty() || self.unlabelled > 0) {
             return Err(bad(format!("no row has a target \"{}\" to learn from", self.columns.target.name))
                 .detail(format!("Of {} rows, {} have none.", self.rows, self.unlabelled))
                 .hint("Where features are built for a day whose horizon has not passed, the target is null; take an earlier as_of."));
         }
+        // Rows that still wait were not looked at, so only the arrays that they wait for are known to be empty.
+        let empty = match &self.table {
+            Some(_) => self.seen.iter().position(|seen| !seen),
+            None => self.kinds.iter().position(Option::is_none),
+        };
         if let Some(index) = empty {
-            return Err(bad(format!(
-                "column \"{}\" has no value in any row",
-                self.columns.features[index].column.name
-            ))
-            .detail("There is nothing to learn from it.")
-            .hint(
-                "Leave it out of the query, or list the columns to use: features => ARRAY['...'].",
-            ));
+            return Err(empty_column(&self.columns.features[index].column.name));
         }
         let name = &self.columns.target.name;
         if self.highest == 0.0 {
@@ -468,8 +485,8 @@ impl<'a> Loader<'a> {
                 .hint("Nobody buys within the horizon: check how it is computed, or take a longer horizon."));
         }
         let Some(table) = self.table.filter(|_| rows >= FEWEST_ROWS) else {
-            return Err(bad(format!("{rows} rows are too few to train on"))
-                .detail(format!("At least {FEWEST_ROWS} rows with a target are needed."))
+            return Err(bad("there are too few rows to train on".to_owned())
+                .detail(format!("At least {FEWEST_ROWS} rows with a target are needed, {rows} were found."))
                 .hint("Hundreds of customers are the least from which a model learns something useful."));
         };
         if self.lowest == self.highest {
@@ -484,6 +501,15 @@ impl<'a> Loader<'a> {
             unlabelled: self.unlabelled,
         })
     }
+}
+
+fn empty_column(name: &str) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+        format!("column \"{name}\" has no value in any row"),
+    )
+    .detail("There is nothing to learn from it.")
+    .hint("Leave it out of the query, or list the columns to use: features => ARRAY['...'].")
 }
 
 /// How a feature enters the model; `None` for arrays, whose shape the data say.

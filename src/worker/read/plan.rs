@@ -229,6 +229,17 @@ pub fn assign(all: &[Column], recipe: &Recipe, without_id: bool) -> Result<Colum
                 .collect()
         }
     };
+    if let Some(twice) = candidates
+        .iter()
+        .enumerate()
+        .find(|(i, c)| candidates[..*i].iter().any(|o| o.at == c.at))
+    {
+        return Err(wrong(
+            PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
+            format!("feature \"{}\" is listed more than once", twice.1.name),
+        )
+        .hint("List each column once."));
+    }
     for name in &recipe.options.categorical {
         if !candidates.iter().any(|column| column.name == *name) {
             return Err(wrong(

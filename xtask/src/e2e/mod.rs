@@ -3,6 +3,7 @@
 //! A scenario in Rust is a function in a module here, named in `SCENARIOS`. A scenario in Python is a file
 //! tests/e2e/NAME.py, run with a fresh database's URL in the environment.
 
+mod jobs;
 mod smoke;
 
 use std::fs;
@@ -36,6 +37,15 @@ impl Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("crash_recovery", smoke::crash_recovery),
     Scenario::new("replica", smoke::replica),
+    Scenario::new("job_cancel", jobs::cancel),
+    Scenario::new("job_uncommitted", jobs::uncommitted),
+    Scenario::new("job_no_free_slot", jobs::no_free_slot),
+    Scenario::new("job_concurrency", jobs::concurrency),
+    Scenario::new("job_crash", jobs::crash),
+    Scenario::new("job_random_crashes", jobs::random_crashes),
+    Scenario::new("job_shutdown", jobs::shutdown),
+    Scenario::new("job_roles", jobs::roles),
+    Scenario::new("job_vanishing", jobs::vanishing),
 ];
 
 /// tests/e2e/NAME.py; a nonzero exit status is a failure. Which database it gets: `# database: cdnow` near its top.

@@ -1,0 +1,523 @@
+//! The job queue under stress: cancels, crashes, restarts, missing worker slots, several roles and databases.
+
+use anyhow::{Context, Result};
+use postgres::Client;
+
+use super::{ensure_eq, wait_until};
+use crate::cluster::{Cluster, StopMode};
+use crate::test::Workspace;
+
+/// A table that trains for as long as a test needs.
+const CUSTOMERS: &str = "create table customers as select i::text as customer_id, (i * 7919 % 1000)::float8 as a, \
+     (i * 104729 % 100) as b, 'c' || i % 5 as c, case when i % 3 = 0 then (i * 31 % 97)::float8 else 0 end as ltv \
+     from generate_series(1, 3000) i";
+
+/// Goes on until somebody stops it.
+const LONG: &str = r#"{"epochs": 100000, "patience": 100000, "learning_rate_patience": 100000}"#;
+const SHORT: &str = r#"{"epochs": 1}"#;
+
+fn train(client: &mut Client, model: &str, options: &str) -> Result<i64> {
+    let sql = "select ltv_train($1, 'customers', options => ($2::text)::jsonb)";
+    Ok(client.query_one(sql, &[&model, &options])?.get(0))
+}
+
+fn status(client: &mut Client, job: i64) -> Result<String> {
+    let row = client.query_one("select status from ltv_jobs where job = $1", &[&job])?;
+    Ok(row.get(0))
+}
+
+fn wait_for_status(client: &mut Client, job: i64, wanted: &str) -> Result<()> {
+    wait_until(&format!("job {job} to be {wanted}"), 60, || {
+        Ok(status(client, job)? == wanted)
+    })
+    .with_context(|| format!("job {job} is {}", status(client, job).unwrap_or_default()))
+}
+
+/// Until the compute thread has reported an epoch.
+fn wait_for_training(client: &mut Client, job: i64) -> Result<()> {
+    wait_until(&format!("job {job} to train"), 60, || {
+        let sql = "select phase = 'training' and epoch > 0 from ltv_jobs where job = $1";
+        Ok(client.query_one(sql, &[&job])?.get::<_, Option<bool>>(0) == Some(true))
+    })
+}
+
+fn count(client: &mut Client, sql: &str) -> Result<i64> {
+    Ok(client.query_one(sql, &[])?.get(0))
+}
+
+/// Every job that succeeded has its version, every version its job, and nothing is half there.
+fn ensure_consistent(client: &mut Client) -> Result<()> {
+    let jobs = count(
+        client,
+        "select count(*) from ltv.jobs where status = 'succeeded'",
+    )?;
+    let versions = count(client, "select count(*) from ltv.versions")?;
+    let both = count(
+        client,
+        "select count(*) from ltv.jobs j join ltv.versions v on v.job = j.job and v.version = j.version \
+         where j.status = 'succeeded'",
+    )?;
+    ensure_eq(
+        (versions, both),
+        (jobs, jobs),
+        "versions, and versions with a job",
+    )?;
+    let broken = count(
+        client,
+        "select count(*) from ltv.models m where m.last_version <> \
+         (select coalesce(max(v.version), 0) from ltv.versions v where v.model = m.model) \
+         or (m.last_version > 0) <> exists (select from ltv.aliases a where a.model = m.model and a.alias = 'champion')",
+    )?;
+    ensure_eq(broken, 0, "models whose numbering or champion is wrong")
+}
+
+fn cluster(workspace: &Workspace, name: &str, settings: &[(&str, &str)]) -> Result<Cluster> {
+    let cluster = workspace.new_cluster(name, settings)?;
+    cluster.psql("ltv", CUSTOMERS)?;
+    Ok(cluster)
+}
+
+/// ltv_cancel, a statement cancel and a termination end a job, while it reads and while it computes.
+pub fn cancel(workspace: &Workspace) -> Result<()> {
+    let cluster = cluster(workspace, "cancel", &[])?;
+    let mut client = cluster.connect("ltv")?;
+    for how in [
+        "select ltv_cancel(job) from ltv.jobs where job = $1",
+        "select pg_cancel_backend(pid) from ltv.jobs where job = $1",
+        "select pg_terminate_backend(pid) from ltv.jobs where job = $1",
+    ] {
+        let computing = train(&mut client, "m", LONG)?;
+        wait_for_training(&mut client, computing)?;
+        client.query_one(how, &[&computing])?;
+        wait_for_status(&mut client, computing, "canceled")?;
+
+        let sql = "select ltv_train('m', query => 'select c.* from customers c, pg_sleep(600)')";
+        let reading: i64 = client.query_one(sql, &[])?.get(0);
+        wait_for_status(&mut client, reading, "running")?;
+        client.query_one(how, &[&reading])?;
+        wait_for_status(&mut client, reading, "canceled")?;
+    }
+    wait_until("the workers to be gone", 30, || {
+        Ok(count(
+            &mut client,
+            "select count(*) from pg_stat_activity where backend_type = 'pg_ltv worker'",
+        )? == 0)
+    })?;
+    ensure_eq(
+        count(&mut client, "select count(*) from ltv.versions")?,
+        0,
+        "versions",
+    )?;
+    let error = client
+        .execute("select ltv_wait(max(job)) from ltv.jobs", &[])
+        .unwrap_err();
+    ensure_eq(
+        error.code().map(|code| code.code().to_owned()),
+        Some("57014".to_owned()),
+        "SQLSTATE",
+    )?;
+    // A job that has not begun ends without a worker.
+    client.batch_execute("begin")?;
+    let job = train(&mut client, "m", LONG)?;
+    client.query_one("select ltv_cancel($1)", &[&job])?;
+    client.batch_execute("commit")?;
+    ensure_eq(
+        status(&mut client, job)?,
+        "canceled".to_owned(),
+        "status of a job cancelled before its start",
+    )?;
+    cluster.destroy();
+    Ok(())
+}
+
+/// Rolled back: no job. Not committed: nobody sees it. Prepared: it starts after COMMIT PREPARED.
+pub fn uncommitted(workspace: &Workspace) -> Result<()> {
+    let cluster = cluster(
+        workspace,
+        "uncommitted",
+        &[("max_prepared_transactions", "2")],
+    )?;
+    let mut client = cluster.connect("ltv")?;
+    let mut other = cluster.connect("ltv")?;
+    client.batch_execute("begin")?;
+    train(&mut client, "m", SHORT)?;
+    ensure_eq(
+        count(&mut other, "select count(*) from ltv_jobs")?,
+        0,
+        "jobs seen before the commit",
+    )?;
+    client.batch_execute("rollback; begin; savepoint s")?;
+    train(&mut client, "m", SHORT)?;
+    client.batch_execute("rollback to s; release s; commit")?;
+    ensure_eq(
+        count(&mut other, "select count(*) from ltv_jobs")?,
+        0,
+        "jobs after rolling back",
+    )?;
+
+    client.batch_execute("begin; savepoint s")?;
+    let job = train(&mut client, "m", SHORT)?;
+    client.batch_execute("release s; commit")?;
+    wait_for_status(&mut other, job, "succeeded")?;
+
+    client.batch_execute("begin")?;
+    let job = train(&mut client, "m", SHORT)?;
+    client.batch_execute("prepare transaction 'p'")?;
+    ensure_eq(
+        count(
+            &mut other,
+            "select count(*) from ltv_jobs where status = 'queued'",
+        )?,
+        0,
+        "prepared jobs seen",
+    )?;
+    client.batch_execute("commit prepared 'p'")?;
+    wait_for_status(&mut other, job, "succeeded")?;
+    ensure_consistent(&mut client)?;
+    cluster.destroy();
+    Ok(())
+}
+
+/// Without a free worker slot a job waits, says why, and starts when the slot is free.
+pub fn no_free_slot(workspace: &Workspace) -> Result<()> {
+    let settings = [
+        ("max_worker_processes", "1"),
+        ("max_logical_replication_workers", "0"),
+    ];
+    let cluster = cluster(workspace, "slots", &settings)?;
+    cluster.psql("ltv", "create role other login; grant all on customers to other; grant create on schema public to other")?;
+    let mut client = cluster.connect("ltv")?;
+    let first = train(&mut client, "m", LONG)?;
+    wait_for_training(&mut client, first)?;
+    let said = cluster.psql_output(
+        "ltv",
+        &format!("select ltv_train('m', 'customers', options => '{SHORT}')"),
+    )?;
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    anyhow::ensure!(
+        said.contains("max_worker_processes"),
+        "no hint on worker slots in: {said}"
+    );
+    let theirs = train(&mut cluster.connect_as("other", "ltv")?, "n", SHORT)?;
+    ensure_eq(
+        status(&mut client, first + 1)?,
+        "queued".to_owned(),
+        "second job",
+    )?;
+    client.query_one("select ltv_cancel($1)", &[&first])?;
+    // The worker of the first one goes on with what it can; the other role's job starts when somebody looks.
+    wait_for_status(&mut client, first + 1, "succeeded")?;
+    wait_for_status(&mut client, theirs, "succeeded")?;
+    ensure_consistent(&mut client)?;
+    cluster.destroy();
+    Ok(())
+}
+
+/// Never more than ltv.max_concurrent_jobs at a time, in order, each exactly once.
+pub fn concurrency(workspace: &Workspace) -> Result<()> {
+    let cluster = cluster(
+        workspace,
+        "concurrency",
+        &[("ltv.max_concurrent_jobs", "2")],
+    )?;
+    cluster.psql(
+        "ltv",
+        "create role other login; grant all on customers to other",
+    )?;
+    let mut clients = [cluster.connect("ltv")?, cluster.connect_as("other", "ltv")?];
+    for round in 0..6 {
+        let model = format!("m{}", round % 2);
+        train(&mut clients[round % 2], &model, SHORT)?;
+    }
+    let client = &mut clients[0];
+    let mut most = 0;
+    wait_until("all jobs to end", 120, || {
+        let running = "select count(*) from ltv.jobs where status = 'running'";
+        most = most.max(count(client, running)?);
+        Ok(count(
+            client,
+            "select count(*) from ltv_jobs where status not in ('succeeded')",
+        )? == 0)
+    })?;
+    anyhow::ensure!(most <= 2, "{most} jobs ran at the same time");
+    let sql = "select count(*) from ltv.jobs a join ltv.jobs b on a.job + 1 < b.job and a.started_at > b.started_at";
+    ensure_eq(
+        count(client, sql)?,
+        0,
+        "jobs that overtook more than their neighbour",
+    )?;
+    ensure_eq(
+        count(client, "select count(*) from ltv.versions")?,
+        6,
+        "versions",
+    )?;
+    ensure_consistent(client)?;
+    cluster.destroy();
+    Ok(())
+}
+
+/// The postmaster is killed while a job trains and while another stores its version.
+pub fn crash(workspace: &Workspace) -> Result<()> {
+    let mut cluster = cluster(workspace, "jobcrash", &[("ltv.max_concurrent_jobs", "1")])?;
+    let mut client = cluster.connect("ltv")?;
+    let first = train(&mut client, "m", SHORT)?;
+    client.query_one("select ltv_wait($1)", &[&first])?;
+
+    let training = train(&mut client, "m", LONG)?;
+    wait_for_training(&mut client, training)?;
+    let queued = train(&mut client, "m", SHORT)?;
+    cluster.kill9()?;
+    cluster.start()?;
+    let mut client = cluster.connect("ltv")?;
+    ensure_eq(
+        status(&mut client, training)?,
+        "lost".to_owned(),
+        "the job that trained",
+    )?;
+    client.query_one("select ltv_wait($1)", &[&queued])?;
+    ensure_eq(
+        count(
+            &mut client,
+            "select count(*) from ltv.jobs where status = 'lost'",
+        )?,
+        1,
+        "jobs marked lost",
+    )?;
+    ensure_consistent(&mut client)?;
+
+    // The row of the model is locked, so the worker stops in the middle of storing.
+    let mut blocker = cluster.connect("ltv")?;
+    let storing = train(&mut client, "m", SHORT)?;
+    blocker.batch_execute("begin; select from ltv.models where model = 'm' for update")?;
+    wait_until("the job to store", 60, || {
+        let sql = "select count(*) from ltv.jobs j join pg_stat_activity a using (pid) \
+                   where j.status = 'running' and a.wait_event_type = 'Lock'";
+        Ok(count(&mut client, sql)? == 1)
+    })?;
+    cluster.kill9()?;
+    cluster.start()?;
+    let mut client = cluster.connect("ltv")?;
+    ensure_eq(
+        status(&mut client, storing)?,
+        "lost".to_owned(),
+        "the job that stored",
+    )?;
+    ensure_consistent(&mut client)?;
+    let again = train(&mut client, "m", SHORT)?;
+    let version: i32 = client.query_one("select ltv_wait($1)", &[&again])?.get(0);
+    ensure_eq(version, 3, "the next version")?;
+    ensure_consistent(&mut client)?;
+    cluster.destroy();
+    Ok(())
+}
+
+/// Killed again and again at points nobody chose: the catalog is consistent and the queue goes on.
+pub fn random_crashes(workspace: &Workspace) -> Result<()> {
+    let mut cluster = cluster(
+        workspace,
+        "crashes",
+        &[("shared_preload_libraries", "pg_ltv")],
+    )?;
+    for round in 0..12u64 {
+        let mut client = cluster.connect("ltv")?;
+        for model in ["m", "n"] {
+            train(&mut client, model, SHORT)?;
+        }
+        // Spread over what a job takes, from before its start to after its end.
+        std::thread::sleep(std::time::Duration::from_millis(round * 97 % 700));
+        cluster.kill9()?;
+        cluster.start()?;
+        let mut client = cluster.connect("ltv")?;
+        ensure_consistent(&mut client)?;
+    }
+    // The library is preloaded, so the queue goes on without anybody asking.
+    let mut client = cluster.connect("ltv")?;
+    wait_until("the queue to empty by itself", 120, || {
+        Ok(count(
+            &mut client,
+            "select count(*) from ltv.jobs where status in ('queued', 'running')",
+        )? == 0)
+    })?;
+    ensure_consistent(&mut client)?;
+    let sql = "select count(*) from ltv.jobs where status not in ('succeeded', 'lost')";
+    ensure_eq(
+        count(&mut client, sql)?,
+        0,
+        "jobs that ended in another way",
+    )?;
+    cluster.destroy();
+    Ok(())
+}
+
+/// A server that is stopped does not wait for a training, and says what became of it.
+pub fn shutdown(workspace: &Workspace) -> Result<()> {
+    let mut cluster = cluster(
+        workspace,
+        "shutdown",
+        &[
+            ("shared_preload_libraries", "pg_ltv"),
+            ("ltv.max_concurrent_jobs", "1"),
+        ],
+    )?;
+    let mut client = cluster.connect("ltv")?;
+    let running = train(&mut client, "m", LONG)?;
+    let queued = train(&mut client, "m", SHORT)?;
+    wait_for_training(&mut client, running)?;
+    drop(client);
+    cluster.stop(StopMode::Fast)?;
+    cluster.start()?;
+    let mut client = cluster.connect("ltv")?;
+    wait_until("the queued job to run after the restart", 60, || {
+        let row = client.query_one("select status from ltv.jobs where job = $1", &[&queued])?;
+        Ok(row.get::<_, String>(0) == "succeeded")
+    })?;
+    let row = client.query_one(
+        "select status, message from ltv.jobs where job = $1",
+        &[&running],
+    )?;
+    ensure_eq(row.get(0), "lost".to_owned(), "the job that was running")?;
+    ensure_eq(
+        row.get(1),
+        "the server was stopped while the job was running".to_owned(),
+        "its message",
+    )?;
+    ensure_consistent(&mut client)?;
+    cluster.destroy();
+    Ok(())
+}
+
+/// A job runs as the role that queued it, sees what that role sees, and ends cleanly when the role is gone.
+pub fn roles(workspace: &Workspace) -> Result<()> {
+    let cluster = cluster(workspace, "roles", &[])?;
+    cluster.psql(
+        "ltv",
+        "create role analyst; create role alice login; grant analyst to alice; \
+         create table orders_of as select c.*, case when ltv > 20 then 'analyst' else 'nobody' end as seen_by from customers c; \
+         insert into orders_of select c.*, 'analyst' from customers c where ltv = 0 limit 100; \
+         alter table orders_of enable row level security; \
+         create policy p on orders_of using (seen_by = current_user); \
+         grant select on orders_of to analyst; \
+         create schema mine authorization analyst; \
+         create table public.same as select * from customers limit 0; \
+         create table mine.same as select * from customers; \
+         grant all on mine.same to analyst; grant all on public.same to public",
+    )?;
+    let mut admin = cluster.connect("ltv")?;
+    let mut alice = cluster.connect_as("alice", "ltv")?;
+    alice.batch_execute("set role analyst; set search_path = mine, public")?;
+    let visible = count(&mut alice, "select count(*) from orders_of")?;
+    let sql =
+        "select ltv_train('r', 'orders_of', features => '{a,b,c}', options => '{\"epochs\": 1}')";
+    let job: i64 = alice.query_one(sql, &[])?.get(0);
+    alice.query_one("select ltv_wait($1)", &[&job])?;
+    let row = admin.query_one(
+        "select n_rows, created_by::text from ltv.versions where model = 'r'",
+        &[],
+    )?;
+    ensure_eq(
+        (row.get(0), row.get(1)),
+        (visible, "analyst".to_owned()),
+        "rows seen, creator",
+    )?;
+    // The search_path goes along.
+    let sql = "select ltv_train('s', query => 'select * from same', options => '{\"epochs\": 1}')";
+    let job: i64 = alice.query_one(sql, &[])?.get(0);
+    alice.query_one("select ltv_wait($1)", &[&job])?;
+
+    // Of a role that may not log in, and of one that lost its rights after queueing.
+    admin.batch_execute("set session authorization analyst")?;
+    let job: i64 = admin
+        .query_one("select ltv_train('t', 'mine.same')", &[])?
+        .get(0);
+    admin.batch_execute("reset session authorization")?;
+    wait_for_status(&mut admin, job, "failed")?;
+    let state: String = admin
+        .query_one("select sqlstate from ltv.jobs where job = $1", &[&job])?
+        .get(0);
+    ensure_eq(
+        state,
+        "28000".to_owned(),
+        "SQLSTATE of a job whose role may not log in",
+    )?;
+
+    admin.batch_execute("select pg_advisory_lock(1)")?;
+    let sql = "select ltv_train('u', query => 'select s.* from mine.same s, (select pg_advisory_lock_shared(1)) l')";
+    let job: i64 = alice.query_one(sql, &[])?.get(0);
+    wait_for_status(&mut admin, job, "running")?;
+    admin.batch_execute("revoke all on schema ltv from public; select pg_advisory_unlock(1)")?;
+    wait_for_status(&mut admin, job, "failed")?;
+    admin.batch_execute("grant usage on schema ltv to public")?;
+    let state: String = admin
+        .query_one("select sqlstate from ltv.jobs where job = $1", &[&job])?
+        .get(0);
+    ensure_eq(
+        state,
+        "42501".to_owned(),
+        "SQLSTATE of a job without rights",
+    )?;
+    ensure_consistent(&mut admin)?;
+    cluster.destroy();
+    Ok(())
+}
+
+/// Tables that vanish before and while a job runs; models that vanish; another database.
+pub fn vanishing(workspace: &Workspace) -> Result<()> {
+    let cluster = cluster(workspace, "vanishing", &[("ltv.max_concurrent_jobs", "1")])?;
+    let mut client = cluster.connect("ltv")?;
+    let running = train(&mut client, "m", LONG)?;
+    client.batch_execute("create table other as select * from customers")?;
+    let waiting: i64 = client
+        .query_one("select ltv_train('m', 'other')", &[])?
+        .get(0);
+    wait_for_training(&mut client, running)?;
+    client.batch_execute("drop table customers; drop table other")?;
+    client.query_one("select ltv_cancel($1)", &[&running])?;
+    let error = client
+        .execute("select ltv_wait($1)", &[&waiting])
+        .unwrap_err();
+    ensure_eq(
+        error.code().map(|code| code.code().to_owned()),
+        Some("42P01".to_owned()),
+        "SQLSTATE",
+    )?;
+
+    client.batch_execute(CUSTOMERS)?;
+    let running = train(&mut client, "gone", r#"{"epochs": 3}"#)?;
+    client.batch_execute("begin; select from ltv.models where model = 'gone' for update")?;
+    client.batch_execute(
+        "delete from ltv.models where model = 'gone'; drop table customers; commit",
+    )?;
+    wait_for_status(&mut client, running, "failed")?;
+    let state: String = client
+        .query_one("select sqlstate from ltv.jobs where job = $1", &[&running])?
+        .get(0);
+    anyhow::ensure!(
+        ["42704", "42P01"].contains(&state.as_str()),
+        "SQLSTATE of a job without its model: {state}"
+    );
+
+    cluster.create_database("second", "template0")?;
+    let mut second = cluster.connect("second")?;
+    second.batch_execute("create extension pg_ltv")?;
+    second.batch_execute(CUSTOMERS)?;
+    let job = train(&mut second, "m", SHORT)?;
+    second.query_one("select ltv_wait($1)", &[&job])?;
+    ensure_eq(
+        count(&mut second, "select count(*) from ltv.versions")?,
+        1,
+        "versions in the second database",
+    )?;
+    ensure_eq(
+        count(&mut client, "select count(*) from ltv.versions")?,
+        0,
+        "versions in the first database",
+    )?;
+
+    let job = train(&mut second, "m", LONG)?;
+    wait_for_training(&mut second, job)?;
+    drop(second);
+    client.batch_execute("drop database second with (force)")?;
+    ensure_eq(cluster.is_running(), true, "the server runs on")?;
+    cluster.destroy();
+    Ok(())
+}
