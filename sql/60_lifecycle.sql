@@ -218,11 +218,10 @@ COMMENT ON FUNCTION @extschema@.ltv_drop_model IS 'drops a model with all its ve
 
 -- Privileges -------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION ltv.check_grant(model text, role text, privilege text) RETURNS text[]
+CREATE FUNCTION ltv.check_grant(role text, privilege text) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM ltv.check_model(model, 'owner');
     IF role IS NULL OR privilege IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'neither the role nor the privilege may be null';
     ELSIF role <> 'public' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
@@ -236,10 +235,13 @@ $$;
 COMMENT ON FUNCTION ltv.check_grant IS 'the privileges that a grant means, or an error';
 
 CREATE FUNCTION @extschema@.ltv_grant(model text, role text, privilege text DEFAULT 'predict') RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    PERFORM ltv.lock_model(model);
     INSERT INTO ltv.privileges (model, grantee, privilege)
-    SELECT $1, $2, p FROM unnest(ltv.check_grant($1, $2, $3)) p ON CONFLICT DO NOTHING
+    SELECT $1, $2, p FROM unnest(ltv.check_grant($2, $3)) p ON CONFLICT DO NOTHING;
+END
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_grant IS 'lets a role (or public) score with a model (predict) or also look into it (read)';
 
