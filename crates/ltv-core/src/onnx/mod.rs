@@ -1,9 +1,14 @@
 //! Reading and writing ONNX files.
 
 mod builder;
+mod inspect;
 pub mod proto;
+mod specialise;
 
 pub use builder::{Attribute, Axis, BATCH, ElementType, GraphBuilder, Value};
+
+pub use inspect::{Inspection, Port, inspect};
+pub use specialise::{CategoryPart, NumericPart, Specialised, specialise};
 
 /// The raw float matrix inside a graph of ours: see [`crate::preprocess`].
 pub const NUMERIC: &str = "ltv.numeric";

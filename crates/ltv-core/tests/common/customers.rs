@@ -3,6 +3,7 @@
 
 use super::common::{TestResult, environment};
 use ltv_core::data::{ColumnData, Split, TrainingTable};
+use ltv_core::onnx::Specialised;
 use ltv_core::params::standard_normal;
 use ltv_core::schema::{ColumnKind, FeatureColumn};
 use ort::session::{Session, SessionInputValue};
@@ -297,6 +298,58 @@ impl Customers {
         }
         Ok(values)
     }
+}
+
+/// The inputs of a specialised graph, from the parts it says it is made of.
+pub fn specialised_inputs(
+    customers: &Customers,
+    graph: &Specialised,
+) -> TestResult<HashMap<String, SessionInputValue<'static>>> {
+    let mut values = customers.raw_inputs()?;
+    let rows = customers.rows();
+    let column = |input: &str| {
+        customers
+            .inputs
+            .iter()
+            .position(|column| column.name == input)
+            .map(|index| &customers.columns[index])
+    };
+    if let Some(last) = graph.numeric.last() {
+        let width = last.offset + last.width;
+        let mut matrix = vec![0.0; rows * width];
+        for part in &graph.numeric {
+            let data = match column(&part.input) {
+                Some(ColumnData::Numeric(data) | ColumnData::Vector(data)) => data,
+                _ => customers.as_of.as_ref().ok_or("no such column")?,
+            };
+            for row in 0..rows {
+                matrix[row * width + part.offset..][..part.width]
+                    .copy_from_slice(&data[row * part.width..][..part.width]);
+            }
+        }
+        values.insert(
+            "ltv.numeric".to_owned(),
+            Tensor::from_array(([rows, width], matrix))?.into(),
+        );
+    }
+    for part in &graph.categories {
+        let Some(ColumnData::Categorical(words)) = column(&part.input) else {
+            return Err("no such category".into());
+        };
+        let id = |word: &Option<String>| {
+            let word = word.as_deref().unwrap_or_default();
+            part.ids
+                .iter()
+                .find(|(key, _)| key == word)
+                .map_or(part.unseen, |(_, id)| *id)
+        };
+        let ids: Vec<i64> = words.iter().map(id).collect();
+        values.insert(
+            part.name.clone(),
+            Tensor::from_array(([rows, 1], ids))?.into(),
+        );
+    }
+    Ok(values)
 }
 
 /// Runs a graph on inputs by name; those it does not have are left out.

@@ -1,0 +1,147 @@
+//! What an ONNX file, whoever made it, takes and gives; refusing what cannot be stored in a database.
+
+use super::proto::{
+    DimensionValue, GraphProto, ModelProto, TensorProto, ValueInfoProto, data_type,
+};
+use crate::error::{Error, ErrorKind, Result};
+use prost::Message;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    /// Version of the default operator set.
+    pub opset: i64,
+    pub producer: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    pub name: String,
+    /// `None`: not a tensor.
+    pub element: Option<i32>,
+    /// `None`: the file does not say. Axes of `None` have any length.
+    pub shape: Option<Vec<Option<usize>>>,
+}
+
+impl Port {
+    /// As in messages: `float [batch, 32]`.
+    pub fn describe(&self) -> String {
+        let element = match self.element {
+            None => "not a tensor",
+            Some(data_type::FLOAT) => "float",
+            Some(data_type::DOUBLE) => "double",
+            Some(data_type::INT64) => "int64",
+            Some(data_type::STRING) => "string",
+            Some(data_type::BOOL) => "bool",
+            Some(_) => "another type",
+        };
+        let Some(shape) = &self.shape else {
+            return element.to_owned();
+        };
+        let axes: Vec<String> = shape
+            .iter()
+            .map(|axis| axis.map_or_else(|| "?".to_owned(), |size| size.to_string()))
+            .collect();
+        format!("{element} [{}]", axes.join(", "))
+    }
+}
+
+/// Reads the file's description of itself; whether ONNX Runtime knows its operators shows when it is loaded.
+pub fn inspect(onnx: &[u8]) -> Result<Inspection> {
+    let model = ModelProto::decode(onnx).map_err(|error| {
+        not_onnx().detail(format!(
+            "The bytes cannot be read as an ONNX model: {error}."
+        ))
+    })?;
+    let Some(graph) = &model.graph else {
+        return Err(not_onnx().detail("The bytes hold no graph."));
+    };
+    if graph.output.is_empty() || graph.node.is_empty() {
+        return Err(not_onnx().detail("The graph computes nothing."));
+    }
+    if let Some(name) = external(graph) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "the ONNX model keeps weights in another file",
+        )
+        .detail(format!("Tensor \"{name}\" refers to external data."))
+        .hint("Save the model as one file: onnx.save_model(model, path, save_as_external_data=False)."));
+    }
+    // Files of old versions list their weights among the inputs.
+    let is_weight = |port: &ValueInfoProto| {
+        graph
+            .initializer
+            .iter()
+            .any(|tensor| tensor.name == port.name)
+    };
+    let opset = model
+        .opset_import
+        .iter()
+        .find(|set| set.domain.is_empty() || set.domain == "ai.onnx")
+        .map_or(0, |set| set.version);
+    Ok(Inspection {
+        inputs: graph
+            .input
+            .iter()
+            .filter(|input| !is_weight(input))
+            .map(port)
+            .collect(),
+        outputs: graph.output.iter().map(port).collect(),
+        opset,
+        producer: format!("{} {}", model.producer_name, model.producer_version)
+            .trim()
+            .to_owned(),
+    })
+}
+
+fn not_onnx() -> Error {
+    Error::model("not an ONNX model")
+        .hint("Pass the content of an .onnx file as bytea, for example with pg_read_binary_file or a client's binary parameter.")
+}
+
+fn port(info: &ValueInfoProto) -> Port {
+    let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    Port {
+        name: info.name.clone(),
+        element: tensor.map(|tensor| tensor.elem_type),
+        shape: tensor
+            .and_then(|tensor| tensor.shape.as_ref())
+            .map(|shape| {
+                shape
+                    .dim
+                    .iter()
+                    .map(|dimension| match dimension.value {
+                        Some(DimensionValue::Size(size)) => size.try_into().ok(),
+                        _ => None,
+                    })
+                    .collect()
+            }),
+    }
+}
+
+/// The name of a tensor whose data are elsewhere, in this graph or in one inside it.
+fn external(graph: &GraphProto) -> Option<&str> {
+    let outside = |tensor: &TensorProto| -> bool {
+        tensor.data_location == 1 || !tensor.external_data.is_empty()
+    };
+    if let Some(tensor) = graph.initializer.iter().find(|tensor| outside(tensor)) {
+        return Some(&tensor.name);
+    }
+    for node in &graph.node {
+        for attribute in &node.attribute {
+            if attribute.t.as_ref().is_some_and(outside) {
+                return Some(&node.name);
+            }
+            if let Some(name) = attribute
+                .g
+                .iter()
+                .chain(&attribute.graphs)
+                .find_map(external)
+            {
+                return Some(name);
+            }
+        }
+    }
+    None
+}
