@@ -37,7 +37,7 @@ pub fn build(project: &Project, install: &Install) -> Result<Built> {
 
 /// Compile for this installation's major version; returns the shared library's path.
 fn compile(project: &Project, install: &Install) -> Result<PathBuf> {
-    artifacts(project, install)?
+    artifacts(project, install, &[])?
         .iter()
         .filter(|message| message["target"]["name"] == "pg_ltv")
         .filter_map(|message| {
@@ -51,14 +51,19 @@ fn compile(project: &Project, install: &Install) -> Result<PathBuf> {
         .context("cargo did not say where the library is")
 }
 
-/// Build everything, tests included, and return cargo's message on each artifact.
+/// Build the workspace and return cargo's message on each artifact. The tests only come with `--all-targets`.
 ///
 /// Always the whole workspace: cargo builds every dependency anew where another selection of packages asks for
 /// another set of its features, and the large ones take minutes.
-pub fn artifacts(project: &Project, install: &Install) -> Result<Vec<serde_json::Value>> {
+pub fn artifacts(
+    project: &Project,
+    install: &Install,
+    extra: &[&str],
+) -> Result<Vec<serde_json::Value>> {
     let mut cargo = cargo(project, install);
     cargo
-        .args(["build", "--release", "--workspace", "--all-targets"])
+        .args(["build", "--release", "--workspace"])
+        .args(extra)
         .args(["--no-default-features", "--features", &install.feature()])
         .arg("--message-format=json-render-diagnostics");
     let text = shell::show(&cargo);

@@ -3,8 +3,10 @@
 //! A scenario in Rust is a function in a module here, named in `SCENARIOS`. A scenario in Python is a file
 //! tests/e2e/NAME.py, run with a fresh database's URL in the environment.
 
+mod deployment;
 mod jobs;
-mod smoke;
+mod moving;
+mod runtime;
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::cluster::Cluster;
 use crate::test::{Template, Workspace};
 use crate::{onnxruntime, python, shell};
 
@@ -35,8 +38,6 @@ impl Scenario {
 }
 
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario::new("crash_recovery", smoke::crash_recovery),
-    Scenario::new("replica", smoke::replica),
     Scenario::new("job_cancel", jobs::cancel),
     Scenario::new("job_uncommitted", jobs::uncommitted),
     Scenario::new("job_no_free_slot", jobs::no_free_slot),
@@ -46,7 +47,46 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("job_shutdown", jobs::shutdown),
     Scenario::new("job_roles", jobs::roles),
     Scenario::new("job_vanishing", jobs::vanishing),
+    Scenario::new("crash_deployment", deployment::crash),
+    Scenario::new("replica", moving::replica),
+    Scenario::new("dump_and_restore", moving::dump_and_restore),
+    Scenario::new("two_databases", moving::two_databases),
+    Scenario::new("drop_extension", moving::drop_extension),
+    Scenario::new("onnxruntime_missing", runtime::onnxruntime_missing),
 ];
+
+/// A table `customers` with features of several types and a label, the same in every run.
+pub fn customers(cluster: &Cluster, database: &str, rows: usize) -> Result<()> {
+    cluster.psql(
+        database,
+        &format!(
+            "create table customers as
+             select 'c' || lpad(n::text, 6, '0') as customer_id,
+                    (n * 7919 % 101)::float8 / 10 as recency,
+                    n * 104729 % 13 as frequency,
+                    case when n % 17 = 0 then null else (n * 31 % 97)::real end as monetary,
+                    (array['DE', 'FR', 'UK', 'US'])[1 + n % 4] as country,
+                    n % 3 = 0 as newsletter,
+                    date '2024-01-01' + n % 300 as first_order,
+                    case when n * 104729 % 13 > 7 then (n * 31 % 97) * 1.5 + n % 11 else 0 end::float8 as ltv
+             from generate_series(1, {rows}) n"
+        ),
+    )
+    .map(drop)
+}
+
+/// Train on table `customers` and wait; returns the job.
+pub fn train(cluster: &Cluster, database: &str, model: &str, options: &str) -> Result<String> {
+    let job = cluster.psql(
+        database,
+        &format!("select ltv_train('{model}', 'customers', options => '{options}')"),
+    )?;
+    cluster.psql(
+        database,
+        &format!("set client_min_messages = warning; select ltv_wait({job})"),
+    )?;
+    Ok(job)
+}
 
 /// tests/e2e/NAME.py; a nonzero exit status is a failure. Which database it gets: `# database: cdnow` near its top.
 pub fn run_script(workspace: &Workspace, script: &Path) -> Result<()> {

@@ -96,7 +96,7 @@ fn unit_tests(
     let manifest = directory.join("Cargo.toml");
     let mut printed = String::new();
     let mut successful = true;
-    for artifact in extension::artifacts(project, install)? {
+    for artifact in extension::artifacts(project, install, &["--all-targets"])? {
         let (Some(program), true, true) = (
             artifact["executable"].as_str(),
             artifact["profile"]["test"] == true,
