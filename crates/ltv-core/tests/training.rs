@@ -147,6 +147,47 @@ fn calibration_makes_the_total_right() -> TestResult {
 }
 
 #[test]
+fn bgnbd_is_averaged_in_where_cut_offs_differ() -> TestResult {
+    let customers = Customers::buyers(800, 10);
+    for (options, blended) in [
+        (json!({"horizon": 90, "ensemble": 3}), true),
+        (json!({"horizon": 90, "calibration": "none"}), true),
+        (json!({"ensemble": 3}), false),
+        (json!({"horizon": 90, "blend_bgnbd": false}), false),
+    ] {
+        let model = trained(&customers, &recipe("mlp", "ziln", options.clone()))?;
+        let has = !model.statistics["bgnbd"].is_null();
+        assert_eq!(has, blended, "{options}");
+        assert_parity(&model, &Customers::buyers(200, 11))?;
+        assert_parity(&model, &customers.extreme())?;
+    }
+    let options = json!({"blend_bgnbd": true});
+    let error = train(customers.table(), &recipe("mlp", "ziln", options), &Quiet).unwrap_err();
+    assert!(error.message.contains("horizon"));
+    Ok(())
+}
+
+/// Beyond the range seen in training a prediction is that at its end.
+#[test]
+fn inputs_are_limited_to_the_training_range() -> TestResult {
+    let kinds = Kinds {
+        vector: true,
+        ..Kinds::default()
+    };
+    let customers = Customers::random(400, kinds, 14);
+    let model = trained(&customers, &recipe("linear", "ziln", json!({})))?;
+    let mut outside = Customers::random(2, kinds, 15);
+    let at = |value: f32| vec![value; 6];
+    let mut score = |value: f32| -> TestResult<Vec<f32>> {
+        outside.columns = vec![ltv_core::data::ColumnData::Vector(at(value))];
+        Ok(run(&model.onnx, outside.raw_inputs()?)?["ltv"].clone())
+    };
+    assert_eq!(score(10.0)?, score(1e6)?);
+    assert_ne!(score(0.0)?, score(0.5)?);
+    Ok(())
+}
+
+#[test]
 fn training_continues_from_stored_weights() -> TestResult {
     let customers = Customers::random(1500, FLAT, 9);
     let mut recipe = recipe("mlp", "ziln", json!({"ensemble": 2}));

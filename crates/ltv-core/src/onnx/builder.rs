@@ -17,6 +17,11 @@ pub const IR_VERSION: i64 = 8;
 pub struct Value(pub(crate) String);
 
 impl Value {
+    /// A tensor that a node elsewhere in the graph gives this name.
+    pub fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     pub fn name(&self) -> &str {
         &self.0
     }

@@ -99,7 +99,7 @@ pub(super) fn encode(fitted: &Preprocessing, mut table: TrainingTable) -> Result
             values[column] = signed_log(values[column]);
         }
         for (value, column) in values.iter_mut().zip(&fitted.columns) {
-            *value = ((*value - column.mean) * column.scale).clamp(-fitted.clip, fitted.clip);
+            *value = ((*value - column.mean) * column.scale).clamp(column.low, column.high);
         }
     }
     let sequence = table

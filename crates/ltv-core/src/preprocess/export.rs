@@ -89,7 +89,10 @@ impl Preprocessing {
         let scale = graph.floats(&row(&|c| self.columns[c].scale), &[1, width]);
         x = graph.sub(&x, &mean);
         x = graph.mul(&x, &scale);
-        x = graph.clip(&x, -self.clip, self.clip);
+        let low = graph.floats(&row(&|c| self.columns[c].low), &[1, width]);
+        let high = graph.floats(&row(&|c| self.columns[c].high), &[1, width]);
+        x = graph.op("Max", &[&x, &low], &[]);
+        x = graph.op("Min", &[&x, &high], &[]);
         let indicators: Vec<i64> = self
             .indicator_columns()
             .into_iter()

@@ -54,7 +54,9 @@ pub(super) fn fit(
                 );
                 let missing = rows.len() - scratch.len();
                 described.push(describe_values(&input.name, "numeric", &scratch, missing));
-                fitted.columns.push(fit_column(&mut scratch, missing, log));
+                fitted
+                    .columns
+                    .push(fit_column(&mut scratch, missing, log, options));
             }
             ColumnKind::Vector { len } => {
                 for element in 0..len {
@@ -68,7 +70,9 @@ pub(super) fn fit(
                     let missing = rows.len() - scratch.len();
                     let name = format!("{}[{}]", input.name, element + 1);
                     described.push(describe_values(&name, "numeric", &scratch, missing));
-                    fitted.columns.push(fit_column(&mut scratch, missing, log));
+                    fitted
+                        .columns
+                        .push(fit_column(&mut scratch, missing, log, options));
                 }
             }
             ColumnKind::Timestamp => {
@@ -88,7 +92,7 @@ pub(super) fn fit(
                 scratch.retain(|value| value.is_finite());
                 fitted.columns.push(MatrixColumn {
                     is_date: true,
-                    ..fit_column(&mut scratch, missing, log)
+                    ..fit_column(&mut scratch, missing, log, options)
                 });
                 let mut parts = vec![DatePart::Month, DatePart::Weekday];
                 if input.has_time_of_day() {
@@ -213,7 +217,12 @@ impl Transform {
 }
 
 /// From the values that are there; reorders and transforms them.
-fn fit_column(values: &mut [f32], missing: usize, transform: Transform) -> MatrixColumn {
+fn fit_column(
+    values: &mut [f32],
+    missing: usize,
+    transform: Transform,
+    options: &Options,
+) -> MatrixColumn {
     let median = median(values);
     let log = transform.applies(values);
     let mut fill = median;
@@ -224,12 +233,20 @@ fn fit_column(values: &mut [f32], missing: usize, transform: Transform) -> Matri
         fill = signed_log(median);
     }
     let (mean, scale) = standardisation(values, fill, missing);
+    let clip = options.clip_features as f32;
+    let margin = options.range_margin as f32;
+    let standardised = values.iter().map(|value| (value - mean) * scale);
+    let (low, high) = standardised.fold((0.0_f32, 0.0_f32), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
     MatrixColumn {
         is_date: false,
         median,
         log,
         mean,
         scale,
+        low: (low - margin).max(-clip),
+        high: (high + margin).min(clip),
         indicator: missing > 0 && !values.is_empty(),
     }
 }

@@ -37,7 +37,7 @@ pub struct Preprocessing {
     /// Calendar parts of timestamp columns; they become categories after those of `vocabularies`.
     pub date_parts: Vec<DatePartColumn>,
     pub sequence: Option<SequenceScaling>,
-    /// Standardised values lie in `[-clip, clip]`.
+    /// Standardised values of sequences lie in `[-clip, clip]`.
     pub clip: f32,
     /// Width of every embedding; by default it follows from the number of categories.
     pub embedding_size: Option<usize>,
@@ -52,6 +52,9 @@ pub struct MatrixColumn {
     pub log: bool,
     pub mean: f32,
     pub scale: f32,
+    /// Standardised values are limited to this range, about that of the training rows.
+    pub low: f32,
+    pub high: f32,
     /// Had missing values in training: gets an `is_missing` input.
     pub indicator: bool,
 }

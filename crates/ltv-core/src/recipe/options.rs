@@ -106,6 +106,8 @@ options! {
         log_columns: Vec<String> = Vec::new(), Columns;
         /// Standardised values are limited to plus or minus this.
         clip_features: f64 = 10.0, Number { min: 1.0, max: 1000.0 };
+        /// Values outside the range seen in training are moved to its ends, this many standard deviations further out.
+        range_margin: f64 = 0.0, Number { min: 0.0, max: 1000.0 };
         /// Steps of a sequence that the model sees, the newest ones.
         max_timesteps: usize = 50, Integer { min: 1, max: 10_000 };
     }
@@ -138,7 +140,7 @@ options! {
         feed_forward_size: usize = 64, Integer { min: 1, max: 65_536 };
     }
     "objective" {
-        /// `bgnbd`: length of the prediction window in days. By default that of the relation's features.
+        /// BG/NBD: length of the prediction window in days. By default that of the relation's features.
         horizon: Option<f64> = None, Number { min: 0.01, max: 1e5 };
         /// `mse`, `huber`: fit y itself or log(1 + y).
         target_transform: String = "log1p".to_owned(), Choice(&["none", "log1p"]);
@@ -179,6 +181,9 @@ options! {
         /// Networks averaged inside one graph. With more than one, training and validation rows are dealt into as many folds, and each network
         /// is trained on all folds but one, which stops it. By default 5 up to 50,000 rows, 3 up to 100,000, else 1.
         ensemble: Option<usize> = None, Integer { min: 1, max: 64 };
+        /// Average the networks' value with that of BG/NBD and Gamma-Gamma, both calibrated. By default where the training rows have several
+        /// cut-offs, the features that BG/NBD reads are there, and `horizon` is known: it keeps totals right when time goes on.
+        blend_bgnbd: Option<bool> = None, Boolean;
         /// Monotone correction of the expected value, fitted on rows that the network was not trained on and kept in the graph: `power` (total and
         /// slope), `total`, or `none`. `auto`: what the number of paying rows allows.
         calibration: String = "auto".to_owned(), Choice(&["auto", "none", "total", "power"]);

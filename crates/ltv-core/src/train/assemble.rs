@@ -1,7 +1,6 @@
 //! The finished graph: preprocessing, networks, what combines them, and the outputs.
 
-use super::calibration::Calibration;
-use super::combine::export_combine;
+use super::combine::Finish;
 use super::network::Network;
 use crate::error::Result;
 use crate::onnx::{BATCH, ElementType, GraphBuilder};
@@ -11,7 +10,7 @@ use crate::schema::Schema;
 pub(super) fn assemble(
     preprocessing: &Preprocessing,
     networks: &[Network],
-    calibration: Option<&Calibration>,
+    finish: &Finish,
 ) -> Result<(Vec<u8>, Schema)> {
     let mut graph = GraphBuilder::new();
     let inputs = preprocessing.export(&mut graph)?;
@@ -19,7 +18,7 @@ pub(super) fn assemble(
     for network in networks {
         members.push(network.export(&mut graph, &inputs)?);
     }
-    let mut outputs = export_combine(&mut graph, &members, calibration);
+    let mut outputs = finish.export(&mut graph, &members);
     // Whoever ranks customers finds `ltv` in every model; of a pure purchase model it is the probability.
     if !outputs.iter().any(|(name, _)| *name == "ltv")
         && let Some((_, probability)) = outputs.first()

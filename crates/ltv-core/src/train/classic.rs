@@ -9,6 +9,7 @@ use crate::onnx::{Axis, BATCH, ElementType, GraphBuilder, NUMERIC, Value};
 use crate::preprocess::{Preprocessing, describe_values};
 use crate::recipe::Recipe;
 use crate::schema::{ColumnKind, FeatureColumn, Schema};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Instant;
 
@@ -20,6 +21,9 @@ const MOST_FITTED: usize = 200_000;
 const REQUIRED: [&str; 4] = ["frequency", "recency", "t", "monetary_mean"];
 const OPTIONAL: &str = "first_amount";
 
+/// Larger values are taken for these, so that no input overflows: purchases, days, days, money, money.
+const LIMITS: [f32; 5] = [1e6, 1e6, 1e6, 1e12, 1e12];
+
 pub(super) fn train(
     table: &TrainingTable,
     recipe: &Recipe,
@@ -27,11 +31,7 @@ pub(super) fn train(
 ) -> Result<TrainedModel> {
     let started = Instant::now();
     let columns = Columns::find(table)?;
-    let horizon = recipe.options.horizon.ok_or_else(|| {
-        Error::invalid("objective \"bgnbd\" needs the option \"horizon\"")
-            .detail("BG/NBD learns how often customers buy, not how long the prediction window is.")
-            .hint("Give its length in days, for example options => '{\"horizon\": 90}'; a relation made by ltv_create_features brings it along.")
-    })?;
+    let horizon = horizon(recipe)?;
     let (_, mut features) =
         Preprocessing::fit(table, &rows_of(table, Split::Train), &recipe.options)?;
     features.retain(|feature| {
@@ -42,7 +42,7 @@ pub(super) fn train(
     });
 
     control.progress(Progress::of(Phase::Training));
-    let customers = training_customers(table, &columns);
+    let customers = training_customers(table, &columns, rows_of(table, Split::Train));
     let purchases = BgNbd::fit(&customers)?;
     if control.is_cancelled() {
         return Err(Error::cancelled());
@@ -88,14 +88,23 @@ pub(super) fn train(
     })
 }
 
+pub(super) fn horizon(recipe: &Recipe) -> Result<f64> {
+    recipe.options.horizon.ok_or_else(|| {
+        Error::invalid("BG/NBD needs the option \"horizon\"")
+            .detail("It learns how often customers buy, not how long the prediction window is.")
+            .hint("Give its length in days, for example options => '{\"horizon\": 90}'; a relation made by ltv_create_features brings it along.")
+    })
+}
+
 /// Where the features lie in the raw matrix.
-struct Columns {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Columns {
     inputs: Vec<FeatureColumn>,
     position: Vec<usize>,
 }
 
 impl Columns {
-    fn find(table: &TrainingTable) -> Result<Self> {
+    pub fn find(table: &TrainingTable) -> Result<Self> {
         let mut found = Self {
             inputs: Vec::new(),
             position: Vec::new(),
@@ -131,7 +140,7 @@ impl Columns {
     }
 
     /// The same cleaning as in the graph: what is missing counts as 0, times lie in order.
-    fn customer(&self, table: &TrainingTable, row: u32) -> Customer {
+    pub fn customer(&self, table: &TrainingTable, row: u32) -> Customer {
         let start = row as usize * table.width;
         let at = |index: usize| {
             let value = self
@@ -139,7 +148,7 @@ impl Columns {
                 .get(index)
                 .map_or(f32::NAN, |&column| table.matrix[start + column]);
             if value.is_finite() {
-                f64::from(value).max(0.0)
+                f64::from(value.clamp(0.0, LIMITS[index]))
             } else {
                 0.0
             }
@@ -164,6 +173,21 @@ impl Columns {
     }
 }
 
+/// The outputs of `model` inside a graph whose raw matrix holds other columns as well.
+pub(super) fn export(
+    graph: &mut GraphBuilder,
+    model: &Btyd,
+    columns: &Columns,
+    raw: &Value,
+) -> Vec<(&'static str, Value)> {
+    let positions: Vec<i64> = columns.position.iter().map(|&p| p as i64).collect();
+    let index = graph.ints(&positions, &[positions.len()]);
+    let axis = [("axis", crate::onnx::Attribute::Int(1))];
+    let raw = graph.op("Gather", &[raw, &index], &axis);
+    let values = clean(graph, &raw, positions.len());
+    btyd::export(graph, model, &values)
+}
+
 fn rows_of(table: &TrainingTable, split: Split) -> Vec<u32> {
     (0..table.rows() as u32)
         .filter(|&row| table.split[row as usize] == split)
@@ -171,8 +195,11 @@ fn rows_of(table: &TrainingTable, split: Split) -> Vec<u32> {
 }
 
 /// Of the latest cut-off only, where there are several: each customer once, and the youngest knowledge.
-fn training_customers(table: &TrainingTable, columns: &Columns) -> Vec<Customer> {
-    let mut rows = rows_of(table, Split::Train);
+pub(super) fn training_customers(
+    table: &TrainingTable,
+    columns: &Columns,
+    mut rows: Vec<u32>,
+) -> Vec<Customer> {
     if let Some(days) = &table.as_of {
         let latest = days.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         rows.retain(|&row| days[row as usize] == latest);
@@ -241,6 +268,8 @@ fn clean(graph: &mut GraphBuilder, raw: &Value, width: usize) -> CustomerValues 
     let finite = graph.op("LessOrEqual", &[&absolute, &largest], &[]);
     let known = graph.select(&finite, raw, &zero);
     let known = graph.max(&known, 0.0);
+    let limits = graph.floats(&LIMITS[..width], &[1, width]);
+    let known = graph.op("Min", &[&known, &limits], &[]);
     let column = |graph: &mut GraphBuilder, index: i64| graph.slice(&known, 1, index, index + 1);
     let frequency = column(graph, 0);
     let silence = column(graph, 1);

@@ -1,51 +1,73 @@
 //! Several networks as one model, in Rust for the metrics and in the graph for scoring.
 //!
-//! Values and probabilities are averaged and the value is calibrated. The parameters of the distribution are then set so that its mean is the
+//! Values and probabilities are averaged; the value is calibrated and, if asked for, averaged with BG/NBD's. The parameters of the distribution are then set so that its mean is the
 //! averaged value: quantiles and expectation stay consistent.
 
+use super::blend::Blend;
 use super::calibration::Calibration;
 use super::network::Predictions;
 use crate::onnx::{GraphBuilder, Value};
+use serde::{Deserialize, Serialize};
 
 /// Values and probabilities are taken for at least this where their logarithm is needed.
 const TINY: f32 = 1e-30;
 
-pub(super) fn combine(members: Vec<Predictions>, calibration: Option<&Calibration>) -> Predictions {
-    let as_they_are = members.len() == 1 && calibration.is_none();
-    let mut predictions = average(members);
-    if let Some(calibration) = calibration {
+/// What happens to the average of the networks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Finish {
+    pub calibration: Option<Calibration>,
+    pub blend: Option<Blend>,
+}
+
+impl Finish {
+    /// `classic`: the expected values of the blend's model for the same rows.
+    pub fn combine(&self, members: Vec<Predictions>, classic: Option<&[f32]>) -> Predictions {
+        let as_they_are = members.len() == 1 && *self == Self::default();
+        let mut predictions = average(members);
         for (name, column) in &mut predictions.columns {
-            if *name == "ltv" {
+            if *name != "ltv" {
+                continue;
+            }
+            if let Some(calibration) = &self.calibration {
                 column
                     .iter_mut()
                     .for_each(|value| *value = calibration.apply(*value));
             }
-        }
-    }
-    if !as_they_are {
-        reconcile(&mut predictions);
-    }
-    predictions
-}
-
-pub(super) fn export_combine(
-    graph: &mut GraphBuilder,
-    members: &[Vec<(&'static str, Value)>],
-    calibration: Option<&Calibration>,
-) -> Vec<(&'static str, Value)> {
-    let mut outputs = match members {
-        [only] if calibration.is_none() => return only.clone(),
-        [only] => only.clone(),
-        _ => export_average(graph, members),
-    };
-    if let Some(calibration) = calibration {
-        for (name, value) in &mut outputs {
-            if *name == "ltv" {
-                *value = calibration.export(graph, value);
+            if let (Some(blend), Some(classic)) = (&self.blend, classic) {
+                for (value, other) in column.iter_mut().zip(classic) {
+                    *value = blend.apply(*value, *other);
+                }
             }
         }
+        if !as_they_are {
+            reconcile(&mut predictions);
+        }
+        predictions
     }
-    export_reconcile(graph, outputs)
+
+    pub fn export(
+        &self,
+        graph: &mut GraphBuilder,
+        members: &[Vec<(&'static str, Value)>],
+    ) -> Vec<(&'static str, Value)> {
+        let mut outputs = match members {
+            [only] if *self == Self::default() => return only.clone(),
+            [only] => only.clone(),
+            _ => export_average(graph, members),
+        };
+        for (name, value) in &mut outputs {
+            if *name != "ltv" {
+                continue;
+            }
+            if let Some(calibration) = &self.calibration {
+                *value = calibration.export(graph, value);
+            }
+            if let Some(blend) = &self.blend {
+                *value = blend.export(graph, value);
+            }
+        }
+        export_reconcile(graph, outputs)
+    }
 }
 
 /// The mean over the members, name by name.

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod batches;
+mod blend;
 mod calibration;
 mod classic;
 mod combine;
@@ -74,6 +75,7 @@ pub fn train(table: TrainingTable, recipe: &Recipe, control: &dyn Control) -> Re
         network = stored.network.clone();
     }
     let device = device(&options.device)?;
+    let classic = blend::fit(&table, &rows, recipe)?;
     let data = preprocessing.encode(table)?;
     if control.is_cancelled() {
         return Err(Error::cancelled());
@@ -109,12 +111,11 @@ pub fn train(table: TrainingTable, recipe: &Recipe, control: &dyn Control) -> Re
     }
 
     control.progress(Progress::of(Phase::Validating));
-    let judged = report::judge(&trainer, &networks, &network.target, features)?;
+    let judged = report::judge(&trainer, &networks, &network.target, classic, features)?;
     control.progress(Progress::of(Phase::Exporting));
-    let calibration = judged.calibration.as_ref();
-    let (onnx, schema) = assemble::assemble(&preprocessing, &networks, calibration)?;
+    let (onnx, schema) = assemble::assemble(&preprocessing, &networks, &judged.finish)?;
     let history = report::history(&trainer, histories, earlier.is_some());
-    let weights = weights::store(&preprocessing, &network, &networks, calibration)?;
+    let weights = weights::store(&preprocessing, &network, &networks, &judged.finish)?;
     Ok(TrainedModel {
         onnx,
         schema: schema.to_json(),
@@ -151,13 +152,18 @@ fn earlier(
 pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str, Vec<f32>)>> {
     let stored = weights::Stored::read(weights)?;
     let networks = stored.networks(&Device::Cpu)?;
+    let classic = stored
+        .finish
+        .blend
+        .as_ref()
+        .map(|blend| blend.values(&table));
     let data = stored.preprocessing.encode(table)?;
     let rows: Vec<u32> = (0..data.rows as u32).collect();
     let mut members = Vec::with_capacity(networks.len());
     for network in &networks {
         members.push(network.predict_rows(&data, &rows, &Device::Cpu)?);
     }
-    Ok(combine::combine(members, stored.calibration.as_ref()).columns)
+    Ok(stored.finish.combine(members, classic.as_deref()).columns)
 }
 
 fn device(name: &str) -> Result<Device> {

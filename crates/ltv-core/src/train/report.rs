@@ -1,7 +1,8 @@
 //! What is kept with a version to judge it: metrics on held-out rows, distributions, the history.
 
+use super::blend::{Blend, Classic};
 use super::calibration::Calibration;
-use super::combine::combine;
+use super::combine::Finish;
 use super::epochs::Trainer;
 use super::network::{Network, Predictions};
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use serde_json::{Map, Value, json};
 const SAMPLE: usize = 50_000;
 
 pub(super) struct Judged {
-    pub calibration: Option<Calibration>,
+    pub finish: Finish,
     pub metrics: Value,
     pub statistics: Value,
 }
@@ -25,6 +26,7 @@ pub(super) fn judge(
     trainer: &Trainer,
     networks: &[Network],
     target: &TargetStatistics,
+    classic: Option<Classic>,
     mut features: Vec<Value>,
 ) -> Result<Judged> {
     let options = trainer.options;
@@ -40,15 +42,28 @@ pub(super) fn judge(
         rows.extend_from_slice(&fold.validation);
     }
     let mut actual: Vec<f64> = rows.iter().map(|&row| trainer.target(row)).collect();
-    let calibration = held_out
-        .get("ltv")
-        .and_then(|value| Calibration::fit(&options.calibration, value, &actual));
+    let values = classic.as_ref().map(|classic| classic.values.clone());
+    let classic_of = |rows: &[u32]| -> Option<Vec<f32>> {
+        let values = values.as_ref()?;
+        Some(rows.iter().map(|&row| values[row as usize]).collect())
+    };
+    let calibrate = |value: &[f32]| Calibration::fit(&options.calibration, value, &actual);
+    let finish = Finish {
+        calibration: held_out.get("ltv").and_then(calibrate),
+        blend: classic.map(|classic| {
+            let calibration = classic_of(&rows).and_then(|value| calibrate(&value));
+            Blend {
+                calibration,
+                ..classic.blend
+            }
+        }),
+    };
     let sample = sample(trainer, SAMPLE);
     let mut members = Vec::with_capacity(networks.len());
     for network in networks {
         members.push(predict(trainer, network, &sample)?);
     }
-    let final_predictions = combine(members, calibration.as_ref());
+    let final_predictions = finish.combine(members, classic_of(&sample).as_deref());
     features.push(describe_values(
         "ltv",
         "prediction",
@@ -60,7 +75,7 @@ pub(super) fn judge(
         actual = sample.iter().map(|&row| trainer.target(row)).collect();
         final_predictions
     } else {
-        combine(vec![held_out], calibration.as_ref())
+        finish.combine(vec![held_out], classic_of(&rows).as_deref())
     };
     let distribution = networks.first().and_then(Network::distribution);
     let whale = options
@@ -68,10 +83,16 @@ pub(super) fn judge(
         .unwrap_or_else(|| target.payer_quantile(options.whale_quantile));
     let mut metrics = evaluate(&actual, &judged, distribution, whale)?;
     metrics.insert("evaluated_on".into(), json!(evaluated_on));
+    let statistics = json!({
+        "features": features,
+        "target": target,
+        "calibration": finish.calibration,
+        "bgnbd": finish.blend,
+    });
     Ok(Judged {
-        calibration,
+        finish,
         metrics: Value::Object(metrics),
-        statistics: json!({"features": features, "target": target, "calibration": calibration}),
+        statistics,
     })
 }
 

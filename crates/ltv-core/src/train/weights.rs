@@ -1,7 +1,7 @@
 //! The `weights` of a version: everything needed to continue a training. A header in JSON that describes the file,
 //! then the tensors as little-endian float32, one after the other.
 
-use super::calibration::Calibration;
+use super::combine::Finish;
 use super::network::{Network, NetworkConfig};
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocessing;
@@ -17,14 +17,14 @@ struct Header {
     network: NetworkConfig,
     /// Per network of the ensemble the names and shapes of its tensors, in the order of the file.
     members: Vec<Vec<(String, Vec<usize>)>>,
-    calibration: Option<Calibration>,
+    finish: Finish,
 }
 
 pub(super) fn store(
     preprocessing: &Preprocessing,
     network: &NetworkConfig,
     networks: &[Network],
-    calibration: Option<&Calibration>,
+    finish: &Finish,
 ) -> Result<Vec<u8>> {
     let mut members = Vec::with_capacity(networks.len());
     let mut data = Vec::new();
@@ -42,7 +42,7 @@ pub(super) fn store(
         preprocessing: preprocessing.clone(),
         network: network.clone(),
         members,
-        calibration: calibration.copied(),
+        finish: finish.clone(),
     };
     let header = serde_json::to_vec(&header).map_err(|error| Error::internal(error.to_string()))?;
     let mut bytes = MAGIC.to_vec();
@@ -56,7 +56,7 @@ pub(super) fn store(
 pub(super) struct Stored {
     pub preprocessing: Preprocessing,
     pub network: NetworkConfig,
-    pub calibration: Option<Calibration>,
+    pub finish: Finish,
     members: Vec<Vec<(String, Vec<usize>)>>,
     values: Vec<f32>,
 }
@@ -102,7 +102,7 @@ impl Stored {
         (chunks.len() == count).then(|| Self {
             preprocessing: header.preprocessing,
             network: header.network,
-            calibration: header.calibration,
+            finish: header.finish,
             members: header.members,
             values: chunks
                 .iter()

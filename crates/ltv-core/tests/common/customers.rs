@@ -178,6 +178,63 @@ impl Customers {
         }
     }
 
+    /// Histories as BG/NBD reads them, at two cut-offs.
+    pub fn buyers(rows: usize, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let names = ["frequency", "recency", "t", "monetary_mean", "first_amount"];
+        let mut columns = vec![Vec::with_capacity(rows); names.len()];
+        let mut target = Vec::with_capacity(rows);
+        for _ in 0..rows {
+            let age = rng.random_range(30.0..300.0_f64);
+            let rate = 0.02 * (standard_normal(&mut rng) / 2.0).exp();
+            let spend = 30.0 * (standard_normal(&mut rng) / 2.0).exp();
+            let lifetime = age.min(-200.0 * (1.0 - rng.random::<f64>()).ln());
+            let mut last = 0.0;
+            let mut frequency = 0.0;
+            loop {
+                let next = last - (1.0 - rng.random::<f64>()).ln() / rate;
+                if next > lifetime {
+                    break;
+                }
+                last = next;
+                frequency += 1.0;
+            }
+            let first = spend * rng.random_range(0.5..1.5);
+            let mean = (first + spend * frequency) / (frequency + 1.0);
+            let values = [frequency, age - last, age, mean, first];
+            for (column, value) in columns.iter_mut().zip(values) {
+                column.push(value as f32);
+            }
+            let alive = lifetime >= age && rng.random_bool(0.7);
+            target.push(if alive {
+                (spend * rate * 90.0 * rng.random_range(0.0..2.0)).max(0.0)
+            } else {
+                0.0
+            });
+        }
+        Self {
+            inputs: names
+                .map(|name| FeatureColumn::new(name, ColumnKind::Numeric, "double precision"))
+                .to_vec(),
+            columns: columns.into_iter().map(ColumnData::Numeric).collect(),
+            target,
+            split: (0..rows)
+                .map(|row| {
+                    if row % 5 == 0 {
+                        Split::Validation
+                    } else {
+                        Split::Train
+                    }
+                })
+                .collect(),
+            as_of: Some(
+                (0..rows)
+                    .map(|row| 19_000.0 + (row % 2 * 30) as f32)
+                    .collect(),
+            ),
+        }
+    }
+
     /// Strange values in every column: missing, infinite, huge, tiny, never seen.
     pub fn extreme(&self) -> Self {
         let strange = [
