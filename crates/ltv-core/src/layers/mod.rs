@@ -15,6 +15,7 @@ pub mod gated_residual;
 pub mod kernel;
 pub mod layer_norm;
 pub mod mlp;
+mod mlp_fused;
 pub mod recurrent;
 pub mod softmax;
 pub mod variable_selection;

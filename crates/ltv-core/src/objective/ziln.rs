@@ -10,9 +10,12 @@ use super::{
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::layers::dense::{Activation, Dense};
+use crate::layers::functions::scalar;
+use crate::layers::kernel::{self, Numbers, slice};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
-use candle_core::Tensor;
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, WithDType};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +68,103 @@ pub fn definition(output: &Tensor, target: &Tensor, sigma_floor: f64) -> Result<
     Ok((purchase, lognormal))
 }
 
+/// Both terms in one pass, as a vector of two, with the gradient by hand.
+struct Fused {
+    floor: f64,
+    /// Per row the derivatives of its terms by logit, mu and raw sigma.
+    slopes: Mutex<Vec<[f64; 3]>>,
+}
+
+impl Fused {
+    /// The terms of one row, and their derivatives: of the first by the logit, of the second by mu and raw sigma.
+    fn row(&self, [z, mu, raw]: [f64; 3], y: f64) -> ([f64; 2], [f64; 3]) {
+        let paying = f64::from(y > 0.0);
+        let purchase = scalar::softplus(z) - z * paying;
+        let by_z = scalar::sigmoid(z) - paying;
+        if y <= 0.0 {
+            return ([purchase, 0.0], [by_z, 0.0, 0.0]);
+        }
+        let free = scalar::softplus(raw);
+        let sigma = free.max(self.floor);
+        let log_y = y.ln();
+        let t = (log_y - mu) / sigma;
+        let lognormal = log_y + sigma.ln() + 0.5 * (std::f64::consts::TAU.ln() + t * t);
+        let by_sigma = if free > self.floor {
+            (1.0 - t * t) / sigma * scalar::sigmoid(raw)
+        } else {
+            0.0
+        };
+        ([purchase, lognormal], [by_z, -t / sigma, by_sigma])
+    }
+
+    fn forward<T: WithDType>(&self, output: &[T], target: &[T]) -> [f64; 2] {
+        let mut sums = [0.0; 2];
+        let mut slopes = Vec::with_capacity(target.len());
+        for (row, y) in output.chunks_exact(3).zip(target) {
+            let raw = [row[0].to_f64(), row[1].to_f64(), row[2].to_f64()];
+            let (terms, slope) = self.row(raw, y.to_f64());
+            sums[0] += terms[0];
+            sums[1] += terms[1];
+            slopes.push(slope);
+        }
+        *self.slopes.lock() = slopes;
+        sums.map(|sum| sum / target.len().max(1) as f64)
+    }
+
+    fn backward<T: WithDType>(&self, upstream: &[T]) -> Vec<T> {
+        let slopes = self.slopes.lock();
+        let rows = slopes.len().max(1) as f64;
+        let [purchase, lognormal] = [0, 1].map(|term| upstream[term].to_f64() / rows);
+        slopes
+            .iter()
+            .flat_map(|[z, mu, raw]| [purchase * z, lognormal * mu, lognormal * raw])
+            .map(T::from_f64)
+            .collect()
+    }
+}
+
+impl CustomOp2 for Fused {
+    fn name(&self) -> &'static str {
+        "ziln"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let storage = match s1 {
+            CpuStorage::F64(_) => {
+                CpuStorage::F64(self.forward::<f64>(slice(s1, l1)?, slice(s2, l2)?).to_vec())
+            }
+            _ => {
+                let terms = self.forward::<f32>(slice(s1, l1)?, slice(s2, l2)?);
+                CpuStorage::F32(terms.map(|term| term as f32).to_vec())
+            }
+        };
+        Ok((storage, Shape::from(2)))
+    }
+
+    fn bwd(
+        &self,
+        output: &Tensor,
+        _target: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let gradient = gradient.contiguous()?;
+        let upstream = Numbers::of(&gradient);
+        let (shape, device) = (output.shape(), output.device());
+        let by_output = match output.dtype() {
+            DType::F64 => Tensor::from_vec(self.backward::<f64>(upstream.get()?), shape, device)?,
+            _ => Tensor::from_vec(self.backward::<f32>(upstream.get()?), shape, device)?,
+        };
+        Ok((Some(by_output), None))
+    }
+}
+
 impl Objective for Ziln {
     fn name(&self) -> &'static str {
         "ziln"
@@ -75,7 +175,17 @@ impl Objective for Ziln {
     }
 
     fn loss(&self, output: &HeadOutput, target: &Tensor, _mode: &Mode) -> Result<Loss> {
-        let (purchase, lognormal) = definition(&output[0], target, self.config.sigma_floor)?;
+        let floor = self.config.sigma_floor;
+        let (purchase, lognormal) = if kernel::applies(&output[0]) {
+            let fused = Fused {
+                floor,
+                slopes: Mutex::new(Vec::new()),
+            };
+            let terms = output[0].contiguous()?.apply_op2(target, fused)?;
+            (terms.get(0)?, terms.get(1)?)
+        } else {
+            definition(&output[0], target, floor)?
+        };
         let total = (&purchase + &lognormal)?;
         Ok(Loss::new(
             total,
@@ -121,5 +231,49 @@ impl Objective for Ziln {
             ("mu", mu),
             ("sigma", sigma),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    #[test]
+    fn one_pass_equals_the_definition() -> Result<()> {
+        let rows = 40;
+        let raw: Vec<f64> = (0..3 * rows)
+            .map(|i| 4.0 * (i as f64 * 1.3).sin())
+            .collect();
+        let output = Var::from_vec(raw, (rows, 3), &Device::Cpu)?;
+        let pay = |i: usize| {
+            if i.is_multiple_of(3) {
+                (i as f64).exp2().min(1e6)
+            } else {
+                0.0
+            }
+        };
+        let target =
+            Tensor::from_vec((0..rows).map(pay).collect::<Vec<f64>>(), rows, &Device::Cpu)?;
+        for floor in [1e-3, 0.5] {
+            let fused = Fused {
+                floor,
+                slopes: Mutex::new(Vec::new()),
+            };
+            let terms = output.apply_op2(&target, fused)?;
+            let (purchase, lognormal) = definition(&output, &target, floor)?;
+            // Uneven weights, so that each term's own gradient shows.
+            let fast = (terms.get(0)?.affine(0.7, 0.0)? + terms.get(1)?)?;
+            let plain = (purchase.affine(0.7, 0.0)? + lognormal)?;
+            let gap = (&fast - &plain)?.abs()?.to_scalar::<f64>()?;
+            assert!(gap < 1e-10, "{gap}");
+            let (fast, plain) = (fast.backward()?, plain.backward()?);
+            let (Some(a), Some(b)) = (fast.get(&output), plain.get(&output)) else {
+                panic!("a gradient is missing");
+            };
+            let gap = (a - b)?.abs()?.max_all()?.to_scalar::<f64>()?;
+            assert!(gap < 1e-11, "{gap}");
+        }
+        Ok(())
     }
 }
