@@ -115,22 +115,8 @@ fn ensure_database(project: &Project, cluster: &Cluster) -> Result<()> {
         if known == script {
             return Ok(());
         }
-        let upgraded = cluster.psql(DATABASE, "alter extension pg_ltv update").is_ok()
-            && cluster.psql(
-                DATABASE,
-                "select 1 / count(*) from pg_extension e join pg_available_extensions a on a.name = extname \
-                 where extname = 'pg_ltv' and extversion <> default_version",
-            ).is_ok();
-        if !upgraded {
-            let kept = format!(
-                "ltv_{}",
-                cluster.psql("postgres", "select to_char(now(), 'YYYYMMDD_HH24MISS')")?
-            );
-            cluster
-                .psql("postgres", &format!("alter database {DATABASE} rename to {kept}"))
-                .with_context(|| format!(
-                    "the extension's SQL has changed, so database {DATABASE} must be made anew, but someone is connected to it"
-                ))?;
+        if !upgrade(cluster)? {
+            let kept = set_aside(cluster)?;
             shell::say(format!(
                 "The extension's SQL has changed: made database {DATABASE} anew; the old one is now {kept}"
             ));
@@ -145,6 +131,39 @@ fn ensure_database(project: &Project, cluster: &Cluster) -> Result<()> {
     }
     fs::write(&stamp, script)?;
     Ok(())
+}
+
+/// To the new version of the extension, if it is one and there is a step to it.
+fn upgrade(cluster: &Cluster) -> Result<bool> {
+    let version = || {
+        cluster.psql(
+            DATABASE,
+            "select extversion from pg_extension where extname = 'pg_ltv'",
+        )
+    };
+    let before = version()?;
+    let updated = cluster.psql_output(DATABASE, "alter extension pg_ltv update")?;
+    Ok(updated.status.success() && version()? != before)
+}
+
+/// Give database `ltv` another name, which is returned. Sessions of people are in the way, workers are not.
+fn set_aside(cluster: &Cluster) -> Result<String> {
+    let postgres = |sql: &str| cluster.psql("postgres", sql);
+    let kept = postgres("select to_char(now(), '\"ltv_\"YYYYMMDD_HH24MISS')")?;
+    postgres(&format!(
+        "alter database {DATABASE} allow_connections false"
+    ))?;
+    postgres(&format!(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity
+         where datname = '{DATABASE}' and backend_type <> 'client backend'"
+    ))?;
+    let renamed = postgres(&format!("alter database {DATABASE} rename to {kept}"));
+    let name = if renamed.is_ok() { &kept } else { DATABASE };
+    postgres(&format!("alter database {name} allow_connections true"))?;
+    renamed.with_context(|| {
+        format!("the extension's SQL has changed, so database {DATABASE} must be made anew, but someone is connected to it")
+    })?;
+    Ok(kept)
 }
 
 /// The cluster if there is one, without building anything.

@@ -7,6 +7,7 @@ mod deployment;
 mod jobs;
 mod moving;
 mod runtime;
+mod schedule;
 
 use std::fs;
 use std::path::Path;
@@ -38,6 +39,10 @@ impl Scenario {
 }
 
 pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        needs_cron: true,
+        ..Scenario::new("schedule", schedule::retrain)
+    },
     Scenario::new("job_cancel", jobs::cancel),
     Scenario::new("job_uncommitted", jobs::uncommitted),
     Scenario::new("job_no_free_slot", jobs::no_free_slot),
