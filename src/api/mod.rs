@@ -1,5 +1,7 @@
 //! The SQL functions that are not written in SQL, one file per group.
 
+mod evaluate;
 mod loaded;
+mod onnx;
 pub mod predict;
 pub mod train;

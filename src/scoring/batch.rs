@@ -107,7 +107,7 @@ impl Rows {
                 (&slot.cell, &mut self.columns[slot.tensor])
                 && let Some(last) = data.last_mut()
             {
-                *last = vocabulary.unseen;
+                *last = vocabulary.missing;
             }
         }
     }
@@ -238,9 +238,31 @@ impl Batch {
         self.push(|model, rows| unsafe { binding.write_columns(model, rows, values, nulls) })
     }
 
-    /// Appends a row in which everything is missing.
-    pub fn push_missing(&mut self) -> Result<()> {
-        self.push(|_, _| Ok(()))
+    /// Appends a row of small numbers, the same for the same `seed`, to try a graph with.
+    pub fn push_example(&mut self, seed: usize) {
+        self.rows.discard();
+        self.rows.start(&self.model.graph);
+        for column in &mut self.rows.columns {
+            match column {
+                Column::Float { width, data } => {
+                    let start = data.len() - *width;
+                    data[start..].fill(seed as f32);
+                }
+                Column::Sequence {
+                    channels,
+                    data,
+                    ends,
+                    ..
+                } => {
+                    data.resize(data.len() + *channels, seed as f32);
+                    if let Some(end) = ends.last_mut() {
+                        *end = data.len();
+                    }
+                }
+                Column::Category { .. } | Column::Text { .. } => {}
+            }
+        }
+        self.rows.finish();
     }
 
     fn push(&mut self, write: impl FnOnce(&Model, &mut Rows) -> Result<()>) -> Result<()> {
@@ -357,9 +379,14 @@ impl Batch {
         Ok(())
     }
 
-    /// Output `ltv` of the last run, one value per row.
-    pub fn ltv(&self) -> &[f32] {
-        self.output(self.model.graph.outputs.ltv)
+    /// Output `ltv` of the last run, one value per row, if the model has it.
+    pub fn ltv(&self) -> Option<&[f32]> {
+        self.model.graph.outputs.ltv.map(|index| self.output(index))
+    }
+
+    /// The first output of the last run, whatever it is.
+    pub fn first_output(&self) -> &[f32] {
+        self.output(0)
     }
 
     /// Output `purchase_probability` of the last run, if the model has it.
@@ -392,7 +419,10 @@ impl Batch {
     ) -> Result<(pg_sys::Datum, bool)> {
         let float = |value: f32| (float8(f64::from(value)), false);
         Ok(match output {
-            Output::Ltv => float(self.ltv()[row]),
+            Output::Ltv => {
+                self.model.require(output)?;
+                float(self.ltv().map_or(f32::NAN, |ltv| ltv[row]))
+            }
             Output::Probability => {
                 self.model.require(output)?;
                 float(self.probability().map_or(f32::NAN, |p| p[row]))
@@ -416,7 +446,7 @@ impl Batch {
         let outputs = &self.model.graph.outputs;
         let at = |index: Option<usize>| index.map(|i| f64::from(self.outputs[i][row]));
         let columns = [
-            at(Some(outputs.ltv)),
+            at(outputs.ltv),
             at(outputs.purchase_probability),
             at(outputs.whale_probability),
             self.quantile(row, 0.1),

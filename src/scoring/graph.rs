@@ -1,10 +1,11 @@
 //! A loaded ONNX graph with the map from a model's inputs to its tensors and from its outputs to ours.
 //! One per checksum and schema, shared by all statements of a backend.
 
-use super::schema::{Kind, Schema};
+use super::schema::{Input, Kind, Schema};
 use super::session::{Port, Session};
 use crate::error::{Reportable, Result};
 use ltv_core::objective::Distribution;
+use ltv_core::onnx::{self, CategoryPart, Specialised};
 use ort::value::TensorElementType;
 use pgrx::prelude::PgSqlErrorCode;
 use std::collections::HashMap;
@@ -53,14 +54,30 @@ pub enum Cell {
     Sequence,
 }
 
-/// Category -> id. What is not in it, NULL included, has id `unseen`.
+/// Category -> id.
 #[derive(Debug, Default)]
 pub struct Vocabulary {
-    pub ids: HashMap<Box<[u8]>, i64, BuildHasherDefault<Fnv>>,
-    pub unseen: i64,
+    ids: HashMap<Box<[u8]>, i64, BuildHasherDefault<Fnv>>,
+    /// Id of what is not in it.
+    unseen: i64,
+    /// Id of NULL.
+    pub missing: i64,
 }
 
 impl Vocabulary {
+    fn new(category: &CategoryPart) -> Self {
+        let ids = category.ids.iter();
+        let mut vocabulary = Self {
+            ids: ids
+                .map(|(text, id)| (text.as_bytes().into(), *id))
+                .collect(),
+            unseen: category.unseen,
+            missing: 0,
+        };
+        vocabulary.missing = vocabulary.id(b"");
+        vocabulary
+    }
+
     pub fn id(&self, text: &[u8]) -> i64 {
         self.ids.get(text).copied().unwrap_or(self.unseen)
     }
@@ -103,7 +120,7 @@ pub enum TensorKind {
 /// Positions, among the fetched outputs, of what the SQL functions return.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outputs {
-    pub ltv: usize,
+    pub ltv: Option<usize>,
     pub purchase_probability: Option<usize>,
     pub whale_probability: Option<usize>,
     /// The distribution and its parameters, in the order of `Distribution::parameters`.
@@ -122,15 +139,30 @@ pub struct Graph {
     pub width: Option<usize>,
     /// Element i of a positional array is float i of a row of tensor 0.
     pub contiguous: bool,
+    /// An input that a row need not have: the cut-off date, which has a default.
+    pub optional: Option<usize>,
 }
+
+/// Name of the input that carries the cut-off date of a row.
+const AS_OF: &str = "as_of";
 
 impl Graph {
     pub fn load(onnx: &[u8], schema: Schema) -> Result<Self> {
-        let mut session = Session::new(onnx)?;
-        let (slots, tensors) = plain_layout(&session.inputs, &schema)?;
+        // Refuses what must not be loaded, whichever way it came into the catalog.
+        onnx::inspect(onnx)?;
+        let special = onnx::specialise(onnx);
+        let mut session = Session::new(special.as_ref().map_or(onnx, |s| &s.onnx))?;
+        let (slots, tensors) = match &schema.packed {
+            Some(packed) => packed_layout(&session.inputs, &schema, packed)?,
+            None => layout(&session.inputs, &schema, special.as_ref())?,
+        };
         let outputs = map_outputs(&mut session, &schema)?;
         let width = schema.inputs.iter().map(|i| i.kind.width()).sum();
         let contiguous = is_contiguous(&slots);
+        let optional = schema
+            .inputs
+            .iter()
+            .position(|input| input.name == AS_OF && input.kind == Kind::Timestamp);
         Ok(Self {
             session,
             bytes: onnx.len(),
@@ -140,12 +172,8 @@ impl Graph {
             outputs,
             width,
             contiguous,
+            optional,
         })
-    }
-
-    /// Index of an input by name.
-    pub fn input(&self, name: &str) -> Option<usize> {
-        self.schema.inputs.iter().position(|i| i.name == name)
     }
 }
 
@@ -160,80 +188,66 @@ fn is_contiguous(slots: &[Slot]) -> bool {
     })
 }
 
-/// The layout of a stored graph: one input per feature, or all of them packed into one.
-fn plain_layout(ports: &[Port], schema: &Schema) -> Result<(Vec<Slot>, Vec<TensorKind>)> {
-    if let Some(packed) = &schema.packed {
-        let [port] = ports else {
-            return Err(mismatch(format!("It has {} inputs instead of one.", ports.len())).into());
+/// All inputs are columns of one tensor.
+fn packed_layout(
+    ports: &[Port],
+    schema: &Schema,
+    packed: &str,
+) -> Result<(Vec<Slot>, Vec<TensorKind>), GraphError> {
+    let [port] = ports else {
+        return Err(mismatch(format!(
+            "It has {} inputs instead of one.",
+            ports.len()
+        )));
+    };
+    expect(port, packed, TensorElementType::Float32)?;
+    let mut offset = 0;
+    let mut slots = Vec::with_capacity(schema.inputs.len());
+    for input in &schema.inputs {
+        let Some(width) = float_width(input.kind) else {
+            return Err(mismatch(format!(
+                "Input \"{}\" is not a number.",
+                input.name
+            )));
         };
-        expect_float(port, packed)?;
-        let mut offset = 0;
-        let mut slots = Vec::with_capacity(schema.inputs.len());
-        for input in &schema.inputs {
-            let width = match input.kind {
-                Kind::Numeric | Kind::Timestamp => 1,
-                Kind::Vector { len } => len,
-                Kind::Categorical | Kind::Sequence { .. } => {
-                    return Err(
-                        mismatch(format!("Input \"{}\" is not a number.", input.name)).into(),
-                    );
-                }
-            };
-            slots.push(Slot {
-                tensor: 0,
-                cell: Cell::Float { offset, width },
-            });
-            offset += width;
-        }
-        expect_axis(port, 1, offset)?;
-        return Ok((slots, vec![TensorKind::Float { width: offset }]));
+        slots.push(Slot {
+            tensor: 0,
+            cell: Cell::Float { offset, width },
+        });
+        offset += width;
     }
+    expect_axis(port, 1, offset)?;
+    Ok((slots, vec![TensorKind::Float { width: offset }]))
+}
 
+/// One tensor per input, except for what was specialised.
+fn layout(
+    ports: &[Port],
+    schema: &Schema,
+    special: Option<&Specialised>,
+) -> Result<(Vec<Slot>, Vec<TensorKind>), GraphError> {
     let mut tensors = vec![None; ports.len()];
     let mut slots = Vec::with_capacity(schema.inputs.len());
     for input in &schema.inputs {
+        let (name, cell, kind) = place(input, special)?;
         let tensor = ports
             .iter()
-            .position(|p| p.name == input.name)
-            .ok_or_else(|| mismatch(format!("It has no input \"{}\".", input.name)))?;
+            .position(|p| p.name == name)
+            .ok_or_else(|| mismatch(format!("It has no input \"{name}\".")))?;
         let port = &ports[tensor];
-        let (cell, kind) = match input.kind {
-            Kind::Numeric | Kind::Timestamp => (
-                Cell::Float {
-                    offset: 0,
-                    width: 1,
-                },
-                TensorKind::Float { width: 1 },
-            ),
-            Kind::Vector { len } => (
-                Cell::Float {
-                    offset: 0,
-                    width: len,
-                },
-                TensorKind::Float { width: len },
-            ),
-            Kind::Categorical => (Cell::Text, TensorKind::Text),
-            Kind::Sequence { channels } => (Cell::Sequence, TensorKind::Sequence { channels }),
-        };
         match kind {
             TensorKind::Float { width } => {
-                expect_float(port, &input.name)?;
+                expect(port, name, TensorElementType::Float32)?;
                 expect_axis(port, 1, width)?;
             }
             TensorKind::Sequence { channels } => {
-                expect_float(port, &input.name)?;
+                expect(port, name, TensorElementType::Float32)?;
                 expect_axis(port, 2, channels)?;
             }
-            TensorKind::Text if port.element != TensorElementType::String => {
-                return Err(
-                    mismatch(format!("Input \"{}\" is not of strings.", input.name)).into(),
-                );
-            }
-            TensorKind::Text | TensorKind::Category => {}
+            TensorKind::Text => expect(port, name, TensorElementType::String)?,
+            TensorKind::Category => expect(port, name, TensorElementType::Int64)?,
         }
-        if tensors[tensor].replace(kind).is_some() {
-            return Err(mismatch(format!("Input \"{}\" is there twice.", input.name)).into());
-        }
+        tensors[tensor] = Some(kind);
         slots.push(Slot { tensor, cell });
     }
     let tensors = tensors
@@ -248,10 +262,66 @@ fn plain_layout(ports: &[Port], schema: &Schema) -> Result<(Vec<Slot>, Vec<Tenso
     Ok((slots, tensors))
 }
 
-fn expect_float(port: &Port, name: &str) -> Result<(), GraphError> {
-    if port.name != name || port.element != TensorElementType::Float32 {
+/// Where one input goes: name of the graph's input, place in it, and what that looks like.
+fn place<'a>(
+    input: &'a Input,
+    special: Option<&'a Specialised>,
+) -> Result<(&'a str, Cell, TensorKind), GraphError> {
+    if let Some(special) = special {
+        let total = special.numeric.iter().map(|part| part.width).sum();
+        let numeric = special.numeric.iter().find(|part| part.input == input.name);
+        if let Some(part) = numeric
+            && float_width(input.kind) == Some(part.width)
+        {
+            let (offset, width) = (part.offset, part.width);
+            let kind = TensorKind::Float { width: total };
+            return Ok((onnx::NUMERIC, Cell::Float { offset, width }, kind));
+        }
+        let category = special
+            .categories
+            .iter()
+            .find(|part| part.input == input.name);
+        if let (Some(part), Kind::Categorical) = (category, input.kind) {
+            let cell = Cell::Category(Vocabulary::new(part));
+            return Ok((&part.name, cell, TensorKind::Category));
+        }
+    }
+    let name = input.name.as_str();
+    Ok(match input.kind {
+        Kind::Categorical => (name, Cell::Text, TensorKind::Text),
+        Kind::Sequence { channels } => (name, Cell::Sequence, TensorKind::Sequence { channels }),
+        Kind::Numeric | Kind::Timestamp => (
+            name,
+            Cell::Float {
+                offset: 0,
+                width: 1,
+            },
+            TensorKind::Float { width: 1 },
+        ),
+        Kind::Vector { len } => (
+            name,
+            Cell::Float {
+                offset: 0,
+                width: len,
+            },
+            TensorKind::Float { width: len },
+        ),
+    })
+}
+
+/// How many floats an input is; `None`: it is no tensor of floats with one row per customer.
+fn float_width(kind: Kind) -> Option<usize> {
+    match kind {
+        Kind::Categorical | Kind::Sequence { .. } => None,
+        kind => kind.width(),
+    }
+}
+
+fn expect(port: &Port, name: &str, element: TensorElementType) -> Result<(), GraphError> {
+    if port.name != name || port.element != element {
         return Err(mismatch(format!(
-            "Input \"{name}\" is not a tensor of float32."
+            "Input \"{name}\" is of {}, not of {element}.",
+            port.element
         )));
     }
     Ok(())
@@ -286,7 +356,7 @@ fn map_outputs(session: &mut Session, schema: &Schema) -> Result<Outputs> {
         fetch.push(port);
         Ok(Some(fetch.len() - 1))
     };
-    let ltv = find("ltv")?.ok_or_else(|| mismatch("It has no output \"ltv\"."))?;
+    let ltv = find("ltv")?;
     let purchase_probability = find("purchase_probability")?;
     let whale_probability = find("whale_probability")?;
     let distribution = match (schema.distribution, purchase_probability) {
@@ -299,6 +369,11 @@ fn map_outputs(session: &mut Session, schema: &Schema) -> Result<Outputs> {
         }
         _ => None,
     };
+    if ltv.is_none() && purchase_probability.is_none() {
+        return Err(
+            mismatch("It has neither an output \"ltv\" nor \"purchase_probability\".").into(),
+        );
+    }
     session.fetch(&fetch);
     Ok(Outputs {
         ltv,

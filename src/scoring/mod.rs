@@ -30,5 +30,7 @@ pub use binding::Binding;
 pub use cache::{find, load, loaded};
 pub use descriptor::attributes;
 pub use function::{Output, ScoringFunction};
+pub use graph::Graph;
 pub use model::Model;
-pub use schema::Schema;
+pub use schema::{Input, Kind, Schema};
+pub use session::{Port, Session};

@@ -17,6 +17,8 @@ pub struct Model {
 
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
+    #[error("model \"{model}\" does not predict an amount")]
+    NoAmount { model: String, version: i32 },
     #[error("model \"{model}\" does not predict a purchase probability")]
     NoProbability { model: String, version: i32 },
     #[error("model \"{model}\" does not predict a distribution")]
@@ -28,17 +30,26 @@ impl Reportable for OutputError {
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
     }
     fn detail(&self) -> Option<String> {
-        let (Self::NoProbability { version, .. } | Self::NoDistribution { version, .. }) = self;
+        let (Self::NoAmount { version, .. }
+        | Self::NoProbability { version, .. }
+        | Self::NoDistribution { version, .. }) = self;
         Some(format!(
             "Its objective (version {version}) has no such output."
         ))
     }
     fn hint(&self) -> Option<String> {
-        let objectives = match self {
-            Self::NoProbability { .. } => "ziln, cmltv, expltv or purchase",
-            Self::NoDistribution { .. } => "ziln, cmltv or expltv",
-        };
-        Some(format!("Train it with objective {objectives}."))
+        Some(
+            match self {
+                Self::NoAmount { .. } => {
+                    "Use ltv_predict_proba, or train it with objective ziln, cmltv or expltv."
+                }
+                Self::NoProbability { .. } => {
+                    "Train it with objective ziln, cmltv, expltv or purchase."
+                }
+                Self::NoDistribution { .. } => "Train it with objective ziln, cmltv or expltv.",
+            }
+            .to_owned(),
+        )
     }
 }
 
@@ -48,6 +59,7 @@ impl Model {
         let outputs = &self.graph.outputs;
         let (model, version) = (self.name.clone(), self.version);
         match output {
+            Output::Ltv if outputs.ltv.is_none() => Err(OutputError::NoAmount { model, version }),
             Output::Probability if outputs.purchase_probability.is_none() => {
                 Err(OutputError::NoProbability { model, version })
             }

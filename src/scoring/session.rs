@@ -21,7 +21,7 @@ pub enum SessionError {
     Load { reason: String },
     #[error("the ONNX graph failed")]
     Run { reason: String },
-    #[error("the ONNX graph has an input or output that is not a tensor")]
+    #[error("the ONNX graph has an input that is not a tensor")]
     NotTensor { name: String },
 }
 
@@ -106,7 +106,12 @@ impl Session {
             .map_err(|e| load(&e))?;
         let inner = builder.commit_from_memory(onnx).map_err(|e| load(&e))?;
         let inputs = ports(inner.inputs())?;
-        let outputs = ports(inner.outputs())?;
+        // An output that is no tensor cannot be fetched, but does no harm.
+        let outputs = inner
+            .outputs()
+            .iter()
+            .filter_map(|o| port(o).ok())
+            .collect::<Vec<_>>();
         Ok(Self {
             input_names: Names::new(inputs.iter()),
             fetched: Names::new(outputs.iter()),
@@ -199,19 +204,19 @@ fn check_run(call: impl FnOnce() -> ort::Result<()>) -> Result<(), SessionError>
 }
 
 fn ports(outlets: &[ort::value::Outlet]) -> Result<Vec<Port>, SessionError> {
-    outlets
-        .iter()
-        .map(|outlet| match outlet.dtype() {
-            ValueType::Tensor { ty, shape, .. } => Ok(Port {
-                name: outlet.name().to_owned(),
-                element: *ty,
-                shape: shape.to_vec(),
-            }),
-            _ => Err(SessionError::NotTensor {
-                name: outlet.name().to_owned(),
-            }),
-        })
-        .collect()
+    outlets.iter().map(port).collect()
+}
+
+fn port(outlet: &ort::value::Outlet) -> Result<Port, SessionError> {
+    let name = outlet.name().to_owned();
+    match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => Ok(Port {
+            name,
+            element: *ty,
+            shape: shape.to_vec(),
+        }),
+        _ => Err(SessionError::NotTensor { name }),
+    }
 }
 
 /// Element types of tensors over our own memory.

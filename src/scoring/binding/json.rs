@@ -1,7 +1,7 @@
 //! jsonb: objects by key, arrays by position.
 
 use super::InputError;
-use super::positional::{number, positions, wrong_length};
+use super::positional::{check_length, number, positions};
 use super::record::{set_category, set_number};
 use super::scalar::{Scalar, finite};
 use super::varlena;
@@ -83,7 +83,9 @@ impl Json {
                 )
             };
             if found.is_null() {
-                missing.push(input.name.clone());
+                if model.graph.optional != Some(index) {
+                    missing.push(input.name.clone());
+                }
             } else {
                 // SAFETY: a value of this object.
                 unsafe { self.write_input(model, rows, index, value(found)) }?;
@@ -114,10 +116,8 @@ impl Json {
                 }
                 return Err(InputError::UnsupportedJson { found: "array" });
             };
-            if count != expected {
-                return Err(wrong_length(model, expected, count));
-            }
-            for (i, (input, component)) in positions(model).into_iter().enumerate() {
+            check_length(model, expected, count)?;
+            for (i, (input, component)) in positions(model).into_iter().take(count).enumerate() {
                 if let Some(value) = element(container, i) {
                     self.write_component(model, rows, input, component, value)?;
                 }
@@ -298,6 +298,9 @@ unsafe fn flatten(
         }
         for i in 0..count {
             match element(container, i) {
+                Some(Value::Number(..) | Value::Null) if dimensions.len() > depth + 1 => {
+                    return false;
+                }
                 Some(Value::Number(content, _)) => {
                     numbers.push(finite(varlena::numeric_to_f64(content) as f32));
                 }

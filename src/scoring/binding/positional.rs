@@ -73,12 +73,10 @@ impl Positional {
                 Shape::Scattered(positions) => positions.len(),
             };
             let view = reader.view(datum);
-            if view.count != expected {
-                return Err(wrong_length(model, expected, view.count));
-            }
+            check_length(model, expected, view.count)?;
             match shape {
-                Shape::Contiguous(width) => {
-                    reader.numbers(&view, &mut rows.floats(0)[..*width]);
+                Shape::Contiguous(_) => {
+                    reader.numbers(&view, &mut rows.floats(0)[..view.count]);
                     Ok(())
                 }
                 Shape::Scattered(positions) => reader.for_each(&view, |i, element| {
@@ -111,7 +109,18 @@ pub fn positions(model: &Model) -> Vec<(usize, usize)> {
         .collect()
 }
 
-pub fn wrong_length(model: &Model, expected: usize, got: usize) -> InputError {
+/// A cut-off date at the end may be left out.
+pub fn check_length(model: &Model, expected: usize, got: usize) -> Result<(), InputError> {
+    let last = model.graph.schema.inputs.len().checked_sub(1);
+    let optional = last.is_some() && model.graph.optional == last;
+    if got == expected || (optional && got + 1 == expected) {
+        Ok(())
+    } else {
+        Err(wrong_length(model, expected, got))
+    }
+}
+
+fn wrong_length(model: &Model, expected: usize, got: usize) -> InputError {
     const SHOWN: usize = 20;
     let inputs = &model.graph.schema.inputs;
     let mut names: Vec<String> = inputs

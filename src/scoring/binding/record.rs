@@ -48,6 +48,7 @@ impl Columns {
                     input: index,
                     reader: Reader::new(model, input, type_oid)?,
                 }),
+                None if model.graph.optional == Some(index) => {}
                 None => missing.push(input.name.clone()),
             }
         }

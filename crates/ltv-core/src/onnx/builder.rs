@@ -341,6 +341,7 @@ impl GraphBuilder {
                 ..self.graph
             }),
             metadata_props,
+            ..ModelProto::default()
         }
         .encode_to_vec()
     }

@@ -1,7 +1,8 @@
 //! What an ONNX file, whoever made it, takes and gives; refusing what cannot be stored in a database.
 
 use super::proto::{
-    DimensionValue, GraphProto, ModelProto, TensorProto, ValueInfoProto, data_type,
+    DimensionValue, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
+    ValueInfoProto, data_type,
 };
 use crate::error::{Error, ErrorKind, Result};
 use prost::Message;
@@ -49,18 +50,16 @@ impl Port {
 
 /// Reads the file's description of itself; whether ONNX Runtime knows its operators shows when it is loaded.
 pub fn inspect(onnx: &[u8]) -> Result<Inspection> {
-    let model = ModelProto::decode(onnx).map_err(|error| {
-        not_onnx().detail(format!(
-            "The bytes cannot be read as an ONNX model: {error}."
-        ))
-    })?;
+    let model = ModelProto::decode(onnx)
+        .map_err(|_| not_onnx().detail("The bytes cannot be read as an ONNX model."))?;
     let Some(graph) = &model.graph else {
         return Err(not_onnx().detail("The bytes hold no graph."));
     };
     if graph.output.is_empty() || graph.node.is_empty() {
         return Err(not_onnx().detail("The graph computes nothing."));
     }
-    if let Some(name) = external(graph) {
+    let mut functions = model.functions.iter().flat_map(|function| &function.node);
+    if let Some(name) = external(graph).or_else(|| functions.find_map(external_in_node)) {
         return Err(Error::new(
             ErrorKind::Unsupported,
             "the ONNX model keeps weights in another file",
@@ -122,26 +121,37 @@ fn port(info: &ValueInfoProto) -> Port {
 
 /// The name of a tensor whose data are elsewhere, in this graph or in one inside it.
 fn external(graph: &GraphProto) -> Option<&str> {
-    let outside = |tensor: &TensorProto| -> bool {
-        tensor.data_location == 1 || !tensor.external_data.is_empty()
-    };
-    if let Some(tensor) = graph.initializer.iter().find(|tensor| outside(tensor)) {
-        return Some(&tensor.name);
-    }
-    for node in &graph.node {
-        for attribute in &node.attribute {
-            if attribute.t.as_ref().is_some_and(outside) {
-                return Some(&node.name);
-            }
-            if let Some(name) = attribute
-                .g
-                .iter()
-                .chain(&attribute.graphs)
-                .find_map(external)
-            {
-                return Some(name);
-            }
-        }
-    }
-    None
+    let sparse = graph.sparse_initializer.iter().flat_map(sparse_parts);
+    graph
+        .initializer
+        .iter()
+        .chain(sparse)
+        .find_map(outside)
+        .or_else(|| graph.node.iter().find_map(external_in_node))
+}
+
+fn external_in_node(node: &NodeProto) -> Option<&str> {
+    node.attribute.iter().find_map(|attribute| {
+        let sparse = attribute
+            .sparse_tensor
+            .iter()
+            .chain(&attribute.sparse_tensors);
+        let mut tensors = attribute
+            .t
+            .iter()
+            .chain(&attribute.tensors)
+            .chain(sparse.flat_map(sparse_parts));
+        let mut graphs = attribute.g.iter().chain(&attribute.graphs);
+        tensors
+            .find_map(outside)
+            .or_else(|| graphs.find_map(external))
+    })
+}
+
+fn sparse_parts(sparse: &SparseTensorProto) -> impl Iterator<Item = &TensorProto> {
+    sparse.values.iter().chain(&sparse.indices)
+}
+
+fn outside(tensor: &TensorProto) -> Option<&str> {
+    (tensor.data_location != 0 || !tensor.external_data.is_empty()).then_some(tensor.name.as_str())
 }
