@@ -39,20 +39,22 @@ impl Column {
         }
     }
 
-    fn get(&self) -> Option<&[f64]> {
-        (!self.incomplete).then_some(&self.values)
+    /// The column, if it is complete: a value for each of `rows` rows.
+    fn get(&self, rows: usize) -> Option<&[f64]> {
+        (!self.incomplete && self.values.len() == rows).then_some(&self.values)
     }
 }
 
 impl Collected {
     fn observations(&self) -> Observations<'_> {
+        let rows = self.actual.len();
         Observations {
             actual: &self.actual,
             prediction: &self.prediction,
-            purchase_probability: self.purchase.get(),
-            whale_probability: self.whale.get(),
+            purchase_probability: self.purchase.get(rows),
+            whale_probability: self.whale.get(rows),
             whale_threshold: self.whale_threshold.filter(|threshold| *threshold > 0.0),
-            band: self.low.get().zip(self.high.get()),
+            band: self.low.get(rows).zip(self.high.get(rows)),
             without_value: self.without_value,
         }
     }

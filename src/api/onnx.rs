@@ -67,11 +67,11 @@ impl Reportable for ImportError {
 
     fn detail(&self) -> Option<String> {
         Some(match self {
-            Self::ElementType { .. } => "Numbers must come in as float32, categories as strings.".to_owned(),
+            Self::ElementType { .. } => "Numbers must come in as float (32 bits), categories as string.".to_owned(),
             Self::InputShape { .. } => "The first axis must be the batch, of any length; numbers have shape [batch, width], \
                                         categories [batch, 1], sequences [batch, steps, channels]."
                 .to_owned(),
-            Self::OutputShape { .. } => "A prediction is a float32 tensor of shape [batch] or [batch, 1].".to_owned(),
+            Self::OutputShape { .. } => "A prediction is a float tensor of shape [batch] or [batch, 1].".to_owned(),
             Self::NoOutput { available, .. } | Self::NoPrediction { available } => {
                 format!("Its outputs are: {available}.")
             }
@@ -85,7 +85,7 @@ impl Reportable for ImportError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::ElementType { .. } => "Convert the input inside the graph, with a Cast node after a float32 input.".to_owned(),
+            Self::ElementType { .. } => "Convert the input inside the graph, with a Cast node after a float input.".to_owned(),
             Self::InputShape { .. } => {
                 "Export it with a dynamic first axis (in PyTorch: dynamic_axes={'input': {0: 'batch'}}).".to_owned()
             }
@@ -164,7 +164,7 @@ fn inputs(
     if port.element != TensorElementType::Float32 {
         return Err(ImportError::ElementType {
             name,
-            found: port.element.to_string(),
+            found: element_name(port.element),
         });
     }
     match port.shape.as_slice() {
@@ -223,7 +223,7 @@ fn input(port: &Port) -> Result<Input, ImportError> {
         (other, _) => {
             return Err(ImportError::ElementType {
                 name,
-                found: other.to_string(),
+                found: element_name(other),
             });
         }
     };
@@ -266,7 +266,7 @@ fn choose_outputs(
                     })?;
             if !is_prediction(port) {
                 return Err(ImportError::OutputShape {
-                    found: format!("{} of shape {:?}", port.element, port.shape),
+                    found: described(port),
                     name,
                 }
                 .into());
@@ -286,7 +286,7 @@ fn choose_outputs(
                 .ok_or_else(|| match ports {
                     [port] => ImportError::OutputShape {
                         name: port.name.clone(),
-                        found: format!("{} of shape {:?}", port.element, port.shape),
+                        found: described(port),
                     },
                     _ => ImportError::NoPrediction {
                         available: available(),
@@ -296,6 +296,20 @@ fn choose_outputs(
         }
     }
     Ok(chosen)
+}
+
+fn described(port: &Port) -> String {
+    format!("{} of shape {:?}", element_name(port.element), port.shape)
+}
+
+/// The name that ONNX itself uses.
+fn element_name(element: TensorElementType) -> String {
+    let name = format!("{element:?}").to_lowercase();
+    match name.as_str() {
+        "float32" => "float".to_owned(),
+        "float64" => "double".to_owned(),
+        _ => name,
+    }
 }
 
 fn is_prediction(port: &Port) -> bool {

@@ -230,7 +230,7 @@ impl Json {
         InputError::Unreadable {
             model: model.name.clone(),
             column: model.graph.schema.inputs[input].name.clone(),
-            text: "...".to_owned(),
+            text: "[...]".to_owned(),
             expected,
         }
     }
