@@ -17,5 +17,6 @@ pub mod layer_norm;
 pub mod mlp;
 mod mlp_fused;
 pub mod recurrent;
+mod recurrent_fused;
 pub mod softmax;
 pub mod variable_selection;

@@ -6,10 +6,12 @@
 
 use super::dense::{Activation, Dense};
 use super::functions::sigmoid;
+use super::{kernel, recurrent_fused};
 use crate::error::Result;
 use crate::onnx::{Attribute, GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,10 +101,56 @@ impl Recurrent {
         start: Option<&State<Tensor>>,
     ) -> Result<Tensor> {
         let projected = self.input.forward(x, Activation::Identity)?;
-        Ok(match self.cell {
-            Cell::Lstm => self.lstm(&projected, mask, start)?,
-            Cell::Gru => self.gru(&projected, mask, start)?,
-        })
+        if kernel::applies(&projected) {
+            match (self.cell, &self.state_bias, start) {
+                (Cell::Lstm, ..) => return self.fused_lstm(&projected, mask, start),
+                (Cell::Gru, Some(bias), None) => return self.fused_gru(&projected, mask, bias),
+                _ => {}
+            }
+        }
+        self.definition(&projected, mask, start)
+    }
+
+    /// Step by step, from the projected inputs of all steps.
+    fn definition(
+        &self,
+        projected: &Tensor,
+        mask: &Tensor,
+        start: Option<&State<Tensor>>,
+    ) -> Result<Tensor> {
+        match self.cell {
+            Cell::Lstm => self.lstm(projected, mask, start),
+            Cell::Gru => self.gru(projected, mask, start),
+        }
+    }
+
+    fn fused_lstm(
+        &self,
+        projected: &Tensor,
+        mask: &Tensor,
+        start: Option<&State<Tensor>>,
+    ) -> Result<Tensor> {
+        let batch = projected.dim(1)?;
+        let (dtype, device) = (projected.dtype(), projected.device());
+        let zero = Tensor::zeros((batch, self.hidden), dtype, device)?;
+        let h = start.map_or(&zero, |start| &start.h);
+        let c = start.and_then(|start| start.c.as_ref()).unwrap_or(&zero);
+        let op = recurrent_fused::Lstm {
+            hidden: self.hidden,
+            mask: mask.contiguous()?,
+            kept: Mutex::default(),
+        };
+        let start = Tensor::stack(&[h, c], 0)?;
+        Ok(projected.apply_op3(&self.state, &start, op)?)
+    }
+
+    fn fused_gru(&self, projected: &Tensor, mask: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        let op = recurrent_fused::Gru {
+            hidden: self.hidden,
+            mask: mask.contiguous()?,
+            kept: Mutex::default(),
+        };
+        Ok(projected.apply_op3(&self.state, bias, op)?)
     }
 
     fn lstm(
@@ -231,5 +279,74 @@ impl Recurrent {
         // [steps, directions, batch, hidden]
         let axis = graph.ints(&[1], &[1]);
         Ok(graph.op("Squeeze", &[&states, &axis], &[]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    fn random(dims: &[usize], k: f64) -> Result<Var> {
+        let count = dims.iter().product();
+        let values: Vec<f64> = (0..count).map(|i| (i as f64 * k + 0.3).sin()).collect();
+        Ok(Var::from_vec(values, dims, &Device::Cpu)?)
+    }
+
+    #[test]
+    fn one_operation_equals_step_by_step() -> Result<()> {
+        let (steps, batch, inputs, hidden) = (5, 4, 3, 6);
+        for cell in [Cell::Lstm, Cell::Gru] {
+            let mut params = Params::new(1, DType::F64, Device::Cpu);
+            let layer = Recurrent::new(&mut params, "l", cell, inputs, hidden)?;
+            if let Some(bias) = &layer.state_bias {
+                bias.set(random(&[3 * hidden], 0.9)?.as_tensor())?;
+            }
+            let x = random(&[steps, batch, inputs], 1.7)?;
+            let mix = random(&[steps, batch, hidden], 2.9)?;
+            // Padding in front, in the middle, everywhere and nowhere.
+            let mask: Vec<f64> = (0..steps * batch)
+                .map(|i| match (i / batch, i % batch) {
+                    (step, 0) => f64::from(step > 2),
+                    (step, 1) => f64::from(step != 2),
+                    (_, row) => f64::from(row == 2),
+                })
+                .collect();
+            let mask = Tensor::from_vec(mask, (steps, batch), &Device::Cpu)?;
+            let start = (
+                random(&[batch, hidden], 0.6)?,
+                random(&[batch, hidden], 1.1)?,
+            );
+            let state = State {
+                h: start.0.as_tensor().clone(),
+                c: Some(start.1.as_tensor().clone()),
+            };
+            let state = (cell == Cell::Lstm).then_some(&state);
+            let run = |fast: bool| -> Result<Vec<Vec<f64>>> {
+                let states = if fast {
+                    layer.forward(&x, &mask, state)?
+                } else {
+                    let projected = layer.input.forward(&x, Activation::Identity)?;
+                    layer.definition(&projected, &mask, state)?
+                };
+                let gradients = (&states * mix.as_tensor())?.sum_all()?.backward()?;
+                let mut numbers = vec![states.flatten_all()?.to_vec1()?];
+                let weights = params.weights().iter().map(|(_, var)| var);
+                for var in weights.chain([&x, &start.0, &start.1]) {
+                    if let Some(gradient) = gradients.get(var) {
+                        numbers.push(gradient.flatten_all()?.to_vec1()?);
+                    }
+                }
+                Ok(numbers)
+            };
+            let (fast, plain) = (run(true)?, run(false)?);
+            assert_eq!(fast.len(), plain.len());
+            for (fast, plain) in fast.iter().zip(&plain) {
+                for (a, b) in fast.iter().zip(plain) {
+                    assert!((a - b).abs() < 1e-12 * (1.0 + b.abs()), "{cell:?}: {a} {b}");
+                }
+            }
+        }
+        Ok(())
     }
 }
