@@ -6,6 +6,7 @@
 //! | [`catalog`] | the `ltv.*` tables: name -> version, privileges, invalidation |
 //! | [`worker`] | training jobs: queue, background worker, reading, storing |
 //! | [`scoring`] | rows -> tensors -> ONNX Runtime -> values; the session cache |
+//! | [`numeric`] | `numeric` -> `f64`, for training and scoring alike |
 //! | [`error`] | how an error becomes what the user reads |
 //! | [`guc`] | settings `ltv.*` |
 //!
@@ -16,6 +17,7 @@ mod api;
 mod catalog;
 mod error;
 mod guc;
+mod numeric;
 mod scoring;
 mod worker;
 

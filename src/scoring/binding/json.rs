@@ -215,7 +215,7 @@ impl Json {
                 set_category(rows, slot, Scalar::Numeric.text(datum, &mut self.text));
             },
             Value::Number(content, _) => {
-                let number = finite(varlena::numeric_to_f64(content) as f32);
+                let number = finite(crate::numeric::to_f64(content) as f32);
                 set_number(rows, slot, component, number);
             }
             Value::Container(_) => {
@@ -302,7 +302,7 @@ unsafe fn flatten(
                     return false;
                 }
                 Some(Value::Number(content, _)) => {
-                    numbers.push(finite(varlena::numeric_to_f64(content) as f32));
+                    numbers.push(finite(crate::numeric::to_f64(content) as f32));
                 }
                 Some(Value::Null) => numbers.push(f32::NAN),
                 Some(Value::Container(inner)) => {

@@ -97,7 +97,7 @@ impl Scalar {
             Self::Float4 => return finite(f32::from_bits(bits as u32)),
             Self::Float8 => f64::from_bits(bits as u64),
             // SAFETY: as the caller promises.
-            Self::Numeric => varlena::numeric_to_f64(unsafe { varlena::content(datum, false) }),
+            Self::Numeric => crate::numeric::to_f64(unsafe { varlena::content(datum, false) }),
             Self::Date | Self::Timestamp => self.days_f64(datum),
             _ => f64::NAN,
         };

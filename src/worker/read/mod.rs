@@ -3,7 +3,6 @@
 //! The query runs read-only in one go; each row goes from the executor's slot into the table without being copied
 //! in between. Arrays get their shape from the first row that has one; rows before it wait.
 
-mod numeric;
 mod plan;
 mod value;
 

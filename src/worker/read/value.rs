@@ -1,6 +1,6 @@
 //! Datums -> numbers, texts and arrays, by type.
 
-use super::numeric;
+use crate::numeric;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -15,8 +15,10 @@ pub enum Type {
     Float4,
     Float8,
     Numeric,
-    /// text, varchar, bpchar and whatever an extension declares as a string.
+    /// text, varchar and whatever an extension declares as a string.
     Text,
+    /// Blank-padded: trailing blanks do not count.
+    Bpchar,
     Name,
     Enum,
     Uuid,
@@ -56,6 +58,7 @@ impl Type {
                 pg_sys::FLOAT4OID => Self::Float4,
                 pg_sys::FLOAT8OID => Self::Float8,
                 pg_sys::NUMERICOID => Self::Numeric,
+                pg_sys::BPCHAROID => Self::Bpchar,
                 pg_sys::NAMEOID => Self::Name,
                 pg_sys::UUIDOID => Self::Uuid,
                 pg_sys::DATEOID => Self::Date,
@@ -92,7 +95,10 @@ impl Type {
     }
 
     pub fn is_text(self) -> bool {
-        matches!(self, Self::Text | Self::Name | Self::Enum | Self::Uuid)
+        matches!(
+            self,
+            Self::Text | Self::Bpchar | Self::Name | Self::Enum | Self::Uuid
+        )
     }
 }
 
@@ -109,7 +115,7 @@ pub unsafe fn number(kind: Type, datum: pg_sys::Datum) -> f64 {
         Type::Int2 => f64::from(datum.value() as i16),
         Type::Bool => f64::from(u8::from(datum.value() as u8 != 0)),
         // SAFETY: a numeric, as the caller promises.
-        Type::Numeric => unsafe { numeric_number(datum) },
+        Type::Numeric => numeric::to_f64(unsafe { varlena(datum) }),
         Type::Date => match datum.value() as i32 {
             i32::MIN | i32::MAX => f64::NAN,
             days => f64::from(days) + EPOCH,
@@ -120,28 +126,11 @@ pub unsafe fn number(kind: Type, datum: pg_sys::Datum) -> f64 {
         },
         _ => f64::NAN,
     };
-    if value.is_finite() { value } else { f64::NAN }
-}
-
-unsafe extern "C-unwind" {
-    /// The server's own conversion. It is not an SQL function, and the binding in `pg_sys` is no function pointer.
-    fn numeric_float8_no_overflow(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
-}
-
-/// # Safety
-/// `datum` is a numeric.
-unsafe fn numeric_number(datum: pg_sys::Datum) -> f64 {
-    // SAFETY: a varlena, unpacked if need be; the bytes live as long as the current memory context.
-    unsafe {
-        let bytes = varlena(datum);
-        numeric::to_f64(bytes).unwrap_or_else(|| {
-            let value = pg_sys::DirectFunctionCall1Coll(
-                Some(numeric_float8_no_overflow),
-                pg_sys::InvalidOid,
-                datum,
-            );
-            f64::from_bits(value.value() as u64)
-        })
+    // The model computes in single precision: what does not fit counts as infinite.
+    if (value as f32).is_finite() {
+        value
+    } else {
+        f64::NAN
     }
 }
 
@@ -172,6 +161,8 @@ pub unsafe fn with_text<T>(
     match kind {
         // SAFETY: a varlena, as the caller promises.
         Type::Text => use_it(&utf8(unsafe { varlena(datum) })),
+        // SAFETY: as above.
+        Type::Bpchar => use_it(utf8(unsafe { varlena(datum) }).trim_end_matches(' ')),
         Type::Bool => use_it(if datum.value() as u8 != 0 {
             "true"
         } else {
