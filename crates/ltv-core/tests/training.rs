@@ -230,15 +230,90 @@ fn training_continues_from_stored_weights() -> TestResult {
 #[test]
 fn same_seed_same_bytes() -> TestResult {
     let customers = Customers::random(500, FLAT, 6);
-    let recipe = recipe("mlp", "ziln", json!({}));
-    let first = trained(&customers, &recipe)?;
-    let second = trained(&customers, &recipe)?;
-    assert_eq!(first.onnx, second.onnx);
-    assert_eq!(first.weights, second.weights);
-    assert_eq!(first.metrics, second.metrics);
-    let mut other = recipe;
-    other.options.seed += 1;
-    assert_ne!(first.onnx, trained(&customers, &other)?.onnx);
+    for options in [
+        json!({}),
+        json!({"threads": 2, "batch_size": 400}),
+        json!({"threads": 2, "ensemble": 3}),
+    ] {
+        let recipe = recipe("mlp", "ziln", options);
+        let first = trained(&customers, &recipe)?;
+        let second = trained(&customers, &recipe)?;
+        assert_eq!(first.onnx, second.onnx);
+        assert_eq!(first.weights, second.weights);
+        assert_eq!(first.metrics, second.metrics);
+        let mut other = recipe;
+        other.options.seed += 1;
+        assert_ne!(first.onnx, trained(&customers, &other)?.onnx);
+    }
+    Ok(())
+}
+
+/// Progress runs through the phases, never backwards, and a cancelled training ends as such.
+#[test]
+fn progress_is_told_and_cancelling_works() -> TestResult {
+    struct Watch {
+        seen: std::sync::Mutex<Vec<Progress>>,
+        cancel_after: usize,
+    }
+    impl Control for Watch {
+        fn progress(&self, progress: Progress) {
+            self.seen.lock().unwrap().push(progress);
+        }
+        fn is_cancelled(&self) -> bool {
+            self.seen.lock().unwrap().len() > self.cancel_after
+        }
+    }
+    let customers = Customers::random(2000, FLAT, 16);
+    let recipe = recipe("mlp", "ziln", json!({"ensemble": 2}));
+    let watch = |cancel_after: usize| Watch {
+        seen: std::sync::Mutex::default(),
+        cancel_after,
+    };
+    let patient = watch(usize::MAX);
+    train(customers.table(), &recipe, &patient)?;
+    let seen = patient.seen.into_inner()?;
+    let mut phases: Vec<&str> = seen.iter().map(|progress| progress.phase.name()).collect();
+    phases.dedup();
+    assert_eq!(
+        phases,
+        ["preprocessing", "training", "validating", "exporting"]
+    );
+    let training: Vec<&Progress> = seen.iter().filter(|progress| progress.epoch > 0).collect();
+    assert!(training.windows(2).all(|pair| pair[0].rows <= pair[1].rows
+        && pair[0].epoch <= pair[1].epoch
+        && pair[1].epoch <= pair[1].epochs));
+    assert!(training[0].training_loss.is_some_and(f64::is_finite));
+    let error = train(customers.table(), &recipe, &watch(2)).unwrap_err();
+    assert_eq!(error.kind, ltv_core::error::ErrorKind::Cancelled);
+    Ok(())
+}
+
+/// Targets that nothing can be learned from, and what the errors say.
+#[test]
+fn useless_targets_are_refused() -> TestResult {
+    let mut customers = Customers::random(50, FLAT, 17);
+    let mut refused = |target: Vec<f64>, objective: &str| {
+        customers.target = target;
+        let recipe = recipe("mlp", objective, json!({}));
+        let error = train(customers.table(), &recipe, &Quiet).unwrap_err();
+        assert_eq!(error.kind, ltv_core::error::ErrorKind::InvalidData);
+        assert!(error.detail.is_some() && error.hint.is_some());
+        error.message
+    };
+    assert_eq!(
+        refused(vec![0.0; 50], "ziln"),
+        "no training row has a target above zero"
+    );
+    assert_eq!(
+        refused(vec![7.0; 50], "ziln"),
+        "the target has the same value in every training row"
+    );
+    let paying: Vec<f64> = (1..=50).map(f64::from).collect();
+    assert_eq!(
+        refused(paying, "purchase"),
+        "every training row has a target above zero"
+    );
+    assert_eq!(refused(vec![], "ziln"), "there are no training rows");
     Ok(())
 }
 

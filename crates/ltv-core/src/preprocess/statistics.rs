@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 /// Categories listed one by one; the others are counted together.
 const LISTED_CATEGORIES: usize = 200;
 /// Quantiles come from a sample of this many values, taken at equal distances.
-const QUANTILE_SAMPLE: usize = 100_000;
+const QUANTILE_SAMPLE: usize = 20_000;
 
 /// A numeric feature or the predictions. `values` are the finite ones; their order does not matter.
 ///

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value, json};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Validation rows that the ranking metrics of each epoch are taken of.
@@ -36,6 +37,26 @@ pub(super) struct Trainer<'a> {
     pub stratified: bool,
     pub epochs: usize,
     pub learning_rate: f64,
+    pub done: Done,
+}
+
+/// What all networks together have behind them and, if no early stopping comes, before them.
+pub(super) struct Done {
+    since: Instant,
+    epochs: AtomicUsize,
+    rows: AtomicU64,
+    rows_expected: AtomicU64,
+}
+
+impl Done {
+    pub fn nothing(rows_expected: u64) -> Self {
+        Self {
+            since: Instant::now(),
+            epochs: AtomicUsize::new(0),
+            rows: AtomicU64::new(0),
+            rows_expected: AtomicU64::new(rows_expected),
+        }
+    }
 }
 
 /// Which rows one network is trained on, and which ones stop it.
@@ -102,6 +123,7 @@ impl Trainer<'_> {
     /// Trains `network` and leaves it with its best weights. Returns the history, one object per epoch.
     pub fn run(&self, network: &Network, member: usize) -> Result<Value> {
         let options = self.options;
+        let deadline = self.deadline();
         let Fold { train, validation } = &self.folds[member];
         let seed = options.seed.wrapping_add(member as u64);
         let mut order = ChaCha8Rng::seed_from_u64(seed);
@@ -138,11 +160,12 @@ impl Trainer<'_> {
                 adam.step(&gradients, learning_rate)?;
                 sum.add(&loss, rows.len())?;
                 seen += rows.len();
+                self.done.rows.fetch_add(rows.len() as u64, Relaxed);
                 if reported.elapsed() >= REPORT_EVERY {
                     reported = Instant::now();
-                    self.report(member, epoch, seen, begun, &sum, validation_loss);
+                    self.report(&sum, validation_loss);
                 }
-                if self.is_out_of_time() {
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                     out_of_time = true;
                     break;
                 }
@@ -165,7 +188,8 @@ impl Trainer<'_> {
                 value
             };
             history.push(entry);
-            self.report(member, epoch, seen, begun, &sum, validation_loss);
+            self.done.epochs.fetch_add(1, Relaxed);
+            self.report(&sum, validation_loss);
             let better = match &best {
                 Some((least, ..)) => value < least - LEAST_GAIN * least.abs(),
                 None => value.is_finite(),
@@ -189,6 +213,11 @@ impl Trainer<'_> {
                 break;
             }
         }
+        let left = (self.epochs - history.len()) * train.len();
+        self.done.rows_expected.fetch_sub(left as u64, Relaxed);
+        self.done
+            .epochs
+            .fetch_add(self.epochs - history.len(), Relaxed);
         let Some((_, best_epoch, weights)) = best else {
             return Err(Error::data("the training diverged")
                 .detail("The loss was not finite in any epoch.")
@@ -203,35 +232,30 @@ impl Trainer<'_> {
         Ok(json!({"epochs": history, "best_epoch": best_epoch, "ended": ended}))
     }
 
-    fn is_out_of_time(&self) -> bool {
-        self.options
-            .max_seconds
-            .is_some_and(|limit| self.started.elapsed().as_secs_f64() > limit)
+    /// When a network that starts now must end, so that all of them get the same share of the time.
+    fn deadline(&self) -> Option<Instant> {
+        let limit = self.options.max_seconds?;
+        let left = (limit - (self.done.since - self.started).as_secs_f64()).max(0.0);
+        let networks = self.folds.len();
+        let at_once = rayon::current_num_threads().min(networks);
+        let share = left * at_once as f64 / networks as f64;
+        Instant::now().checked_add(Duration::from_secs_f64(share))
     }
 
-    fn report(
-        &self,
-        member: usize,
-        epoch: usize,
-        seen: usize,
-        begun: Instant,
-        sum: &LossSum,
-        validation_loss: Option<f64>,
-    ) {
-        let rows = self.folds[member].train.len();
-        let epochs_before = member * self.epochs + epoch - 1;
+    fn report(&self, sum: &LossSum, validation_loss: Option<f64>) {
+        let rows = self.done.rows.load(Relaxed);
+        let expected = self.done.rows_expected.load(Relaxed);
+        let rate = rows as f64 / self.done.since.elapsed().as_secs_f64().max(1e-9);
         let epochs = self.folds.len() * self.epochs;
-        let rate = seen as f64 / begun.elapsed().as_secs_f64().max(1e-9);
-        let done = epochs_before * rows + seen;
         self.control.progress(Progress {
             phase: Phase::Training,
-            epoch: epochs_before + 1,
+            epoch: (self.done.epochs.load(Relaxed) + 1).min(epochs),
             epochs,
-            rows: done as u64,
+            rows,
             rows_per_second: rate,
             training_loss: Some(sum.mean()),
             validation_loss,
-            eta_seconds: Some((epochs * rows - done) as f64 / rate.max(1e-9)),
+            eta_seconds: Some(expected.saturating_sub(rows) as f64 / rate.max(1e-9)),
             memory_bytes: self.data.memory_bytes(),
         });
     }

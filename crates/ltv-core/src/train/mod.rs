@@ -24,8 +24,9 @@ use crate::error::{Error, Result};
 use crate::preprocess::Preprocessing;
 use crate::recipe::Recipe;
 use candle_core::Device;
-use epochs::Trainer;
+use epochs::{Done, Trainer};
 use network::{Network, NetworkConfig};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use std::time::Instant;
 
 /// Everything a version row keeps.
@@ -41,11 +42,37 @@ pub struct TrainedModel {
     pub seconds: f64,
 }
 
+/// Of each thread; the deepest recursion is in the gradient of a long graph.
+const STACK: usize = 16 << 20;
+
 /// A training that continues runs this many times fewer epochs, with a learning rate as many times lower.
 const WARM_SHARE: usize = 4;
 
 /// Trains the recipe's model on the table. Blocks; meant for a thread of its own.
 pub fn train(table: TrainingTable, recipe: &Recipe, control: &dyn Control) -> Result<TrainedModel> {
+    let threads = recipe.options.threads.unwrap_or(1);
+    // A pool of our own bounds what the tensor library takes: left alone it would use every core.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .stack_size(STACK)
+        .thread_name(|index| format!("pg_ltv training {index}"))
+        .build()
+        .map_err(|error| {
+            Error::new(
+                crate::error::ErrorKind::Resources,
+                "could not start the threads for the training",
+            )
+            .detail(error.to_string())
+            .hint("Lower the option \"threads\" or the setting ltv.training_threads.")
+        })?;
+    pool.install(|| train_here(table, recipe, control))
+}
+
+fn train_here(
+    table: TrainingTable,
+    recipe: &Recipe,
+    control: &dyn Control,
+) -> Result<TrainedModel> {
     control.progress(Progress::of(Phase::Preprocessing));
     if recipe.objective == "bgnbd" {
         return classic::train(&table, recipe, control);
@@ -90,25 +117,31 @@ pub fn train(table: TrainingTable, recipe: &Recipe, control: &dyn Control) -> Re
     let payers_wanted = networks.first().map_or(0, Network::payers_per_batch);
     let share = network.target.payers as f64 / network.target.rows.max(1) as f64;
     let warm = if earlier.is_some() { WARM_SHARE } else { 1 };
+    let folds = folds::deal(&data, networks.len(), options.seed);
+    let epochs = options.epochs.div_ceil(warm);
+    let rows_per_epoch: usize = folds.iter().map(|fold| fold.train.len()).sum();
     let trainer = Trainer {
+        done: Done::nothing((epochs * rows_per_epoch) as u64),
         batch_size: options
             .batch_size
             .unwrap_or_else(|| batches::batch_size(rows.len(), payers_wanted, share)),
         stratified: options.stratified_batches.unwrap_or(payers_wanted > 0),
-        folds: folds::deal(&data, networks.len(), options.seed),
+        folds,
         data: &data,
         options,
         objective: &recipe.objective,
         control,
         device,
         started,
-        epochs: options.epochs.div_ceil(warm),
+        epochs,
         learning_rate: options.learning_rate / warm as f64,
     };
-    let mut histories = Vec::with_capacity(networks.len());
-    for (member, network) in networks.iter().enumerate() {
-        histories.push(trainer.run(network, member)?);
-    }
+    // Networks do not depend on each other: where there are threads they are trained side by side.
+    let histories = networks
+        .par_iter()
+        .enumerate()
+        .map(|(member, network)| trainer.run(network, member))
+        .collect::<Result<Vec<_>>>()?;
 
     control.progress(Progress::of(Phase::Validating));
     let judged = report::judge(&trainer, &networks, &network.target, classic, features)?;
