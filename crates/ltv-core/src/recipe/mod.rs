@@ -2,9 +2,11 @@
 
 mod kind;
 mod options;
+mod presets;
 
 pub use kind::Kind;
 pub use options::{OPTIONS, OptionDoc, Options, reference};
+pub use presets::Preset;
 
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
@@ -70,16 +72,27 @@ impl Recipe {
             ),
             _ => None,
         };
+        // What the caller says wins over the preset.
+        let (mut objective, mut backbone) = (text("objective"), text("backbone"));
+        let options = match text("preset") {
+            None => Options::from_json(&value["options"])?,
+            Some(name) => {
+                let preset = Preset::find(&name)?;
+                objective = objective.or_else(|| Some(preset.objective.clone()));
+                backbone = backbone.or_else(|| preset.backbone.clone());
+                Options::from_json(&preset.options_with(&value["options"]))?
+            }
+        };
         Ok(Self {
             relation: text("relation"),
             query: text("query"),
             target: text("target").unwrap_or(default.target),
             id_column: text("id_column").unwrap_or(default.id_column),
-            objective: one_of("objective", text("objective"), OBJECTIVES, "ziln")?,
-            backbone: one_of("backbone", text("backbone"), BACKBONES, "mlp")?,
+            objective: one_of("objective", objective, OBJECTIVES, "ziln")?,
+            backbone: one_of("backbone", backbone, BACKBONES, "mlp")?,
             features,
             split_column: text("split_column"),
-            options: Options::from_json(&value["options"])?,
+            options,
             preset: text("preset"),
             warm_start: None,
         })
