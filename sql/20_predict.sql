@@ -16,167 +16,171 @@ CREATE TYPE ltv.prediction AS (
 COMMENT ON TYPE ltv.prediction IS 'everything a model can tell about one customer; NULL where it cannot';
 GRANT USAGE ON TYPE ltv.prediction TO PUBLIC;
 
+-- Tells the planner what a prediction costs.
+CREATE FUNCTION ltv.predict_support(internal) RETURNS internal
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_predict_support';
+
 -- ltv_predict: expected value -------------------------------------------------------------------------------------
 
 CREATE FUNCTION @extschema@.ltv_predict(input anyarray) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict';
 COMMENT ON FUNCTION @extschema@.ltv_predict(anyarray)
     IS 'expected value, by the model in ltv.default_model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict(input record) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict';
 COMMENT ON FUNCTION @extschema@.ltv_predict(record)
     IS 'expected value, by the model in ltv.default_model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict(input jsonb) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict';
 COMMENT ON FUNCTION @extschema@.ltv_predict(jsonb)
     IS 'expected value, by the model in ltv.default_model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict(model text, input anyarray) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, anyarray)
     IS 'expected value, by the champion of a model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict(model text, input record) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, record)
     IS 'expected value, by the champion of a model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict(model text, input jsonb) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, jsonb)
     IS 'expected value, by the champion of a model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict(model text, version integer, input anyarray) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, integer, anyarray)
     IS 'expected value, by a pinned version of a model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict(model text, version integer, input record) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, integer, record)
     IS 'expected value, by a pinned version of a model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict(model text, version integer, input jsonb) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, integer, jsonb)
     IS 'expected value, by a pinned version of a model; inputs by key or position';
 
 -- ltv_predict_proba: probability of a purchase --------------------------------------------------------------------
 
 CREATE FUNCTION @extschema@.ltv_predict_proba(input anyarray) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_proba';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(anyarray)
     IS 'probability of a purchase, by the model in ltv.default_model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_proba(input record) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_proba';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(record)
     IS 'probability of a purchase, by the model in ltv.default_model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_proba(input jsonb) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_proba';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(jsonb)
     IS 'probability of a purchase, by the model in ltv.default_model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict_proba(model text, input anyarray) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_proba_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, anyarray)
     IS 'probability of a purchase, by the champion of a model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_proba(model text, input record) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_proba_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, record)
     IS 'probability of a purchase, by the champion of a model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_proba(model text, input jsonb) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_proba_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, jsonb)
     IS 'probability of a purchase, by the champion of a model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version integer, input anyarray) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, integer, anyarray)
     IS 'probability of a purchase, by a pinned version of a model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version integer, input record) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, integer, record)
     IS 'probability of a purchase, by a pinned version of a model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version integer, input jsonb) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, integer, jsonb)
     IS 'probability of a purchase, by a pinned version of a model; inputs by key or position';
 
 -- ltv_predict_quantile: quantile at level q of the predicted distribution -----------------------------------------
 
 CREATE FUNCTION @extschema@.ltv_predict_quantile(input anyarray, q double precision) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_quantile';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(anyarray, double precision)
     IS 'quantile at level q of the predicted distribution, by the model in ltv.default_model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_quantile(input record, q double precision) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_quantile';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(record, double precision)
     IS 'quantile at level q of the predicted distribution, by the model in ltv.default_model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_quantile(input jsonb, q double precision) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_quantile';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(jsonb, double precision)
     IS 'quantile at level q of the predicted distribution, by the model in ltv.default_model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, input anyarray, q double precision) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_quantile_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, anyarray, double precision)
     IS 'quantile at level q of the predicted distribution, by the champion of a model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, input record, q double precision) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_quantile_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, record, double precision)
     IS 'quantile at level q of the predicted distribution, by the champion of a model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, input jsonb, q double precision) RETURNS double precision
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_quantile_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, jsonb, double precision)
     IS 'quantile at level q of the predicted distribution, by the champion of a model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version integer, input anyarray, q double precision) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, integer, anyarray, double precision)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version integer, input record, q double precision) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, integer, record, double precision)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version integer, input jsonb, q double precision) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, integer, jsonb, double precision)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by key or position';
 
 -- ltv_predict_all: everything the model predicts ------------------------------------------------------------------
 
 CREATE FUNCTION @extschema@.ltv_predict_all(input anyarray) RETURNS ltv.prediction
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_all';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all';
 COMMENT ON FUNCTION @extschema@.ltv_predict_all(anyarray)
     IS 'everything the model predicts, by the model in ltv.default_model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_all(input record) RETURNS ltv.prediction
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_all';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all';
 COMMENT ON FUNCTION @extschema@.ltv_predict_all(record)
     IS 'everything the model predicts, by the model in ltv.default_model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_all(input jsonb) RETURNS ltv.prediction
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_all';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all';
 COMMENT ON FUNCTION @extschema@.ltv_predict_all(jsonb)
     IS 'everything the model predicts, by the model in ltv.default_model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict_all(model text, input anyarray) RETURNS ltv.prediction
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_all_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, anyarray)
     IS 'everything the model predicts, by the champion of a model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_all(model text, input record) RETURNS ltv.prediction
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_all_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, record)
     IS 'everything the model predicts, by the champion of a model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_all(model text, input jsonb) RETURNS ltv.prediction
-LANGUAGE c STABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_all_model';
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, jsonb)
     IS 'everything the model predicts, by the champion of a model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict_all(model text, version integer, input anyarray) RETURNS ltv.prediction
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, integer, anyarray)
     IS 'everything the model predicts, by a pinned version of a model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_all(model text, version integer, input record) RETURNS ltv.prediction
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, integer, record)
     IS 'everything the model predicts, by a pinned version of a model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_all(model text, version integer, input jsonb) RETURNS ltv.prediction
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, integer, jsonb)
     IS 'everything the model predicts, by a pinned version of a model; inputs by key or position';
 

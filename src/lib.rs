@@ -7,13 +7,15 @@
 //! | [`worker`] | training jobs: queue, background worker, reading, storing |
 //! | [`scoring`] | rows -> tensors -> ONNX Runtime -> values; the session cache |
 //! | [`numeric`] | `numeric` -> `f64`, for training and scoring alike |
+//! | [`batch_scan`] | many rows at once: planner hook, custom scan |
 //! | [`error`] | how an error becomes what the user reads |
 //! | [`guc`] | settings `ltv.*` |
 //!
 //! SQL lives in `sql/`; functions are exported from here by symbol only. Dependencies point one way:
-//! `api -> (catalog, scoring, worker) -> ltv-core`.
+//! `api -> (catalog, scoring, worker) -> ltv-core`; only `batch_scan` touches plan trees.
 
 mod api;
+mod batch_scan;
 mod catalog;
 mod error;
 mod guc;
@@ -31,5 +33,6 @@ pub extern "C-unwind" fn _PG_init() {
     error::init();
     guc::init();
     catalog::init();
+    batch_scan::init();
     worker::init();
 }

@@ -1,0 +1,343 @@
+//! One call: its model, its input, and its results for the rows of the current batch.
+
+use super::input::Input;
+use super::raw;
+use crate::batch_scan::builder::Call as Planned;
+use crate::batch_scan::functions;
+use crate::batch_scan::tree::{self, Node, iter};
+use crate::catalog;
+use crate::error::Result;
+use crate::scoring::{Batch, Binding, Model, ScoringFunction};
+use pgrx::pg_sys::{self, Datum, NodeTag};
+use std::ffi::CStr;
+use std::rc::Rc;
+
+pub struct Call {
+    function: &'static ScoringFunction,
+    pub stage: usize,
+    pub guards: Vec<Guard>,
+    input: Input,
+    model: Option<*mut pg_sys::ExprState>,
+    version: Option<*mut pg_sys::ExprState>,
+    q: Option<*mut pg_sys::ExprState>,
+    /// The model depends on parameters, which a rescan may change.
+    model_varies: bool,
+    /// The same for all rows.
+    constant: Option<Constant>,
+    runner: Option<Runner>,
+    /// There is no model, or it does not fit: to be said by the call itself, when it is evaluated.
+    failed: bool,
+    pending: Vec<Pending>,
+    pub results: Vec<Outcome>,
+}
+
+pub struct Guard {
+    pub quals: usize,
+    pub conditions: *mut pg_sys::ExprState,
+}
+
+#[derive(Clone, Copy)]
+pub struct Outcome {
+    pub value: Datum,
+    pub is_null: bool,
+    pub done: bool,
+}
+
+impl Outcome {
+    pub const NONE: Self = Self {
+        value: Datum::null(),
+        is_null: true,
+        done: false,
+    };
+}
+
+#[derive(Default)]
+struct Constant {
+    outcome: Option<Outcome>,
+}
+
+struct Runner {
+    batch: Batch,
+    binding: Binding,
+}
+
+struct Pending {
+    row: usize,
+    q: Option<f64>,
+}
+
+impl Call {
+    /// `columns`: how many the child has.
+    ///
+    /// # Safety
+    /// `planned` is a call of a plan that `parent` executes, over INDEX_VAR.
+    pub unsafe fn new(
+        planned: &Planned,
+        columns: usize,
+        parent: *mut pg_sys::PlanState,
+    ) -> Option<Self> {
+        // SAFETY: expressions of the plan.
+        unsafe {
+            let (call, function) = functions::called_by(planned.call)?;
+            let args: Vec<*mut Node> = iter((*call).args).collect();
+            let compile = |i: usize| args.get(i).map(|a| pg_sys::ExecInitExpr(a.cast(), parent));
+            let input = *args.get(function.input)?;
+            let models = [function.model, function.version];
+            let varies = |i: usize| {
+                let arg = args.get(i).copied().unwrap_or(std::ptr::null_mut());
+                tree::any(arg, |n| tree::tag(n) == NodeTag::T_Param)
+            };
+            let has_columns = tree::any(planned.call, |n| tree::tag(n) == NodeTag::T_Var);
+            Some(Self {
+                function,
+                stage: planned.stage,
+                guards: planned
+                    .guards
+                    .iter()
+                    .map(|g| Guard {
+                        quals: g.quals,
+                        conditions: pg_sys::ExecInitQual(
+                            tree::list(g.conditions.iter().copied()),
+                            parent,
+                        ),
+                    })
+                    .collect(),
+                input: Input::new(input, columns, parent),
+                model: function.model.and_then(compile),
+                version: function.version.and_then(compile),
+                q: function.q.and_then(compile),
+                model_varies: models.into_iter().flatten().any(varies),
+                constant: (!has_columns && !tree::has_subplan(planned.call))
+                    .then(Constant::default),
+                runner: None,
+                failed: false,
+                pending: Vec::new(),
+                results: Vec::new(),
+            })
+        }
+    }
+
+    /// What it was computed with, if it was.
+    pub fn used_model(&self) -> Option<&Rc<Model>> {
+        self.runner.as_ref().map(|r| r.batch.model())
+    }
+
+    pub fn rescan(&mut self) {
+        self.failed = false;
+        self.constant = self.constant.take().map(|_| Constant::default());
+        if self.model_varies {
+            self.runner = None;
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.pending.clear();
+        self.results.clear();
+        if let Some(runner) = &mut self.runner {
+            runner.batch.clear();
+        }
+    }
+
+    /// Takes the input of a row, which is in `slot` and, as far as expressions read it, in `econtext`; whether it
+    /// could.
+    ///
+    /// # Safety
+    /// `slot` has the columns that the call was compiled for; see [`raw`].
+    pub unsafe fn push(
+        &mut self,
+        row: usize,
+        slot: &pg_sys::TupleTableSlot,
+        econtext: *mut pg_sys::ExprContext,
+    ) -> bool {
+        if let Some(constant) = &self.constant
+            && constant.outcome.is_some()
+        {
+            self.pending.push(Pending { row, q: None });
+            return true;
+        }
+        // SAFETY: passed on.
+        unsafe {
+            if self.runner.is_none() {
+                if self.failed {
+                    return false;
+                }
+                self.prepare(econtext);
+            }
+            let q = self.q.map(|state| raw::evaluate(state, econtext));
+            let q = q.and_then(|(value, is_null)| {
+                (!is_null).then(|| f64::from_bits(value.value() as u64))
+            });
+            if q.is_some_and(|q| !(0.0..=1.0).contains(&q)) {
+                return false;
+            }
+            let Some(runner) = &mut self.runner else {
+                return false;
+            };
+            let fits = runner.push(&mut self.input, slot, econtext);
+            if fits {
+                self.pending.push(Pending { row, q });
+            }
+            fits
+        }
+    }
+
+    /// Finds the model and how the input fits it.
+    unsafe fn prepare(&mut self, econtext: *mut pg_sys::ExprContext) {
+        // SAFETY: expressions compiled for `econtext`.
+        let (model, version) = unsafe {
+            (
+                self.model.map(|state| raw::evaluate(state, econtext)),
+                self.version.map(|state| raw::evaluate(state, econtext)),
+            )
+        };
+        // From here on errors are panics, and values may have destructors.
+        let prepared = match (model, version) {
+            // The function itself knows what a NULL means.
+            (Some((_, true)), _) | (_, Some((_, true))) => None,
+            (model, version) => {
+                let version = version.map(|(value, _)| value.value() as i32);
+                // SAFETY: the model is a text.
+                let name = model.map(|(value, _)| unsafe { text(value) });
+                self.runner_for(name.as_deref(), version).ok()
+            }
+        };
+        self.failed = prepared.is_none();
+        self.runner = prepared;
+    }
+
+    fn runner_for(&self, name: Option<&str>, version: Option<i32>) -> Result<Runner> {
+        let model = catalog::resolve(name, version)?;
+        model.require(self.function.output)?;
+        let binding = self.input.bind(&model)?;
+        Ok(Runner {
+            batch: Batch::new(model, 0)?,
+            binding,
+        })
+    }
+
+    /// One inference for all rows that were pushed; how many there were. By-reference results go to `context`, of a
+    /// call that is the same for all rows to `scan_context`.
+    pub fn infer(
+        &mut self,
+        rows: usize,
+        context: pg_sys::MemoryContext,
+        scan_context: pg_sys::MemoryContext,
+    ) -> Result<usize> {
+        self.results.resize(rows, Outcome::NONE);
+        if self.pending.is_empty() {
+            return Ok(0);
+        }
+        if self.constant.is_some() {
+            return self.infer_constant(scan_context);
+        }
+        let Some(runner) = &mut self.runner else {
+            return Ok(0);
+        };
+        runner.batch.run()?;
+        let _switched = Switched::to(context);
+        for (i, pending) in self.pending.iter().enumerate() {
+            let (value, is_null) = runner.batch.value(self.function.output, i, pending.q)?;
+            self.results[pending.row] = Outcome {
+                value,
+                is_null,
+                done: true,
+            };
+        }
+        Ok(self.pending.len())
+    }
+
+    fn infer_constant(&mut self, context: pg_sys::MemoryContext) -> Result<usize> {
+        let (Some(constant), Some(runner)) = (&mut self.constant, &mut self.runner) else {
+            return Ok(0);
+        };
+        let mut inferred = 0;
+        let outcome = match constant.outcome {
+            Some(outcome) => outcome,
+            None => {
+                inferred = 1;
+                runner.batch.run()?;
+                let _switched = Switched::to(context);
+                let q = self.pending[0].q;
+                let (value, is_null) = runner.batch.value(self.function.output, 0, q)?;
+                Outcome {
+                    value,
+                    is_null,
+                    done: true,
+                }
+            }
+        };
+        constant.outcome = Some(outcome);
+        for pending in &self.pending {
+            self.results[pending.row] = outcome;
+        }
+        Ok(inferred)
+    }
+}
+
+impl Runner {
+    unsafe fn push(
+        &mut self,
+        input: &mut Input,
+        slot: &pg_sys::TupleTableSlot,
+        econtext: *mut pg_sys::ExprContext,
+    ) -> bool {
+        let Self { batch, binding } = self;
+        // SAFETY: the binding was made for this input; the slot has its columns.
+        let pushed = unsafe {
+            match input {
+                Input::Column { index, .. } => {
+                    let value = *slot.tts_values.add(*index);
+                    batch.push_datum(binding, value, *slot.tts_isnull.add(*index))
+                }
+                Input::Slot(_) => {
+                    let length = binding.last_attribute() as usize;
+                    let values = std::slice::from_raw_parts(slot.tts_values, length);
+                    let nulls = std::slice::from_raw_parts(slot.tts_isnull, length);
+                    batch.push_columns(binding, values, nulls)
+                }
+                Input::Row {
+                    states,
+                    values,
+                    nulls,
+                    ..
+                } => {
+                    for (i, state) in states.iter().enumerate() {
+                        (values[i], nulls[i]) = raw::evaluate(*state, econtext);
+                    }
+                    batch.push_columns(binding, values, nulls)
+                }
+                Input::Value { state, .. } => {
+                    let (value, is_null) = raw::evaluate(*state, econtext);
+                    batch.push_datum(binding, value, is_null)
+                }
+            }
+        };
+        pushed.is_ok()
+    }
+}
+
+unsafe fn text(value: Datum) -> String {
+    // SAFETY: a text; the C string is copied.
+    unsafe {
+        CStr::from_ptr(pg_sys::text_to_cstring(value.cast_mut_ptr()))
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// The current memory context, until dropped.
+struct Switched(pg_sys::MemoryContext);
+
+impl Switched {
+    fn to(context: pg_sys::MemoryContext) -> Self {
+        // SAFETY: a live context.
+        Self(unsafe { pg_sys::MemoryContextSwitchTo(context) })
+    }
+}
+
+impl Drop for Switched {
+    fn drop(&mut self) {
+        // SAFETY: it was current before.
+        unsafe { pg_sys::MemoryContextSwitchTo(self.0) };
+    }
+}
