@@ -33,7 +33,7 @@ CREATE TABLE ltv.versions (
     recipe           jsonb NOT NULL DEFAULT '{}',
     statistics       jsonb NOT NULL DEFAULT '{}',
     metrics          jsonb NOT NULL DEFAULT '{}',
-    history          jsonb NOT NULL DEFAULT '[]',
+    history          jsonb NOT NULL DEFAULT '{}',
     weights          bytea,
     n_rows           bigint,
     training_seconds float8,

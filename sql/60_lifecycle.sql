@@ -300,18 +300,19 @@ FROM ltv.promotions p;
 COMMENT ON VIEW @extschema@.ltv_promotions IS 'the history of aliases: who moved which, when, from where, to where and why';
 GRANT SELECT ON @extschema@.ltv_promotions TO PUBLIC;
 
+-- One row per epoch of each network of the ensemble; training and validation hold the parts of the loss and the metrics.
 CREATE FUNCTION @extschema@.ltv_training_info(model text, version int DEFAULT NULL)
-RETURNS TABLE (epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8, details jsonb)
+RETURNS TABLE (member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
+               rows_per_second float8, training jsonb, validation jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted int := ltv.version_or_champion(model, version);
 BEGIN
     RETURN QUERY
-    SELECT COALESCE((h.e ->> 'epoch')::int, h.i::int), (h.e ->> 'training_loss')::float8, (h.e ->> 'validation_loss')::float8,
-           (h.e ->> 'learning_rate')::float8, (h.e ->> 'seconds')::float8,
-           h.e - '{epoch,training_loss,validation_loss,learning_rate,seconds}'::text[]
-    FROM ltv.versions v, jsonb_array_elements(v.history) WITH ORDINALITY AS h(e, i)
+    SELECT (h.e ->> 'member')::int, (h.e ->> 'epoch')::int, (h.e #>> '{training,loss}')::float8, (h.e #>> '{validation,loss}')::float8,
+           (h.e ->> 'learning_rate')::float8, (h.e ->> 'seconds')::float8, (h.e ->> 'rows_per_second')::float8, h.e -> 'training', h.e -> 'validation'
+    FROM ltv.versions v, jsonb_array_elements(COALESCE(v.history -> 'epochs', '[]')) WITH ORDINALITY AS h(e, i)
     WHERE v.model = ltv_training_info.model AND v.version = wanted ORDER BY h.i;
 END
 $$;

@@ -92,6 +92,7 @@ BEGIN
     FROM pg_catalog.jsonb_array_elements(features) WITH ORDINALITY AS f(e, i),
          LATERAL (SELECT CASE f.e ->> 'name' WHEN 'ltv' THEN 'ltv.single(ltv_row.ltv_prediction)'
                          ELSE ltv.feature_value(f.e ->> 'name', f.e ->> 'kind', columns) END AS value) v;
+    -- OFFSET 0: what a row takes to compute, the prediction above all, is computed once and not wherever it is read.
     EXECUTE pg_catalog.format($sql$
         SELECT pg_catalog.jsonb_agg(jsonb_build_object('name', d.name, 'kind', d.kind, 'n', d.n, 'missing', d.missing::float8 / NULLIF(d.n, 0),
             'mean', d.mean, 'std', d.std, 'counts', d.counts) ORDER BY d.i)
@@ -101,7 +102,7 @@ BEGIN
                      COALESCE(jsonb_object_agg(b.bin, b.n) FILTER (WHERE b.bin IS NOT NULL), '{}') AS counts
               FROM jsonb_array_elements($1) WITH ORDINALITY AS f(e, i)
               LEFT JOIN (SELECT v.i, v.bin, count(*) AS n, sum(v.value) AS total, sum(v.value * v.value) AS squares
-                         FROM (SELECT ltv_row.* %s FROM (%s%s) ltv_row) ltv_row CROSS JOIN LATERAL (VALUES %s) v(i, bin, value)
+                         FROM (SELECT ltv_row.* %s FROM (SELECT * FROM (%s%s) ltv_s OFFSET 0) ltv_row OFFSET 0) ltv_row CROSS JOIN LATERAL (VALUES %s) v(i, bin, value)
                          GROUP BY v.i, v.bin) b ON b.i = f.i
               GROUP BY f.i, f.e) d$sql$,
         CASE WHEN EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(features) f(e) WHERE f.e ->> 'name' = 'ltv')

@@ -5,7 +5,7 @@ CREATE ROLE ltv_owner; CREATE ROLE ltv_reader; CREATE ROLE ltv_member IN ROLE lt
 CREATE FUNCTION make_version(model text, version int) RETURNS void LANGUAGE sql AS $$
     INSERT INTO ltv.versions (model, version, checksum, onnx, schema, objective, backbone, history, statistics)
     SELECT model, version, encode(sha256(o), 'hex'), o, '{"inputs": [{"name": "recency", "kind": "numeric", "type": "integer"}, {"name": "country", "kind": "categorical", "type": "text"}]}',
-        'ziln', 'mlp', '[{"epoch": 1, "training_loss": 2.5, "validation_loss": 2.75, "learning_rate": 0.002, "seconds": 0.5, "bce": 0.5}, {"epoch": 2, "training_loss": 2.25}]',
+        'ziln', 'mlp', '{"epochs": [{"member": 1, "epoch": 1, "training": {"loss": 2.5, "purchase": 0.5}, "validation": {"loss": 2.75, "auc": 0.75}, "learning_rate": 0.002, "seconds": 0.5}, {"member": 1, "epoch": 2, "training": {"loss": 2.25}}]}',
         '{"features": [{"name": "recency", "kind": "numeric", "n": 10, "missing": 0.1, "mean": 5, "std": 2, "min": 1, "max": 9, "quantiles": [1, 5, 9]}, {"name": "country", "n": 10, "missing": 0, "categories": {"DE": 0.5}}]}'
     FROM convert_to('graph ' || version, 'UTF8') o
 $$;
