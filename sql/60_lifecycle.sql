@@ -106,18 +106,24 @@ END
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_drop_alias IS 'removes an alias; returns the version it named';
 
+-- The latest change that has not been taken back, and is not itself a taking back.
+CREATE FUNCTION ltv.standing_promotion(model text, alias text) RETURNS ltv.promotions
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p FROM ltv.promotions p
+    WHERE p.model = $1 AND p.alias = $2 AND p.undoes IS NULL AND NOT EXISTS (SELECT FROM ltv.promotions u WHERE u.undoes = p.promotion)
+    ORDER BY p.promotion DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION ltv.standing_promotion IS 'the promotion that ltv_rollback would take back';
+
 CREATE FUNCTION @extschema@.ltv_rollback(model text, alias text DEFAULT 'champion', reason text DEFAULT 'rollback') RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    last record;
+    last ltv.promotions;
 BEGIN
     PERFORM ltv.lock_model(model);
-    -- The latest change that has not been taken back, and is not itself a taking back.
-    SELECT * INTO last FROM ltv.promotions p
-    WHERE p.model = ltv_rollback.model AND p.alias = ltv_rollback.alias AND p.undoes IS NULL
-      AND NOT EXISTS (SELECT FROM ltv.promotions u WHERE u.undoes = p.promotion)
-    ORDER BY p.promotion DESC LIMIT 1;
+    last := ltv.standing_promotion(model, alias);
     IF last.from_version IS NULL THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('alias "%s" of model "%s" has nothing to go back to', alias, model),
             HINT = 'The view ltv_promotions shows its history; ltv_set_alias chooses any version.';

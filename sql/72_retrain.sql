@@ -67,7 +67,7 @@ COMMENT ON FUNCTION @extschema@.ltv_set_thresholds IS 'sets the thresholds that 
 
 -- Keeping versions -------------------------------------------------------------------------------------------------
 
--- The newest ones, and whatever an alias names or stored scores depend on.
+-- All but the newest ones, the one to roll back to, and whatever an alias names or stored scores depend on.
 CREATE FUNCTION ltv.drop_old_versions(model text) RETURNS int[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -82,6 +82,7 @@ BEGIN
         DELETE FROM ltv.versions v WHERE v.model = drop_old_versions.model
             AND v.version NOT IN (SELECT k.version FROM ltv.versions k WHERE k.model = drop_old_versions.model ORDER BY k.version DESC LIMIT keep)
             AND NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = v.model AND a.version = v.version)
+            AND v.version IS DISTINCT FROM (ltv.standing_promotion(v.model, 'champion')).from_version
             AND NOT EXISTS (SELECT FROM ltv.pinned_by(v.model, v.version))
         RETURNING v.version)
     SELECT array_agg(g.version ORDER BY g.version) INTO dropped FROM gone g;
@@ -103,7 +104,7 @@ BEGIN
     RETURN ltv.drop_old_versions(model);
 END
 $$;
-COMMENT ON FUNCTION @extschema@.ltv_keep_versions IS 'keeps the newest n versions, now and after each training, and those in use; returns the dropped ones';
+COMMENT ON FUNCTION @extschema@.ltv_keep_versions IS 'keeps the newest n versions, now and after each training, those in use and the one to roll back to; returns the dropped ones';
 
 -- Retraining -------------------------------------------------------------------------------------------------------
 
@@ -346,6 +347,11 @@ BEGIN
     EXECUTE 'SELECT (' || ltv.features_log_end(spec) || ')::text' INTO log_end;
     as_of := COALESCE(as_of, ltv.newest_cutoffs(spec, log_end), ARRAY(SELECT jsonb_array_elements_text(spec -> 'as_of'))::ltv.cutoffs);
     spec := ltv.with_cutoffs(spec, as_of);
+    SELECT min(c.as_of_day) INTO day FROM ltv.features_cutoffs(spec) c WHERE c.until_day > log_end::date IS NOT FALSE;
+    IF day IS NOT NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('the horizon of the cut-off %s has not passed', day),
+            DETAIL = format('The log ends on %s.', COALESCE(log_end, 'no day, it is empty')), HINT = 'Give an earlier as_of.';
+    END IF;
 
     FOR day, query IN SELECT c.as_of_day, ltv.features_query(spec || jsonb_build_object('as_of', jsonb_build_array(c.as_of)))
                       FROM ltv.features_cutoffs(spec) c ORDER BY c.as_of_day LOOP
@@ -354,16 +360,14 @@ BEGIN
         used_version := COALESCE(pinned, champion, (SELECT min(v.version) FROM ltv.versions v WHERE v.model = backtest.model));
         was_champion := COALESCE(used_version = champion, false);
         query := format('SELECT * FROM (%s) ltv_s WHERE ltv_s.ltv IS NOT NULL', query);
-        EXECUTE format('SELECT count(*), sum(@extschema@.ltv_predict(%L::text, %s, ltv_row)), sum(ltv_row.ltv) FROM (%s) ltv_row', model, used_version, query)
-            INTO customers, predicted, actual;
-        IF customers = 0 THEN
-            RAISE invalid_parameter_value USING MESSAGE = format('the horizon of the cut-off %s has not passed', day),
-                DETAIL = format('The log ends on %s.', log_end), HINT = 'Give an earlier as_of.';
-        END IF;
-        SELECT max(e.value) FILTER (WHERE e.metric = 'normalized_gini'), max(e.value) FILTER (WHERE e.metric = 'spearman'),
+        SELECT max(e.value) FILTER (WHERE e.metric = 'rows'), max(e.value) FILTER (WHERE e.metric = 'mean_prediction'),
+               max(e.value) FILTER (WHERE e.metric = 'mean_actual'), max(e.value) FILTER (WHERE e.metric = 'total_ratio'),
+               max(e.value) FILTER (WHERE e.metric = 'normalized_gini'), max(e.value) FILTER (WHERE e.metric = 'spearman'),
                max(e.value) FILTER (WHERE e.metric = 'auc'), max(e.value) FILTER (WHERE e.metric = 'decile_mape'), max(e.value) FILTER (WHERE e.metric = 'mae')
-        INTO normalized_gini, spearman, auc, decile_mape, mae FROM @extschema@.ltv_evaluate(model, query, version => used_version) e;
-        total_ratio := predicted / NULLIF(actual, 0);
+        INTO customers, predicted, actual, total_ratio, normalized_gini, spearman, auc, decile_mape, mae
+        FROM @extschema@.ltv_evaluate(model, query, version => used_version, target => 'ltv') e;
+        predicted := predicted * customers;
+        actual := actual * customers;
         RETURN NEXT;
     END LOOP;
 END

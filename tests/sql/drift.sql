@@ -24,11 +24,9 @@ SELECT feature FROM ltv_validate_data_drift('cdnow', 'SELECT * FROM cdnow_featur
 
 -- Recorded runs.
 SELECT ltv_monitor('cdnow', 'cdnow_features');
-LISTEN ltv_alerts;
 SELECT ltv_monitor('cdnow', 'SELECT (jsonb_populate_record(f, jsonb_build_object(''monetary_mean'', f.monetary_mean * 100))).* FROM cdnow_features f') > 0 AS alarmed;
 SELECT run, feature, message ~ '^PSI [0-9.]+ is above 0.2' AS message FROM ltv_alerts WHERE feature = 'monetary_mean';
 SELECT run, count(*) > 10 AS features, bool_or(drifted) AS drifted FROM ltv_monitoring GROUP BY run ORDER BY run;
-UNLISTEN ltv_alerts;
 
 -- Thresholds.
 SELECT ltv_set_thresholds('cdnow', '{"recency": 0.0001}');

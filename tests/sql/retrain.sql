@@ -1,0 +1,64 @@
+-- Retraining with a real worker: what it is trained on, the promotion rule, warm starts, keeping, backtests.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE TABLE orders AS SELECT 'c' || i % 500 AS customer_id, date '2024-01-01' + i * 7919 % 700 AS day, (i * 104729 % 1000) / 10.0 AS amount FROM generate_series(1, 6000) i;
+SELECT ltv_create_features('features', 'orders', date_column => 'day', value_column => 'amount', as_of => '{2024-06-30,2024-09-30}', horizon => 90);
+SELECT ltv_train('m', 'features', options => '{"epochs": 2, "ensemble": 1}') AS job \gset
+SELECT ltv_wait(:job);
+SELECT version, aliases, n_rows FROM ltv_versions ORDER BY version;
+-- A second version waits, unless asked for.
+SELECT ltv_train('m', 'features', options => '{"epochs": 1, "ensemble": 1}') AS job \gset
+SELECT ltv_wait(:job);
+SELECT ltv_train('m', 'features', options => '{"epochs": 1, "ensemble": 1}', promote => true) AS job \gset
+SELECT ltv_wait(:job);
+SELECT alias, from_version, to_version, regexp_replace(reason, '\d+', 'N') AS reason FROM ltv_promotions ORDER BY promotion;
+
+-- Never better by so much: a challenger. It has seen four fifths of the customers, and the cut-offs moved to the end of the log.
+SELECT ltv_retrain('m', minimum_gain => 10) AS job \gset
+SELECT ltv_wait(:job);
+SELECT DISTINCT as_of, as_of + 90 <= (SELECT max(day) FROM orders) AS passed FROM features ORDER BY 1;
+SELECT n_rows = (SELECT count(*) FROM features WHERE NOT ltv.held_out(customer_id, 0.2)) AS without_held_out, round(n_rows::numeric / (SELECT count(*) FROM features), 1) AS share,
+       recipe ->> 'parent' AS parent, recipe -> 'base' ->> 'relation' AS relation, recipe -> 'options' FROM ltv_versions WHERE version = 4;
+SELECT alias, from_version, to_version, regexp_replace(reason, '-?\d\.\d+', 'X', 'g') AS reason FROM ltv_promotions ORDER BY promotion DESC LIMIT 1;
+-- Always: champion, trained on all, and the challenger is no longer one. Continued from the weights of its parent.
+SELECT ltv_retrain('m', promote => 'always', warm_start => true, options => '{"epochs": 1}') AS job \gset
+SELECT ltv_wait(:job);
+SELECT champion, challenger FROM ltv_models;
+SELECT n_rows = (SELECT count(*) FROM features) AS all_rows, recipe ->> 'parent' AS parent, recipe -> 'options' FROM ltv_versions WHERE version = 5;
+-- Never: a challenger. The stored rule, and keeping, work from now on by themselves.
+SELECT ltv_set_promotion('m', 'never');
+SELECT ltv_keep_versions('m', 2);
+SELECT ltv_retrain('m') AS job \gset
+SELECT ltv_wait(:job);
+SELECT version, aliases FROM ltv_versions ORDER BY version;
+-- The version to roll back to was kept as well.
+SELECT ltv_rollback('m');
+-- What changed since the recipe was written is said at once, or makes the comparison fail and not the training.
+\set VERBOSITY terse
+SELECT ltv_retrain('m', options => '{"epoch": 1}');
+\set VERBOSITY default
+SELECT ltv_retrain('m', as_of => '2999-01-01');
+ALTER TABLE orders RENAME TO bills;
+SELECT ltv_retrain('m');
+ALTER TABLE bills RENAME TO orders;
+
+-- A recipe with a query, whose names are found by the path of its author.
+CREATE SCHEMA shop;
+CREATE TABLE shop.people AS SELECT customer_id, recency, frequency, ltv FROM features;
+SET search_path = shop, public;
+SELECT public.ltv_train('q', query => 'SELECT * FROM people WHERE ltv IS NOT NULL', options => '{"epochs": 1, "ensemble": 1}') AS job \gset
+SELECT public.ltv_wait(:job);
+SET search_path = public;
+SELECT ltv_retrain('q', minimum_gain => 10) AS job \gset
+SELECT ltv_wait(:job);
+SELECT alias, regexp_replace(reason, '-?\d\.\d+', 'X', 'g') AS reason FROM ltv_promotions WHERE model = 'q' ORDER BY promotion DESC LIMIT 1;
+SELECT ltv_retrain('q', as_of => '2024-09-30');
+
+-- Backtests: by what the customers really spent.
+SELECT cutoff, used_version, was_champion, customers, abs(actual - (SELECT sum(amount) FROM orders o WHERE o.day > cutoff AND o.day <= cutoff + 90
+           AND EXISTS (SELECT FROM orders b WHERE b.customer_id = o.customer_id AND b.day <= cutoff AND b.amount > 0))) < 1e-6 AS right_total,
+       abs(predicted / actual - total_ratio) < 1e-9 AS right_ratio, normalized_gini BETWEEN -1 AND 1 AS has_gini
+FROM ltv_backtest('m', '{2024-06-30,2024-12-31}');
+SELECT count(*) FROM ltv_backtest('m');
+SELECT ltv_backtest('m', '2025-11-01');
+SELECT ltv_backtest('q');
