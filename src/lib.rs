@@ -34,5 +34,6 @@ pub extern "C-unwind" fn _PG_init() {
     guc::init();
     catalog::init();
     batch_scan::init();
+    scoring::preload();
     worker::init();
 }

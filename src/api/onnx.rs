@@ -108,7 +108,7 @@ impl Reportable for ImportError {
 fn ltv_inspect_onnx(onnx: &[u8], features: Option<Vec<String>>, outputs: Option<JsonB>) -> JsonB {
     guard(|| {
         ltv_core::onnx::inspect(onnx)?;
-        let session = Session::new(onnx)?;
+        let session = Session::new(onnx, true)?;
         let (inputs, packed) = inputs(&session.inputs, features)?;
         let graph_outputs = choose_outputs(&session.outputs, outputs)?;
         drop(session);

@@ -151,7 +151,12 @@ impl Graph {
         // Refuses what must not be loaded, whichever way it came into the catalog.
         onnx::inspect(onnx)?;
         let special = onnx::specialise(onnx);
-        let mut session = Session::new(special.as_ref().map_or(onnx, |s| &s.onnx))?;
+        let has_sequence = schema
+            .inputs
+            .iter()
+            .any(|input| matches!(input.kind, Kind::Sequence { .. }));
+        let onnx_to_run = special.as_ref().map_or(onnx, |s| &s.onnx);
+        let mut session = Session::new(onnx_to_run, has_sequence)?;
         let (slots, tensors) = match &schema.packed {
             Some(packed) => packed_layout(&session.inputs, &schema, packed)?,
             None => layout(&session.inputs, &schema, special.as_ref())?,

@@ -73,6 +73,11 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
     if let Some(environment) = ENVIRONMENT.get() {
         return Ok(environment);
     }
+    // Builds by Microsoft otherwise start a thread that writes a database under the home directory and sends usage
+    // data out. Data must not leave the server, the setting below comes too late for that, and a second thread in the
+    // postmaster would not survive its forks.
+    // SAFETY: the process has one thread.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
     let path = library_path();
     let environment = ort::init_from(&path)
         .map_err(|e| load_error(e, path))?
@@ -85,6 +90,19 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
     // Whatever goes wrong is reported as an error; ONNX Runtime's own log would land raw in the server's.
     environment.set_log_level(LogLevel::Fatal);
     Ok(ENVIRONMENT.get_or_init(|| environment))
+}
+
+/// In the postmaster (shared_preload_libraries) the library is loaded at once, so that backends inherit it: their
+/// first prediction comes sooner, and they share its memory. It starts no threads. If it fails, each backend tries
+/// again when it needs it, and tells its user what is wrong.
+pub fn preload() {
+    // SAFETY: a plain variable of the server.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+        && let Err(error) = environment()
+    {
+        let detail = error.detail().unwrap_or_default();
+        pgrx::log!("pg_ltv: {error}: {detail}");
+    }
 }
 
 fn load_error(error: LoadDynamicError, tried: PathBuf) -> RuntimeError {

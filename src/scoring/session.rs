@@ -90,8 +90,9 @@ impl Names {
 }
 
 impl Session {
-    /// One thread: PostgreSQL's parallel query brings the parallelism.
-    pub fn new(onnx: &[u8]) -> Result<Self> {
+    /// One thread: PostgreSQL's parallel query brings the parallelism. `free_axes`: an input has other axes than the
+    /// batch whose length varies; ONNX Runtime would remember a memory plan for each combination, for ever.
+    pub fn new(onnx: &[u8], free_axes: bool) -> Result<Self> {
         let environment = runtime::environment()?;
         let load = |e: &dyn std::fmt::Display| SessionError::Load {
             reason: e.to_string(),
@@ -103,6 +104,8 @@ impl Session {
             .with_inter_threads(1)
             .map_err(|e| load(&e))?
             .with_optimization_level(GraphOptimizationLevel::All)
+            .map_err(|e| load(&e))?
+            .with_memory_pattern(!free_axes)
             .map_err(|e| load(&e))?;
         let inner = builder.commit_from_memory(onnx).map_err(|e| load(&e))?;
         let inputs = ports(inner.inputs())?;
