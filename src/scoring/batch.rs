@@ -197,11 +197,6 @@ impl Batch {
         self.done = 0;
     }
 
-    /// Rows pushed since [`Batch::clear`].
-    pub fn rows(&self) -> usize {
-        self.rows.count
-    }
-
     /// Appends the row that `datum` is: array, composite or jsonb, whatever `binding` was made for.
     /// If it fails (wrong length, unreadable text) the batch is as before. Nothing of `datum` is kept.
     ///
@@ -222,8 +217,7 @@ impl Batch {
         })
     }
 
-    /// Appends a row from deformed columns, for a binding made by [`Binding::for_record`] or
-    /// [`Binding::for_columns`]: attribute n is `values[n - 1]`. Attributes up to [`Binding::last_attribute`] must
+    /// Appends a row from deformed columns, for a binding made by [`Binding::for_columns`]: attribute n is `values[n - 1]`. Attributes up to [`Binding::last_attribute`] must
     /// be there.
     ///
     /// # Safety

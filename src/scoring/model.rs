@@ -15,14 +15,15 @@ pub struct Model {
     pub graph: Rc<Graph>,
 }
 
+/// What a model does not predict.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     #[error("model \"{model}\" does not predict an amount")]
-    NoAmount { model: String, version: i32 },
+    Amount { model: String, version: i32 },
     #[error("model \"{model}\" does not predict a purchase probability")]
-    NoProbability { model: String, version: i32 },
+    Probability { model: String, version: i32 },
     #[error("model \"{model}\" does not predict a distribution")]
-    NoDistribution { model: String, version: i32 },
+    Distribution { model: String, version: i32 },
 }
 
 impl Reportable for OutputError {
@@ -30,9 +31,9 @@ impl Reportable for OutputError {
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
     }
     fn detail(&self) -> Option<String> {
-        let (Self::NoAmount { version, .. }
-        | Self::NoProbability { version, .. }
-        | Self::NoDistribution { version, .. }) = self;
+        let (Self::Amount { version, .. }
+        | Self::Probability { version, .. }
+        | Self::Distribution { version, .. }) = self;
         Some(format!(
             "Its objective (version {version}) has no such output."
         ))
@@ -40,13 +41,13 @@ impl Reportable for OutputError {
     fn hint(&self) -> Option<String> {
         Some(
             match self {
-                Self::NoAmount { .. } => {
+                Self::Amount { .. } => {
                     "Use ltv_predict_proba, or train it with objective ziln, cmltv or expltv."
                 }
-                Self::NoProbability { .. } => {
+                Self::Probability { .. } => {
                     "Train it with objective ziln, cmltv, expltv or purchase."
                 }
-                Self::NoDistribution { .. } => "Train it with objective ziln, cmltv or expltv.",
+                Self::Distribution { .. } => "Train it with objective ziln, cmltv or expltv.",
             }
             .to_owned(),
         )
@@ -59,12 +60,12 @@ impl Model {
         let outputs = &self.graph.outputs;
         let (model, version) = (self.name.clone(), self.version);
         match output {
-            Output::Ltv if outputs.ltv.is_none() => Err(OutputError::NoAmount { model, version }),
+            Output::Ltv if outputs.ltv.is_none() => Err(OutputError::Amount { model, version }),
             Output::Probability if outputs.purchase_probability.is_none() => {
-                Err(OutputError::NoProbability { model, version })
+                Err(OutputError::Probability { model, version })
             }
             Output::Quantile if outputs.distribution.is_none() => {
-                Err(OutputError::NoDistribution { model, version })
+                Err(OutputError::Distribution { model, version })
             }
             _ => Ok(()),
         }

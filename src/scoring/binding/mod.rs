@@ -37,15 +37,19 @@ impl Binding {
     /// of composite values are looked up when the first one comes, and again when their row type changes.
     pub fn for_type(model: &Model, type_oid: pg_sys::Oid) -> Result<Self> {
         // SAFETY: an OID of an existing type.
-        let base = unsafe { pg_sys::getBaseType(type_oid) };
+        let (base, is_composite) = unsafe {
+            let base = pg_sys::getBaseType(type_oid);
+            let kind = pg_sys::get_typtype(base) as u8;
+            (
+                base,
+                base == pg_sys::RECORDOID || kind == pg_sys::TYPTYPE_COMPOSITE,
+            )
+        };
         let source = if base == pg_sys::JSONBOID {
             Source::Json(Json::default())
         } else if let Some(positional) = Positional::new(model, base)? {
             Source::Array(positional)
-        // SAFETY: as above.
-        } else if base == pg_sys::RECORDOID
-            || unsafe { pg_sys::get_typtype(base) } as u8 == pg_sys::TYPTYPE_COMPOSITE
-        {
+        } else if is_composite {
             Source::Composite(Box::default())
         } else {
             return Err(InputError::UnsupportedType {
@@ -54,18 +58,6 @@ impl Binding {
             .into());
         };
         Ok(Self { source })
-    }
-
-    /// For rows of a known descriptor, pushed by [`super::Batch::push_columns`]. An error names missing columns.
-    ///
-    /// # Safety
-    /// `desc` is a valid tuple descriptor.
-    pub unsafe fn for_record(model: &Model, desc: pg_sys::TupleDesc) -> Result<Self> {
-        // SAFETY: as the caller promises.
-        let columns = unsafe { Columns::of_descriptor(model, desc) }?;
-        Ok(Self {
-            source: Source::Columns(columns),
-        })
     }
 
     /// For a whole-row Var whose columns lie in a slot under other positions or in another order:

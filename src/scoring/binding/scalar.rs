@@ -130,7 +130,7 @@ impl Scalar {
     ///
     /// # Safety
     /// `datum` is a value of the type, and not NULL; it and the scratch context outlive the use of the result.
-    pub unsafe fn text<'a>(self, datum: pg_sys::Datum, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    pub unsafe fn text(self, datum: pg_sys::Datum, buffer: &mut Vec<u8>) -> &[u8] {
         use std::io::Write;
         buffer.clear();
         let bits = datum.value();
@@ -161,19 +161,15 @@ impl Scalar {
                 }
                 Ok(())
             }
-            // SAFETY: as the caller promises; the built-in output function of each type.
-            Self::Enum => return unsafe { output(pg_sys::Oid::from(pg_sys::F_ENUM_OUT), datum) },
-            // SAFETY: as above.
-            Self::Numeric => {
-                return unsafe { output(pg_sys::Oid::from(pg_sys::F_NUMERIC_OUT), datum) };
-            }
-            // SAFETY: as above.
-            Self::Float4 => {
-                return unsafe { output(pg_sys::Oid::from(pg_sys::F_FLOAT4OUT), datum) };
-            }
-            // SAFETY: as above.
-            Self::Float8 => {
-                return unsafe { output(pg_sys::Oid::from(pg_sys::F_FLOAT8OUT), datum) };
+            Self::Enum | Self::Numeric | Self::Float4 | Self::Float8 => {
+                let function = match self {
+                    Self::Enum => pg_sys::F_ENUM_OUT,
+                    Self::Numeric => pg_sys::F_NUMERIC_OUT,
+                    Self::Float4 => pg_sys::F_FLOAT4OUT,
+                    _ => pg_sys::F_FLOAT8OUT,
+                };
+                // SAFETY: as the caller promises; the output function of the type.
+                return unsafe { output(pg_sys::Oid::from(function), datum) };
             }
             Self::Date | Self::Timestamp => {
                 write!(buffer, "{}", self.days_f64(datum))
