@@ -10,6 +10,17 @@ use pgrx::prelude::*;
 const IN_BATCHES: f64 = 100.0;
 const ALONE: f64 = 2000.0;
 
+/// What the planner is told that one prediction costs.
+pub fn per_row() -> f64 {
+    let operators = if guc::ENABLE_BATCH_SCAN.get() {
+        IN_BATCHES
+    } else {
+        ALONE
+    };
+    // SAFETY: a setting.
+    operators * unsafe { pg_sys::cpu_operator_cost }
+}
+
 /// `ltv.predict_support(internal)`.
 #[pg_guard]
 #[unsafe(no_mangle)]
@@ -23,13 +34,8 @@ pub extern "C-unwind" fn ltv_predict_support(fcinfo: pg_sys::FunctionCallInfo) -
             return pg_sys::Datum::from(0);
         }
         let cost = request.cast::<pg_sys::SupportRequestCost>();
-        let operators = if guc::ENABLE_BATCH_SCAN.get() {
-            IN_BATCHES
-        } else {
-            ALONE
-        };
         (*cost).startup = 0.0;
-        (*cost).per_tuple = operators * pg_sys::cpu_operator_cost;
+        (*cost).per_tuple = per_row();
         pg_sys::Datum::from(request)
     }
 }

@@ -9,6 +9,7 @@ use super::params;
 use super::rows::RowSource;
 use crate::batch_scan::functions;
 use crate::batch_scan::private::{Expressions, Limit};
+use crate::batch_scan::support;
 use crate::batch_scan::tree::{self, INDEX, Node, OUTER, cast, iter};
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::CStr;
@@ -261,7 +262,9 @@ impl Batch {
     /// Only these columns of ours are read.
     pub fn keep_only(&mut self, used: impl Fn(usize) -> bool) {
         for (i, output) in self.outputs.iter_mut().enumerate() {
-            if !used(i + 1) {
+            // SAFETY: an expression. Anything but a column may do something when it is evaluated.
+            let is_column = unsafe { tree::tag(output.source) } == NodeTag::T_Var;
+            if is_column && !used(i + 1) {
                 output.part = Part::Unused;
             }
         }
@@ -304,6 +307,7 @@ impl Batch {
                 .map(|(i, o)| tree::target(o, i + 1, None))
                 .collect();
 
+            self.share_cost(extractor.calls.len());
             let node = &mut *self.node;
             node.methods = methods;
             node.scan.plan.lefttree = self.child;
@@ -333,6 +337,21 @@ impl Batch {
             }
             .encode();
             extractor.reasons
+        }
+    }
+
+    /// The predictions are ours: if the child's cost had them, it has them no longer.
+    unsafe fn share_cost(&mut self, calls: usize) {
+        // SAFETY: our own node and its child.
+        unsafe {
+            let child = &mut *self.child;
+            let predicted = calls as f64 * child.plan_rows * support::per_row();
+            let plan = &mut (*self.node).scan.plan;
+            if self.leaves.is_some() && plan.total_cost - predicted > child.startup_cost {
+                child.total_cost = plan.total_cost - predicted;
+            } else {
+                plan.total_cost = child.total_cost + predicted;
+            }
         }
     }
 

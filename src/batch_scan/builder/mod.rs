@@ -10,6 +10,7 @@
 //! A batch scan that is already there takes further columns, so that the same call is computed once.
 
 mod batch;
+mod below;
 mod calls;
 mod computable;
 pub mod material;
@@ -63,7 +64,9 @@ impl Builder {
         // SAFETY: the plans of the statement; each batch once.
         unsafe {
             for batch in std::mem::take(&mut self.batches) {
-                self.reasons.extend(batch.finish(exec::scan_methods()));
+                for reason in batch.finish(exec::scan_methods()) {
+                    self.decline(reason);
+                }
             }
             self.reasons
         }

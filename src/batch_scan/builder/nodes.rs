@@ -1,15 +1,14 @@
 //! What to do with each kind of plan node.
 
 use super::Builder;
-use super::batch::{self, Batch};
+use super::batch::Batch;
 use super::computable::computable;
 use super::material;
 use super::rows::{self, RowSource};
 use crate::batch_scan::functions;
 use crate::batch_scan::private::Limit;
-use crate::batch_scan::tree::{self, INNER, Node, OUTER, Walk, cast, iter};
+use crate::batch_scan::tree::{self, Node, iter};
 use pgrx::pg_sys::{self, NodeTag};
-use std::collections::HashSet;
 
 impl Builder {
     /// `plan`, whose children are done, or the batch scan on top of it.
@@ -46,15 +45,15 @@ impl Builder {
     }
 
     /// A node whose target list and quals can move to a batch scan as they are.
-    unsafe fn project(
+    pub(super) unsafe fn project(
         &mut self,
         plan: *mut pg_sys::Plan,
         limit: Option<Limit>,
     ) -> *mut pg_sys::Plan {
         // SAFETY: a plan node that can project.
         unsafe {
-            let moved = take_quals(&mut (*plan).qual);
-            if moved.is_empty() && !functions::occur_in((*plan).targetlist) {
+            let moved = self.take_quals(&mut (*plan).qual);
+            if moved.is_empty() && !self.is_worth((*plan).targetlist) {
                 return plan;
             }
             self.on_top(plan, moved, None, limit)
@@ -69,8 +68,8 @@ impl Builder {
     ) -> *mut pg_sys::Plan {
         // SAFETY: a scan.
         unsafe {
-            let moved = take_quals(&mut (*plan).qual);
-            if moved.is_empty() && !functions::occur_in((*plan).targetlist) {
+            let moved = self.take_quals(&mut (*plan).qual);
+            if moved.is_empty() && !self.is_worth((*plan).targetlist) {
                 return plan;
             }
             let rows = self.rows_of(plan, named);
@@ -78,7 +77,7 @@ impl Builder {
         }
     }
 
-    unsafe fn rows_of(&self, plan: *mut pg_sys::Plan, named: bool) -> RowSource {
+    pub(super) unsafe fn rows_of(&self, plan: *mut pg_sys::Plan, named: bool) -> RowSource {
         // SAFETY: a scan; the tag says which.
         unsafe {
             let columns = match tree::tag(plan) {
@@ -135,7 +134,7 @@ impl Builder {
                 return plan;
             }
             let bare = (*plan).qual.is_null() && (*result).resconstantqual.is_null();
-            if !bare || !functions::occur_in((*plan).targetlist) {
+            if !bare || !self.is_worth((*plan).targetlist) {
                 return self.project(plan, limit);
             }
             let mut batch = Batch::instead_of(plan);
@@ -149,9 +148,9 @@ impl Builder {
         unsafe {
             let join = plan.cast::<pg_sys::Join>();
             let mut moved = Vec::new();
-            if functions::occur_in((*join).joinqual) {
+            if self.is_worth((*join).joinqual) {
                 if (*join).jointype == pg_sys::JoinType::JOIN_INNER {
-                    moved = take_quals(&mut (*join).joinqual);
+                    moved = self.take_quals(&mut (*join).joinqual);
                     moved.extend(iter::<Node>((*plan).qual));
                     (*plan).qual = std::ptr::null_mut();
                     // That one match is enough was known of all conditions together.
@@ -160,9 +159,9 @@ impl Builder {
                     self.decline("it is in the condition of an outer, semi or anti join");
                 }
             } else {
-                moved = take_quals(&mut (*plan).qual);
+                moved = self.take_quals(&mut (*plan).qual);
             }
-            if moved.is_empty() && !functions::occur_in((*plan).targetlist) {
+            if moved.is_empty() && !self.is_worth((*plan).targetlist) {
                 return plan;
             }
             self.on_top(plan, moved, None, limit)
@@ -198,290 +197,36 @@ impl Builder {
         }
     }
 
-    unsafe fn project_set(&mut self, plan: *mut pg_sys::Plan) -> *mut pg_sys::Plan {
-        // SAFETY: a ProjectSet; its target list holds TargetEntry.
+    /// Is there a call in the expression that can be computed in batches?
+    pub(super) unsafe fn is_worth<T>(&mut self, node: *mut T) -> bool {
+        // SAFETY: `node` is null, an expression or a list.
         unsafe {
-            let mut below = Below::new((*plan).lefttree);
-            for entry in iter::<pg_sys::TargetEntry>((*plan).targetlist) {
-                (*entry).expr = self
-                    .push_around_sets(&mut below, (*entry).expr.cast())
-                    .cast();
-            }
-            self.put_below(plan, below);
-            plan
-        }
-    }
-
-    /// All arguments are evaluated for each input row, so what contains no set-returning function can go below.
-    unsafe fn push_around_sets(&mut self, below: &mut Below, node: *mut Node) -> *mut Node {
-        // SAFETY: `node` is null or an expression.
-        unsafe {
-            if !functions::occur_in(node) {
-                return node;
-            }
-            if tree::tag(node) != NodeTag::T_List && !pg_sys::expression_returns_set(node) {
-                return self.push(below, node);
-            }
-            tree::mutate_children(node, &mut |child| self.push_around_sets(below, child))
-        }
-    }
-
-    unsafe fn aggregate(
-        &mut self,
-        plan: *mut pg_sys::Plan,
-        limit: Option<Limit>,
-    ) -> *mut pg_sys::Plan {
-        // SAFETY: an Agg.
-        unsafe {
-            let mut below = Below::new((*plan).lefttree);
-            let lists: [*mut Node; 2] = [(*plan).targetlist.cast(), (*plan).qual.cast()];
-            for list in lists {
-                tree::walk(list, &mut |n| match cast::<pg_sys::Aggref>(n) {
-                    Some(aggref) => {
-                        self.push_aggregate(&mut below, aggref);
-                        Walk::Skip
-                    }
-                    None => Walk::Down,
-                });
-            }
-            if self.put_below(plan, below) {
-                self.keep_used_columns(plan);
-            }
-            self.project(plan, limit)
-        }
-    }
-
-    unsafe fn push_aggregate(&mut self, below: &mut Below, aggref: *mut pg_sys::Aggref) {
-        // SAFETY: an Aggref; its args are TargetEntry.
-        unsafe {
-            if functions::occur_in((*aggref).aggdirectargs) {
-                self.decline("it is a direct argument of an ordered-set aggregate");
-            }
-            let filter = (*aggref).aggfilter.cast::<Node>();
-            for entry in iter::<pg_sys::TargetEntry>((*aggref).args) {
-                if functions::occur_in((*entry).expr) {
-                    (*entry).expr = self
-                        .push_filtered(below, (*entry).expr.cast(), filter)
-                        .cast();
-                }
-            }
-            if functions::occur_in(filter) {
-                (*aggref).aggfilter = self.push(below, filter).cast();
-            }
-        }
-    }
-
-    /// `expr`, which is evaluated only where `filter` is true.
-    unsafe fn push_filtered(
-        &mut self,
-        below: &mut Below,
-        expr: *mut Node,
-        filter: *mut Node,
-    ) -> *mut Node {
-        // SAFETY: `expr` is an expression, `filter` null or one.
-        unsafe {
-            if filter.is_null() {
-                return self.push(below, expr);
-            }
-            if tree::is_volatile(filter) || tree::has_subplan(filter) {
-                self.decline("it is under a FILTER that is volatile or has a subquery");
-                return expr;
-            }
-            let when = tree::make::<pg_sys::CaseWhen>();
-            (*when).expr = tree::copy(filter).cast();
-            (*when).result = expr.cast();
-            (*when).location = -1;
-            let case = tree::make::<pg_sys::CaseExpr>();
-            (*case).casetype = pg_sys::exprType(expr);
-            (*case).casecollid = pg_sys::exprCollation(expr);
-            (*case).args = tree::list([when]);
-            (*case).defresult = tree::null_like(expr).cast();
-            (*case).location = -1;
-            self.push(below, case.cast())
-        }
-    }
-
-    unsafe fn window(
-        &mut self,
-        plan: *mut pg_sys::Plan,
-        limit: Option<Limit>,
-    ) -> *mut pg_sys::Plan {
-        // SAFETY: a WindowAgg.
-        unsafe {
-            let mut below = Below::new((*plan).lefttree);
-            let lists: [*mut Node; 2] = [(*plan).targetlist.cast(), (*plan).qual.cast()];
-            for list in lists {
-                tree::walk(list, &mut |n| match cast::<pg_sys::WindowFunc>(n) {
-                    Some(function) => {
-                        // Which rows a frame will ask for is not known.
-                        (*function).args =
-                            self.push_lazily(&mut below, (*function).args.cast()).cast();
-                        (*function).aggfilter = self
-                            .push_lazily(&mut below, (*function).aggfilter.cast())
-                            .cast();
-                        Walk::Skip
-                    }
-                    None => Walk::Down,
-                });
-            }
-            if self.put_below(plan, below) {
-                self.keep_used_columns(plan);
-            }
-            if !functions::occur_in((*plan).targetlist) {
-                return plan;
-            }
-            // Its quals and its run condition refer to its own output, which therefore stays where it is.
-            let mut batch = Batch::over(plan, Vec::new(), None);
-            batch.keep_child_columns();
-            batch.limit_by(limit);
-            self.add(batch)
-        }
-    }
-
-    /// Has `expr`, over the child's output, computed below; what the node reads instead.
-    unsafe fn push(&mut self, below: &mut Below, expr: *mut Node) -> *mut Node {
-        // SAFETY: an expression.
-        unsafe {
-            let statement = self.statement;
-            let resno = self.absorber(below, expr).absorb(statement, expr);
-            tree::var_like(OUTER, resno, expr).cast()
-        }
-    }
-
-    unsafe fn absorber(&mut self, below: &mut Below, expr: *mut Node) -> &mut Batch {
-        // SAFETY: an expression over the output of `below.child`.
-        unsafe {
-            let fits = self
-                .batch_of(below.child)
-                .is_some_and(|b| b.can_absorb(expr));
-            if !fits {
-                let child = below.child;
-                let named = rows::is_named_scan(tree::tag(child));
-                let scan = named || tree::tag(child) == NodeTag::T_IndexOnlyScan;
-                let batch = if scan && batch::absorbs(child, expr) {
-                    let rows = self.rows_of(child, named);
-                    Batch::over(child, Vec::new(), Some(rows))
-                } else {
-                    Batch::beside(child)
+            tree::any(node, |n| {
+                let Some((_, function)) = functions::called_by(n) else {
+                    return false;
                 };
-                below.child = self.add(batch);
-            }
-            let i = self.batches.iter().position(|b| b.plan() == below.child);
-            &mut self.batches[i.unwrap_or_default()]
-        }
-    }
-
-    /// Has each call in `expr` computed below if it can be done without error, and evaluated in place else.
-    unsafe fn push_lazily(&mut self, below: &mut Below, expr: *mut Node) -> *mut Node {
-        // SAFETY: `expr` is null, an expression or a list.
-        unsafe {
-            if !functions::occur_in(expr) {
-                return expr;
-            }
-            let Some((_, function)) = functions::called_by(expr) else {
-                return tree::mutate_children(expr, &mut |child| self.push_lazily(below, child));
-            };
-            if let Err(reason) = computable(expr, function, true) {
-                self.decline(reason);
-                return expr;
-            }
-            let statement = self.statement;
-            let (value, flag) = self.absorber(below, expr).absorb_call(statement, expr);
-            let when = tree::make::<pg_sys::CaseWhen>();
-            (*when).expr = tree::var_of(OUTER, flag, pg_sys::BOOLOID).cast();
-            (*when).result = tree::var_like(OUTER, value, expr).cast();
-            (*when).location = -1;
-            let case = tree::make::<pg_sys::CaseExpr>();
-            (*case).casetype = pg_sys::exprType(expr);
-            (*case).casecollid = pg_sys::exprCollation(expr);
-            (*case).args = tree::list([when]);
-            (*case).defresult = expr.cast();
-            (*case).location = -1;
-            case.cast()
-        }
-    }
-
-    unsafe fn put_below(&mut self, plan: *mut pg_sys::Plan, below: Below) -> bool {
-        if below.child == below.original {
-            return false;
-        }
-        // SAFETY: a plan node.
-        unsafe { (*plan).lefttree = below.child };
-        true
-    }
-
-    /// The batch scan under a node that refers to all it reads by OUTER_VAR need not carry the rest.
-    unsafe fn keep_used_columns(&mut self, plan: *mut pg_sys::Plan) {
-        let mut used = HashSet::new();
-        let mut whole = false;
-        // SAFETY: an Agg or WindowAgg.
-        unsafe {
-            for list in [(*plan).targetlist, (*plan).qual] {
-                tree::collect_attnos(list, OUTER, |attno| {
-                    whole |= attno <= 0;
-                    used.insert(attno as usize);
-                });
-                tree::collect_attnos(list, INNER, |_| whole = true);
-            }
-            grouping_columns(plan, &mut used);
-            if let Some(batch) = self.batch_of((*plan).lefttree)
-                && !whole
-            {
-                batch.keep_only(|i| used.contains(&i));
-            }
-        }
-    }
-}
-
-/// The child of a node, as pushing expressions below the node changes it.
-struct Below {
-    original: *mut pg_sys::Plan,
-    child: *mut pg_sys::Plan,
-}
-
-impl Below {
-    fn new(child: *mut pg_sys::Plan) -> Self {
-        Self {
-            original: child,
-            child,
-        }
-    }
-}
-
-unsafe fn grouping_columns(plan: *mut pg_sys::Plan, used: &mut HashSet<usize>) {
-    let mut take = |columns: *mut i16, count: i32| {
-        // SAFETY: the arrays of a plan node are as long as it says.
-        used.extend((0..count as usize).map(|i| unsafe { *columns.add(i) } as usize));
-    };
-    // SAFETY: an Agg or WindowAgg; the chain of an Agg holds Aggs with or without a Sort.
-    unsafe {
-        if let Some(window) = cast::<pg_sys::WindowAgg>(plan.cast()) {
-            take((*window).partColIdx, (*window).partNumCols);
-            take((*window).ordColIdx, (*window).ordNumCols);
-        }
-        if let Some(agg) = cast::<pg_sys::Agg>(plan.cast()) {
-            take((*agg).grpColIdx, (*agg).numCols);
-            for link in iter::<pg_sys::Agg>((*agg).chain) {
-                take((*link).grpColIdx, (*link).numCols);
-                if tree::tag((*link).plan.lefttree) == NodeTag::T_Sort {
-                    let sort = (*link).plan.lefttree.cast::<pg_sys::Sort>();
-                    take((*sort).sortColIdx, (*sort).numCols);
+                match computable(n, function, false) {
+                    Ok(()) => true,
+                    Err(reason) => {
+                        self.decline(reason);
+                        false
+                    }
                 }
-            }
+            })
         }
     }
-}
 
-/// Takes the first qual that calls one of our functions out of the list, and all that come after it: their order is
-/// the planner's (cheap before dear, and row level security before everything that could leak).
-unsafe fn take_quals(quals: &mut *mut pg_sys::List) -> Vec<*mut Node> {
-    // SAFETY: a list of expressions.
-    unsafe {
-        let all: Vec<*mut Node> = iter(*quals).collect();
-        let Some(first) = all.iter().position(|q| functions::occur_in(*q)) else {
-            return Vec::new();
-        };
-        *quals = tree::list(all[..first].iter().copied());
-        all[first..].to_vec()
+    /// Takes the first qual with a call out of the list, and all that come after it: their order is the planner's
+    /// (cheap before dear, and row level security before everything that could leak).
+    pub(super) unsafe fn take_quals(&mut self, quals: &mut *mut pg_sys::List) -> Vec<*mut Node> {
+        // SAFETY: a list of expressions.
+        unsafe {
+            let all: Vec<*mut Node> = iter(*quals).collect();
+            let Some(first) = all.iter().position(|q| self.is_worth(*q)) else {
+                return Vec::new();
+            };
+            *quals = tree::list(all[..first].iter().copied());
+            all[first..].to_vec()
+        }
     }
 }

@@ -200,7 +200,9 @@ impl Scan {
                     break;
                 }
                 self.pulled += 1;
-                raw::reset_row(self.econtext);
+                if !self.early.is_empty() {
+                    raw::reset_row(self.econtext);
+                }
                 raw::deform(row, self.deform);
                 self.take(&*row);
             }
