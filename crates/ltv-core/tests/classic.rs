@@ -171,7 +171,7 @@ fn what_is_missing_is_named() -> TestResult {
     let error = train(table(&rows, &NAMES)?, &recipe(json!({})), &Quiet).unwrap_err();
     assert_eq!(
         error.message,
-        "objective \"bgnbd\" needs the option \"horizon\""
+        "BG/NBD needs the option \"horizon\""
     );
     Ok(())
 }
