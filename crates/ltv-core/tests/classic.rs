@@ -169,9 +169,6 @@ fn what_is_missing_is_named() -> TestResult {
         "objective \"bgnbd\" needs a numeric feature \"monetary_mean\""
     );
     let error = train(table(&rows, &NAMES)?, &recipe(json!({})), &Quiet).unwrap_err();
-    assert_eq!(
-        error.message,
-        "BG/NBD needs the option \"horizon\""
-    );
+    assert_eq!(error.message, "BG/NBD needs the option \"horizon\"");
     Ok(())
 }

@@ -86,3 +86,18 @@ fn errors_name_the_key_and_what_is_allowed() {
     assert_eq!(error.message, "unknown objective \"zinl\"");
     assert!(error.detail.unwrap().contains("ziln"));
 }
+
+/// `docs/options.md` is this table; after a change of the options, copy what this test prints into it.
+#[test]
+fn the_documentation_lists_the_options() {
+    let page = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/options.md"
+    ))
+    .unwrap_or_default();
+    let table = reference();
+    assert!(
+        page.ends_with(&table),
+        "docs/options.md should end with:\n{table}"
+    );
+}
