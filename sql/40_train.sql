@@ -282,3 +282,23 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_cancel IS 'cancels a job once the transaction commits; false where it had ended already';
+
+CREATE FUNCTION @extschema@.ltv_retry(job bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    old record;
+BEGIN
+    SELECT * INTO old FROM ltv.jobs j WHERE j.job = ltv_retry.job;
+    IF NOT FOUND THEN
+        RAISE undefined_object USING MESSAGE = format('job %s does not exist', COALESCE(job::text, 'null')),
+            HINT = 'The view ltv_jobs lists the jobs that you may see.';
+    ELSIF old.status IN ('queued', 'running', 'succeeded') THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = format('job %s is %s', job, old.status),
+            DETAIL = 'Only a job that failed, was canceled or was lost can be tried again.';
+    END IF;
+    PERFORM ltv.check_model(old.model, 'owner');
+    RETURN ltv.queue_job(old.model, old.kind, old.recipe, old.settings);
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_retry IS 'queues a job that failed, was canceled or was lost once more, as the current role; returns the new job';

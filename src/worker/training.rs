@@ -54,6 +54,7 @@ struct Computation {
 
 impl Computation {
     fn start(table: TrainingTable, recipe: Recipe) -> Result<Self> {
+        keep_freed_memory();
         let link = Arc::new(Link {
             progress: Mutex::new(None),
             notices: Mutex::new(Vec::new()),
@@ -109,6 +110,21 @@ impl Drop for Computation {
             self.link.stop.store(true, Ordering::Relaxed);
             let _ = thread.join();
         }
+    }
+}
+
+/// Tensors come and go with each batch: by default glibc maps and unmaps every large one, which costs page faults.
+/// The process ends with the job, so what it keeps is not lost for long.
+fn keep_freed_memory() {
+    /// The largest that glibc accepts.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    const LARGE: i32 = 32 << 20;
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: settings of the allocator, which may be changed at any time.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
     }
 }
 

@@ -74,6 +74,16 @@ SELECT abs(a.mean / (s ->> 'mean')::float8 - 1) < 1e-5 AS same, a.n = (s ->> 'n'
 FROM (SELECT avg(ltv_predict('typed', t)) AS mean, count(*) AS n FROM typed t) a,
      ltv.versions, jsonb_array_elements(statistics -> 'features') s WHERE model = 'typed' AND s ->> 'name' = 'ltv';
 
+-- The order in which rows are stored and read makes no difference, and neither does reading them in parallel.
+CREATE TABLE shuffled AS SELECT * FROM typed ORDER BY md5(customer_id::text);
+ALTER TABLE shuffled SET (parallel_workers = 2);
+ALTER DATABASE :DBNAME SET min_parallel_table_scan_size = 0;
+ALTER DATABASE :DBNAME SET parallel_setup_cost = 0;
+ALTER DATABASE :DBNAME SET parallel_tuple_cost = 0;
+SELECT ltv_train('shuffled', 'shuffled', options => '{"epochs": 1, "categorical": ["code"], "min_count": 1}') AS job \gset
+SELECT ltv_wait(:job);
+SELECT count(DISTINCT checksum) AS models FROM ltv.versions WHERE model IN ('typed', 'shuffled');
+
 -- Sequences: two dimensions, of any length.
 CREATE TABLE sequences AS SELECT customer_id, ltv, whole,
     CASE WHEN i > 0 THEN (SELECT array_agg(ARRAY[k, k * 10] ORDER BY k) FROM generate_series(1, i) k) END::real[] AS spend

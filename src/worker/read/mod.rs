@@ -1,7 +1,8 @@
 //! The rows of the training query -> the trainer's table.
 //!
 //! The query runs read-only in one go; each row goes from the executor's slot into the table without being copied
-//! in between. Arrays get their shape from the first row that has one; rows before it wait.
+//! in between. It may run in parallel: afterwards the rows are put into an order that depends on the ids only, so
+//! that the same customers give the same model however they were stored and read. Arrays get their shape from the first row that has one; rows before it wait.
 
 mod plan;
 mod value;
@@ -38,7 +39,13 @@ pub fn load(recipe: &Recipe, without_id: bool, job: i64, memory_limit: usize) ->
     let query = query(recipe)?;
     // SAFETY: SPI is closed below, or by the abort of the transaction.
     unsafe { pg_sys::SPI_connect() };
-    let (plan, descriptor) = prepare(&query, 0)?;
+    // Without ids there is no order to restore.
+    let parallel = if without_id {
+        0
+    } else {
+        pg_sys::CURSOR_OPT_PARALLEL_OK as i32
+    };
+    let (plan, descriptor) = prepare(&query, parallel)?;
     // SAFETY: the descriptor of the prepared plan.
     let all = unsafe { describe(descriptor) };
     let columns = assign(&all, recipe, without_id)?;
@@ -144,6 +151,8 @@ struct Loader<'a> {
     scratch: Vec<f32>,
     /// For detoasted values, emptied after each row.
     context: pg_sys::MemoryContext,
+    /// A hash of the id of each row in the table.
+    keys: Vec<u64>,
     rows: u64,
     unlabelled: u64,
     lowest: f64,
@@ -174,6 +183,7 @@ impl<'a> Loader<'a> {
             seen: vec![false; columns.features.len()],
             scratch: Vec::new(),
             context,
+            keys: Vec::new(),
             rows: 0,
             unlabelled: 0,
             lowest: f64::INFINITY,
@@ -318,7 +328,7 @@ impl<'a> Loader<'a> {
             self.unlabelled += 1;
             return Ok(());
         }
-        let Some(split) = self.split(row)? else {
+        let Some((split, key)) = self.split(row)? else {
             return Ok(());
         };
         if !amount.is_finite() || amount < 0.0 {
@@ -387,45 +397,41 @@ impl<'a> Loader<'a> {
                 }
             }
         }
-        Ok(writer.finish(amount, split, as_of)?)
+        writer.finish(amount, split, as_of)?;
+        self.keys.extend(key);
+        Ok(())
     }
 
-    /// The part the row belongs to; `None` for a row of the test part.
-    fn split(&self, row: Row) -> Result<Option<Split>> {
-        if let Some(column) = &self.columns.split {
-            let Some(datum) = row.get(column) else {
-                return Err(Report::new(
-                    PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-                    format!("the split column \"{}\" is null in some row", column.name),
-                )
-                .hint("Every row needs 'train', 'validation' or 'test', or a boolean that is true for validation rows."));
-            };
-            // SAFETY: of the type that the query's descriptor gives it.
-            let split =
-                unsafe { value::with_text(column.kind, column.oid, datum, Split::from_label) };
-            return Ok(split?);
-        }
-        let Some(column) = &self.columns.id else {
-            return Ok(Some(Split::from_id(
-                &self.rows.to_string(),
-                self.validation_share,
-            )));
-        };
-        let Some(datum) = row.get(column) else {
-            return Err(Report::new(
-                PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-                format!("the id column \"{}\" is null in some row", column.name),
-            )
-            .detail("The id decides which customers are held out for validation.")
-            .hint("Leave such rows out of the query, or pass id_column => NULL if each row is a customer of its own."));
-        };
-        // SAFETY: as above.
-        let split = unsafe {
-            value::with_text(column.kind, column.oid, datum, |id| {
-                Split::from_id(id, self.validation_share)
+    /// The part the row belongs to and a hash of its id; `None` for a row of the test part.
+    fn split(&self, row: Row) -> Result<Option<(Split, Option<u64>)>> {
+        let share = self.validation_share;
+        let (id, columns) = (self.columns.id.as_ref(), self.columns);
+        // SAFETY: each value is read as the type that the query's descriptor gives it.
+        let by_id = id.and_then(|id| {
+            row.get(id).map(|datum| unsafe {
+                let read = |text: &str| (Split::from_id(text, share), hash(text));
+                value::with_text(id.kind, id.oid, datum, read)
             })
-        };
-        Ok(Some(split))
+        });
+        if let Some(column) = &columns.split {
+            let Some(datum) = row.get(column) else {
+                return Err(null_in(&column.name, "split").hint(
+                    "Every row needs 'train', 'validation' or 'test', or a boolean that is true for validation rows.",
+                ));
+            };
+            // SAFETY: as above.
+            let split =
+                unsafe { value::with_text(column.kind, column.oid, datum, Split::from_label) }?;
+            let key = id.map(|_| by_id.map_or(0, |(_, hash)| hash));
+            return Ok(split.map(|split| (split, key)));
+        }
+        match (id, by_id) {
+            (_, Some((split, hash))) => Ok(Some((split, Some(hash)))),
+            (None, None) => Ok(Some((Split::from_id(&self.rows.to_string(), share), None))),
+            (Some(id), None) => Err(null_in(&id.name, "id")
+                .detail("The id decides which customers are held out for validation.")
+                .hint("Leave such rows out of the query, or pass id_column => NULL if each row is a customer of its own.")),
+        }
     }
 
     fn bad_target(&self, row: Row, amount: f64) -> Report {
@@ -483,7 +489,7 @@ impl<'a> Loader<'a> {
             return Err(bad(format!("the target \"{name}\" is zero in every row"))
                 .hint("Nobody buys within the horizon: check how it is computed, or take a longer horizon."));
         }
-        let Some(table) = self.table.filter(|_| rows >= FEWEST_ROWS) else {
+        let Some(mut table) = self.table.filter(|_| rows >= FEWEST_ROWS) else {
             return Err(bad("there are too few rows to train on".to_owned())
                 .detail(format!("At least {FEWEST_ROWS} rows with a target are needed, {rows} were found."))
                 .hint("Hundreds of customers are the least from which a model learns something useful."));
@@ -495,11 +501,28 @@ impl<'a> Loader<'a> {
                     .hint("There is nothing to learn; check how it is computed."),
             );
         }
+        if self.keys.len() == rows {
+            table.sort_by_key(&self.keys);
+        }
         Ok(Data {
             table,
             unlabelled: self.unlabelled,
         })
     }
+}
+
+fn null_in(column: &str, part: &str) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+        format!("the {part} column \"{column}\" is null in some row"),
+    )
+}
+
+/// FNV-1a: only an order is wanted, the same on every machine and in every release.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 fn empty_column(name: &str) -> Report {

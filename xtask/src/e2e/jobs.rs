@@ -303,7 +303,9 @@ pub fn crash(workspace: &Workspace) -> Result<()> {
         "the job that stored",
     )?;
     ensure_consistent(&mut client)?;
-    let again = train(&mut client, "m", SHORT)?;
+    let again: i64 = client
+        .query_one("select ltv_retry($1)", &[&storing])?
+        .get(0);
     let version: i32 = client.query_one("select ltv_wait($1)", &[&again])?.get(0);
     ensure_eq(version, 3, "the next version")?;
     ensure_consistent(&mut client)?;

@@ -37,6 +37,10 @@ impl CategoryColumn {
         &self.codes
     }
 
+    pub(super) fn codes_mut(&mut self) -> &mut [u32] {
+        &mut self.codes
+    }
+
     /// Gives up the dictionary and returns the codes.
     pub fn into_codes(self) -> Vec<u32> {
         self.codes

@@ -1,6 +1,7 @@
 //! Training data in memory: one row-major float matrix, dictionary-encoded categories, ragged sequences.
 
 mod categories;
+mod order;
 mod sequences;
 
 pub use categories::CategoryColumn;

@@ -1,0 +1,60 @@
+//! Rows in an order of their own, so that a model does not depend on how they happened to arrive.
+
+use super::{SequenceColumn, TrainingTable};
+
+impl TrainingTable {
+    /// Sorts the rows by `keys`, one per row. Rows of equal keys are ordered by cut-off and target, then stay as they
+    /// came.
+    pub fn sort_by_key(&mut self, keys: &[u64]) {
+        let as_of = |row: usize| self.as_of.as_ref().map_or(0, |days| days[row].to_bits());
+        let mut order: Vec<usize> = (0..self.rows.min(keys.len())).collect();
+        order.sort_by_key(|&row| (keys[row], as_of(row), self.target[row].to_bits()));
+        if order.len() < self.rows || order.is_sorted() {
+            return;
+        }
+        permute(&mut self.matrix, self.width, &order);
+        permute(&mut self.target, 1, &order);
+        permute(&mut self.split, 1, &order);
+        permute(&mut self.groups, 1, &order);
+        if let Some(days) = &mut self.as_of {
+            permute(days, 1, &order);
+        }
+        for column in &mut self.categories {
+            permute(column.codes_mut(), 1, &order);
+        }
+        if let Some(sequence) = &mut self.sequence {
+            let mut sorted = SequenceColumn::new(sequence.channels());
+            for &row in &order {
+                sorted.push(sequence.row(row));
+            }
+            *sequence = sorted;
+        }
+    }
+}
+
+/// Row `i` becomes what row `order[i]` was. In place, because the matrix may be most of what memory there is.
+fn permute<T: Copy>(values: &mut [T], width: usize, order: &[usize]) {
+    if width == 0 {
+        return;
+    }
+    let mut done = vec![false; order.len()];
+    let mut first = Vec::with_capacity(width);
+    for start in 0..order.len() {
+        if done[start] {
+            continue;
+        }
+        first.clear();
+        first.extend_from_slice(&values[start * width..(start + 1) * width]);
+        let mut row = start;
+        loop {
+            done[row] = true;
+            let source = order[row];
+            if source == start {
+                values[row * width..(row + 1) * width].copy_from_slice(&first);
+                break;
+            }
+            values.copy_within(source * width..(source + 1) * width, row * width);
+            row = source;
+        }
+    }
+}
