@@ -339,8 +339,8 @@ BEGIN
         spec := spec || pg_catalog.jsonb_build_object('attributes', attributes, 'attribute_columns', extra_columns);
     END IF;
 
-    PERFORM ltv.build_features(made, spec, false);
     PERFORM ltv.forget_features(made);
+    PERFORM ltv.build_features(made, spec, false);
     INSERT INTO ltv.feature_definitions AS f (name, definition) VALUES (made, spec)
     ON CONFLICT ON CONSTRAINT feature_definitions_pkey DO UPDATE SET owner = current_user, definition = excluded.definition, updated_at = pg_catalog.clock_timestamp();
     RETURN made::pg_catalog.regclass;

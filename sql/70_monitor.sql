@@ -79,12 +79,18 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     columns text[] := (ltv.query_columns(query)).names;
+    missing text;
     values_list text;
     described jsonb;
 BEGIN
-    PERFORM ltv.check_column(columns, pg_catalog.regexp_replace(f.e ->> 'name', '\[\d+\]$', ''), 'query')
-    FROM pg_catalog.jsonb_array_elements(features) f(e)
-    WHERE f.e ->> 'name' <> 'ltv' AND f.e ->> 'name' <> ALL (columns);
+    SELECT pg_catalog.string_agg(DISTINCT n.name, ', ') INTO missing
+    FROM pg_catalog.jsonb_array_elements(features) f(e), LATERAL (SELECT pg_catalog.regexp_replace(f.e ->> 'name', '\[\d+\]$', '')) n(name)
+    WHERE f.e ->> 'name' <> 'ltv' AND f.e ->> 'name' <> ALL (columns) AND n.name <> ALL (columns);
+    IF missing IS NOT NULL THEN
+        RAISE undefined_column USING MESSAGE = pg_catalog.format('the query lacks columns of the model: %s', missing),
+            DETAIL = pg_catalog.format('Its columns are: %s.', pg_catalog.array_to_string(columns[:40], ', ')),
+            HINT = 'Give rows with all features that the version was trained on; ltv_feature_info lists them.';
+    END IF;
     SELECT pg_catalog.string_agg(CASE
         WHEN f.e ->> 'kind' = 'categorical' THEN pg_catalog.format('(%s, %s, NULL::float8)', f.i, v.value)
         ELSE pg_catalog.format('(%s, pg_catalog.width_bucket(%s, %L::float8[])::text, %2$s)', f.i, v.value,

@@ -85,6 +85,19 @@ SELECT ltv_create_features('nobody', 'orders', 'customer_id', 'ts', 'amount', '2
 DROP TABLE nobody;
 SELECT ltv_create_features('nobody', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30);
 
+-- Also by another role.
+CREATE ROLE ltv_features_other;
+GRANT CREATE ON SCHEMA public TO ltv_features_other;
+GRANT SELECT ON orders TO ltv_features_other;
+DROP TABLE nobody;
+SET ROLE ltv_features_other;
+SELECT ltv_create_features('nobody', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30);
+SELECT name, owner FROM ltv.feature_definitions;
+SELECT ltv_refresh_features('f');
+RESET ROLE;
+DROP OWNED BY ltv_features_other;
+DROP ROLE ltv_features_other;
+
 -- Bad input.
 CREATE FUNCTION pg_temp.fails(INOUT sql text, OUT state text, OUT message text, OUT detail text, OUT hint text) LANGUAGE plpgsql AS $$
 BEGIN
