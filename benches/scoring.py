@@ -194,11 +194,16 @@ def main():
     print(f"aggregate: {options.rows / batch / 1e6:.2f} million rows/s, {batch / floor:.2f} times the floor")
     floor = used["floor", "scan: sum(features[1])"] + used["floor", "onnxruntime on a matrix in memory"]
     print(f"aggregate, by processor time: {used['aggregate', 'batch'] / floor:.2f} times the floor")
-    print(f"against row by row: {median['aggregate', 'row by row'] / batch:.1f} times faster")
+
+    def compare(what, slow, fast):
+        wall, busy = median[slow] / median[fast], used[slow] / used[fast]
+        print(f"{what}: {wall:.1f} times faster, {busy:.1f} times by processor time")
+
+    compare("against row by row", ("aggregate", "row by row"), ("aggregate", "batch"))
     if ("aggregate", "PL/Python") in median:
-        print(f"against PL/Python: {median['aggregate', 'PL/Python'] / batch:.1f} times faster")
-    job = median["write back", "outside, binary COPY both ways"] / median["write back", "batch, INSERT ... SELECT"]
-    print(f"score and write back, against the job outside: {job:.1f} times faster")
+        compare("against PL/Python", ("aggregate", "PL/Python"), ("aggregate", "batch"))
+    outer = ("write back", "outside, binary COPY both ways")
+    compare("score and write back, against the job outside", outer, ("write back", "batch, INSERT ... SELECT"))
     print(f"two workers: {batch / median['parallel', 'batch, aggregate, 2 workers']:.2f} times faster")
     if options.svg:
         options.svg.write_text(plot(results, options.rows))

@@ -11,8 +11,10 @@ use super::raw;
 use super::store::Store;
 use crate::batch_scan::private::Expressions;
 use crate::batch_scan::tree::{self, Node};
+use crate::error::Report;
 use crate::guc;
 use pgrx::pg_sys::{self, Datum, NodeTag};
+use pgrx::prelude::PgSqlErrorCode;
 use std::time::Instant;
 
 pub struct Scan {
@@ -89,7 +91,7 @@ impl Scan {
             let calls: Vec<Call> = planned
                 .calls
                 .iter()
-                .filter_map(|c| Call::new(c, child_columns, parent))
+                .map(|c| Call::new(c, child_columns, parent).unwrap_or_else(|| changed()))
                 .collect();
             let limit = planned.limit.map(|limit| {
                 [limit.count, limit.offset].map(|n| pg_sys::ExecInitExpr(n.cast(), parent))
@@ -353,6 +355,16 @@ impl Scan {
             call.rescan();
         }
     }
+}
+
+/// Each call has its columns by its number, so none may be missing.
+fn changed() -> ! {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "a function of pg_ltv was replaced while its plan was in use",
+    )
+    .hint("Run the statement again.")
+    .raise()
 }
 
 fn context(parent: pg_sys::MemoryContext, name: &'static std::ffi::CStr) -> pg_sys::MemoryContext {
