@@ -161,9 +161,10 @@ COMMENT ON FUNCTION ltv.features_query IS 'the SELECT that computes the features
 
 -- Makes the relation, or fills it again, and says where labels are missing. Runs in the search_path of the definition.
 -- There are about as many customer-days as orders: hash tables for them spill or fill the memory, while sorting by
--- customer and day is done by parallel workers and serves both levels of grouping.
+-- customer and day is done by parallel workers and serves both levels of grouping. Compiling the statement would take
+-- longer than running it (and the cost of what is switched off makes PostgreSQL believe that it pays).
 CREATE FUNCTION ltv.build_features(name text, definition jsonb, again boolean) RETURNS void
-LANGUAGE plpgsql SET enable_hashagg = off
+LANGUAGE plpgsql SET enable_hashagg = off SET jit = off
 AS $$
 DECLARE
     zone text := definition ->> 'time_zone';
