@@ -29,6 +29,8 @@ SELECT state, message FROM problem('SELECT ltv_import_onnx(''n'', (SELECT onnx F
 SELECT 1 + 1;
 RESET ltv.onnxruntime_library;
 SELECT ltv_predict('m', 1, array[1, 2]);
+-- It has started no thread beside the server's own (its telemetry would: see src/scoring/runtime.rs).
+SELECT count(*) AS threads FROM pg_ls_dir('/proc/self/task');
 -- Only a superuser chooses what the server loads.
 CREATE ROLE ltv_nobody;
 SET ROLE ltv_nobody;

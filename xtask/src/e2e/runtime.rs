@@ -12,7 +12,8 @@ pub fn onnxruntime_missing(workspace: &Workspace) -> Result<()> {
     let database = workspace.database("runtime", Template::Extension)?;
     customers(cluster, &database, 500)?;
     train(cluster, &database, "m", r#"{"epochs": 1}"#)?;
-    for library in ["/nowhere/libonnxruntime.so", "libc.so.6"] {
+    let old = old_library(workspace)?;
+    for library in ["/nowhere/libonnxruntime.so", "libc.so.6", old.as_str()] {
         let sql = format!(
             "set ltv.onnxruntime_library = '{library}'; select sum(ltv_predict('m', c)) from customers c"
         );
@@ -28,6 +29,9 @@ pub fn onnxruntime_missing(workspace: &Workspace) -> Result<()> {
         if output.status.success() || !said.contains("ERROR") || !said.contains("HINT") {
             bail!("with {library} it must fail with a hint; it said:\n{said}");
         }
+        if library == old && !said.contains("is version 1.10.0, but at least") {
+            bail!("the versions found and needed are not named:\n{said}");
+        }
         if said.contains("XX000") {
             bail!("with {library} the error is an internal one:\n{said}");
         }
@@ -37,4 +41,24 @@ pub fn onnxruntime_missing(workspace: &Workspace) -> Result<()> {
         "select sum(ltv_predict('m', c)) from customers c",
     )?;
     Ok(())
+}
+
+/// A library that says that it is ONNX Runtime 1.10.0, and is nothing else.
+fn old_library(workspace: &Workspace) -> Result<String> {
+    const SOURCE: &str = r#"
+        static const void *api(unsigned version) { return 0; }
+        static const char *version(void) { return "1.10.0"; }
+        static struct { const void *(*api)(unsigned); const char *(*version)(void); } base = { api, version };
+        const void *OrtGetApiBase(void) { return &base; }
+    "#;
+    let directory = workspace.new_directory("old_library");
+    std::fs::create_dir_all(&directory)?;
+    let (source, library) = (directory.join("old.c"), directory.join("libold.so"));
+    std::fs::write(&source, SOURCE)?;
+    shell::capture(
+        std::process::Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&library, &source]),
+    )?;
+    Ok(library.display().to_string())
 }
