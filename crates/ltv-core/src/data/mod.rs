@@ -179,6 +179,13 @@ impl TrainingTable {
         &self.target
     }
 
+    /// Whether the rows show customers as of different days.
+    pub fn has_several_cut_offs(&self) -> bool {
+        self.as_of
+            .as_ref()
+            .is_some_and(|days| days.iter().any(|day| Some(day) != days.first()))
+    }
+
     /// Bytes held, to compare with the memory limit.
     pub fn memory_bytes(&self) -> usize {
         self.matrix.capacity() * 4

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::recipe::Options;
 use crate::schema::{ColumnKind, FeatureColumn};
 use serde_json::Value;
+use std::collections::VecDeque;
 
 /// Skewness above which a column gets the signed logarithm.
 const SKEWED: f64 = 2.0;
@@ -22,7 +23,6 @@ pub(super) fn fit(
     options: &Options,
 ) -> Result<(Preprocessing, Vec<Value>)> {
     check_columns(table, options)?;
-    let rows: Vec<usize> = rows.iter().map(|&row| row as usize).collect();
     let has_dates = table
         .inputs()
         .iter()
@@ -31,7 +31,7 @@ pub(super) fn fit(
     let mut fitted = Preprocessing {
         inputs: table.inputs().to_vec(),
         columns: Vec::with_capacity(table.width),
-        reference_date: reference_date(table, &rows),
+        reference_date: reference_date(table, rows),
         has_as_of,
         vocabularies: Vec::new(),
         date_parts: Vec::new(),
@@ -40,73 +40,52 @@ pub(super) fn fit(
         embedding_size: options.embedding_size,
     };
     let mut described = Vec::with_capacity(table.inputs().len());
-    let mut scratch = Vec::with_capacity(rows.len());
+    let mut reader = ColumnReader::new(table, rows);
     for input in table.inputs() {
         let log = Transform::of(input, options);
         match input.kind {
-            ColumnKind::Numeric => {
-                let column = fitted.columns.len();
-                scratch.clear();
-                scratch.extend(
-                    rows.iter()
-                        .map(|&row| table.matrix[row * table.width + column])
-                        .filter(|value| value.is_finite()),
-                );
-                let missing = rows.len() - scratch.len();
-                described.push(describe_values(&input.name, "numeric", &scratch, missing));
-                fitted
-                    .columns
-                    .push(fit_column(&mut scratch, missing, log, options));
-            }
-            ColumnKind::Vector { len } => {
-                for element in 0..len {
-                    let column = fitted.columns.len();
-                    scratch.clear();
-                    scratch.extend(
-                        rows.iter()
-                            .map(|&row| table.matrix[row * table.width + column])
-                            .filter(|value| value.is_finite()),
-                    );
-                    let missing = rows.len() - scratch.len();
-                    let name = format!("{}[{}]", input.name, element + 1);
-                    described.push(describe_values(&name, "numeric", &scratch, missing));
-                    fitted
-                        .columns
-                        .push(fit_column(&mut scratch, missing, log, options));
+            ColumnKind::Numeric | ColumnKind::Vector { .. } => {
+                for element in 0..input.kind.matrix_width() {
+                    let name = match input.kind {
+                        ColumnKind::Vector { .. } => format!("{}[{}]", input.name, element + 1),
+                        _ => input.name.clone(),
+                    };
+                    let mut values = reader.next();
+                    let missing = rows.len() - values.len();
+                    described.push(describe_values(&name, "numeric", &values, missing));
+                    let column = fit_column(&mut values, missing, log, options);
+                    fitted.columns.push(column);
                 }
             }
             ColumnKind::Timestamp => {
                 let column = fitted.columns.len();
-                scratch.clear();
-                scratch.extend(
-                    rows.iter()
-                        .map(|&row| table.matrix[row * table.width + column])
-                        .filter(|value| value.is_finite()),
-                );
-                let missing = rows.len() - scratch.len();
-                described.push(describe_values(&input.name, "timestamp", &scratch, missing));
-                scratch.clear();
-                scratch.extend(rows.iter().map(|&row| {
-                    fitted.cut_off(table, row) - table.matrix[row * table.width + column]
-                }));
-                scratch.retain(|value| value.is_finite());
+                let values = reader.next();
+                let missing = rows.len() - values.len();
+                described.push(describe_values(&input.name, "timestamp", &values, missing));
+                let mut ages: Vec<f32> = rows
+                    .iter()
+                    .map(|&row| row as usize)
+                    .map(|row| {
+                        fitted.cut_off(table, row) - table.matrix[row * table.width + column]
+                    })
+                    .filter(|age| age.is_finite())
+                    .collect();
                 fitted.columns.push(MatrixColumn {
                     is_date: true,
-                    ..fit_column(&mut scratch, missing, log, options)
+                    ..fit_column(&mut ages, missing, log, options)
                 });
                 let mut parts = vec![DatePart::Month, DatePart::Weekday];
                 if input.has_time_of_day() {
                     parts.push(DatePart::Hour);
                 }
-                fitted.date_parts.extend(
-                    parts
-                        .into_iter()
-                        .map(|part| DatePartColumn { column, part }),
-                );
+                let parts = parts
+                    .into_iter()
+                    .map(|part| DatePartColumn { column, part });
+                fitted.date_parts.extend(parts);
             }
             ColumnKind::Categorical => {
                 let column = &table.categories[fitted.vocabularies.len()];
-                let (vocabulary, description) = fit_categories(input, column, &rows, options);
+                let (vocabulary, description) = fit_categories(input, column, rows, options);
                 fitted.vocabularies.push(vocabulary);
                 described.push(description);
             }
@@ -114,12 +93,12 @@ pub(super) fn fit(
                 if let Some(sequence) = &table.sequence {
                     let lengths: Vec<f32> = rows
                         .iter()
-                        .map(|&row| (sequence.row(row).len() / sequence.channels()) as f32)
+                        .map(|&row| (sequence.row(row as usize).len() / sequence.channels()) as f32)
                         .filter(|&steps| steps > 0.0)
                         .collect();
                     let missing = rows.len() - lengths.len();
                     described.push(describe_values(&input.name, "sequence", &lengths, missing));
-                    fitted.sequence = Some(fit_sequence(sequence, &rows, log, options));
+                    fitted.sequence = Some(fit_sequence(sequence, rows, log, options));
                 }
             }
         }
@@ -130,6 +109,48 @@ pub(super) fn fit(
             .push(FeatureColumn::new(AS_OF, ColumnKind::Timestamp, "date"));
     }
     Ok((fitted, described))
+}
+
+/// Columns read at once: a pass over the rows is a pass over memory, whatever it takes along.
+const BLOCK: usize = 8;
+
+/// The values that are there, column after column of the row-major matrix.
+struct ColumnReader<'a> {
+    table: &'a TrainingTable,
+    rows: &'a [u32],
+    next: usize,
+    block: VecDeque<Vec<f32>>,
+}
+
+impl<'a> ColumnReader<'a> {
+    fn new(table: &'a TrainingTable, rows: &'a [u32]) -> Self {
+        Self {
+            table,
+            rows,
+            next: 0,
+            block: VecDeque::new(),
+        }
+    }
+
+    fn next(&mut self) -> Vec<f32> {
+        if self.block.is_empty() {
+            let from = self.next;
+            self.next = (from + BLOCK).min(self.table.width);
+            self.block = (from..self.next)
+                .map(|_| Vec::with_capacity(self.rows.len()))
+                .collect();
+            for &row in self.rows {
+                let start = row as usize * self.table.width;
+                let values = &self.table.matrix[start + from..start + self.next];
+                for (column, &value) in self.block.iter_mut().zip(values) {
+                    if value.is_finite() {
+                        column.push(value);
+                    }
+                }
+            }
+        }
+        self.block.pop_front().unwrap_or_default()
+    }
 }
 
 impl Preprocessing {
@@ -161,14 +182,14 @@ fn check_columns(table: &TrainingTable, options: &Options) -> Result<()> {
 }
 
 /// The latest cut-off, else the latest timestamp seen, rounded up to a whole day.
-fn reference_date(table: &TrainingTable, rows: &[usize]) -> f32 {
+fn reference_date(table: &TrainingTable, rows: &[u32]) -> f32 {
     let latest = |values: &mut dyn Iterator<Item = f32>| {
         values
             .filter(|days| days.is_finite())
             .fold(f32::NEG_INFINITY, f32::max)
     };
     if let Some(days) = &table.as_of {
-        let day = latest(&mut rows.iter().map(|&row| days[row]));
+        let day = latest(&mut rows.iter().map(|&row| days[row as usize]));
         if day.is_finite() {
             return day;
         }
@@ -180,7 +201,7 @@ fn reference_date(table: &TrainingTable, rows: &[usize]) -> f32 {
             day = day.max(latest(
                 &mut rows
                     .iter()
-                    .map(|&row| table.matrix[row * table.width + column]),
+                    .map(|&row| table.matrix[row as usize * table.width + column]),
             ));
         }
         column += input.kind.matrix_width();
@@ -303,12 +324,12 @@ fn skewness(values: &[f32]) -> f64 {
 fn fit_categories(
     input: &FeatureColumn,
     column: &CategoryColumn,
-    rows: &[usize],
+    rows: &[u32],
     options: &Options,
 ) -> (Vec<String>, Value) {
     let mut counts = vec![0_usize; column.values().len() + 1];
     for &row in rows {
-        counts[column.codes()[row] as usize] += 1;
+        counts[column.codes()[row as usize] as usize] += 1;
     }
     let missing = counts[0];
     let mut frequent: Vec<(&str, usize)> = column
@@ -331,7 +352,7 @@ fn fit_categories(
 
 fn fit_sequence(
     sequence: &SequenceColumn,
-    rows: &[usize],
+    rows: &[u32],
     transform: Transform,
     options: &Options,
 ) -> SequenceScaling {
@@ -341,7 +362,7 @@ fn fit_sequence(
         let mut values: Vec<f32> = rows
             .iter()
             .flat_map(|&row| {
-                let values = sequence.row(row);
+                let values = sequence.row(row as usize);
                 let seen = values.len().min(steps * channels);
                 values[values.len() - seen..]
                     .iter()

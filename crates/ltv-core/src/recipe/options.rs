@@ -179,7 +179,7 @@ options! {
     }
     "result" {
         /// Networks averaged inside one graph. With more than one, training and validation rows are dealt into as many folds, and each network
-        /// is trained on all folds but one, which stops it. By default 5 up to 50,000 rows, 3 up to 100,000, else 1.
+        /// is trained on all folds but one, which stops it. By default 5 up to 50,000 rows, 3 up to 100,000 (200,000 with several cut-offs), else 1.
         ensemble: Option<usize> = None, Integer { min: 1, max: 64 };
         /// Average the networks' value with that of BG/NBD and Gamma-Gamma, both calibrated. By default where the training rows have several
         /// cut-offs, the features that BG/NBD reads are there, and `horizon` is known: it keeps totals right when time goes on.

@@ -33,11 +33,7 @@ pub(super) fn fit(table: &TrainingTable, rows: &[u32], recipe: &Recipe) -> Resul
     if asked == Some(false) || recipe.objective == "purchase" {
         return Ok(None);
     }
-    let several = table
-        .as_of
-        .as_ref()
-        .is_some_and(|days| days.iter().any(|day| Some(day) != days.first()));
-    if asked.is_none() && (!several || recipe.options.horizon.is_none()) {
+    if asked.is_none() && (!table.has_several_cut_offs() || recipe.options.horizon.is_none()) {
         return Ok(None);
     }
     match attempt(table, rows, recipe) {

@@ -4,12 +4,14 @@ use super::epochs::Fold;
 use crate::data::Split;
 use crate::preprocess::Encoded;
 
-/// Networks per model where the options do not say: small data need the average, large ones the time.
-pub(super) fn default_members(rows: usize) -> usize {
+/// Networks per model where the options do not say: small data need the average, large ones the time. Rows of the same
+/// customers at several cut-offs are not as much data as they seem.
+pub(super) fn default_members(rows: usize, several_cut_offs: bool) -> usize {
     match rows {
         0..100 => 1,
         100..=50_000 => 5,
         50_001..=100_000 => 3,
+        100_001..=200_000 if several_cut_offs => 3,
         _ => 1,
     }
 }

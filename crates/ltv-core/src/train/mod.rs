@@ -83,7 +83,7 @@ fn train_here(
     // Networks that check each other use all rows; a single one leaves the validation rows alone.
     let members = options
         .ensemble
-        .unwrap_or_else(|| folds::default_members(n_rows));
+        .unwrap_or_else(|| folds::default_members(n_rows, table.has_several_cut_offs()));
     let rows: Vec<u32> = (0..n_rows as u32)
         .filter(|&row| members > 1 || table.split[row as usize] == Split::Train)
         .collect();
