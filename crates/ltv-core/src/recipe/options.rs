@@ -144,7 +144,7 @@ options! {
         horizon: Option<f64> = None, Number { min: 0.01, max: 1e5 };
         /// `mse`, `huber`: fit y itself or log(1 + y).
         target_transform: String = "log1p".to_owned(), Choice(&["none", "log1p"]);
-        /// `huber`: errors above this count linearly, in units of the (transformed) target.
+        /// `huber`: errors above this count linearly, in units of the mean amount of a payer, or of log(1 + y).
         huber_delta: f64 = 1.0, Number { min: 1e-6, max: 1e12 };
         /// `ziln`, `expltv`: lower limit of sigma.
         sigma_floor: f64 = 1e-3, Number { min: 1e-6, max: 1.0 };
