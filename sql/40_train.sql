@@ -293,7 +293,9 @@ BEGIN
     IF NOT FOUND THEN
         RAISE undefined_object USING MESSAGE = format('job %s does not exist', COALESCE(job::text, 'null')),
             HINT = 'The view ltv_jobs lists the jobs that you may see.';
-    ELSIF old.status IN ('queued', 'running', 'succeeded') THEN
+    -- A running job whose worker is gone is lost, as ltv_jobs shows it, before a worker has written that down.
+    ELSIF old.status IN ('queued', 'succeeded') OR old.status = 'running' AND EXISTS (
+            SELECT FROM pg_stat_activity a WHERE a.pid = old.pid AND a.datname = current_database()) THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('job %s is %s', job, old.status),
             DETAIL = 'Only a job that failed, was canceled or was lost can be tried again.';
     END IF;

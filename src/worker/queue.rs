@@ -59,6 +59,11 @@ fn job_tag(job: i64) -> pg_sys::LOCKTAG {
     tag(job as u64, 0x4c55)
 }
 
+unsafe extern "C-unwind" {
+    /// Not among pgrx's bindings.
+    fn PostmasterIsAliveInternal() -> bool;
+}
+
 /// Whether a worker holds the job's lock.
 pub fn is_alive(job: i64) -> bool {
     let tag = job_tag(job);
@@ -142,6 +147,13 @@ pub fn claim() -> Result<Option<Job>> {
         unsafe { pg_sys::LockAcquire(&queue_tag(), pg_sys::ExclusiveLock as i32, false, false) };
         Spi::connect_mut(|client| {
             let outlook = look(client, true)?;
+            // When the postmaster is killed, workers end one after another; who sees another's job as lost for that
+            // reason must not take the next one only to lose it too.
+            // SAFETY: reads the pipe that the postmaster's death closes.
+            let orphaned = unsafe { !PostmasterIsAliveInternal() };
+            if orphaned {
+                return Ok(None);
+            }
             tidy(client, &outlook)?;
             if outlook.heads.is_empty() {
                 return Ok(None);
