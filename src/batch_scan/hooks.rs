@@ -55,7 +55,7 @@ unsafe extern "C-unwind" {
         parameters: pg_sys::ParamListInfo,
     ) -> *mut pg_sys::PlannedStmt;
     #[link_name = "standard_ExecutorStart"]
-    fn standard_start(query: *mut pg_sys::QueryDesc, flags: c_int) -> StartResult;
+    fn standard_start(query: *mut pg_sys::QueryDesc, flags: c_int);
 }
 
 /// Neither this frame nor that of [`start`] holds anything with a destructor: errors of the planner jump over them as
@@ -77,12 +77,7 @@ unsafe extern "C-unwind" fn plan(
     }
 }
 
-#[cfg(not(feature = "pg18"))]
-type StartResult = ();
-#[cfg(feature = "pg18")]
-type StartResult = bool;
-
-unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) -> StartResult {
+unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
     // SAFETY: the next hook with its own arguments.
     unsafe {
         if MISSED.get() {
