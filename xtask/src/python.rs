@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 
@@ -55,6 +56,9 @@ fn bare_environment(project: &Project) -> Result<PathBuf> {
 
 /// The interpreter of an environment that has everything in tests/requirements.txt.
 pub fn environment(project: &Project) -> Result<PathBuf> {
+    // Scenarios run side by side; the second one waits until the environment is complete.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock();
     let requirements = project.root.join("tests/requirements.txt");
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::report::{Outcome, Report};
 use crate::extension;
+use crate::onnxruntime;
 use crate::postgres_install::Install;
 use crate::project::Project;
 use crate::shell;
@@ -107,6 +108,7 @@ fn unit_tests(
         let output = Command::new(program)
             .arg("--quiet")
             .current_dir(&directory)
+            .env("ORT_DYLIB_PATH", onnxruntime::library(project)?)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
