@@ -136,18 +136,8 @@ pub fn wake() -> Result<bool> {
     Ok(slots)
 }
 
-unsafe extern "C-unwind" {
-    // Not among pgrx's bindings.
-    fn PostmasterIsAliveInternal() -> bool;
-}
-
 /// Takes the next job of this session's role, if it is its turn. In a transaction of its own; the job's lock stays.
 pub fn claim() -> Result<Option<Job>> {
-    // A process that outlives its server for a moment must leave the queue to the next one.
-    // SAFETY: asks the kernel, changes nothing.
-    if !unsafe { PostmasterIsAliveInternal() } {
-        return Ok(None);
-    }
     session::transaction(|| {
         if session::catalog_table(c"jobs").is_none() {
             return Ok(None);
