@@ -406,12 +406,11 @@ impl<'a> Loader<'a> {
     fn split(&self, row: Row) -> Result<Option<(Split, Option<u64>)>> {
         let share = self.validation_share;
         let (id, columns) = (self.columns.id.as_ref(), self.columns);
-        // SAFETY: each value is read as the type that the query's descriptor gives it.
         let by_id = id.and_then(|id| {
-            row.get(id).map(|datum| unsafe {
-                let read = |text: &str| (Split::from_id(text, share), hash(text));
-                value::with_text(id.kind, id.oid, datum, read)
-            })
+            let read = |text: &str| (Split::from_id(text, share), hash(text));
+            let datum = row.get(id)?;
+            // SAFETY: each value is read as the type that the query's descriptor gives it.
+            Some(unsafe { value::with_text(id.kind, id.oid, datum, read) })
         });
         if let Some(column) = &columns.split {
             let Some(datum) = row.get(column) else {
