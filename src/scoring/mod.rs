@@ -32,6 +32,6 @@ pub use descriptor::attributes;
 pub use function::{Output, ScoringFunction};
 pub use graph::Graph;
 pub use model::Model;
-pub use runtime::preload;
+pub use runtime::{environment, preload};
 pub use schema::{Input, Kind, Schema};
 pub use session::{Port, Session};

@@ -7,6 +7,7 @@
 //! | [`process`] | the worker: claim, read, train, store, finish |
 //! | [`read`] | a query's rows -> compact columns |
 //! | [`training`] | the compute thread and what the main thread does meanwhile |
+//! | [`trial`] | scoring a few rows with the new model before it is stored |
 //! | [`store`] | the new version, in one transaction |
 //! | [`session`] | transactions, identities and settings of the worker's session |
 //! | [`interrupt`] | signals |
@@ -25,6 +26,7 @@ pub mod read;
 pub mod session;
 pub mod store;
 pub mod training;
+pub mod trial;
 
 /// Called once per process, from `_PG_init`.
 pub fn init() {

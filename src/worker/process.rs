@@ -2,7 +2,7 @@
 
 use super::queue::{self, End, Job};
 use super::session::{self, Identity};
-use super::{interrupt, read, store, training};
+use super::{interrupt, read, store, training, trial};
 use crate::error::Result;
 use crate::guc;
 use ltv_core::recipe::Recipe;
@@ -125,10 +125,12 @@ fn train_and_store(job: &Job) -> Result<i32> {
     training::report_phase(job.job, "preprocessing", Some(rows as i64))?;
 
     session::report_activity(&format!("pg_ltv job {}: training on {rows} rows", job.job));
+    trial::prepare();
     let (model, mut notes) = training::run(data.table, recipe.clone(), job.job)?;
 
     session::report_activity(&format!("pg_ltv job {}: storing", job.job));
     training::report_phase(job.job, "storing", None)?;
+    session::catch(|| trial::run(&model, &job.model))?;
     if data.unlabelled > 0 {
         let target = &recipe.target;
         notes.push(format!(

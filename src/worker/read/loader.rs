@@ -1,0 +1,465 @@
+//! One row after the other -> the trainer's table, and what can be wrong with the rows.
+
+use super::plan::{Column, Columns, Feature};
+use super::value::{self, Element, Type};
+use super::{Data, session};
+use crate::error::{Report, Result};
+use ltv_core::data::{Split, TrainingTable};
+use ltv_core::recipe::Recipe;
+use ltv_core::schema::{ColumnKind, FeatureColumn};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+/// Fewer rows than this cannot be split into something to learn from and something to judge by.
+const FEWEST_ROWS: usize = 10;
+
+/// Rows kept back until each array column has had a value that tells its shape.
+const MOST_WAITING: usize = 100_000;
+
+/// Rows between two reports of the progress.
+const REPORT_EVERY: u64 = 100_000;
+
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    pub values: &'a [pg_sys::Datum],
+    pub nulls: &'a [bool],
+}
+
+impl Row<'_> {
+    fn get(&self, column: &Column) -> Option<pg_sys::Datum> {
+        (!self.nulls[column.at]).then(|| self.values[column.at])
+    }
+}
+
+pub struct Loader<'a> {
+    columns: &'a Columns,
+    validation_share: f64,
+    job: i64,
+    memory_limit: usize,
+    /// `None` until the shapes of all arrays are known.
+    table: Option<TrainingTable>,
+    kinds: Vec<Option<ColumnKind>>,
+    waiting: Vec<pg_sys::HeapTuple>,
+    /// Which features had a value in some row.
+    seen: Vec<bool>,
+    scratch: Vec<f32>,
+    /// For detoasted values, emptied after each row.
+    context: pg_sys::MemoryContext,
+    /// A hash of the id of each row in the table.
+    keys: Vec<u64>,
+    rows: u64,
+    unlabelled: u64,
+    lowest: f64,
+    highest: f64,
+}
+
+impl<'a> Loader<'a> {
+    pub fn new(columns: &'a Columns, recipe: &Recipe, job: i64, memory_limit: usize) -> Self {
+        // SAFETY: a child of the transaction's context, which frees it.
+        let context = unsafe {
+            pg_sys::AllocSetContextCreateInternal(
+                pg_sys::CurrentMemoryContext,
+                c"pg_ltv row".as_ptr(),
+                0,
+                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            )
+        };
+        let kinds = columns.features.iter().map(kind).collect();
+        Self {
+            columns,
+            validation_share: recipe.options.validation_share,
+            job,
+            memory_limit,
+            table: None,
+            kinds,
+            waiting: Vec::new(),
+            seen: vec![false; columns.features.len()],
+            scratch: Vec::new(),
+            context,
+            keys: Vec::new(),
+            rows: 0,
+            unlabelled: 0,
+            lowest: f64::INFINITY,
+            highest: f64::NEG_INFINITY,
+        }
+    }
+
+    pub fn take(&mut self, row: Row, slot: *mut pg_sys::TupleTableSlot) -> Result<()> {
+        self.rows += 1;
+        if self.rows.is_multiple_of(REPORT_EVERY) {
+            session::report_activity(&format!(
+                "pg_ltv job {}: reading, {} rows",
+                self.job, self.rows
+            ));
+            self.check_memory()?;
+        }
+        if self.table.is_none() {
+            self.find_shapes(row);
+            if !self.kinds.iter().all(Option::is_some) {
+                if self.waiting.len() == MOST_WAITING {
+                    return self.no_shape();
+                }
+                // SAFETY: a copy, made by the slot's own descriptor, in the context of the query, which outlives it.
+                self.waiting.push(unsafe {
+                    pg_sys::heap_form_tuple(
+                        (*slot).tts_tupleDescriptor,
+                        row.values.as_ptr().cast_mut(),
+                        row.nulls.as_ptr().cast_mut(),
+                    )
+                });
+                return Ok(());
+            }
+            self.make_table()?;
+            // SAFETY: the slot's descriptor fits the copies made from it.
+            self.add_waiting(unsafe { (*slot).tts_tupleDescriptor })?;
+        }
+        self.add(row)
+    }
+
+    fn no_shape(&self) -> Result<()> {
+        let unknown = self
+            .columns
+            .features
+            .iter()
+            .zip(&self.kinds)
+            .find(|(_, kind)| kind.is_none());
+        let name = unknown.map_or("", |(feature, _)| feature.column.name.as_str());
+        Err(empty_column(name).detail(format!(
+            "The first {MOST_WAITING} rows have no array in it."
+        )))
+    }
+
+    fn find_shapes(&mut self, row: Row) {
+        for (feature, kind) in self.columns.features.iter().zip(&mut self.kinds) {
+            if kind.is_some() {
+                continue;
+            }
+            if let Some(datum) = row.get(&feature.column) {
+                // SAFETY: a column without a kind is an array.
+                let dimensions = unsafe { value::dimensions(value::array(datum)) };
+                *kind = match *dimensions {
+                    [len] => Some(ColumnKind::Vector { len: len as usize }),
+                    [_, channels] => Some(ColumnKind::Sequence {
+                        channels: channels as usize,
+                    }),
+                    _ => None,
+                };
+            }
+        }
+    }
+
+    fn make_table(&mut self) -> Result<()> {
+        let inputs = self
+            .columns
+            .features
+            .iter()
+            .zip(&self.kinds)
+            .filter_map(|(feature, kind)| {
+                let column = &feature.column;
+                kind.map(|kind| {
+                    FeatureColumn::new(column.name.clone(), kind, column.sql_type.clone())
+                })
+            });
+        self.table = Some(TrainingTable::new(
+            inputs.collect(),
+            self.columns.as_of.is_some(),
+        )?);
+        Ok(())
+    }
+
+    fn add_waiting(&mut self, descriptor: pg_sys::TupleDesc) -> Result<()> {
+        // SAFETY: as many attributes as the descriptor says.
+        let natts = unsafe { (*descriptor).natts } as usize;
+        let mut values = vec![pg_sys::Datum::from(0); natts];
+        let mut nulls = vec![false; natts];
+        for tuple in std::mem::take(&mut self.waiting) {
+            // SAFETY: copies of this query's rows, each freed after its use.
+            unsafe {
+                pg_sys::heap_deform_tuple(
+                    tuple,
+                    descriptor,
+                    values.as_mut_ptr(),
+                    nulls.as_mut_ptr(),
+                )
+            };
+            self.add(Row {
+                values: &values,
+                nulls: &nulls,
+            })?;
+            // SAFETY: see above.
+            unsafe { pg_sys::heap_freetuple(tuple) };
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, row: Row) -> Result<()> {
+        // SAFETY: back to the caller's context before returning; on an error the abort resets it.
+        let outer = unsafe { pg_sys::MemoryContextSwitchTo(self.context) };
+        let added = self.add_in_context(row);
+        // SAFETY: nothing of this row is referred to any more.
+        unsafe {
+            pg_sys::MemoryContextSwitchTo(outer);
+            pg_sys::MemoryContextReset(self.context);
+        }
+        added
+    }
+
+    fn add_in_context(&mut self, row: Row) -> Result<()> {
+        let target = &self.columns.target;
+        let Some(datum) = row.get(target) else {
+            self.unlabelled += 1;
+            return Ok(());
+        };
+        let amount = match target.kind {
+            // Infinities are refused below, so they must not turn into missing values here.
+            Type::Float8 => f64::from_bits(datum.value() as u64),
+            Type::Float4 => f64::from(f32::from_bits(datum.value() as u32)),
+            // SAFETY: of the type that the query's descriptor gives it.
+            kind => unsafe { value::number(kind, datum) },
+        };
+        if amount.is_nan() {
+            self.unlabelled += 1;
+            return Ok(());
+        }
+        let Some((split, key)) = self.split(row)? else {
+            return Ok(());
+        };
+        if !amount.is_finite() || amount < 0.0 {
+            return Err(self.bad_target(row, amount));
+        }
+        self.lowest = self.lowest.min(amount);
+        self.highest = self.highest.max(amount);
+        let as_of = self.columns.as_of.as_ref().and_then(|column| {
+            // SAFETY: as above.
+            row.get(column)
+                .map(|datum| unsafe { value::number(column.kind, datum) } as f32)
+        });
+
+        let Some(table) = &mut self.table else {
+            return Ok(());
+        };
+        let mut writer = table.row();
+        if let Some(column) = &self.columns.id
+            && let Some(datum) = row.get(column)
+        {
+            // SAFETY: as above.
+            unsafe { value::with_text(column.kind, column.oid, datum, |id| writer.customer(id)) };
+        }
+        for ((feature, kind), seen) in self
+            .columns
+            .features
+            .iter()
+            .zip(&self.kinds)
+            .zip(&mut self.seen)
+        {
+            let column = &feature.column;
+            let Some(datum) = row.get(column) else {
+                writer.null()?;
+                continue;
+            };
+            // SAFETY: each value is read as the type that the query's descriptor gives it.
+            unsafe {
+                match (kind, column.kind) {
+                    (Some(ColumnKind::Categorical), _) => {
+                        value::with_text(column.kind, column.oid, datum, |text| {
+                            *seen |= !text.is_empty();
+                            writer.category(Some(text))
+                        })?;
+                    }
+                    (
+                        Some(ColumnKind::Vector { .. } | ColumnKind::Sequence { .. }),
+                        Type::Array(element),
+                    ) => {
+                        self.scratch.clear();
+                        let shape = read_array(datum, element, &mut self.scratch);
+                        *seen |= self.scratch.iter().any(|value| !value.is_nan());
+                        match (shape, *kind) {
+                            (0, _) => writer.null()?,
+                            (1, Some(ColumnKind::Vector { .. })) => writer.vector(&self.scratch)?,
+                            (2, Some(ColumnKind::Sequence { .. })) => {
+                                writer.sequence(&self.scratch)?
+                            }
+                            _ => return Err(mixed_shapes(column)),
+                        }
+                    }
+                    _ => {
+                        let value = value::number(column.kind, datum);
+                        *seen |= !value.is_nan();
+                        writer.number(Some(value))?;
+                    }
+                }
+            }
+        }
+        writer.finish(amount, split, as_of)?;
+        self.keys.extend(key);
+        Ok(())
+    }
+
+    /// The part the row belongs to and a hash of its id; `None` for a row of the test part.
+    fn split(&self, row: Row) -> Result<Option<(Split, Option<u64>)>> {
+        let share = self.validation_share;
+        let (id, columns) = (self.columns.id.as_ref(), self.columns);
+        let by_id = id.and_then(|id| {
+            let read = |text: &str| (Split::from_id(text, share), hash(text));
+            // SAFETY: each value is read as the type that the query's descriptor gives it.
+            row.get(id)
+                .map(|datum| unsafe { value::with_text(id.kind, id.oid, datum, read) })
+        });
+        if let Some(column) = &columns.split {
+            let Some(datum) = row.get(column) else {
+                return Err(null_in(&column.name, "split").hint(
+                    "Every row needs 'train', 'validation' or 'test', or a boolean that is true for validation rows.",
+                ));
+            };
+            // SAFETY: as above.
+            let split =
+                unsafe { value::with_text(column.kind, column.oid, datum, Split::from_label) }?;
+            let key = id.map(|_| by_id.map_or(0, |(_, hash)| hash));
+            return Ok(split.map(|split| (split, key)));
+        }
+        match (id, by_id) {
+            (_, Some((split, hash))) => Ok(Some((split, Some(hash)))),
+            (None, None) => Ok(Some((Split::from_id(&self.rows.to_string(), share), None))),
+            (Some(id), None) => Err(null_in(&id.name, "id")
+                .detail("The id decides which customers are held out for validation.")
+                .hint("Leave such rows out of the query, or pass id_column => NULL if each row is a customer of its own.")),
+        }
+    }
+
+    fn bad_target(&self, row: Row, amount: f64) -> Report {
+        let id = self.columns.id.as_ref().and_then(|column| {
+            // SAFETY: of the type that the query's descriptor gives it.
+            let text =
+                |datum| unsafe { value::with_text(column.kind, column.oid, datum, str::to_owned) };
+            row.get(column)
+                .map(text)
+                .map(|id| format!(" where {} is {id}", column.name))
+        });
+        let name = &self.columns.target.name;
+        Report::new(
+            PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+            format!("the target \"{name}\" must be finite and not negative"),
+        )
+        .detail(format!("It is {amount}{}.", id.unwrap_or_default()))
+        .hint(format!(
+            "Clip refunds with greatest({name}, 0), or leave such rows out of the query."
+        ))
+    }
+
+    fn check_memory(&self) -> Result<()> {
+        let used = self.table.as_ref().map_or(0, TrainingTable::memory_bytes);
+        if used <= self.memory_limit {
+            return Ok(());
+        }
+        Err(Report::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, "the training data do not fit into ltv.training_memory")
+            .detail(format!("After {} rows they take {} MB; the limit is {} MB.", self.rows, used >> 20, self.memory_limit >> 20))
+            .hint("Raise ltv.training_memory in the session that calls ltv_train, or train on a sample of the customers."))
+    }
+
+    pub fn finish(self) -> Result<Data> {
+        let bad = |message: String| Report::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, message);
+        if self.rows == 0 {
+            return Err(bad("the training query returned no rows".to_owned())
+                .hint("Check the relation and the conditions of the query."));
+        }
+        let rows = self.table.as_ref().map_or(0, TrainingTable::rows);
+        if rows == 0 && (self.waiting.is_empty() || self.unlabelled > 0) {
+            return Err(bad(format!("no row has a target \"{}\" to learn from", self.columns.target.name))
+                .detail(format!("Of {} rows, {} have none.", self.rows, self.unlabelled))
+                .hint("Where features are built for a day whose horizon has not passed, the target is null; take an earlier as_of."));
+        }
+        // Rows that still wait were not looked at, so only the arrays that they wait for are known to be empty.
+        let empty = match &self.table {
+            Some(_) => self.seen.iter().position(|seen| !seen),
+            None => self.kinds.iter().position(Option::is_none),
+        };
+        if let Some(index) = empty {
+            return Err(empty_column(&self.columns.features[index].column.name));
+        }
+        let name = &self.columns.target.name;
+        if self.highest == 0.0 {
+            return Err(bad(format!("the target \"{name}\" is zero in every row"))
+                .hint("Nobody buys within the horizon: check how it is computed, or take a longer horizon."));
+        }
+        let Some(mut table) = self.table.filter(|_| rows >= FEWEST_ROWS) else {
+            return Err(bad("there are too few rows to train on".to_owned())
+                .detail(format!("At least {FEWEST_ROWS} rows with a target are needed, {rows} were found."))
+                .hint("Hundreds of customers are the least from which a model learns something useful."));
+        };
+        if self.lowest == self.highest {
+            return Err(
+                bad(format!("the target \"{name}\" is the same in every row"))
+                    .detail(format!("It is always {}.", self.lowest))
+                    .hint("There is nothing to learn; check how it is computed."),
+            );
+        }
+        if self.keys.len() == rows {
+            table.sort_by_key(&self.keys);
+        }
+        Ok(Data {
+            table,
+            unlabelled: self.unlabelled,
+        })
+    }
+}
+
+fn null_in(column: &str, part: &str) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+        format!("the {part} column \"{column}\" is null in some row"),
+    )
+}
+
+/// FNV-1a: only an order is wanted, the same on every machine and in every release.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+fn empty_column(name: &str) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+        format!("column \"{name}\" has no value in any row"),
+    )
+    .detail("There is nothing to learn from it.")
+    .hint("Leave it out of the query, or list the columns to use: features => ARRAY['...'].")
+}
+
+/// How a feature enters the model; `None` for arrays, whose shape the data say.
+fn kind(feature: &Feature) -> Option<ColumnKind> {
+    match feature.column.kind {
+        Type::Array(_) => None,
+        _ if feature.categorical => Some(ColumnKind::Categorical),
+        Type::Bool => Some(ColumnKind::Categorical),
+        kind if kind.is_text() => Some(ColumnKind::Categorical),
+        kind if kind.is_time() => Some(ColumnKind::Timestamp),
+        _ => Some(ColumnKind::Numeric),
+    }
+}
+
+/// Appends the elements and says how many dimensions the array has.
+///
+/// # Safety
+/// `datum` is an array of `element`s.
+unsafe fn read_array(datum: pg_sys::Datum, element: Element, into: &mut Vec<f32>) -> usize {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let array = value::array(datum);
+        value::elements(array, element, into);
+        if into.is_empty() {
+            0
+        } else {
+            value::dimensions(array).len()
+        }
+    }
+}
+
+fn mixed_shapes(column: &Column) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_ARRAY_ELEMENT_ERROR,
+        format!("the arrays of column \"{}\" differ in their number of dimensions", column.name),
+    )
+    .hint("Use one dimension for a list of features, two (steps, values) for a sequence, and the same in every row.")
+}
