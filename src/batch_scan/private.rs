@@ -1,7 +1,6 @@
 //! What a batch scan carries from the planner to the executor: a list of expression lists in `custom_exprs`, made
 //! of plan nodes only, so that it can be copied, cached and sent to parallel workers.
 
-use super::builder::{Call, Guard};
 use super::tree::{self, Node, iter};
 use pgrx::pg_sys;
 
@@ -13,6 +12,29 @@ pub struct Expressions {
     pub calls: Vec<Call>,
     /// The LIMIT right above: nobody asks for more rows than count + offset.
     pub limit: Option<Limit>,
+}
+
+/// When a call is evaluated: after this many of the scan's quals held, and where all of `conditions` are true.
+#[derive(Clone)]
+pub struct Guard {
+    pub quals: usize,
+    pub conditions: Vec<*mut Node>,
+}
+
+impl Guard {
+    pub fn always(&self) -> bool {
+        self.quals == 0 && self.conditions.is_empty()
+    }
+}
+
+/// A call that the scan computes ahead.
+pub struct Call {
+    /// With the calls among its own arguments replaced.
+    pub call: *mut Node,
+    /// Arguments and guards depend on calls of lower stages only.
+    pub stage: usize,
+    /// Needed where any of them holds.
+    pub guards: Vec<Guard>,
 }
 
 #[derive(Clone, Copy)]

@@ -20,6 +20,7 @@ mod function;
 mod graph;
 mod model;
 mod prediction_type;
+mod rows;
 mod runtime;
 mod schema;
 mod scratch;

@@ -214,7 +214,7 @@ pub extern "C-unwind" fn ltv_launcher_main(_argument: pg_sys::Datum) {
             if start(database, pg_sys::InvalidOid) {
                 break;
             }
-            super::training::wait(200);
+            session::wait(200);
         }
     }
 }

@@ -9,16 +9,6 @@ use ltv_core::recipe::Recipe;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use std::ffi::{CStr, CString};
-
-/// Settings that decide what the training query means, besides `ltv.*`.
-const SETTINGS: [&str; 5] = [
-    "search_path",
-    "row_security",
-    "TimeZone",
-    "DateStyle",
-    "IntervalStyle",
-];
 
 /// Entry point of each worker; its database and role come with it.
 #[pg_guard]
@@ -114,7 +104,7 @@ fn train_and_store(job: &Job) -> Result<i32> {
         let _owner = Identity::job_owner(&job.owner)?;
         // SAFETY: only ever from read-write to read-only, for the rest of this transaction.
         unsafe { pg_sys::XactReadOnly = true };
-        apply_settings(&job.settings)?;
+        session::apply_settings(&job.settings)?;
         let limit = (guc::TRAINING_MEMORY.get() as usize) << 20;
         recipe.warm_start = store::earlier_weights(job)?;
         let data = read::load(&recipe, without_id, job.job, limit)?;
@@ -139,22 +129,4 @@ fn train_and_store(job: &Job) -> Result<i32> {
         ));
     }
     store::version(job, &recipe, model, &notes)
-}
-
-/// The settings of the session that queued the job, for this transaction. They are an ordinary user's to set.
-pub fn apply_settings(settings: &serde_json::Value) -> Result<()> {
-    let local = |name: &CStr, value: &CStr| {
-        session::set_option(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL)
-    };
-    for (name, value) in settings.as_object().into_iter().flatten() {
-        let known = SETTINGS.contains(&name.as_str()) || name.starts_with("ltv.");
-        if let (true, Some(value)) = (known, value.as_str())
-            && let (Ok(name), Ok(value)) = (CString::new(name.as_str()), CString::new(value))
-        {
-            local(&name, &value);
-        }
-    }
-    // The same rows in the same order, so that the same seed gives the same model.
-    local(c"synchronize_seqscans", c"off");
-    Ok(())
 }

@@ -7,6 +7,15 @@ use pgrx::{PgTryBuilder, pg_sys};
 use std::ffi::{CStr, CString};
 use std::panic::AssertUnwindSafe;
 
+/// Settings that decide what the training query means, besides `ltv.*`.
+const SETTINGS: [&str; 5] = [
+    "search_path",
+    "row_security",
+    "TimeZone",
+    "DateStyle",
+    "IntervalStyle",
+];
+
 /// Runs `body`; an ERROR or a panic in it becomes an `Err`. The transaction it happened in must then be aborted.
 pub fn catch<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     PgTryBuilder::new(AssertUnwindSafe(body))
@@ -207,6 +216,38 @@ pub fn set_option(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) {
             false,
         );
     }
+}
+
+/// Waits for a signal or the time to pass; ends the process if the server is gone.
+pub fn wait(milliseconds: i64) {
+    // SAFETY: the process's own latch.
+    unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+}
+
+/// The settings of the session that queued the job, for this transaction. They are an ordinary user's to set.
+pub fn apply_settings(settings: &serde_json::Value) -> Result<()> {
+    let local =
+        |name: &CStr, value: &CStr| set_option(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL);
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        let known = SETTINGS.contains(&name.as_str()) || name.starts_with("ltv.");
+        if let (true, Some(value)) = (known, value.as_str())
+            && let (Ok(name), Ok(value)) = (CString::new(name.as_str()), CString::new(value))
+        {
+            local(&name, &value);
+        }
+    }
+    // The same rows in the same order, so that the same seed gives the same model.
+    local(c"synchronize_seqscans", c"off");
+    Ok(())
 }
 
 /// What `pg_stat_activity` shows of this worker.

@@ -1,6 +1,5 @@
 //! A trained model -> a version, its alias and the end of the job, in one transaction: all of it is seen, or nothing.
 
-use super::process;
 use super::queue::Job;
 use super::session::{self, Identity, unexpected};
 use crate::error::Result;
@@ -14,7 +13,7 @@ use pgrx::{JsonB, Spi};
 pub fn version(job: &Job, recipe: &Recipe, model: TrainedModel, notes: &[String]) -> Result<i32> {
     session::transaction(|| {
         let _owner = Identity::job_owner(&job.owner)?;
-        process::apply_settings(&job.settings)?;
+        session::apply_settings(&job.settings)?;
         Spi::connect_mut(|client| {
             let version = next_version(client, &job.model)?;
             insert(client, job, version, recipe, model)?;

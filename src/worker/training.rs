@@ -10,9 +10,9 @@ use ltv_core::data::TrainingTable;
 use ltv_core::recipe::Recipe;
 use ltv_core::train::{Control, Progress, TrainedModel, train};
 use parking_lot::Mutex;
+use pgrx::Spi;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
-use pgrx::{Spi, pg_sys};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -140,7 +140,7 @@ pub fn run(table: TrainingTable, recipe: Recipe, job: i64) -> Result<(TrainedMod
         } else {
             100
         };
-        wait(pause);
+        session::wait(pause);
         if !session::serve_interrupts() {
             interrupt::cancel();
         }
@@ -158,21 +158,6 @@ pub fn run(table: TrainingTable, recipe: Recipe, job: i64) -> Result<(TrainedMod
     let model = computation.join()?;
     let notices = std::mem::take(&mut *link.notices.lock());
     Ok((model, notices))
-}
-
-/// Waits for a signal or the time to pass; ends the process if the server is gone.
-pub fn wait(milliseconds: i64) {
-    // SAFETY: the process's own latch.
-    unsafe {
-        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-        pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            events as i32,
-            milliseconds,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-    }
 }
 
 /// Writes the progress down and looks whether the job was cancelled. A failure costs one report, not the job.

@@ -1,5 +1,6 @@
 //! What a model sees: one batch of preprocessed customers.
 
+use crate::onnx::Value;
 use candle_core::Tensor;
 use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
@@ -32,6 +33,14 @@ pub struct Batch {
     pub numeric: Tensor,
     pub categories: Vec<Tensor>,
     pub sequence: Option<SequenceBatch>,
+}
+
+/// The preprocessed inputs inside an ONNX graph, in the same layout as [`Batch`]:
+/// `numeric` `[batch, n]` float, `categories` int64 `[batch]` each, `sequence` and `mask` float.
+pub struct GraphInputs {
+    pub numeric: Value,
+    pub categories: Vec<Value>,
+    pub sequence: Option<(Value, Value)>,
 }
 
 #[derive(Clone, Debug)]

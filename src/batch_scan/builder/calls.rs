@@ -14,30 +14,9 @@
 
 use super::computable::{computable, is_opaque, unbound_case};
 use crate::batch_scan::functions;
+use crate::batch_scan::private::{Call, Guard};
 use crate::batch_scan::tree::{self, INDEX, Node, iter};
 use pgrx::pg_sys::{self, NodeTag};
-
-/// When a call is evaluated: after this many of the scan's quals held, and where all of `conditions` are true.
-#[derive(Clone)]
-pub struct Guard {
-    pub quals: usize,
-    pub conditions: Vec<*mut Node>,
-}
-
-impl Guard {
-    fn always(&self) -> bool {
-        self.quals == 0 && self.conditions.is_empty()
-    }
-}
-
-pub struct Call {
-    /// With the calls among its own arguments replaced.
-    pub call: *mut Node,
-    /// Arguments and guards depend on calls of lower stages only.
-    pub stage: usize,
-    /// Needed where any of them holds.
-    pub guards: Vec<Guard>,
-}
 
 pub struct Extractor {
     /// Columns of the scan's input.

@@ -18,8 +18,6 @@ mod nodes;
 mod params;
 mod rows;
 
-pub use calls::{Call, Guard};
-
 use super::exec;
 use super::private::Limit;
 use super::tree::{self, Node, cast, iter};

@@ -2,8 +2,8 @@
 
 use super::input::Input;
 use super::raw;
-use crate::batch_scan::builder::Call as Planned;
 use crate::batch_scan::functions;
+use crate::batch_scan::private::Call as Planned;
 use crate::batch_scan::tree::{self, Node, iter};
 use crate::catalog;
 use crate::error::Result;

@@ -4,8 +4,8 @@ use super::record::Columns;
 use super::varlena;
 use crate::error::Result;
 use crate::scoring::Model;
-use crate::scoring::batch::Rows;
 use crate::scoring::descriptor::Descriptor;
+use crate::scoring::rows::Rows;
 use pgrx::pg_sys;
 
 /// Columns of the row type seen last.

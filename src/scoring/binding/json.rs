@@ -5,7 +5,7 @@ use super::positional::{check_length, number, positions};
 use super::record::{set_category, set_number};
 use super::scalar::{Scalar, finite};
 use super::varlena;
-use crate::scoring::batch::Rows;
+use crate::scoring::rows::Rows;
 use crate::scoring::schema::Kind;
 use crate::scoring::{Model, scratch};
 use pgrx::pg_sys;

@@ -13,7 +13,7 @@ mod varlena;
 pub use error::InputError;
 
 use super::Model;
-use super::batch::Rows;
+use super::rows::Rows;
 use crate::error::Result;
 use composite::Composite;
 use json::Json;

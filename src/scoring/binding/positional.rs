@@ -5,7 +5,7 @@ use super::record::{set_category, set_number, write_sequence};
 use super::scalar::finite;
 use super::{InputError, time};
 use crate::scoring::Model;
-use crate::scoring::batch::Rows;
+use crate::scoring::rows::Rows;
 use crate::scoring::schema::Kind;
 use pgrx::pg_sys;
 

@@ -1,7 +1,7 @@
 //! `dcn`: cross layers beside a deep part (Deep & Cross Network, versions 1 and 2).
 
-use super::{Backbone, GraphInputs};
-use crate::batch::{Batch, InputShape, Mode};
+use super::Backbone;
+use crate::batch::{Batch, GraphInputs, InputShape, Mode};
 use crate::error::Result;
 use crate::layers::cross::{Cross, CrossKind};
 use crate::layers::flat_input::FlatInput;

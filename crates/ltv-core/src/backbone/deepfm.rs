@@ -1,7 +1,7 @@
 //! `deepfm`: a factorisation machine beside a deep part that shares its embeddings.
 
-use super::{Backbone, GraphInputs};
-use crate::batch::{Batch, InputShape, Mode};
+use super::Backbone;
+use crate::batch::{Batch, GraphInputs, InputShape, Mode};
 use crate::error::Result;
 use crate::layers::fm::FactorizationMachine;
 use crate::layers::mlp::{Mlp, MlpConfig};

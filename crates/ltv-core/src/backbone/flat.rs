@@ -1,7 +1,7 @@
 //! Backbones over the flat input alone: `linear` and `mlp`.
 
-use super::{Backbone, GraphInputs};
-use crate::batch::{Batch, InputShape, Mode};
+use super::Backbone;
+use crate::batch::{Batch, GraphInputs, InputShape, Mode};
 use crate::error::Result;
 use crate::layers::flat_input::FlatInput;
 use crate::layers::mlp::{Mlp, MlpConfig};

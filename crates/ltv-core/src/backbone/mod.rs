@@ -13,20 +13,12 @@ pub use deepfm::DeepFmConfig;
 pub use sequence::{RecurrentConfig, TransformerConfig};
 pub use tft::TftConfig;
 
-use crate::batch::{Batch, InputShape, Mode};
+use crate::batch::{Batch, GraphInputs, InputShape, Mode};
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-
-/// The preprocessed inputs inside an ONNX graph, in the same layout as [`Batch`]:
-/// `numeric` `[batch, n]` float, `categories` int64 `[batch]` each, `sequence` and `mask` float.
-pub struct GraphInputs {
-    pub numeric: Value,
-    pub categories: Vec<Value>,
-    pub sequence: Option<(Value, Value)>,
-}
 
 pub trait Backbone: Send + Sync {
     fn width(&self) -> usize;

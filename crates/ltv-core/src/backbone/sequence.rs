@@ -1,9 +1,10 @@
 //! Backbones over a sequence column beside the flat input: `lstm`, `gru`, `transformer`.
 
-use super::{Backbone, GraphInputs};
-use crate::batch::{Batch, InputShape, Mode, SequenceBatch, SequenceShape};
+use super::Backbone;
+use crate::batch::{Batch, GraphInputs, InputShape, Mode, SequenceBatch, SequenceShape};
 use crate::error::{Error, Result};
-use crate::layers::dense::{Activation, Dense};
+use crate::layers::activation::Activation;
+use crate::layers::dense::Dense;
 use crate::layers::encoder::{EncoderBlock, time_encoding};
 use crate::layers::flat_input::FlatInput;
 use crate::layers::layer_norm::LayerNorm;

@@ -2,9 +2,9 @@
 //! selected and summarised; the summary steers the selection of sequence channels, starts the LSTM and enriches its
 //! states, over which the newest step attends.
 
+use super::Backbone;
 use super::sequence::{require_sequence, sequence_of, sequence_values};
-use super::{Backbone, GraphInputs};
-use crate::batch::{Batch, InputShape, Mode};
+use crate::batch::{Batch, GraphInputs, InputShape, Mode};
 use crate::error::Result;
 use crate::layers::attention::LastStepAttention;
 use crate::layers::embedding::Embedding;

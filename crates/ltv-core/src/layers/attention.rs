@@ -1,6 +1,7 @@
 //! Self-attention over the steps of a sequence, `[batch, steps, width]`; padding steps are never looked at.
 
-use super::dense::{Activation, Dense};
+use super::activation::Activation;
+use super::dense::Dense;
 use super::softmax::{export_softmax, softmax};
 use crate::error::{Error, Result};
 use crate::onnx::{GraphBuilder, Value};

@@ -1,19 +1,11 @@
 //! `activation(x w^T + b)`: where nearly all of the arithmetic of every model is done.
 
-use super::dropout::Dropout;
+use super::activation::Activation;
 use super::kernel::{self, Matrix, Numbers, product, slice};
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor, Var, WithDType};
-
-/// What follows the product.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    Identity,
-    Relu,
-    ReluDropout(Dropout),
-}
 
 /// `x` `[.., in]`, `weight` `[out, in]`, `bias` `[out]` -> `[.., out]`.
 pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -226,6 +218,7 @@ impl Dense {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dropout::Dropout;
     use super::*;
     use crate::batch::Mode;
     use candle_core::Device;

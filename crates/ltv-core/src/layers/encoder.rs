@@ -1,7 +1,8 @@
 //! A pre-norm transformer encoder block, and the encoding of time it needs.
 
+use super::activation::Activation;
 use super::attention::SelfAttention;
-use super::dense::{Activation, Dense};
+use super::dense::Dense;
 use super::dropout::dropout;
 use super::layer_norm::LayerNorm;
 use crate::batch::Mode;

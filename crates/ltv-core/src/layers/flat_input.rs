@@ -1,7 +1,7 @@
 //! The flat input of a backbone: numeric columns, then the embedding of each categorical column.
 
 use super::embedding::{Embedding, embedding_width};
-use crate::backbone::GraphInputs;
+use crate::batch::GraphInputs;
 use crate::batch::{Batch, InputShape};
 use crate::error::{Error, Result};
 use crate::onnx::{GraphBuilder, Value};

@@ -2,7 +2,7 @@
 //! with its value x_i, a categorical one with x_i = 1 and the weight and embedding of its category.
 
 use super::embedding::Embedding;
-use crate::backbone::GraphInputs;
+use crate::batch::GraphInputs;
 use crate::batch::{Batch, InputShape};
 use crate::error::{Error, Result};
 use crate::onnx::{GraphBuilder, Value};

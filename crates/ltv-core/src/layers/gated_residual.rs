@@ -2,7 +2,8 @@
 //! `norm(skip(a) + GLU(W_1 elu(W_2 a + W_3 context + b_2) + b_1))`, where `GLU` is a dense layer of twice the width
 //! whose first half gates the second.
 
-use super::dense::{Activation, Dense};
+use super::activation::Activation;
+use super::dense::Dense;
 use super::dropout::dropout;
 use super::functions::sigmoid;
 use super::layer_norm::{LayerNorm, export_layer_norm, normalise};

@@ -152,10 +152,10 @@ pub fn column_sums<T: WithDType>(x: &[T], sums: &mut [T]) {
 pub fn finish<T: WithDType>(
     x: &mut [T],
     bias: &[T],
-    activation: super::dense::Activation,
+    activation: super::activation::Activation,
     first: usize,
 ) {
-    use super::dense::Activation;
+    use super::activation::Activation;
     let zero = T::zero();
     let relu = activation != Activation::Identity;
     for row in x.chunks_mut(bias.len().max(1)) {

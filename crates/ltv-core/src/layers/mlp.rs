@@ -1,7 +1,8 @@
 //! Hidden layers: Dense, batch normalisation if asked for, ReLU, dropout.
 
+use super::activation::Activation;
 use super::batch_norm::BatchNorm;
-use super::dense::{Activation, Dense};
+use super::dense::Dense;
 use super::dropout::{Dropout, dropout};
 use super::kernel;
 use super::mlp_fused::{Layer, Stack};

@@ -4,7 +4,7 @@
 //! The weights come as one vector: of each layer the matrix `[out, in]`, then the bias. Every thread sums the gradient
 //! of its rows; the sums are added in the order of the rows, so the result depends on the number of threads alone.
 
-use super::dense::Activation;
+use super::activation::Activation;
 use super::kernel::{self, Matrix, Numbers, product, slice};
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType};
 use parking_lot::Mutex;

@@ -1,6 +1,7 @@
 //! The building blocks of backbones and heads, one file per layer. Each layer has its forward pass in
 //! candle and an `export` that writes the same computation, evaluation mode, into an ONNX graph.
 
+pub mod activation;
 pub mod attention;
 pub mod batch_norm;
 pub mod cross;

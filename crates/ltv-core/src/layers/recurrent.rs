@@ -4,7 +4,8 @@
 //! The product of all steps' inputs with the weights of all gates is one matrix product; per step only the product
 //! with the previous state remains.
 
-use super::dense::{Activation, Dense};
+use super::activation::Activation;
+use super::dense::Dense;
 use super::functions::sigmoid;
 use super::{kernel, recurrent_fused};
 use crate::error::Result;

@@ -3,7 +3,8 @@
 use super::head;
 use crate::batch::Mode;
 use crate::error::Result;
-use crate::layers::dense::{Activation, Dense};
+use crate::layers::activation::Activation;
+use crate::layers::dense::Dense;
 use crate::layers::mlp::{Mlp, MlpConfig};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;

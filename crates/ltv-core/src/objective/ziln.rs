@@ -9,7 +9,8 @@ use super::{
 };
 use crate::batch::Mode;
 use crate::error::Result;
-use crate::layers::dense::{Activation, Dense};
+use crate::layers::activation::Activation;
+use crate::layers::dense::Dense;
 use crate::layers::functions::scalar;
 use crate::layers::kernel::{self, Numbers, slice};
 use crate::onnx::{GraphBuilder, Value};

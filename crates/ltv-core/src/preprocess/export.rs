@@ -5,7 +5,7 @@
 
 use super::calendar::{DAYS, DatePart, EPOCH, HOUR_TOLERANCE};
 use super::{DatePartColumn, Preprocessing, SequenceScaling};
-use crate::backbone::GraphInputs;
+use crate::batch::GraphInputs;
 use crate::error::Result;
 use crate::onnx::{
     Attribute, Axis, BATCH, ElementType, GraphBuilder, NUMERIC, Value, category_name,

@@ -10,6 +10,7 @@ mod config;
 mod control;
 mod epochs;
 mod folds;
+mod judge;
 mod network;
 mod optimizer;
 mod report;
@@ -144,7 +145,7 @@ fn train_here(
         .collect::<Result<Vec<_>>>()?;
 
     control.progress(Progress::of(Phase::Validating));
-    let judged = report::judge(&trainer, &networks, &network.target, classic, features)?;
+    let judged = judge::judge(&trainer, &networks, &network.target, classic, features)?;
     control.progress(Progress::of(Phase::Exporting));
     let (onnx, schema) = assemble::assemble(&preprocessing, &networks, &judged.finish)?;
     let history = report::history(&trainer, histories, earlier.is_some());

@@ -1,6 +1,7 @@
 //! One backbone with one objective and their weights.
 
-use crate::backbone::{self, Backbone, BackboneConfig, GraphInputs};
+use crate::backbone::{self, Backbone, BackboneConfig};
+use crate::batch::GraphInputs;
 use crate::batch::{Batch, InputShape, Mode};
 use crate::error::Result;
 use crate::objective::{self, Distribution, Loss, Objective, ObjectiveConfig, TargetStatistics};

@@ -1,113 +1,11 @@
 //! What is kept with a version to judge it: metrics on held-out rows, distributions, the history.
 
-use super::blend::{Blend, Classic};
-use super::calibration::Calibration;
-use super::combine::Finish;
 use super::epochs::Trainer;
-use super::network::{Network, Predictions};
-use crate::error::{Error, Result};
+use super::network::Predictions;
+use crate::error::Result;
 use crate::metrics::{self, Observations};
-use crate::objective::{Distribution, TargetStatistics, quantile};
-use crate::preprocess::describe_values;
+use crate::objective::{Distribution, quantile};
 use serde_json::{Map, Value, json};
-
-/// Rows, at equal distances, that show the distribution of the predictions.
-const SAMPLE: usize = 50_000;
-
-pub(super) struct Judged {
-    pub finish: Finish,
-    pub metrics: Value,
-    pub statistics: Value,
-}
-
-/// Calibration and metrics from the held-out rows (of an ensemble: each row from the network that did not see it), and
-/// the `statistics` of the version.
-pub(super) fn judge(
-    trainer: &Trainer,
-    networks: &[Network],
-    target: &TargetStatistics,
-    classic: Option<Classic>,
-    mut features: Vec<Value>,
-) -> Result<Judged> {
-    let options = trainer.options;
-    let mut evaluated_on = if networks.len() == 1 {
-        "validation"
-    } else {
-        "cross-validation"
-    };
-    let mut rows = Vec::new();
-    let mut held_out = Predictions::default();
-    for (network, fold) in networks.iter().zip(&trainer.folds) {
-        held_out.extend(predict(trainer, network, &fold.validation)?);
-        rows.extend_from_slice(&fold.validation);
-    }
-    let mut actual: Vec<f64> = rows.iter().map(|&row| trainer.target(row)).collect();
-    let values = classic.as_ref().map(|classic| classic.values.clone());
-    let classic_of = |rows: &[u32]| -> Option<Vec<f32>> {
-        let values = values.as_ref()?;
-        Some(rows.iter().map(|&row| values[row as usize]).collect())
-    };
-    let calibrate = |value: &[f32]| Calibration::fit(&options.calibration, value, &actual);
-    let finish = Finish {
-        calibration: held_out.get("ltv").and_then(calibrate),
-        blend: classic.map(|classic| {
-            let calibration = classic_of(&rows).and_then(|value| calibrate(&value));
-            Blend {
-                calibration,
-                ..classic.blend
-            }
-        }),
-    };
-    let sample = sample(trainer, SAMPLE);
-    let mut members = Vec::with_capacity(networks.len());
-    for network in networks {
-        members.push(predict(trainer, network, &sample)?);
-    }
-    let final_predictions = finish.combine(members, classic_of(&sample).as_deref());
-    features.push(describe_values(
-        "ltv",
-        "prediction",
-        final_predictions.value(),
-        0,
-    ));
-    let judged = if rows.is_empty() {
-        evaluated_on = "training";
-        actual = sample.iter().map(|&row| trainer.target(row)).collect();
-        final_predictions
-    } else {
-        finish.combine(vec![held_out], classic_of(&rows).as_deref())
-    };
-    let distribution = networks.first().and_then(Network::distribution);
-    let whale = options
-        .whale_threshold
-        .unwrap_or_else(|| target.payer_quantile(options.whale_quantile));
-    let mut metrics = evaluate(&actual, &judged, distribution, whale)?;
-    metrics.insert("evaluated_on".into(), json!(evaluated_on));
-    let statistics = json!({
-        "features": features,
-        "target": target,
-        "calibration": finish.calibration,
-        "bgnbd": finish.blend,
-    });
-    Ok(Judged {
-        finish,
-        metrics: Value::Object(metrics),
-        statistics,
-    })
-}
-
-fn predict(trainer: &Trainer, network: &Network, rows: &[u32]) -> Result<Predictions> {
-    if trainer.control.is_cancelled() {
-        return Err(Error::cancelled());
-    }
-    network.predict_rows(trainer.data, rows, &trainer.device)
-}
-
-fn sample(trainer: &Trainer, count: usize) -> Vec<u32> {
-    let rows = trainer.data.rows;
-    let step = rows.div_ceil(count).max(1);
-    (0..rows as u32).step_by(step).collect()
-}
 
 pub(super) fn evaluate(
     actual: &[f64],

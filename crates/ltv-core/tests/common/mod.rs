@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use candle_core::{DType, Device, Tensor, Var};
-use ltv_core::backbone::GraphInputs;
+use ltv_core::batch::GraphInputs;
 use ltv_core::batch::{Batch, InputShape, Mode, SequenceBatch};
 use ltv_core::objective::TargetStatistics;
 use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder};
