@@ -52,8 +52,11 @@ CREATE TABLE ltv.aliases (
     model   text NOT NULL REFERENCES ltv.models ON DELETE CASCADE,
     alias   text NOT NULL CHECK (alias ~ '^[a-z_][a-z0-9_.-]{0,62}$'),
     version int NOT NULL,
+    share   float8 CHECK (share > 0 AND share <= 1),  -- of the customers, whom it scores instead of the champion
+    id_column text,  -- whose value decides which customers these are
     PRIMARY KEY (model, alias),
-    FOREIGN KEY (model, version) REFERENCES ltv.versions
+    FOREIGN KEY (model, version) REFERENCES ltv.versions,
+    CHECK (share IS NULL OR alias = 'challenger')
 );
 COMMENT ON TABLE ltv.aliases IS 'names of versions; champion is the one that ltv_predict uses';
 CREATE INDEX ON ltv.aliases (model, version);

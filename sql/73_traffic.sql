@@ -1,32 +1,37 @@
 -- Traffic: a stable share of the customers is scored by the challenger instead of the champion.
 --
--- A customer's id decides, so that the same customers get the same version in every session, as long as the share stays;
--- when it grows, customers only move to the challenger.
+-- The share stands in the row of the alias "challenger", which scoring reads together with the champion's: a statement sees
+-- both as they stood together, and the share ends when the challenger does. A customer's id decides, so that the same
+-- customers get the same version in every session, as long as the share stays; when it grows, customers only move to
+-- the challenger.
 
-CREATE FUNCTION @extschema@.ltv_set_traffic(model text, challenger_share float8) RETURNS void
+CREATE FUNCTION @extschema@.ltv_set_traffic(model text, challenger_share float8, id_column text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM ltv.check_model(model, 'owner');
+    PERFORM ltv.lock_model(model);
     IF challenger_share NOT BETWEEN 0 AND 1 THEN
         RAISE invalid_parameter_value USING MESSAGE = format('the share of the challenger must be between 0 and 1, but is %s', challenger_share);
-    ELSIF challenger_share > 0 AND NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = ltv_set_traffic.model AND a.alias = 'challenger') THEN
+    END IF;
+    UPDATE ltv.aliases a SET share = NULLIF(challenger_share, 0), id_column = CASE WHEN challenger_share > 0 THEN COALESCE(ltv_set_traffic.id_column,
+        (SELECT v.recipe ->> 'id_column' FROM ltv.versions v JOIN ltv.aliases c USING (model, version) WHERE c.model = a.model AND c.alias = 'champion')) END
+    WHERE a.model = ltv_set_traffic.model AND a.alias = 'challenger';
+    IF challenger_share > 0 AND NOT FOUND THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('model "%s" has no challenger', model),
             HINT = 'Choose one with ltv_set_alias(model, version, ''challenger''), or train one with ltv_retrain.';
     END IF;
-    PERFORM ltv.change_settings(model, jsonb_build_object('challenger_share', NULLIF(challenger_share, 0)));
 END
 $$;
-COMMENT ON FUNCTION @extschema@.ltv_set_traffic IS 'sends a stable share of the customers to the challenger; 0 or null ends that';
+COMMENT ON FUNCTION @extschema@.ltv_set_traffic IS 'lets the challenger score a stable share of the customers, told apart by the id column of the recipe or the one given; 0 or null ends that';
 
 -- From 0 to 1, the same for a customer for ever.
 CREATE FUNCTION ltv.customer_position(customer_id text) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT ('x' || pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to('traffic:' || customer_id, 'UTF8')), 'hex'), 8))::bit(32)::bigint / 4294967296.0::float8 $$;
-COMMENT ON FUNCTION ltv.customer_position IS 'a number from 0 to 1 that belongs to a customer';
+COMMENT ON FUNCTION ltv.customer_position IS 'a number from 0 to 1 that belongs to a customer; scoring computes the same';
 
 CREATE VIEW @extschema@.ltv_traffic WITH (security_invoker = true) AS
 SELECT m.model, c.version AS champion, d.version AS challenger,
-       CASE WHEN d.version IS NULL THEN 0 ELSE COALESCE((m.settings ->> 'challenger_share')::float8, 0) END AS challenger_share
+       CASE WHEN c.version <> d.version THEN COALESCE(d.share, 0) ELSE 0 END AS challenger_share, d.id_column
 FROM ltv.models m LEFT JOIN ltv.aliases c ON c.model = m.model AND c.alias = 'champion'
 LEFT JOIN ltv.aliases d ON d.model = m.model AND d.alias = 'challenger';
 COMMENT ON VIEW @extschema@.ltv_traffic IS 'champion, challenger and the share of customers that the challenger scores';
@@ -47,4 +52,4 @@ BEGIN
     RETURN CASE WHEN ltv.customer_position(customer_id) < t.challenger_share THEN t.challenger ELSE t.champion END;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.ltv_assigned_version IS 'the version that scores a customer: ltv_predict(model, ltv_assigned_version(model, customer_id), row)';
+COMMENT ON FUNCTION @extschema@.ltv_assigned_version IS 'the version that ltv_predict scores a customer with while the challenger has a share of the traffic';

@@ -3,10 +3,9 @@
 
 use crate::catalog::{CatalogError, Moment, default_model, resolve};
 use crate::error::{Report, Result, guard};
-use crate::scoring::{Batch, Binding, Output, ScoringFunction};
+use crate::scoring::{Lanes, Output, ScoringFunction};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
-use std::rc::Rc;
 
 /// The function behind an address, if it is one of ours.
 pub fn recognise(address: pg_sys::PGFunction) -> Option<&'static ScoringFunction> {
@@ -72,12 +71,7 @@ struct CallSite {
     name: Option<String>,
     version: Option<i32>,
     moment: Option<Moment>,
-    scorer: Option<Scorer>,
-}
-
-struct Scorer {
-    batch: Batch,
-    binding: Binding,
+    scorer: Option<Lanes>,
 }
 
 fn score(
@@ -122,22 +116,15 @@ impl CallSite {
     ) -> Result<(pg_sys::Datum, bool)> {
         let output = self.function.output;
         let scorer = self.scorer(name, version)?;
-        scorer.batch.clear();
-        // SAFETY: as the caller promises; the binding was made for that type.
-        let pushed = unsafe {
-            scorer.batch.push_datum(
-                &mut scorer.binding,
-                input.unwrap_or(pg_sys::Datum::from(0)),
-                input.is_none(),
-            )
-        };
-        pushed?;
-        scorer.batch.run()?;
-        scorer.batch.value(output, 0, q)
+        scorer.clear();
+        // SAFETY: as the caller promises; the lanes were made for that type.
+        unsafe { scorer.push_datum(input.unwrap_or(pg_sys::Datum::from(0)), input.is_none()) }?;
+        scorer.run()?;
+        scorer.value(output, 0, q)
     }
 
     /// The scorer of the model that this call means at this moment.
-    fn scorer(&mut self, name: Option<&str>, version: Option<i32>) -> Result<&mut Scorer> {
+    fn scorer(&mut self, name: Option<&str>, version: Option<i32>) -> Result<&mut Lanes> {
         let default = match name {
             Some(_) => None,
             None => Some(default_model().ok_or(CatalogError::NoDefaultModel)?),
@@ -151,19 +138,11 @@ impl CallSite {
         if !current {
             // A failure below leaves nothing half-made behind.
             self.moment = None;
-            let model = resolve(Some(name), version)?;
-            let same = self
-                .scorer
-                .as_ref()
-                .is_some_and(|scorer| Rc::ptr_eq(scorer.batch.model(), &model));
-            if !same {
+            let versions = resolve(Some(name), version)?;
+            if !self.scorer.as_ref().is_some_and(|s| s.serve(&versions)) {
                 self.scorer = None;
-                model.require(self.function.output)?;
-                let binding = Binding::for_type(&model, self.input_type)?;
-                self.scorer = Some(Scorer {
-                    batch: Batch::new(model, 1)?,
-                    binding,
-                });
+                let output = self.function.output;
+                self.scorer = Some(Lanes::for_type(versions, output, 1, self.input_type)?);
             }
             self.name = Some(name.to_owned());
             self.version = version;

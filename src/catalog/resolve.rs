@@ -10,7 +10,7 @@ use super::table::{self, ALIASES, Identity, Key, MODELS, PRIVILEGES, Row, VERSIO
 use super::{generation, invalidation};
 use crate::error::{Report, Result};
 use crate::guc;
-use crate::scoring::{self, Model, Schema};
+use crate::scoring::{self, Model, Schema, Traffic, Versions};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
@@ -68,10 +68,24 @@ thread_local! {
 /// Names remembered at most.
 const KNOWN_LIMIT: usize = 64;
 
-/// The model that a call scores with: its champion, or the pinned version. Looked up under the active snapshot;
-/// the current role must have the privilege `predict`. Loads the session if it is not in the cache.
-/// `name` `None`: `ltv.default_model`.
-pub fn resolve(name: Option<&str>, version: Option<i32>) -> Result<Rc<Model>> {
+/// A row that a name leads to.
+struct Found {
+    version: i32,
+    identity: Identity,
+}
+
+/// The challenger, if it scores some of the customers.
+struct Share {
+    found: Found,
+    share: f64,
+    id_column: Option<String>,
+}
+
+/// What a call scores with: the champion, with its challenger if that has a share of the traffic, or the pinned
+/// version. Looked up under the active snapshot, in one scan, so that a statement never sees a champion and a share
+/// that did not stand together. The current role must have the privilege `predict`. Loads sessions that are not in
+/// the cache. `name` `None`: `ltv.default_model`.
+pub fn resolve(name: Option<&str>, version: Option<i32>) -> Result<Versions> {
     let default;
     let name = match name {
         Some(name) => name,
@@ -81,15 +95,15 @@ pub fn resolve(name: Option<&str>, version: Option<i32>) -> Result<Rc<Model>> {
         }
     };
     // Opening the table takes in pending invalidations, hence before the generation is read.
-    let found = match version {
-        None => table::scan(&ALIASES, &[Key::Text(name), Key::Text("champion")], |row| {
-            Some((row.int("version")?, row.identity))
-        }),
-        Some(version) => table::scan(&VERSIONS, &[Key::Text(name), Key::Int(version)], |row| {
-            Some((version, row.identity))
-        }),
+    let (found, share) = match version {
+        None => aliases(name),
+        Some(version) => {
+            let key = [Key::Text(name), Key::Int(version)];
+            let found = table::scan(&VERSIONS, &key, |row| Some(row.identity));
+            (found.map(|identity| Found { version, identity }), None)
+        }
     };
-    let Some((number, identity)) = found else {
+    let Some(found) = found else {
         return Err(missing(name, version)?);
     };
     // SAFETY: inside a transaction.
@@ -97,13 +111,54 @@ pub fn resolve(name: Option<&str>, version: Option<i32>) -> Result<Rc<Model>> {
         pg_sys::AcceptInvalidationMessages();
         pg_sys::GetUserId()
     };
-    let (checksum, schema) = match recall(name, number, version.is_some(), identity, role) {
-        Some(known) => known,
-        None => look_up(name, number, version.is_some(), identity, role)?,
+    let pinned = version.is_some();
+    let model = ready(name, &found, pinned, role)?;
+    let traffic = match share.filter(|share| share.found.version != found.version) {
+        None => None,
+        Some(share) => Some(Traffic {
+            challenger: ready(name, &share.found, pinned, role)?,
+            share: share.share,
+            id_column: share.id_column,
+        }),
     };
-    match scoring::find(name, number, &checksum, &schema) {
+    Ok(Versions { model, traffic })
+}
+
+/// The champion of a model, and its challenger if that has a share.
+fn aliases(name: &str) -> (Option<Found>, Option<Share>) {
+    let (mut champion, mut challenger) = (None, None);
+    table::scan(&ALIASES, &[Key::Text(name)], |row| {
+        let found = |row: &Row| {
+            Some(Found {
+                version: row.int("version")?,
+                identity: row.identity,
+            })
+        };
+        if row.is_text("alias", b"champion") {
+            champion = found(row);
+        } else if row.is_text("alias", b"challenger")
+            && let Some(share) = row.float("share")
+        {
+            challenger = found(row).map(|found| Share {
+                found,
+                share,
+                id_column: row.text("id_column"),
+            });
+        }
+        None::<()>
+    });
+    (champion, challenger)
+}
+
+fn ready(name: &str, found: &Found, pinned: bool, role: pg_sys::Oid) -> Result<Rc<Model>> {
+    let Found { version, identity } = *found;
+    let (checksum, schema) = match recall(name, version, pinned, identity, role) {
+        Some(known) => known,
+        None => look_up(name, version, pinned, identity, role)?,
+    };
+    match scoring::find(name, version, &checksum, &schema) {
         Some(model) => Ok(model),
-        None => load(name, number, &checksum, &schema),
+        None => load(name, version, &checksum, &schema),
     }
 }
 

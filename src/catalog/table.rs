@@ -63,6 +63,21 @@ impl Row<'_> {
         self.column(name).map(|datum| datum.value() as i32)
     }
 
+    pub fn float(&self, name: &str) -> Option<f64> {
+        self.column(name)
+            .map(|datum| f64::from_bits(datum.value() as u64))
+    }
+
+    /// Whether a column of type text, stored plainly, is `text`.
+    pub fn is_text(&self, name: &str, text: &[u8]) -> bool {
+        use pgrx::FromDatum;
+        self.column(name).is_some_and(|datum| {
+            // SAFETY: columns asked for by this are of type text; the value lies in the row.
+            let found = unsafe { <&[u8]>::from_datum(datum, false) };
+            found == Some(text)
+        })
+    }
+
     pub fn text(&self, name: &str) -> Option<String> {
         use pgrx::FromDatum;
         let datum = self.column(name)?;

@@ -53,6 +53,22 @@ impl Batch {
         &self.model
     }
 
+    /// Rows pushed.
+    pub fn len(&self) -> usize {
+        self.rows.count
+    }
+
+    /// Forgets the row pushed last.
+    pub fn take_back(&mut self) {
+        self.rows.count = self.rows.count.saturating_sub(1);
+        self.rows.discard();
+    }
+
+    /// From 0 to 1, by the features of the row pushed last, as the model reads them.
+    pub fn last_position(&self) -> f64 {
+        self.rows.last_position()
+    }
+
     /// Forgets all rows, keeps all memory.
     pub fn clear(&mut self) {
         self.rows.count = 0;

@@ -8,6 +8,8 @@
 //!    Compiled once per scan or call site.
 //! 3. [`Batch`]: reusable input and output buffers. `push_*` appends a row; `run` does one inference;
 //!    outputs are read as slices or as ready datums.
+//! 4. [`Lanes`]: a batch and a binding for each version that a call scores with: the champion, and the challenger
+//!    where traffic is split.
 //!
 //! Whatever a row is made of, NULL, NaN and infinities are missing values. A NULL as the whole input is a row in
 //! which everything is missing.
@@ -18,7 +20,9 @@ mod cache;
 mod descriptor;
 mod function;
 mod graph;
+mod lanes;
 mod model;
+mod position;
 mod prediction_type;
 mod rows;
 mod runtime;
@@ -27,11 +31,11 @@ mod scratch;
 mod session;
 
 pub use batch::Batch;
-pub use binding::Binding;
 pub use cache::{find, load, loaded};
 pub use descriptor::attributes;
 pub use function::{Output, ScoringFunction};
 pub use graph::Graph;
+pub use lanes::{Lanes, Traffic, Versions};
 pub use model::Model;
 pub use runtime::{environment, preload};
 pub use schema::{Input, Kind, Schema};

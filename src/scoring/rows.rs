@@ -1,6 +1,8 @@
 //! The rows of a batch on their way into tensors.
 
 use super::graph::{Cell, Graph, TensorKind};
+use super::position;
+use sha2::{Digest, Sha256};
 use std::ffi::CString;
 
 /// The inputs of the rows pushed so far, one column per input tensor of the graph.
@@ -53,6 +55,32 @@ impl Column {
         }
     }
 
+    /// Hashes the value of the last row; all NaNs are equal, and so are both zeros.
+    fn hash_last(&self, hash: &mut Sha256) {
+        let mut floats = |values: &[f32]| {
+            for value in values {
+                let bits = match value.is_nan() {
+                    true => u32::MAX,
+                    false => (value + 0.0).to_bits(),
+                };
+                hash.update(bits.to_be_bytes());
+            }
+        };
+        match self {
+            Self::Float { width, data } => floats(&data[data.len() - *width..]),
+            Self::Sequence { data, ends, .. } => {
+                let start = ends.len().checked_sub(2).map_or(0, |i| ends[i]);
+                floats(&data[start..]);
+            }
+            Self::Category { data } => {
+                hash.update(data.last().copied().unwrap_or_default().to_be_bytes());
+            }
+            Self::Text { data } => {
+                hash.update(data.last().map_or(&[][..], |text| text.as_bytes_with_nul()));
+            }
+        }
+    }
+
     fn truncate(&mut self, rows: usize) {
         match self {
             Self::Float { width, data } => data.truncate(rows * *width),
@@ -89,6 +117,15 @@ impl Rows {
 
     pub fn finish(&mut self) {
         self.count += 1;
+    }
+
+    /// From 0 to 1, by what is in the last row.
+    pub fn last_position(&self) -> f64 {
+        let mut hash = Sha256::new_with_prefix(b"traffic by features:");
+        for column in &self.columns {
+            column.hash_last(&mut hash);
+        }
+        position::of_hash(hash)
     }
 
     /// Takes back a row that was started.

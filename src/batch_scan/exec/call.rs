@@ -7,10 +7,9 @@ use crate::batch_scan::private::Call as Planned;
 use crate::batch_scan::tree::{self, Node, iter};
 use crate::catalog;
 use crate::error::Result;
-use crate::scoring::{Batch, Binding, Model, ScoringFunction};
+use crate::scoring::{Lanes, ScoringFunction};
 use pgrx::pg_sys::{self, Datum, NodeTag};
 use std::ffi::CStr;
-use std::rc::Rc;
 
 pub struct Call {
     function: &'static ScoringFunction,
@@ -24,7 +23,7 @@ pub struct Call {
     model_varies: bool,
     /// The same for all rows.
     constant: Option<Constant>,
-    runner: Option<Runner>,
+    runner: Option<Lanes>,
     /// There is no model, or it does not fit: to be said by the call itself, when it is evaluated.
     failed: bool,
     pending: Vec<Pending>,
@@ -54,11 +53,6 @@ impl Outcome {
 #[derive(Default)]
 struct Constant {
     outcome: Option<Outcome>,
-}
-
-struct Runner {
-    batch: Batch,
-    binding: Binding,
 }
 
 struct Pending {
@@ -118,8 +112,8 @@ impl Call {
     }
 
     /// What it was computed with, if it was.
-    pub fn used_model(&self) -> Option<&Rc<Model>> {
-        self.runner.as_ref().map(|r| r.batch.model())
+    pub fn used(&self) -> Option<&Lanes> {
+        self.runner.as_ref()
     }
 
     pub fn rescan(&mut self) {
@@ -134,7 +128,7 @@ impl Call {
         self.pending.clear();
         self.results.clear();
         if let Some(runner) = &mut self.runner {
-            runner.batch.clear();
+            runner.clear();
         }
     }
 
@@ -173,7 +167,7 @@ impl Call {
             let Some(runner) = &mut self.runner else {
                 return false;
             };
-            let fits = runner.push(&mut self.input, slot, econtext);
+            let fits = push(runner, &mut self.input, slot, econtext);
             if fits {
                 self.pending.push(Pending { row, q });
             }
@@ -205,14 +199,9 @@ impl Call {
         self.runner = prepared;
     }
 
-    fn runner_for(&self, name: Option<&str>, version: Option<i32>) -> Result<Runner> {
-        let model = catalog::resolve(name, version)?;
-        model.require(self.function.output)?;
-        let binding = self.input.bind(&model)?;
-        Ok(Runner {
-            batch: Batch::new(model, 0)?,
-            binding,
-        })
+    fn runner_for(&self, name: Option<&str>, version: Option<i32>) -> Result<Lanes> {
+        let versions = catalog::resolve(name, version)?;
+        self.input.lanes(versions, self.function.output)
     }
 
     /// One inference for all rows that were pushed; how many there were. By-reference results go to `context`, of a
@@ -233,10 +222,10 @@ impl Call {
         let Some(runner) = &mut self.runner else {
             return Ok(0);
         };
-        runner.batch.run()?;
+        runner.run()?;
         let _switched = Switched::to(context);
         for (i, pending) in self.pending.iter().enumerate() {
-            let (value, is_null) = runner.batch.value(self.function.output, i, pending.q)?;
+            let (value, is_null) = runner.value(self.function.output, i, pending.q)?;
             self.results[pending.row] = Outcome {
                 value,
                 is_null,
@@ -255,10 +244,10 @@ impl Call {
             Some(outcome) => outcome,
             None => {
                 inferred = 1;
-                runner.batch.run()?;
+                runner.run()?;
                 let _switched = Switched::to(context);
                 let q = self.pending[0].q;
-                let (value, is_null) = runner.batch.value(self.function.output, 0, q)?;
+                let (value, is_null) = runner.value(self.function.output, 0, q)?;
                 Outcome {
                     value,
                     is_null,
@@ -274,46 +263,43 @@ impl Call {
     }
 }
 
-impl Runner {
-    unsafe fn push(
-        &mut self,
-        input: &mut Input,
-        slot: &pg_sys::TupleTableSlot,
-        econtext: *mut pg_sys::ExprContext,
-    ) -> bool {
-        let Self { batch, binding } = self;
-        // SAFETY: the binding was made for this input; the slot has its columns.
-        let pushed = unsafe {
-            match input {
-                Input::Column { index, .. } => {
-                    let value = *slot.tts_values.add(*index);
-                    batch.push_datum(binding, value, *slot.tts_isnull.add(*index))
-                }
-                Input::Slot(_) => {
-                    let length = binding.last_attribute() as usize;
-                    let values = std::slice::from_raw_parts(slot.tts_values, length);
-                    let nulls = std::slice::from_raw_parts(slot.tts_isnull, length);
-                    batch.push_columns(binding, values, nulls)
-                }
-                Input::Row {
-                    states,
-                    values,
-                    nulls,
-                    ..
-                } => {
-                    for (i, state) in states.iter().enumerate() {
-                        (values[i], nulls[i]) = raw::evaluate(*state, econtext);
-                    }
-                    batch.push_columns(binding, values, nulls)
-                }
-                Input::Value { state, .. } => {
-                    let (value, is_null) = raw::evaluate(*state, econtext);
-                    batch.push_datum(binding, value, is_null)
-                }
+unsafe fn push(
+    lanes: &mut Lanes,
+    input: &mut Input,
+    slot: &pg_sys::TupleTableSlot,
+    econtext: *mut pg_sys::ExprContext,
+) -> bool {
+    // SAFETY: the lanes were made for this input; the slot has its columns.
+    let pushed = unsafe {
+        match input {
+            Input::Column { index, .. } => {
+                let value = *slot.tts_values.add(*index);
+                lanes.push_datum(value, *slot.tts_isnull.add(*index))
             }
-        };
-        pushed.is_ok()
-    }
+            Input::Slot(_) => {
+                let length = lanes.last_attribute() as usize;
+                let values = std::slice::from_raw_parts(slot.tts_values, length);
+                let nulls = std::slice::from_raw_parts(slot.tts_isnull, length);
+                lanes.push_columns(values, nulls)
+            }
+            Input::Row {
+                states,
+                values,
+                nulls,
+                ..
+            } => {
+                for (i, state) in states.iter().enumerate() {
+                    (values[i], nulls[i]) = raw::evaluate(*state, econtext);
+                }
+                lanes.push_columns(values, nulls)
+            }
+            Input::Value { state, .. } => {
+                let (value, is_null) = raw::evaluate(*state, econtext);
+                lanes.push_datum(value, is_null)
+            }
+        }
+    };
+    pushed.is_ok()
 }
 
 unsafe fn text(value: Datum) -> String {

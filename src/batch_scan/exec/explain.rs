@@ -22,12 +22,21 @@ pub unsafe extern "C-unwind" fn explain(
         let plan = (*css).ss.ps.plan.cast::<pg_sys::CustomScan>();
         let planned = Expressions::decode((*plan).custom_exprs);
         let mut models: Vec<(String, Option<String>)> = Vec::new();
+        let mut challengers: Vec<String> = Vec::new();
         let scan = (*css.cast::<State>()).scan.as_ref();
         for (i, call) in planned.calls.iter().enumerate() {
-            let used = scan
-                .and_then(|s| s.calls.get(i))
-                .and_then(|c| c.used_model());
-            let model = match used {
+            let used = scan.and_then(|s| s.calls.get(i)).and_then(|c| c.used());
+            if let Some(traffic) = used.and_then(|lanes| lanes.traffic()) {
+                let (model, percent) = (&traffic.challenger, traffic.share * 100.0);
+                let challenger = format!(
+                    "{} version {} for {percent} % of the customers",
+                    model.name, model.version
+                );
+                if !challengers.contains(&challenger) {
+                    challengers.push(challenger);
+                }
+            }
+            let model = match used.map(|lanes| lanes.model()) {
                 Some(model) => Some((model.name.clone(), Some(model.version.to_string()))),
                 None => functions::called_by(call.call).map(|(c, f)| planned_model(c, f)),
             };
@@ -51,6 +60,9 @@ pub unsafe extern "C-unwind" fn explain(
                 });
                 text(c"Models", &named.collect::<Vec<_>>().join(", "), es);
             }
+        }
+        if !challengers.is_empty() {
+            text(c"Challenger", &challengers.join(", "), es);
         }
         if (*es).analyze
             && let Some(instrument) = (*css).ss.ps.instrument.as_ref()

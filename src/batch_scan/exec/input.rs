@@ -2,7 +2,7 @@
 
 use crate::batch_scan::tree::{self, INDEX, Node, cast, iter};
 use crate::error::Result;
-use crate::scoring::{self, Binding, Model};
+use crate::scoring::{self, Lanes, Output, Versions};
 use pgrx::pg_sys::{self, Datum};
 use std::ffi::CStr;
 
@@ -139,15 +139,15 @@ impl Input {
         }
     }
 
-    pub fn bind(&self, model: &Model) -> Result<Binding> {
+    pub fn lanes(&self, versions: Versions, output: Output) -> Result<Lanes> {
         match self {
             Self::Column { type_oid, .. } | Self::Value { type_oid, .. } => {
-                Binding::for_type(model, *type_oid)
+                Lanes::for_type(versions, output, 0, *type_oid)
             }
             Self::Slot(names) | Self::Row { names, .. } => {
                 let names: Vec<(&str, pg_sys::Oid, i16)> =
                     names.iter().map(|(n, t, a)| (n.as_str(), *t, *a)).collect();
-                Binding::for_columns(model, &names)
+                Lanes::for_columns(versions, output, &names)
             }
         }
     }

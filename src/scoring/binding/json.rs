@@ -316,3 +316,41 @@ unsafe fn flatten(
     }
     true
 }
+
+/// The value of a key of an object as text, as `->>` gives it; `None` where it is no object, lacks the key, or has
+/// null, an array or an object there.
+///
+/// # Safety
+/// `datum` is a jsonb, not NULL. The result lives in it, in `text` or in the scratch context.
+pub unsafe fn text_of_key<'a>(
+    datum: pg_sys::Datum,
+    key: &str,
+    text: &'a mut Vec<u8>,
+) -> Option<&'a [u8]> {
+    let mut result = pg_sys::JsonbValue::default();
+    // SAFETY: as the caller promises; the key is copied by nobody.
+    unsafe {
+        let container = varlena::content(datum, true)
+            .as_ptr()
+            .cast_mut()
+            .cast::<pg_sys::JsonbContainer>();
+        if (*container).header & OBJECT == 0 {
+            return None;
+        }
+        let found = pg_sys::getKeyJsonValueFromContainer(
+            container,
+            key.as_ptr().cast(),
+            key.len() as i32,
+            &mut result,
+        );
+        if found.is_null() {
+            return None;
+        }
+        match value(found) {
+            Value::Text(found) => Some(found),
+            Value::Number(_, datum) => Some(Scalar::Numeric.text(datum, text)),
+            Value::Bool(b) => Some(if b { b"true" } else { b"false" }),
+            Value::Null | Value::Container(_) => None,
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod array;
 mod composite;
+mod customer;
 mod error;
 mod json;
 mod positional;
@@ -10,6 +11,7 @@ mod scalar;
 mod time;
 mod varlena;
 
+pub use customer::Customer;
 pub use error::InputError;
 
 use super::Model;

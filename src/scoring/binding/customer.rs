@@ -1,0 +1,166 @@
+//! Who a row is about: the value of its id column, as text.
+
+use super::scalar::Scalar;
+use super::{json, varlena};
+use crate::scoring::descriptor::{Descriptor, attributes};
+use pgrx::pg_sys;
+
+/// Where the id of a customer is found in a call's input.
+pub enum Customer {
+    /// Nowhere: arrays have no names.
+    Unknown,
+    Column(i16, Scalar),
+    /// In composite values, whose columns become known with the first one.
+    Composite(String, Option<Box<Known>>),
+    /// Under a key of jsonb objects.
+    Key(String),
+}
+
+/// The row type seen last.
+pub struct Known {
+    row_type: (pg_sys::Oid, i32),
+    identifier: u64,
+    desc: Descriptor,
+    /// Position of the id, if it has one.
+    column: Option<(usize, Scalar)>,
+    values: Vec<pg_sys::Datum>,
+    nulls: Vec<bool>,
+}
+
+/// Dates and timestamps by their output function, as `::text` gives them.
+fn reader(type_oid: pg_sys::Oid) -> Scalar {
+    // SAFETY: OIDs of existing types.
+    unsafe {
+        match Scalar::of(pg_sys::getBaseType(type_oid)) {
+            scalar if scalar.is_time() => {
+                let (mut output, mut is_varlena) = (pg_sys::InvalidOid, false);
+                pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut is_varlena);
+                Scalar::Other(output)
+            }
+            scalar => scalar,
+        }
+    }
+}
+
+impl Customer {
+    pub fn of_type(type_oid: pg_sys::Oid, id: &str) -> Self {
+        // SAFETY: an OID of an existing type.
+        unsafe {
+            let base = pg_sys::getBaseType(type_oid);
+            if base == pg_sys::JSONBOID {
+                Self::Key(id.to_owned())
+            } else if base == pg_sys::RECORDOID
+                || pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE
+            {
+                Self::Composite(id.to_owned(), None)
+            } else {
+                Self::Unknown
+            }
+        }
+    }
+
+    /// `columns`: name, type, attribute number.
+    pub fn of_columns(columns: &[(&str, pg_sys::Oid, i16)], id: &str) -> Self {
+        columns
+            .iter()
+            .find(|(name, ..)| *name == id)
+            .map_or(Self::Unknown, |(_, type_oid, attribute)| {
+                Self::Column(*attribute, reader(*type_oid))
+            })
+    }
+
+    pub fn last_attribute(&self) -> i16 {
+        match self {
+            Self::Column(attribute, _) => *attribute,
+            _ => 0,
+        }
+    }
+
+    /// The id in loose columns; `None` where it is NULL or there is none.
+    ///
+    /// # Safety
+    /// `values` and `nulls` hold the columns that this was made for, up to the last attribute. The result lives in
+    /// them, in `text` or in the scratch context.
+    pub unsafe fn id_of_columns<'a>(
+        &self,
+        values: &[pg_sys::Datum],
+        nulls: &[bool],
+        text: &'a mut Vec<u8>,
+    ) -> Option<&'a [u8]> {
+        let Self::Column(attribute, scalar) = self else {
+            return None;
+        };
+        let at = *attribute as usize - 1;
+        // SAFETY: as the caller promises.
+        (!nulls[at]).then(|| unsafe { scalar.text(values[at], text) })
+    }
+
+    /// The id in a value; `None` where it is NULL or there is none.
+    ///
+    /// # Safety
+    /// `datum` is a value, not NULL, of the type that this was made for. The result lives in it, in `text` or in the
+    /// scratch context.
+    pub unsafe fn id_of_datum<'a>(
+        &mut self,
+        datum: pg_sys::Datum,
+        text: &'a mut Vec<u8>,
+    ) -> Option<&'a [u8]> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match self {
+                Self::Unknown | Self::Column(..) => None,
+                Self::Key(key) => json::text_of_key(datum, key, text),
+                Self::Composite(name, known) => {
+                    let header = varlena::content(datum, true)
+                        .as_ptr()
+                        .wrapping_sub(4)
+                        .cast_mut()
+                        .cast::<pg_sys::HeapTupleHeaderData>();
+                    let fields = (*header).t_choice.t_datum;
+                    let row_type = (fields.datum_typeid, fields.datum_typmod);
+                    let identifier = pg_sys::assign_record_type_identifier(row_type.0, row_type.1);
+                    if !known
+                        .as_ref()
+                        .is_some_and(|k| k.row_type == row_type && k.identifier == identifier)
+                    {
+                        *known = Some(Box::new(Known::new(row_type, identifier, name)));
+                    }
+                    let known = known.as_mut()?;
+                    let (column, scalar) = known.column?;
+                    let mut tuple = pg_sys::HeapTupleData {
+                        t_len: (fields.datum_len_ as u32) >> 2,
+                        t_data: header,
+                        ..Default::default()
+                    };
+                    pg_sys::heap_deform_tuple(
+                        &mut tuple,
+                        known.desc.pointer(),
+                        known.values.as_mut_ptr(),
+                        known.nulls.as_mut_ptr(),
+                    );
+                    (!known.nulls[column]).then(|| scalar.text(known.values[column], text))
+                }
+            }
+        }
+    }
+}
+
+impl Known {
+    fn new(row_type: (pg_sys::Oid, i32), identifier: u64, name: &str) -> Self {
+        let desc = Descriptor::of_type(row_type.0, row_type.1);
+        // SAFETY: a descriptor just made.
+        let attributes = unsafe { attributes(desc.pointer()) };
+        let column = attributes
+            .iter()
+            .position(|a| !a.attisdropped && a.name() == name)
+            .map(|at| (at, reader(attributes[at].atttypid)));
+        Self {
+            row_type,
+            identifier,
+            column,
+            values: vec![pg_sys::Datum::from(0); desc.len()],
+            nulls: vec![true; desc.len()],
+            desc,
+        }
+    }
+}
