@@ -3,6 +3,7 @@
 
 use candle_core::{CpuStorage, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail};
 use gemm::Parallelism;
+use std::cell::Cell;
 
 /// A matrix inside a slice: element (i, j) is at `i * row + j * column`.
 #[derive(Clone, Copy)]
@@ -106,12 +107,24 @@ impl<'a> Numbers<'a> {
     }
 }
 
+thread_local! {
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// How many threads a layer may split its rows among: those of the pool that training runs in, one outside of any.
 pub fn threads() -> usize {
     match rayon::current_thread_index() {
-        Some(_) => rayon::current_num_threads(),
-        None => 1,
+        Some(_) if !ALONE.get() => rayon::current_num_threads(),
+        _ => 1,
     }
+}
+
+/// Runs `work` on this thread only: the others have work of their own.
+pub fn alone<T>(work: impl FnOnce() -> T) -> T {
+    let before = ALONE.replace(true);
+    let done = work();
+    ALONE.set(before);
+    done
 }
 
 /// Whether fast paths apply: on the CPU, with plain floats.

@@ -378,6 +378,10 @@ impl Objective for Cmltv {
             })
     }
 
+    fn couples_rows(&self) -> bool {
+        true
+    }
+
     fn payers_per_batch(&self) -> usize {
         64
     }

@@ -128,6 +128,11 @@ pub trait Objective: Send + Sync {
         hidden: &Value,
     ) -> Result<Vec<(&'static str, Value)>>;
 
+    /// Whether the loss is more than a mean over rows that know nothing of each other.
+    fn couples_rows(&self) -> bool {
+        false
+    }
+
     /// How many paying rows a batch should hold for the loss to be of use; 0 where it does not matter.
     fn payers_per_batch(&self) -> usize {
         0

@@ -5,6 +5,8 @@ use crate::batch::{Batch, SequenceBatch};
 use crate::data::{SequenceColumn, Split, TrainingTable};
 use crate::error::Result;
 use candle_core::{Device, Tensor};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 
 /// Preprocessed rows, ready to be gathered into batches.
 pub struct Encoded {
@@ -73,35 +75,9 @@ pub(super) fn encode(fitted: &Preprocessing, mut table: TrainingTable) -> Result
         categories.push(Ids::Narrow(ids));
     }
     let indicator_columns = fitted.indicator_columns();
-    let mut indicators = Vec::with_capacity(rows * indicator_columns.len());
-    let logs: Vec<usize> = (0..width).filter(|&c| fitted.columns[c].log).collect();
-    let dates: Vec<usize> = (0..width).filter(|&c| fitted.columns[c].is_date).collect();
     let mut matrix = std::mem::take(&mut table.matrix);
     matrix.shrink_to_fit();
-    for (row, values) in matrix.chunks_exact_mut(width.max(1)).enumerate() {
-        if !dates.is_empty() {
-            let cut_off = fitted.cut_off(&table, row);
-            for &column in &dates {
-                values[column] = cut_off - values[column];
-            }
-        }
-        indicators.extend(
-            indicator_columns
-                .iter()
-                .map(|&column| u8::from(!values[column].is_finite())),
-        );
-        for (value, column) in values.iter_mut().zip(&fitted.columns) {
-            if !value.is_finite() {
-                *value = column.median;
-            }
-        }
-        for &column in &logs {
-            values[column] = signed_log(values[column]);
-        }
-        for (value, column) in values.iter_mut().zip(&fitted.columns) {
-            *value = ((*value - column.mean) * column.scale).clamp(column.low, column.high);
-        }
-    }
+    let indicators = standardise(fitted, &table, &mut matrix, &indicator_columns);
     let sequence = table
         .sequence
         .take()
@@ -124,6 +100,69 @@ pub(super) fn encode(fitted: &Preprocessing, mut table: TrainingTable) -> Result
         split: table.split,
         groups: table.groups,
     })
+}
+
+/// Rows that one thread works on at a time.
+const PART: usize = 4096;
+
+/// Works on the raw matrix in place and returns the `is_missing` inputs.
+fn standardise(
+    fitted: &Preprocessing,
+    table: &TrainingTable,
+    matrix: &mut [f32],
+    indicator_columns: &[usize],
+) -> Vec<u8> {
+    let width = table.width;
+    let logs: Vec<usize> = (0..width).filter(|&c| fitted.columns[c].log).collect();
+    let dates: Vec<usize> = (0..width).filter(|&c| fitted.columns[c].is_date).collect();
+    let mut indicators = vec![0_u8; table.rows * indicator_columns.len()];
+    let row = |row: usize, values: &mut [f32], missing: &mut [u8]| {
+        if !dates.is_empty() {
+            let cut_off = fitted.cut_off(table, row);
+            for &column in &dates {
+                values[column] = cut_off - values[column];
+            }
+        }
+        for (missing, &column) in missing.iter_mut().zip(indicator_columns) {
+            *missing = u8::from(!values[column].is_finite());
+        }
+        for (value, column) in values.iter_mut().zip(&fitted.columns) {
+            if !value.is_finite() {
+                *value = column.median;
+            }
+        }
+        for &column in &logs {
+            values[column] = signed_log(values[column]);
+        }
+        for (value, column) in values.iter_mut().zip(&fitted.columns) {
+            *value = ((*value - column.mean) * column.scale).clamp(column.low, column.high);
+        }
+    };
+    let flags = indicator_columns.len();
+    if width == 0 {
+        return indicators;
+    }
+    // Without any flag there is nothing to chunk, so that parts are numbered and look theirs up.
+    let flag_parts: Vec<&mut [u8]> = match flags {
+        0 => (0..table.rows.div_ceil(PART))
+            .map(|_| <&mut [u8]>::default())
+            .collect(),
+        _ => indicators.chunks_mut(PART * flags).collect(),
+    };
+    matrix
+        .par_chunks_mut(PART * width)
+        .zip(flag_parts)
+        .enumerate()
+        .for_each(|(part, (values, missing))| {
+            for (index, values) in values.chunks_exact_mut(width).enumerate() {
+                let missing = match flags {
+                    0 => &mut missing[..],
+                    _ => &mut missing[index * flags..(index + 1) * flags],
+                };
+                row(part * PART + index, values, missing);
+            }
+        });
+    indicators
 }
 
 impl Encoded {

@@ -9,8 +9,9 @@ use crate::data::{CategoryColumn, SequenceColumn, TrainingTable};
 use crate::error::{Error, Result};
 use crate::recipe::Options;
 use crate::schema::{ColumnKind, FeatureColumn};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSlice;
 use serde_json::Value;
-use std::collections::VecDeque;
 
 /// Skewness above which a column gets the signed logarithm.
 const SKEWED: f64 = 2.0;
@@ -40,26 +41,24 @@ pub(super) fn fit(
         embedding_size: options.embedding_size,
     };
     let mut described = Vec::with_capacity(table.inputs().len());
-    let mut reader = ColumnReader::new(table, rows);
+    let mut numeric = fit_numeric(table, rows, options).into_iter();
     for input in table.inputs() {
         let log = Transform::of(input, options);
         match input.kind {
             ColumnKind::Numeric | ColumnKind::Vector { .. } => {
-                for element in 0..input.kind.matrix_width() {
-                    let name = match input.kind {
-                        ColumnKind::Vector { .. } => format!("{}[{}]", input.name, element + 1),
-                        _ => input.name.clone(),
-                    };
-                    let mut values = reader.next();
-                    let missing = rows.len() - values.len();
-                    described.push(describe_values(&name, "numeric", &values, missing));
-                    let column = fit_column(&mut values, missing, log, options);
-                    fitted.columns.push(column);
+                for _ in 0..input.kind.matrix_width() {
+                    numeric
+                        .next()
+                        .into_iter()
+                        .for_each(|(column, description)| {
+                            described.push(description);
+                            fitted.columns.push(column);
+                        });
                 }
             }
             ColumnKind::Timestamp => {
                 let column = fitted.columns.len();
-                let values = reader.next();
+                let values = read(table, rows, &[column]).remove(0);
                 let missing = rows.len() - values.len();
                 described.push(describe_values(&input.name, "timestamp", &values, missing));
                 let mut ages: Vec<f32> = rows
@@ -114,43 +113,59 @@ pub(super) fn fit(
 /// Columns read at once: a pass over the rows is a pass over memory, whatever it takes along.
 const BLOCK: usize = 8;
 
-/// The values that are there, column after column of the row-major matrix.
-struct ColumnReader<'a> {
-    table: &'a TrainingTable,
-    rows: &'a [u32],
-    next: usize,
-    block: VecDeque<Vec<f32>>,
+/// The numeric columns of the matrix in order, with their descriptions.
+fn fit_numeric(
+    table: &TrainingTable,
+    rows: &[u32],
+    options: &Options,
+) -> Vec<(MatrixColumn, Value)> {
+    let mut columns = Vec::with_capacity(table.width);
+    let mut named = Vec::with_capacity(table.width);
+    let mut column = 0;
+    for input in table.inputs() {
+        let transform = Transform::of(input, options);
+        for element in 1..=input.kind.matrix_width() {
+            let name = match input.kind {
+                ColumnKind::Vector { .. } => format!("{}[{element}]", input.name),
+                _ => input.name.clone(),
+            };
+            if input.kind != ColumnKind::Timestamp {
+                columns.push(column);
+                named.push((name, transform));
+            }
+            column += 1;
+        }
+    }
+    columns
+        .par_chunks(BLOCK)
+        .zip(named.par_chunks(BLOCK))
+        .flat_map_iter(|(columns, named)| {
+            let values = read(table, rows, columns).into_iter();
+            values.zip(named).map(|(mut values, (name, transform))| {
+                let missing = rows.len() - values.len();
+                let description = describe_values(name, "numeric", &values, missing);
+                (
+                    fit_column(&mut values, missing, *transform, options),
+                    description,
+                )
+            })
+        })
+        .collect()
 }
 
-impl<'a> ColumnReader<'a> {
-    fn new(table: &'a TrainingTable, rows: &'a [u32]) -> Self {
-        Self {
-            table,
-            rows,
-            next: 0,
-            block: VecDeque::new(),
-        }
-    }
-
-    fn next(&mut self) -> Vec<f32> {
-        if self.block.is_empty() {
-            let from = self.next;
-            self.next = (from + BLOCK).min(self.table.width);
-            self.block = (from..self.next)
-                .map(|_| Vec::with_capacity(self.rows.len()))
-                .collect();
-            for &row in self.rows {
-                let start = row as usize * self.table.width;
-                let values = &self.table.matrix[start + from..start + self.next];
-                for (column, &value) in self.block.iter_mut().zip(values) {
-                    if value.is_finite() {
-                        column.push(value);
-                    }
-                }
+/// The values that are there, of each of some columns of the matrix.
+fn read(table: &TrainingTable, rows: &[u32], columns: &[usize]) -> Vec<Vec<f32>> {
+    let mut read = vec![Vec::with_capacity(rows.len()); columns.len()];
+    for &row in rows {
+        let values = &table.matrix[row as usize * table.width..];
+        for (into, &column) in read.iter_mut().zip(columns) {
+            let value = values[column];
+            if value.is_finite() {
+                into.push(value);
             }
         }
-        self.block.pop_front().unwrap_or_default()
     }
+    read
 }
 
 impl Preprocessing {

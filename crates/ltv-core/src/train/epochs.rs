@@ -3,16 +3,18 @@
 use super::batches::Batches;
 use super::network::{EVALUATION_BATCH, Network, Predictions};
 use super::optimizer::{Adam, AdamConfig};
+use super::step::Shards;
 use super::{Control, Phase, Progress};
-use crate::batch::Mode;
 use crate::error::{Error, Result};
+use crate::layers::kernel;
 use crate::metrics::{self, Observations};
 use crate::preprocess::Encoded;
 use crate::recipe::Options;
 use candle_core::Device;
-use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -67,14 +69,14 @@ pub(super) struct Fold {
 
 /// Sums over batches, weighted by rows.
 #[derive(Default)]
-struct LossSum {
+pub(super) struct LossSum {
     rows: f64,
     total: f64,
     terms: Vec<(&'static str, f64)>,
 }
 
 impl LossSum {
-    fn add(&mut self, loss: &crate::objective::Loss, rows: usize) -> Result<f64> {
+    pub fn add(&mut self, loss: &crate::objective::Loss, rows: usize) -> Result<()> {
         let rows = rows as f64;
         let scalar = |tensor: &candle_core::Tensor| -> Result<f64> {
             Ok(f64::from(
@@ -93,7 +95,7 @@ impl LossSum {
                 None => self.terms.push((name, term)),
             }
         }
-        Ok(total)
+        Ok(())
     }
 
     fn mean(&self) -> f64 {
@@ -128,9 +130,8 @@ impl Trainer<'_> {
         let seed = options.seed.wrapping_add(member as u64);
         let mut order = ChaCha8Rng::seed_from_u64(seed);
         order.set_stream(1);
-        let mut noise = ChaCha8Rng::seed_from_u64(seed);
-        noise.set_stream(2);
-        let noise = Mutex::new(noise);
+        let threads = rayon::current_num_threads() / self.folds.len();
+        let mut shards = Shards::new(network, threads, seed);
         let mut batches = Batches::new(train, &self.data.target, self.batch_size, self.stratified);
         let config = AdamConfig {
             weight_decay: options.weight_decay,
@@ -154,11 +155,9 @@ impl Trainer<'_> {
                 if self.control.is_cancelled() {
                     return Err(Error::cancelled());
                 }
-                let encoded = self.data.gather(rows, &self.device)?;
-                let loss = network.loss(&encoded, &Mode::Train(&noise))?;
-                let gradients = loss.total.backward()?;
+                let data = (self.data, &self.device);
+                let gradients = shards.gradients(network, data, rows, &mut sum)?;
                 adam.step(&gradients, learning_rate)?;
-                sum.add(&loss, rows.len())?;
                 seen += rows.len();
                 self.done.rows.fetch_add(rows.len() as u64, Relaxed);
                 if reported.elapsed() >= REPORT_EVERY {
@@ -269,12 +268,17 @@ impl Trainer<'_> {
         let mut sum = LossSum::default();
         let mut predictions = Predictions::default();
         let mut actual = Vec::new();
-        for rows in validation.chunks(EVALUATION_BATCH) {
+        let evaluate = |rows: &[u32]| {
             if self.control.is_cancelled() {
                 return Err(Error::cancelled());
             }
-            let encoded = self.data.gather(rows, &self.device)?;
-            let (loss, predicted) = network.evaluate(&encoded)?;
+            network.evaluate(&self.data.gather(rows, &self.device)?)
+        };
+        let judged: Result<Vec<_>> = validation
+            .par_chunks(EVALUATION_BATCH)
+            .map(|rows| kernel::alone(|| evaluate(rows)))
+            .collect();
+        for (rows, (loss, predicted)) in validation.chunks(EVALUATION_BATCH).zip(judged?) {
             sum.add(&loss, rows.len())?;
             if actual.len() < METRIC_ROWS {
                 predictions.extend(predicted);

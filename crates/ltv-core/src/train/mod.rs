@@ -14,6 +14,7 @@ mod judge;
 mod network;
 mod optimizer;
 mod report;
+mod step;
 mod target;
 mod weights;
 

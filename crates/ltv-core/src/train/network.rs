@@ -4,15 +4,18 @@ use crate::backbone::{self, Backbone, BackboneConfig};
 use crate::batch::GraphInputs;
 use crate::batch::{Batch, InputShape, Mode};
 use crate::error::Result;
+use crate::layers::kernel;
 use crate::objective::{self, Distribution, Loss, Objective, ObjectiveConfig, TargetStatistics};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
 use crate::preprocess::{Encoded, EncodedRows};
 use candle_core::{DType, Device, Tensor, Var};
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
 use serde::{Deserialize, Serialize};
 
 /// Rows per step where no gradient is needed.
-pub(super) const EVALUATION_BATCH: usize = 4096;
+pub(super) const EVALUATION_BATCH: usize = 1024;
 
 /// Everything a network is built from, except the seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +62,11 @@ impl Network {
         self.objective.distribution()
     }
 
+    /// Whether the loss of a row depends on the other rows of its batch, be it through batch statistics.
+    pub fn couples_rows(&self) -> bool {
+        self.objective.couples_rows() || !self.params.buffers().is_empty()
+    }
+
     pub fn payers_per_batch(&self) -> usize {
         self.objective.payers_per_batch()
     }
@@ -91,10 +99,12 @@ impl Network {
         rows: &[u32],
         device: &Device,
     ) -> Result<Predictions> {
+        let parts: Result<Vec<Predictions>> = rows
+            .par_chunks(EVALUATION_BATCH)
+            .map(|rows| kernel::alone(|| self.predict(&data.gather(rows, device)?.batch)))
+            .collect();
         let mut predictions = Predictions::default();
-        for rows in rows.chunks(EVALUATION_BATCH) {
-            predictions.extend(self.predict(&data.gather(rows, device)?.batch)?);
-        }
+        parts?.into_iter().for_each(|part| predictions.extend(part));
         Ok(predictions)
     }
 

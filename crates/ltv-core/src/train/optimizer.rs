@@ -1,8 +1,9 @@
 //! Adam and AdamW in one pass over each weight.
 
 use crate::error::Result;
+use crate::layers::kernel::{self, Numbers};
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor, Var};
+use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Tensor, Var};
 use parking_lot::Mutex;
 
 const BETA1: f64 = 0.9;
@@ -37,6 +38,9 @@ enum Moments {
     Tensors(Tensor, Tensor),
 }
 
+/// Per shard of a batch its gradients and its share of the rows.
+pub type Gradients = Vec<(GradStore, f64)>;
+
 impl Adam {
     pub fn new(weights: &[(String, Var)], config: AdamConfig) -> Result<Self> {
         let weights = weights
@@ -63,14 +67,11 @@ impl Adam {
     }
 
     /// One step against the gradients. A gradient that is not finite changes nothing.
-    pub fn step(&mut self, gradients: &GradStore, learning_rate: f64) -> Result<()> {
+    pub fn step(&mut self, gradients: &Gradients, learning_rate: f64) -> Result<()> {
         let mut given = Vec::with_capacity(self.weights.len());
         let mut squares = 0.0;
         for weight in &self.weights {
-            let gradient = match gradients.get(&weight.var) {
-                Some(gradient) => Some(gradient.contiguous()?),
-                None => None,
-            };
+            let gradient = weighted_sum(gradients, &weight.var)?;
             if let Some(gradient) = &gradient {
                 squares += square_sum(gradient)?;
             }
@@ -144,6 +145,42 @@ impl Weight {
             }
         }
     }
+}
+
+/// The gradient of one weight over all shards, if any of them has one.
+fn weighted_sum(gradients: &Gradients, var: &Var) -> Result<Option<Tensor>> {
+    let mut sum: Option<Vec<f32>> = None;
+    let mut total: Option<Tensor> = None;
+    for (store, share) in gradients {
+        let Some(gradient) = store.get(var) else {
+            continue;
+        };
+        if gradients.len() == 1 {
+            return Ok(Some(gradient.contiguous()?));
+        }
+        let gradient = gradient.contiguous()?;
+        if kernel::applies(&gradient) && gradient.dtype() == DType::F32 {
+            let numbers = Numbers::of(&gradient);
+            let (numbers, share) = (numbers.get::<f32>()?, *share as f32);
+            match &mut sum {
+                None => sum = Some(numbers.iter().map(|value| value * share).collect()),
+                Some(sum) => sum
+                    .iter_mut()
+                    .zip(numbers)
+                    .for_each(|(sum, value)| *sum += value * share),
+            }
+        } else {
+            let part = (&gradient * *share)?;
+            total = Some(match total {
+                None => part,
+                Some(total) => (total + part)?,
+            });
+        }
+    }
+    Ok(match sum {
+        Some(sum) => Some(Tensor::from_vec(sum, var.shape(), var.device())?),
+        None => total,
+    })
 }
 
 fn square_sum(tensor: &Tensor) -> Result<f64> {
