@@ -35,6 +35,8 @@ SELECT count(*) AS threads FROM pg_ls_dir('/proc/self/task');
 CREATE ROLE ltv_nobody;
 SET ROLE ltv_nobody;
 SET ltv.onnxruntime_library = 'mine.so';
+\set VERBOSITY sqlstate
 SHOW ltv.onnxruntime_library;
+\set VERBOSITY default
 RESET ROLE;
 DROP ROLE ltv_nobody;
