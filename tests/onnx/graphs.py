@@ -77,6 +77,13 @@ def ziln():
     return model(nodes, [value("z", ["N", 1]), value("m", ["N", 1])], outputs, constants)
 
 
+def product():
+    """a * b + 10 * c."""
+    nodes = [node("Mul", ["a", "b"], ["ab"]), node("Mul", ["c", "ten"], ["tens"]), node("Add", ["ab", "tens"], ["ltv"])]
+    inputs = [value(name, ["N", 1]) for name in "abc"]
+    return model(nodes, inputs, [value("ltv", ["N", 1])], [constant("ten", 10)])
+
+
 def external():
     """Weights in a file of the server's data directory."""
     made = linear(1, 10)
@@ -104,6 +111,7 @@ GRAPHS = {
     "steeper": linear(2, 20),
     "kinds": kinds(),
     "ziln": ziln(),
+    "product": product(),
     "wide": model([node("ReduceSum", ["x", "axis"], ["y"], keepdims=0)], [value("x", ["N", "D"])], [value("y", ["N"])],
                   [constant("axis", [1], np.int64)]),
     "external": external(),
