@@ -113,7 +113,7 @@ BEGIN
         mixed AS (
             SELECT x.n, o.sample, o.places, k.k, ltv_m
             FROM x, o JOIN b ON b.n = o.sample / 2 %% (SELECT pg_catalog.count(*) FROM b), pg_catalog.generate_series(0, %4$s) AS k(k), LATERAL (SELECT %5$s) ltv_m),
-        scored AS (SELECT m.n, m.sample, m.places, m.k, @extschema@.ltv_predict(%6$L::pg_catalog.text, %7$s, m.ltv_m) AS value FROM mixed m),
+        scored AS (SELECT m.n, m.sample, m.places, m.k, @extschema@.ltv_predict(%6$L::pg_catalog.text, %7$s, m.ltv_m) AS value FROM mixed m OFFSET 0),
         steps AS (
             SELECT s.n, s.k, pg_catalog.array_position(s.places, s.k) AS i, s.value,
                    s.value - pg_catalog.lag(s.value) OVER (PARTITION BY s.n, s.sample ORDER BY s.k) AS gain
