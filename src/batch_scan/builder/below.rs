@@ -140,7 +140,19 @@ impl Builder {
             if self.put_below(plan, below) {
                 self.keep_used_columns(plan);
             }
-            if !self.is_worth((*plan).targetlist) {
+            // What the window functions need is seen to.
+            let mut worth = false;
+            tree::walk((*plan).targetlist, &mut |n| {
+                if cast::<pg_sys::WindowFunc>(n).is_some() {
+                    return Walk::Skip;
+                }
+                if functions::called_by(n).is_none() {
+                    return Walk::Down;
+                }
+                worth |= self.is_worth(n);
+                Walk::Skip
+            });
+            if !worth {
                 return plan;
             }
             // Its quals and its run condition refer to its own output, which therefore stays where it is.
