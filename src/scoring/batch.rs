@@ -87,6 +87,10 @@ impl Batch {
         datum: pg_sys::Datum,
         is_null: bool,
     ) -> Result<()> {
+        // SAFETY: as the caller promises.
+        if !is_null && unsafe { binding.append_datum(&mut self.rows, datum) } {
+            return Ok(());
+        }
         self.push(|model, rows| {
             if is_null {
                 return Ok(());
@@ -282,6 +286,15 @@ impl Batch {
         Some(quantile(distribution, parameters, q))
     }
 
+    /// The column that `output` asks for, where it is one of the graph's as it is.
+    pub fn column(&self, output: Output) -> Option<&[f32]> {
+        match output {
+            Output::Ltv => self.ltv(),
+            Output::Probability => self.probability(),
+            Output::Quantile | Output::All => None,
+        }
+    }
+
     /// What `output` is for one row of the last run, as SQL wants it (float8 by value, or a composite allocated
     /// in the current memory context) and whether it is NULL. `q`: the level of a quantile, `None` for NULL.
     pub fn value(
@@ -340,7 +353,8 @@ impl Batch {
     }
 }
 
-fn float8(value: f64) -> pg_sys::Datum {
+/// A float8 as SQL takes it.
+pub fn float8(value: f64) -> pg_sys::Datum {
     pg_sys::Datum::from(value.to_bits())
 }
 

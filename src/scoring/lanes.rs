@@ -242,6 +242,14 @@ impl Lanes {
         }
     }
 
+    /// See [`Batch::column`]; none where rows went two ways.
+    pub fn column(&self, output: Output) -> Option<&[f32]> {
+        match self.split {
+            None => self.champion.batch.column(output),
+            Some(_) => None,
+        }
+    }
+
     /// See [`Batch::value`].
     pub fn value(
         &mut self,

@@ -30,7 +30,7 @@ mod schema;
 mod scratch;
 mod session;
 
-pub use batch::Batch;
+pub use batch::{Batch, float8};
 pub use cache::{find, load, loaded};
 pub use descriptor::attributes;
 pub use function::{Output, ScoringFunction};

@@ -58,16 +58,20 @@ impl Model {
     /// An error if the model does not predict what `output` asks for.
     pub fn require(&self, output: Output) -> Result<(), OutputError> {
         let outputs = &self.graph.outputs;
-        let (model, version) = (self.name.clone(), self.version);
-        match output {
-            Output::Ltv if outputs.ltv.is_none() => Err(OutputError::Amount { model, version }),
-            Output::Probability if outputs.purchase_probability.is_none() => {
-                Err(OutputError::Probability { model, version })
-            }
-            Output::Quantile if outputs.distribution.is_none() => {
-                Err(OutputError::Distribution { model, version })
-            }
-            _ => Ok(()),
+        let has = match output {
+            Output::Ltv => outputs.ltv.is_some(),
+            Output::Probability => outputs.purchase_probability.is_some(),
+            Output::Quantile => outputs.distribution.is_some(),
+            Output::All => true,
+        };
+        if has {
+            return Ok(());
         }
+        let (model, version) = (self.name.clone(), self.version);
+        Err(match output {
+            Output::Probability => OutputError::Probability { model, version },
+            Output::Quantile => OutputError::Distribution { model, version },
+            Output::Ltv | Output::All => OutputError::Amount { model, version },
+        })
     }
 }

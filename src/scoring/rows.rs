@@ -119,6 +119,25 @@ impl Rows {
         self.count += 1;
     }
 
+    /// Appends a row to the only tensor, if that is of floats, `width` of them: `fill` appends so many, or nothing.
+    /// Whether it did.
+    #[inline]
+    pub fn append_floats(
+        &mut self,
+        width: usize,
+        fill: impl FnOnce(&mut Vec<f32>) -> bool,
+    ) -> bool {
+        let [Column::Float { width: own, data }] = &mut self.columns[..] else {
+            return false;
+        };
+        // Half a row may be left of one that failed.
+        if *own != width || data.len() != self.count * width || !fill(data) {
+            return false;
+        }
+        self.count += 1;
+        true
+    }
+
     /// From 0 to 1, by what is in the last row.
     pub fn last_position(&self) -> f64 {
         let mut hash = Sha256::new_with_prefix(b"traffic by features:");

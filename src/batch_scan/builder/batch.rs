@@ -4,9 +4,10 @@
 //! in the child's own language (*leaves*: for a table scan the Vars of the table, for an Agg its Aggrefs and
 //! grouping columns, for a child taken as it is OUTER_VAR), and mapped to columns of the child's output.
 
+use super::absorb::{is_leaf, sources_absorb};
 use super::calls::Extractor;
 use super::params;
-use super::rows::RowSource;
+use super::rows::{RowSource, is_table_scan};
 use crate::batch_scan::functions;
 use crate::batch_scan::private::{Expressions, Limit};
 use crate::batch_scan::support;
@@ -177,7 +178,7 @@ impl Batch {
         self.leaves = Some(columns.collect());
     }
 
-    /// See [`absorbs`].
+    /// See [`super::absorb::absorbs`].
     ///
     /// # Safety
     /// `expr` is an expression over our output (OUTER_VAR).
@@ -270,13 +271,17 @@ impl Batch {
         }
     }
 
-    /// Fills the node; returns why calls were left in place.
+    /// Fills the node; returns what its predictions cost, and why calls were left in place.
     ///
     /// # Safety
     /// Once, when the statement's other nodes are complete.
-    pub unsafe fn finish(mut self, methods: *const pg_sys::CustomScanMethods) -> Vec<&'static str> {
+    pub unsafe fn finish(
+        mut self,
+        methods: *const pg_sys::CustomScanMethods,
+    ) -> (f64, Vec<&'static str>) {
         // SAFETY: all expressions are in the child's language.
         unsafe {
+            self.take_whole_tuples();
             let quals = self.quals.clone();
             let quals: Vec<*mut Node> = quals.into_iter().map(|q| self.map(q)).collect();
             let sources: Vec<(*mut Node, Part)> =
@@ -307,7 +312,7 @@ impl Batch {
                 .map(|(i, o)| tree::target(o, i + 1, None))
                 .collect();
 
-            self.share_cost(extractor.calls.len());
+            let cost = self.share_cost(extractor.calls.len());
             let node = &mut *self.node;
             node.methods = methods;
             node.scan.plan.lefttree = self.child;
@@ -336,12 +341,45 @@ impl Batch {
                 limit: self.limit,
             }
             .encode();
-            extractor.reasons
+            (cost, extractor.reasons)
+        }
+    }
+
+    /// A scan that hands on its table's tuples need not project, so it is asked for all columns where only columns are
+    /// asked for, and not too few of them.
+    unsafe fn take_whole_tuples(&mut self) {
+        /// Columns more than are read.
+        const SPARE: usize = 8;
+        // SAFETY: our child; expressions in its language.
+        unsafe {
+            let (Some(rows), Some([])) = (&self.rows, self.leaves.as_deref()) else {
+                return;
+            };
+            if !is_table_scan(tree::tag(self.child)) {
+                return;
+            }
+            let Some(columns) = rows.physical() else {
+                return;
+            };
+            for node in self.quals.clone() {
+                self.map(node);
+            }
+            for i in 0..self.outputs.len() {
+                if self.outputs[i].part != Part::Unused {
+                    self.map(self.outputs[i].source);
+                }
+            }
+            let read = self.leaves.take().unwrap_or_default();
+            let plain = read
+                .iter()
+                .all(|leaf| columns.iter().any(|column| tree::same(*leaf, *column)));
+            let few = columns.len() > 2 * read.len() + SPARE;
+            self.leaves = Some(if plain && !few { columns } else { Vec::new() });
         }
     }
 
     /// The predictions are ours: if the child's cost had them, it has them no longer.
-    unsafe fn share_cost(&mut self, calls: usize) {
+    unsafe fn share_cost(&mut self, calls: usize) -> f64 {
         // SAFETY: our own node and its child.
         unsafe {
             let child = &mut *self.child;
@@ -352,6 +390,7 @@ impl Batch {
             } else {
                 plan.total_cost = child.total_cost + predicted;
             }
+            predicted
         }
     }
 
@@ -451,45 +490,4 @@ impl Batch {
             tree::var_like(INDEX, i + 1, node).cast()
         }
     }
-}
-
-/// What only the child itself can evaluate.
-unsafe fn is_leaf(node: *mut Node) -> bool {
-    matches!(
-        // SAFETY: `node` is null or an expression.
-        unsafe { tree::tag(node) },
-        NodeTag::T_Var | NodeTag::T_Aggref | NodeTag::T_GroupingFunc | NodeTag::T_WindowFunc
-    )
-}
-
-/// Can `expr`, over the output of `plan` (OUTER_VAR), be computed by `plan` itself without computing something else
-/// twice?
-///
-/// # Safety
-/// A plan node and an expression.
-pub unsafe fn absorbs(plan: *mut pg_sys::Plan, expr: *mut Node) -> bool {
-    // SAFETY: passed on.
-    unsafe {
-        let entry = |i| iter::<pg_sys::TargetEntry>((*plan).targetlist).nth(i);
-        sources_absorb(|i| entry(i).map(|e| (*e).expr.cast()), expr)
-    }
-}
-
-unsafe fn sources_absorb(source: impl Fn(usize) -> Option<*mut Node>, expr: *mut Node) -> bool {
-    let mut fine = true;
-    // SAFETY: expressions of a plan.
-    unsafe {
-        tree::collect_attnos(expr, OUTER, |attno| {
-            fine &= usize::try_from(attno - 1)
-                .ok()
-                .and_then(&source)
-                .is_some_and(|s| {
-                    matches!(
-                        tree::tag(s),
-                        NodeTag::T_Var | NodeTag::T_Const | NodeTag::T_Param
-                    ) || functions::called_by(s).is_some() && !tree::is_volatile(s)
-                });
-        });
-    }
-    fine
 }

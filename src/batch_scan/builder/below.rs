@@ -1,7 +1,8 @@
 //! Batch scans between a node and its child: what the node evaluates for each row becomes a column of the child.
 
 use super::Builder;
-use super::batch::{self, Batch};
+use super::absorb::absorbs;
+use super::batch::Batch;
 use super::computable::computable;
 use super::rows;
 use crate::batch_scan::functions;
@@ -183,7 +184,7 @@ impl Builder {
                 let child = below.child;
                 let named = rows::is_named_scan(tree::tag(child));
                 let scan = named || tree::tag(child) == NodeTag::T_IndexOnlyScan;
-                let batch = if scan && batch::absorbs(child, expr) {
+                let batch = if scan && absorbs(child, expr) {
                     let rows = self.rows_of(child, named);
                     Batch::over(child, Vec::new(), Some(rows))
                 } else {

@@ -9,6 +9,7 @@
 //!
 //! A batch scan that is already there takes further columns, so that the same call is computed once.
 
+mod absorb;
 mod batch;
 mod below;
 mod calls;
@@ -61,11 +62,15 @@ impl Builder {
     unsafe fn finish(mut self) -> Vec<&'static str> {
         // SAFETY: the plans of the statement; each batch once.
         unsafe {
+            let mut predictions = 0.0;
             for batch in std::mem::take(&mut self.batches) {
-                for reason in batch.finish(exec::scan_methods()) {
+                let (cost, reasons) = batch.finish(exec::scan_methods());
+                predictions += cost;
+                for reason in reasons {
                     self.decline(reason);
                 }
             }
+            reconsider_jit(self.statement, predictions);
             self.reasons
         }
     }
@@ -148,6 +153,24 @@ impl Builder {
     fn decline(&mut self, reason: &'static str) {
         if !self.reasons.contains(&reason) {
             self.reasons.push(reason);
+        }
+    }
+}
+
+/// Compiling makes expressions faster, but not predictions, so what these cost is no reason to do it.
+unsafe fn reconsider_jit(statement: *mut pg_sys::PlannedStmt, predictions: f64) {
+    // SAFETY: a finished plan; settings.
+    unsafe {
+        let cost = (*(*statement).planTree).total_cost - predictions;
+        let flags = &mut (*statement).jitFlags;
+        if cost <= pg_sys::jit_above_cost {
+            *flags = pg_sys::PGJIT_NONE as i32;
+        }
+        if cost <= pg_sys::jit_inline_above_cost {
+            *flags &= !(pg_sys::PGJIT_INLINE as i32);
+        }
+        if cost <= pg_sys::jit_optimize_above_cost {
+            *flags &= !(pg_sys::PGJIT_OPT3 as i32);
         }
     }
 }

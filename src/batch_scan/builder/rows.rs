@@ -13,6 +13,8 @@ pub struct RowSource {
     names: *mut pg_sys::List,
     /// For a subquery, CTE: what it puts out.
     columns: *mut pg_sys::List,
+    /// Row type of a table; InvalidOid for anything else.
+    table_type: pg_sys::Oid,
 }
 
 impl RowSource {
@@ -34,7 +36,18 @@ impl RowSource {
             // SAFETY: an entry, whose eref is kept in finished plans.
             unsafe { (*e).eref.as_ref() }.map_or(std::ptr::null_mut(), |a| a.colnames)
         });
+        let table_type = entry.map_or(pg_sys::InvalidOid, |e| {
+            // SAFETY: an entry of the range table.
+            unsafe {
+                if (*e).rtekind == pg_sys::RTEKind::RTE_RELATION {
+                    pg_sys::get_rel_type_id((*e).relid)
+                } else {
+                    pg_sys::InvalidOid
+                }
+            }
+        });
         Self {
+            table_type,
             relation,
             named: named && entry.is_some(),
             names,
@@ -75,6 +88,37 @@ impl RowSource {
         }
     }
 
+    /// The columns of the table as its tuples have them, so that a scan can hand these on as they are; `None` where
+    /// they differ.
+    pub fn physical(&self) -> Option<Vec<*mut Node>> {
+        if !self.named || self.table_type == pg_sys::InvalidOid {
+            return None;
+        }
+        // SAFETY: the row type of a table that is locked by the statement.
+        let attributes = unsafe {
+            crate::scoring::attributes(pg_sys::lookup_rowtype_tupdesc_copy(self.table_type, -1))
+        };
+        if attributes.iter().any(|a| a.attisdropped || a.atthasmissing) {
+            return None;
+        }
+        let columns = attributes.iter().enumerate();
+        Some(
+            columns
+                .map(|(i, attribute)| self.column(i, attribute).cast())
+                .collect(),
+        )
+    }
+
+    fn column(&self, index: usize, attribute: &pg_sys::FormData_pg_attribute) -> *mut pg_sys::Var {
+        let var = tree::var_of(self.relation as c_int, index + 1, attribute.atttypid);
+        // SAFETY: a node just made.
+        unsafe {
+            (*var).vartypmod = attribute.atttypmod;
+            (*var).varcollid = attribute.attcollation;
+        }
+        var
+    }
+
     unsafe fn row(&self, row_type: pg_sys::Oid) -> Option<*mut Node> {
         let mut args: *mut pg_sys::List = std::ptr::null_mut();
         let mut names: *mut pg_sys::List = std::ptr::null_mut();
@@ -106,10 +150,7 @@ impl RowSource {
                     let column: *mut Node = if att.attisdropped {
                         pg_sys::makeNullConst(pg_sys::INT4OID, -1, pg_sys::InvalidOid).cast()
                     } else {
-                        let var = tree::var_of(self.relation as c_int, i + 1, att.atttypid);
-                        (*var).vartypmod = att.atttypmod;
-                        (*var).varcollid = att.attcollation;
-                        var.cast()
+                        self.column(i, att).cast()
                     };
                     args = tree::append(args, column);
                     let name = pg_sys::pstrdup(att.attname.data.as_ptr());
@@ -128,6 +169,19 @@ impl RowSource {
         }
         Some(row.cast())
     }
+}
+
+/// Scans that read a table's own tuples.
+pub fn is_table_scan(tag: NodeTag) -> bool {
+    matches!(
+        tag,
+        NodeTag::T_SeqScan
+            | NodeTag::T_SampleScan
+            | NodeTag::T_IndexScan
+            | NodeTag::T_BitmapHeapScan
+            | NodeTag::T_TidScan
+            | NodeTag::T_TidRangeScan
+    )
 }
 
 /// Scans that evaluate expressions over the columns of one range table entry.

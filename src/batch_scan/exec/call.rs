@@ -7,7 +7,7 @@ use crate::batch_scan::private::Call as Planned;
 use crate::batch_scan::tree::{self, Node, iter};
 use crate::catalog;
 use crate::error::Result;
-use crate::scoring::{Lanes, ScoringFunction};
+use crate::scoring::{Lanes, ScoringFunction, float8};
 use pgrx::pg_sys::{self, Datum, NodeTag};
 use std::ffi::CStr;
 
@@ -223,6 +223,16 @@ impl Call {
             return Ok(0);
         };
         runner.run()?;
+        if let Some(column) = runner.column(self.function.output) {
+            for (pending, value) in self.pending.iter().zip(column) {
+                self.results[pending.row] = Outcome {
+                    value: float8(f64::from(*value)),
+                    is_null: false,
+                    done: true,
+                };
+            }
+            return Ok(self.pending.len());
+        }
         let _switched = Switched::to(context);
         for (i, pending) in self.pending.iter().enumerate() {
             let (value, is_null) = runner.value(self.function.output, i, pending.q)?;

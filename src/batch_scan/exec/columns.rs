@@ -73,7 +73,7 @@ unsafe fn read_by(node: *mut Node, columns: usize, in_place: bool, found: &mut B
                 if tree::varno(var) == INDEX && (*var).varattno as usize <= columns {
                     found.insert((*var).varattno as usize - 1);
                 }
-            } else if !in_place && is_reference(n, columns) {
+            } else if !in_place && referred_call(n, columns).is_some() {
                 return Walk::Skip;
             }
             Walk::Down
@@ -81,18 +81,21 @@ unsafe fn read_by(node: *mut Node, columns: usize, in_place: bool, found: &mut B
     }
 }
 
-/// `CASE WHEN flag THEN value ELSE the original call END`.
-unsafe fn is_reference(node: *mut Node, columns: usize) -> bool {
-    // SAFETY: an expression; the arms of a CASE are CaseWhen.
+/// The number of the call in `CASE WHEN flag THEN value ELSE the original call END`.
+///
+/// # Safety
+/// An expression over INDEX_VAR.
+pub unsafe fn referred_call(node: *mut Node, columns: usize) -> Option<usize> {
+    // SAFETY: the arms of a CASE are CaseWhen.
     unsafe {
-        let Some(case) = cast::<pg_sys::CaseExpr>(node) else {
-            return false;
-        };
-        let Some(when) = iter::<pg_sys::CaseWhen>((*case).args).next() else {
-            return false;
-        };
-        cast::<pg_sys::Var>((*when).expr.cast())
-            .is_some_and(|var| tree::varno(var) == INDEX && (*var).varattno as usize > columns)
+        let case = cast::<pg_sys::CaseExpr>(node)?;
+        let when = iter::<pg_sys::CaseWhen>((*case).args).next()?;
+        let flag = cast::<pg_sys::Var>((*when).expr.cast())?;
+        let after = usize::try_from((*flag).varattno)
+            .ok()?
+            .checked_sub(columns + 2)?;
+        // What the user wrote may also be a CASE over a boolean column, but not over one of ours.
+        (tree::varno(flag) == INDEX && after.is_multiple_of(2)).then_some(after / 2)
     }
 }
 

@@ -3,6 +3,7 @@
 mod call;
 mod columns;
 mod counters;
+mod direct;
 mod explain;
 mod input;
 mod raw;

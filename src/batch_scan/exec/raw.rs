@@ -102,9 +102,21 @@ pub unsafe fn project(projection: *mut pg_sys::ProjectionInfo) -> *mut pg_sys::T
         let slot = (*state).resultslot;
         clear(slot);
         evaluate(state, (*projection).pi_exprContext);
+        filled(slot);
+        slot
+    }
+}
+
+/// All columns of a virtual slot were written.
+///
+/// # Safety
+/// A virtual slot that was cleared.
+#[inline]
+pub unsafe fn filled(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: what ExecStoreVirtualTuple does.
+    unsafe {
         (*slot).tts_flags &= !EMPTY;
         (*slot).tts_nvalid = (*(*slot).tts_tupleDescriptor).natts as i16;
-        slot
     }
 }
 

@@ -7,6 +7,7 @@
 use super::call::{Call, Outcome};
 use super::columns;
 use super::counters::Counters;
+use super::direct::Direct;
 use super::raw;
 use super::store::Store;
 use crate::batch_scan::private::Expressions;
@@ -31,6 +32,7 @@ pub struct Scan {
     /// Columns that are read while a row is taken in.
     early: Vec<usize>,
     quals: Vec<*mut pg_sys::ExprState>,
+    direct: Option<Direct>,
     pub calls: Vec<Call>,
     stages: usize,
     store: Store,
@@ -106,6 +108,7 @@ impl Scan {
                 child_columns,
                 table_slot: current_tuple(state),
                 deform: needs.deform,
+                direct: Direct::of(&planned, &needs, child_columns),
                 early: needs.early,
                 quals,
                 stages: calls.iter().map(|c| c.stage + 1).max().unwrap_or(1),
@@ -141,6 +144,16 @@ impl Scan {
                 }
                 let row = self.at;
                 self.at += 1;
+                if let Some(direct) = &self.direct
+                    && self.store.quals(row) == self.quals.len()
+                    && !self.store.is_gone(row)
+                {
+                    let slot = (*self.state).ss.ps.ps_ResultTupleSlot;
+                    if direct.fill(&self.store, &self.calls, row, slot) {
+                        (*self.slot).tts_tid = self.store.tid(row);
+                        return slot;
+                    }
+                }
                 if self.passes(row) {
                     return raw::project((*self.state).ss.ps.ps_ProjInfo);
                 }

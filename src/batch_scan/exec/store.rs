@@ -108,6 +108,17 @@ impl Store {
         slot.tts_tid = self.rows[row].tid;
     }
 
+    /// A column of the store, and whether it is NULL.
+    #[inline]
+    pub fn value(&self, row: usize, column: usize) -> (Datum, bool) {
+        let at = row * self.columns.len() + column;
+        (self.values[at], self.nulls[at])
+    }
+
+    pub fn tid(&self, row: usize) -> pg_sys::ItemPointerData {
+        self.rows[row].tid
+    }
+
     pub fn quals(&self, row: usize) -> usize {
         self.rows[row].quals as usize
     }

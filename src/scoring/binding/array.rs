@@ -14,9 +14,13 @@ pub struct ArrayReader {
     align: usize,
 }
 
+/// PostgreSQL's MAXDIM.
+const MOST_DIMENSIONS: usize = 6;
+
 /// An array in memory.
 pub struct ArrayView<'a> {
-    pub dimensions: Vec<usize>,
+    lengths: [usize; MOST_DIMENSIONS],
+    rank: usize,
     pub count: usize,
     /// One bit per element, 0 = NULL; `None`: no NULLs.
     present: Option<&'a [u8]>,
@@ -59,14 +63,15 @@ impl ArrayReader {
                 .map_or(0, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
         };
         // Offsets in the header count from the length word, which `body` lacks.
-        let rank = word(0).clamp(0, 6) as usize;
-        let dimensions: Vec<usize> = (0..rank)
-            .map(|d| word(12 + 4 * d).max(0) as usize)
-            .collect();
+        let rank = word(0).clamp(0, MOST_DIMENSIONS as i32) as usize;
+        let mut lengths = [0; MOST_DIMENSIONS];
+        for (d, length) in lengths[..rank].iter_mut().enumerate() {
+            *length = word(12 + 4 * d).max(0) as usize;
+        }
         let count = if rank == 0 {
             0
         } else {
-            dimensions.iter().product()
+            lengths[..rank].iter().product()
         };
         let header = 12 + 8 * rank;
         let (present, start) = match word(4) {
@@ -74,11 +79,51 @@ impl ArrayReader {
             offset => (body.get(header..), (offset as usize).saturating_sub(4)),
         };
         ArrayView {
-            dimensions,
+            lengths,
+            rank,
             count,
             present,
             data: body.get(start..).unwrap_or(&[]),
         }
+    }
+
+    /// Appends the elements of the commonest array there is, one-dimensional real[] of `count` elements without NULL that
+    /// lies in the row as it is; whether it was one. It is what [`ArrayReader::view`] and [`ArrayReader::numbers`]
+    /// would make of it.
+    ///
+    /// # Safety
+    /// `datum` is an array of this element type.
+    #[inline]
+    pub unsafe fn append_plain(
+        &self,
+        datum: pg_sys::Datum,
+        count: usize,
+        out: &mut Vec<f32>,
+    ) -> bool {
+        if !matches!(self.element, Scalar::Float4) {
+            return false;
+        }
+        // SAFETY: as the caller promises.
+        let Some(body) = (unsafe { varlena::in_place(datum) }) else {
+            return false;
+        };
+        // Rank, offset of the data (0: no NULLs), element type, length, lower bound; then, aligned as if behind a long
+        // length word, the elements.
+        let word = |at: usize| {
+            body.get(at..at + 4)
+                .map_or(-1, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+        };
+        if word(0) != 1 || word(4) != 0 || word(12) != count as i32 {
+            return false;
+        }
+        let Some(data) = body.get(20..20 + 4 * count) else {
+            return false;
+        };
+        out.extend(
+            data.chunks_exact(4)
+                .map(|b| finite(f32::from_ne_bytes([b[0], b[1], b[2], b[3]]))),
+        );
+        true
     }
 
     /// Calls `each` with every element in turn, `None` for NULL.
@@ -169,6 +214,11 @@ impl ArrayReader {
 }
 
 impl ArrayView<'_> {
+    /// The length of each dimension.
+    pub fn dimensions(&self) -> &[usize] {
+        &self.lengths[..self.rank]
+    }
+
     fn is_null(&self, index: usize) -> bool {
         self.present
             .and_then(|bits| bits.get(index / 8))

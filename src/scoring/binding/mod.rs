@@ -78,6 +78,19 @@ impl Binding {
         }
     }
 
+    /// Appends a whole row, if input and model are of the commonest kind; whether they were. If not, nothing has changed.
+    ///
+    /// # Safety
+    /// `datum` is a value, not NULL, of the type that this was made for.
+    #[inline]
+    pub(super) unsafe fn append_datum(&self, rows: &mut Rows, datum: pg_sys::Datum) -> bool {
+        match &self.source {
+            // SAFETY: as the caller promises.
+            Source::Array(positional) => unsafe { positional.append(rows, datum) },
+            _ => false,
+        }
+    }
+
     /// # Safety
     /// `datum` is a value, not NULL, of the type that this was made for.
     pub(super) unsafe fn write_datum(

@@ -52,6 +52,21 @@ impl Positional {
         }))
     }
 
+    /// Appends a whole row, if array and model are of the commonest kind; whether they were.
+    ///
+    /// # Safety
+    /// `datum` is an array of the type that this was made for.
+    #[inline]
+    pub unsafe fn append(&self, rows: &mut Rows, datum: pg_sys::Datum) -> bool {
+        let Shape::Contiguous(width) = self.shape else {
+            return false;
+        };
+        // SAFETY: as the caller promises.
+        rows.append_floats(width, |out| unsafe {
+            self.reader.append_plain(datum, width, out)
+        })
+    }
+
     /// # Safety
     /// `datum` is an array of the type that this was made for.
     pub unsafe fn write(

@@ -218,7 +218,7 @@ pub unsafe fn write_sequence(
     // SAFETY: as the caller promises.
     unsafe {
         let view = reader.view(datum);
-        let fits = match view.dimensions.as_slice() {
+        let fits = match view.dimensions() {
             [] => true,
             [_] => channels == 1,
             [_, c] => *c == channels,
@@ -229,7 +229,7 @@ pub unsafe fn write_sequence(
                 model: model.name.clone(),
                 column: name.clone(),
                 channels,
-                dimensions: view.dimensions,
+                dimensions: view.dimensions().to_vec(),
             });
         }
         rows.set_sequence(model.graph.slots[input].tensor, view.count, |out| {

@@ -22,10 +22,21 @@ pub unsafe fn content<'a>(datum: pg_sys::Datum, aligned: bool) -> &'a [u8] {
     }
 }
 
+/// The content of a value that is neither compressed nor stored elsewhere; `None` for others.
+///
+/// # Safety
+/// `datum` points to a varlena that outlives the use of the result.
+#[inline]
+pub unsafe fn in_place<'a>(datum: pg_sys::Datum) -> Option<&'a [u8]> {
+    // SAFETY: as the caller promises.
+    unsafe { plain(datum.cast_mut_ptr()) }.map(|(content, _)| content)
+}
+
 /// The content of a value that is neither compressed nor stored elsewhere, and whether its header is short.
 ///
 /// # Safety
 /// `pointer` points to a varlena.
+#[inline]
 unsafe fn plain<'a>(pointer: *const u8) -> Option<(&'a [u8], bool)> {
     // SAFETY: the header says how long the value is.
     unsafe {
