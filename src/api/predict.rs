@@ -3,7 +3,7 @@
 
 use crate::catalog::{CatalogError, Moment, default_model, resolve};
 use crate::error::{Report, Result, guard};
-use crate::scoring::{Lanes, Output, ScoringFunction};
+use crate::scoring::{self, Lanes, Output, ScoringFunction};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
@@ -74,6 +74,14 @@ struct CallSite {
     scorer: Option<Lanes>,
 }
 
+impl Drop for CallSite {
+    fn drop(&mut self) {
+        if let Some(scorer) = self.scorer.take() {
+            scoring::leave(scorer, self.input_type);
+        }
+    }
+}
+
 fn score(
     fcinfo: pg_sys::FunctionCallInfo,
     function: &'static ScoringFunction,
@@ -142,7 +150,7 @@ impl CallSite {
             if !self.scorer.as_ref().is_some_and(|s| s.serve(&versions)) {
                 self.scorer = None;
                 let output = self.function.output;
-                self.scorer = Some(Lanes::for_type(versions, output, 1, self.input_type)?);
+                self.scorer = Some(scoring::take(versions, output, self.input_type)?);
             }
             self.name = Some(name.to_owned());
             self.version = version;

@@ -37,10 +37,10 @@ tagged! {
     CaseExpr = T_CaseExpr, CaseTestExpr = T_CaseTestExpr, CaseWhen = T_CaseWhen,
     CoalesceExpr = T_CoalesceExpr, Const = T_Const, ConvertRowtypeExpr = T_ConvertRowtypeExpr,
     CustomScan = T_CustomScan, ForeignScan = T_ForeignScan, FuncExpr = T_FuncExpr, Hash = T_Hash,
-    HashJoin = T_HashJoin, Limit = T_Limit, Material = T_Material, MergeAppend = T_MergeAppend,
-    MergeJoin = T_MergeJoin, NestLoop = T_NestLoop, NullTest = T_NullTest, Param = T_Param,
+    HashJoin = T_HashJoin, IndexOnlyScan = T_IndexOnlyScan, IndexScan = T_IndexScan, Limit = T_Limit, Material = T_Material, MergeAppend = T_MergeAppend,
+    MergeJoin = T_MergeJoin, NestLoop = T_NestLoop, NullTest = T_NullTest, OpExpr = T_OpExpr, Param = T_Param,
     ProjectSet = T_ProjectSet, Result = T_Result, RowCompareExpr = T_RowCompareExpr,
-    RowExpr = T_RowExpr, SubPlan = T_SubPlan, SubqueryScan = T_SubqueryScan,
+    RelabelType = T_RelabelType, RowExpr = T_RowExpr, SubPlan = T_SubPlan, SubqueryScan = T_SubqueryScan,
     SubscriptingRef = T_SubscriptingRef, TargetEntry = T_TargetEntry, Var = T_Var,
     WindowAgg = T_WindowAgg, WindowFunc = T_WindowFunc,
 }

@@ -1,5 +1,6 @@
 //! The `ltv.*` tables, read directly: name -> version under the active snapshot, privileges, invalidation.
 
+mod answers;
 mod error;
 mod invalidation;
 mod resolve;

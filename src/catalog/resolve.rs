@@ -7,7 +7,7 @@
 
 use super::error::CatalogError;
 use super::table::{self, ALIASES, Identity, Key, MODELS, PRIVILEGES, Row, VERSIONS};
-use super::{generation, invalidation};
+use super::{answers, generation, invalidation};
 use crate::error::{Report, Result};
 use crate::guc;
 use crate::scoring::{self, Model, Schema, Traffic, Versions};
@@ -31,6 +31,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// Not so for snapshots that came from another process.
+    pub fn counts_transactions(&self) -> bool {
+        self.completed != 0
+    }
+
     pub fn now() -> Self {
         // SAFETY: a snapshot in use.
         unsafe {
@@ -94,6 +99,9 @@ pub fn resolve(name: Option<&str>, version: Option<i32>) -> Result<Versions> {
             &default
         }
     };
+    if let Some(versions) = answers::recall(Moment::now(), name, version) {
+        return Ok(versions);
+    }
     // Opening the table takes in pending invalidations, hence before the generation is read.
     let (found, share) = match version {
         None => aliases(name),
@@ -121,7 +129,10 @@ pub fn resolve(name: Option<&str>, version: Option<i32>) -> Result<Versions> {
             id_column: share.id_column,
         }),
     };
-    Ok(Versions { model, traffic })
+    let versions = Versions { model, traffic };
+    // Looking up may have taken in invalidations, but has not changed what the snapshot sees.
+    answers::keep(Moment::now(), name, version, &versions);
+    Ok(versions)
 }
 
 /// The champion of a model, and its challenger if that has a share.

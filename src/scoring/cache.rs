@@ -1,7 +1,7 @@
 //! The models that this backend keeps ready to score.
 
 use super::graph::Graph;
-use super::{Model, Schema};
+use super::{Model, Schema, spare};
 use crate::error::Result;
 use crate::guc;
 use std::cell::RefCell;
@@ -54,6 +54,30 @@ pub fn find(name: &str, version: i32, checksum: &str, schema: &str) -> Option<Rc
         entry.last_used = cache.clock;
         entry.loaded.uses += 1;
         Some(Rc::clone(&entry.model))
+    })
+}
+
+/// A statement begins to use a model that it found by other ways; whether it is still here.
+pub fn used(model: &Rc<Model>) -> bool {
+    CACHE.with(|cache| {
+        let cache = &mut *cache.borrow_mut();
+        cache.clock += 1;
+        let entry = cache
+            .entries
+            .iter_mut()
+            .find(|e| Rc::ptr_eq(&e.model, model));
+        entry.is_some_and(|entry| {
+            entry.last_used = cache.clock;
+            entry.loaded.uses += 1;
+            true
+        })
+    })
+}
+
+pub(super) fn holds(model: &Rc<Model>) -> bool {
+    CACHE.with(|cache| {
+        let cache = cache.borrow();
+        cache.entries.iter().any(|e| Rc::ptr_eq(&e.model, model))
     })
 }
 
@@ -135,6 +159,9 @@ fn insert(model: Rc<Model>, schema: String, bytes: usize, load_milliseconds: f64
         });
         dropped
     });
+    for entry in &dropped {
+        spare::forget(&entry.model);
+    }
     drop(dropped);
 }
 

@@ -29,9 +29,10 @@ mod runtime;
 mod schema;
 mod scratch;
 mod session;
+mod spare;
 
 pub use batch::{Batch, float8};
-pub use cache::{find, load, loaded};
+pub use cache::{find, load, loaded, used};
 pub use descriptor::attributes;
 pub use function::{Output, ScoringFunction};
 pub use graph::Graph;
@@ -40,3 +41,4 @@ pub use model::Model;
 pub use runtime::{environment, preload};
 pub use schema::{Input, Kind, Schema};
 pub use session::{Port, Session};
+pub use spare::{leave, take};

@@ -160,3 +160,14 @@ UPDATE ltv.aliases SET version = 1 WHERE model = 'vector';
 
 DROP OWNED BY batch_scan_reader;
 DROP ROLE batch_scan_reader;
+-- One row by a unique key is predicted by itself: a batch would be more work.
+CREATE UNIQUE INDEX u_id ON u (id);
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+EXPLAIN (COSTS OFF) SELECT ltv_predict('vector', f) FROM u WHERE id = 3;
+EXPLAIN (COSTS OFF) SELECT ltv_predict('vector', f) FROM u WHERE id < 3;
+-- The same call twice is computed once.
+EXPLAIN (COSTS OFF) SELECT ltv_predict('vector', f), -ltv_predict('vector', f) FROM u WHERE id = 3;
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+DROP INDEX u_id;

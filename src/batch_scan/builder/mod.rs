@@ -18,6 +18,7 @@ pub mod material;
 mod nodes;
 mod params;
 mod rows;
+mod single;
 
 use super::exec;
 use super::private::Limit;

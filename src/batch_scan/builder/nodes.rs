@@ -5,6 +5,7 @@ use super::batch::Batch;
 use super::computable::computable;
 use super::material;
 use super::rows::{self, RowSource};
+use super::single;
 use crate::batch_scan::functions;
 use crate::batch_scan::private::Limit;
 use crate::batch_scan::tree::{self, Node, iter};
@@ -68,6 +69,10 @@ impl Builder {
     ) -> *mut pg_sys::Plan {
         // SAFETY: a scan.
         unsafe {
+            if single::is_single(plan) {
+                self.decline("there is only one row");
+                return plan;
+            }
             let moved = self.take_quals(&mut (*plan).qual);
             if moved.is_empty() && !self.is_worth((*plan).targetlist) {
                 return plan;
