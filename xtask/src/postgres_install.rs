@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use crate::project::Project;
 use crate::shell;
 
-pub const OLDEST: u32 = 14;
+pub const OLDEST: u32 = 15;
 pub const NEWEST: u32 = 18;
 
 #[derive(Clone, Debug)]
