@@ -112,14 +112,7 @@ pub fn init() {
     reserve_prefix();
 }
 
-#[cfg(not(feature = "pg14"))]
 fn reserve_prefix() {
     // SAFETY: a constant, NUL-terminated string.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"ltv".as_ptr()) }
-}
-
-#[cfg(feature = "pg14")]
-fn reserve_prefix() {
-    // SAFETY: a constant, NUL-terminated string.
-    unsafe { pg_sys::EmitWarningsOnPlaceholders(c"ltv".as_ptr()) }
 }

@@ -135,8 +135,8 @@ unsafe extern "C-unwind" fn mutate_one(node: *mut Node, context: *mut c_void) ->
 pub unsafe fn mutate_children(node: *mut Node, mutate: &mut Mutate) -> *mut Node {
     let mut mutate = mutate;
     let context = (&raw mut mutate).cast::<c_void>();
-    #[cfg(any(feature = "pg14", feature = "pg15"))]
-    // SAFETY: these versions declare the callback without its arguments.
+    #[cfg(feature = "pg15")]
+    // SAFETY: this version declares the callback without its arguments.
     unsafe {
         let callback: unsafe extern "C-unwind" fn(*mut Node, *mut c_void) -> *mut Node = mutate_one;
         let callback = std::mem::transmute::<
@@ -145,7 +145,7 @@ pub unsafe fn mutate_children(node: *mut Node, mutate: &mut Mutate) -> *mut Node
         >(callback);
         pg_sys::expression_tree_mutator(node, Some(callback), context)
     }
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    #[cfg(not(feature = "pg15"))]
     // SAFETY: passed on.
     unsafe {
         pg_sys::expression_tree_mutator_impl(node, Some(mutate_one), context)
@@ -185,8 +185,8 @@ unsafe fn walk_children(node: *mut Node, context: *mut c_void) -> bool {
                 || visit_one((*when).result.cast(), context);
         }
     }
-    #[cfg(any(feature = "pg14", feature = "pg15"))]
-    // SAFETY: the declaration below is the one of these versions.
+    #[cfg(feature = "pg15")]
+    // SAFETY: the declaration below is the one of this version.
     unsafe {
         unsafe extern "C-unwind" {
             fn expression_tree_walker(
@@ -197,7 +197,7 @@ unsafe fn walk_children(node: *mut Node, context: *mut c_void) -> bool {
         }
         pg_sys::ffi::pg_guard_ffi_boundary(|| expression_tree_walker(node, visit_one, context))
     }
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    #[cfg(not(feature = "pg15"))]
     // SAFETY: passed on.
     unsafe {
         pg_sys::expression_tree_walker_impl(node, Some(visit_one), context)

@@ -170,13 +170,6 @@ unsafe fn name(name: *const std::ffi::c_char) -> String {
         .into_owned()
 }
 
-#[cfg(feature = "pg14")]
-unsafe fn string(node: *mut Node) -> String {
-    // SAFETY: a string node.
-    unsafe { name((*node.cast::<pg_sys::Value>()).val.str_) }
-}
-
-#[cfg(not(feature = "pg14"))]
 unsafe fn string(node: *mut Node) -> String {
     // SAFETY: a string node.
     unsafe { name((*node.cast::<pg_sys::String>()).sval) }
