@@ -2,7 +2,9 @@
 -- The graphs are linear and steeper of tests/onnx/graphs.py: a + 10 b, and twice that.
 SET client_min_messages = warning;
 \set SHOW_CONTEXT never
+\set ECHO none
 \i tests/onnx/graphs.sql
+\set ECHO all
 SELECT ltv_import_onnx('m', decode(:'linear', 'base64'), array['a', 'b']), ltv_import_onnx('m', decode(:'steeper', 'base64'), array['a', 'b']);
 SELECT ltv_set_alias('m', 2, 'challenger');
 CREATE TABLE people AS SELECT i AS customer_id, (i % 7 + 1)::real AS a, (i % 13)::real AS b FROM generate_series(1, 5000) i;
