@@ -24,7 +24,8 @@ pub static BATCH_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1024);
 /// How many training jobs of a database run at the same time.
 pub static MAX_CONCURRENT_JOBS: GucSetting<i32> = GucSetting::<i32>::new(2);
 
-/// Bound on the rows of a training job in memory, in megabytes.
+/// Bound on the memory of a training job, in megabytes. More than maintenance_work_mem, because a training that reads
+/// its rows from a file is slower, and less than would hurt beside the queries of a small server: few have more rows.
 pub static TRAINING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(4096);
 
 /// Threads of a training job that does not say how many.
@@ -71,8 +72,8 @@ pub fn init() {
     );
     GucRegistry::define_int_guc(
         c"ltv.training_memory",
-        c"Sets how much memory the rows of a training job may take.",
-        c"A job takes the value of the session that queues it along.",
+        c"Sets how much memory a training job may take.",
+        c"Rows beyond it go to temporary files. A job takes the value of the session that queues it along.",
         &TRAINING_MEMORY,
         16,
         1 << 20,

@@ -100,7 +100,7 @@ fn train_and_store(job: &Job) -> Result<i32> {
         .is_some_and(serde_json::Value::is_null);
 
     session::report_activity(&format!("pg_ltv job {}: reading", job.job));
-    let (data, threads) = session::transaction(|| {
+    let read = session::transaction(|| {
         let _owner = Identity::job_owner(&job.owner)?;
         // SAFETY: only ever from read-write to read-only, for the rest of this transaction.
         unsafe { pg_sys::XactReadOnly = true };
@@ -109,18 +109,29 @@ fn train_and_store(job: &Job) -> Result<i32> {
         recipe.warm_start = store::earlier_weights(job)?;
         let data = read::load(&recipe, without_id, job.job, limit)?;
         Ok((data, guc::TRAINING_THREADS.get()))
+    });
+    let (data, threads) = read.map_err(|report| match report.sqlstate {
+        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED if report.hint.is_none() => report.hint(
+            "Raise temp_file_limit for the role that trains, or ltv.training_memory, beyond which rows go to temporary files.",
+        ),
+        _ => report,
     })?;
     recipe.options.threads.get_or_insert(threads as usize);
-    let rows = data.table.rows();
+    let rows = data.training.rows;
+    let spilled = data.training.spilled.is_some();
     training::report_phase(job.job, "preprocessing", Some(rows as i64))?;
 
     session::report_activity(&format!("pg_ltv job {}: training on {rows} rows", job.job));
     trial::prepare();
-    let (model, mut notes) = training::run(data.table, recipe.clone(), job.job)?;
+    let (model, mut notes) = training::run(data.training, recipe.clone(), job.job)?;
+    drop(data.file);
 
     session::report_activity(&format!("pg_ltv job {}: storing", job.job));
     training::report_phase(job.job, "storing", None)?;
     session::catch(|| trial::run(&model, &job.model))?;
+    if spilled {
+        notes.push("the rows did not fit into ltv.training_memory and were trained on from a temporary file".to_owned());
+    }
     if data.unlabelled > 0 {
         let target = &recipe.target;
         notes.push(format!(

@@ -6,7 +6,7 @@
 use super::session::{self, Identity, unexpected};
 use super::{interrupt, queue};
 use crate::error::{Report, Result, panic_report};
-use ltv_core::data::TrainingTable;
+use ltv_core::data::TrainingData;
 use ltv_core::recipe::Recipe;
 use ltv_core::train::{Control, Progress, TrainedModel, train};
 use parking_lot::Mutex;
@@ -53,7 +53,7 @@ struct Computation {
 }
 
 impl Computation {
-    fn start(table: TrainingTable, recipe: Recipe) -> Result<Self> {
+    fn start(data: TrainingData, recipe: Recipe) -> Result<Self> {
         keep_freed_memory();
         let link = Arc::new(Link {
             progress: Mutex::new(None),
@@ -67,7 +67,7 @@ impl Computation {
             .stack_size(STACK)
             .spawn(move || {
                 // Here, because the place of a panic is known to its own thread only.
-                catch_unwind(AssertUnwindSafe(|| train(table, &recipe, &*control))).map_or_else(
+                catch_unwind(AssertUnwindSafe(|| train(data, &recipe, &*control))).map_or_else(
                     |payload| {
                         Err(panic_report(payload.as_ref())
                             .unwrap_or_else(|| unexpected("the training panicked")))
@@ -129,8 +129,8 @@ fn keep_freed_memory() {
 }
 
 /// Trains in a thread and reports meanwhile. With the model comes what the trainer had to say.
-pub fn run(table: TrainingTable, recipe: Recipe, job: i64) -> Result<(TrainedModel, Vec<String>)> {
-    let computation = Computation::start(table, recipe)?;
+pub fn run(data: TrainingData, recipe: Recipe, job: i64) -> Result<(TrainedModel, Vec<String>)> {
+    let computation = Computation::start(data, recipe)?;
     let began = Instant::now();
     let mut reported: Option<Instant> = None;
     while computation.is_running() {
@@ -138,7 +138,7 @@ pub fn run(table: TrainingTable, recipe: Recipe, job: i64) -> Result<(TrainedMod
         let pause = if began.elapsed() < Duration::from_secs(1) {
             10
         } else {
-            100
+            25
         };
         session::wait(pause);
         if !session::serve_interrupts() {

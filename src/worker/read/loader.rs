@@ -1,6 +1,7 @@
 //! One row after the other -> the trainer's table, and what can be wrong with the rows.
 
 use super::plan::{Column, Columns, Feature};
+use super::spill::Spill;
 use super::value::{self, Element, Type};
 use super::{Data, session};
 use crate::error::{Report, Result};
@@ -15,6 +16,12 @@ const FEWEST_ROWS: usize = 10;
 
 /// Rows kept back until each array column has had a value that tells its shape.
 const MOST_WAITING: usize = 100_000;
+
+/// Rows between two looks at the memory.
+const ROWS_AT_ONCE: usize = 8192;
+
+/// What the process takes without any rows.
+const PROCESS_BYTES: usize = 48 << 20;
 
 /// Rows between two reports of the progress.
 const REPORT_EVERY: u64 = 100_000;
@@ -47,6 +54,11 @@ pub struct Loader<'a> {
     context: pg_sys::MemoryContext,
     /// A hash of the id of each row in the table.
     keys: Vec<u64>,
+    /// Where the rows go once they have become too many.
+    spill: Option<Spill>,
+    /// The most rows that the table is to hold before somebody looks how large it is.
+    room: usize,
+    steps: usize,
     rows: u64,
     unlabelled: u64,
     lowest: f64,
@@ -78,6 +90,9 @@ impl<'a> Loader<'a> {
             scratch: Vec::new(),
             context,
             keys: Vec::new(),
+            spill: None,
+            room: ROWS_AT_ONCE,
+            steps: recipe.options.max_timesteps,
             rows: 0,
             unlabelled: 0,
             lowest: f64::INFINITY,
@@ -92,7 +107,6 @@ impl<'a> Loader<'a> {
                 "pg_ltv job {}: reading, {} rows",
                 self.job, self.rows
             ));
-            self.check_memory()?;
         }
         if self.table.is_none() {
             self.find_shapes(row);
@@ -293,7 +307,38 @@ impl<'a> Loader<'a> {
         }
         writer.finish(amount, split, as_of)?;
         self.keys.extend(key);
+        if table.rows() >= self.room {
+            self.make_room()?;
+        }
         Ok(())
+    }
+
+    /// Goes on in memory while that suffices, and in temporary files from then on.
+    fn make_room(&mut self) -> Result<()> {
+        let budget = self.budget();
+        let Some(table) = &mut self.table else {
+            return Ok(());
+        };
+        if table.dictionary_bytes() > budget / 4 {
+            return Err(too_many_categories(table.dictionary_bytes(), self.rows));
+        }
+        if self.spill.is_none() && table.training_bytes() <= budget {
+            self.room += ROWS_AT_ONCE;
+            return Ok(());
+        }
+        let spill = self
+            .spill
+            .get_or_insert_with(|| Spill::new(table, self.steps, budget));
+        spill.take(table, &mut self.keys)?;
+        self.room = ROWS_AT_ONCE;
+        Ok(())
+    }
+
+    /// What the rows may take of the memory; the rest is for the process itself and for the network.
+    fn budget(&self) -> usize {
+        self.memory_limit
+            .saturating_sub(PROCESS_BYTES)
+            .max(self.memory_limit / 2)
     }
 
     /// The part the row belongs to and a hash of its id; `None` for a row of the test part.
@@ -347,23 +392,14 @@ impl<'a> Loader<'a> {
         ))
     }
 
-    fn check_memory(&self) -> Result<()> {
-        let used = self.table.as_ref().map_or(0, TrainingTable::memory_bytes);
-        if used <= self.memory_limit {
-            return Ok(());
-        }
-        Err(Report::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, "the training data do not fit into ltv.training_memory")
-            .detail(format!("After {} rows they take {} MB; the limit is {} MB.", self.rows, used >> 20, self.memory_limit >> 20))
-            .hint("Raise ltv.training_memory in the session that calls ltv_train, or train on a sample of the customers."))
-    }
-
     pub fn finish(self) -> Result<Data> {
         let bad = |message: String| Report::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, message);
         if self.rows == 0 {
             return Err(bad("the training query returned no rows".to_owned())
                 .hint("Check the relation and the conditions of the query."));
         }
-        let rows = self.table.as_ref().map_or(0, TrainingTable::rows);
+        let in_memory = self.table.as_ref().map_or(0, TrainingTable::rows);
+        let rows = in_memory + self.spill.as_ref().map_or(0, Spill::rows);
         if rows == 0 && (self.waiting.is_empty() || self.unlabelled > 0) {
             return Err(bad(format!("no row has a target \"{}\" to learn from", self.columns.target.name))
                 .detail(format!("Of {} rows, {} have none.", self.rows, self.unlabelled))
@@ -394,14 +430,35 @@ impl<'a> Loader<'a> {
                     .hint("There is nothing to learn; check how it is computed."),
             );
         }
-        if self.keys.len() == rows {
-            table.sort_by_key(&self.keys);
-        }
+        let (training, file) = match self.spill {
+            None => {
+                if self.keys.len() == rows {
+                    table.sort_by_key(&self.keys);
+                }
+                (table.into(), None)
+            }
+            Some(mut spill) => {
+                let mut keys = self.keys;
+                spill.take(&mut table, &mut keys)?;
+                let (training, file) = spill.finish(table)?;
+                (training, Some(file))
+            }
+        };
         Ok(Data {
-            table,
+            training,
+            file,
             unlabelled: self.unlabelled,
         })
     }
+}
+
+fn too_many_categories(bytes: usize, rows: u64) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+        "the distinct values of the categorical columns do not fit into ltv.training_memory",
+    )
+    .detail(format!("After {rows} rows they take {} MB.", bytes >> 20))
+    .hint("Leave out columns that have a value of their own in nearly every row, or raise ltv.training_memory.")
 }
 
 fn null_in(column: &str, part: &str) -> Report {

@@ -6,6 +6,7 @@
 
 mod loader;
 mod plan;
+mod spill;
 mod value;
 
 pub use plan::{assign, describe, prepare, query};
@@ -13,13 +14,16 @@ pub use plan::{assign, describe, prepare, query};
 use super::session;
 use crate::error::{Result, guard};
 use loader::{Loader, Row};
-use ltv_core::data::TrainingTable;
+use ltv_core::data::TrainingData;
 use ltv_core::recipe::Recipe;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use spill::TemporaryFile;
 
 pub struct Data {
-    pub table: TrainingTable,
+    pub training: TrainingData,
+    /// Holds the rows that do not fit into memory; must outlive the training.
+    pub file: Option<TemporaryFile>,
     /// Rows without a target, which were left out.
     pub unlabelled: u64,
 }

@@ -25,6 +25,11 @@ impl CategoryColumn {
         self.codes.push(code);
     }
 
+    /// A row whose code is known, of this dictionary or of another one that goes along.
+    pub(super) fn push_code(&mut self, code: u32) {
+        self.codes.push(code);
+    }
+
     pub fn truncate(&mut self, rows: usize) {
         self.codes.truncate(rows);
     }

@@ -3,9 +3,11 @@
 mod categories;
 mod order;
 mod sequences;
+mod spill;
 
 pub use categories::CategoryColumn;
 pub use sequences::SequenceColumn;
+pub use spill::{RecordFormat, SpilledRows, TrainingData};
 
 use crate::error::{Error, Result};
 use crate::schema::{ColumnKind, FeatureColumn};

@@ -41,30 +41,35 @@ pub struct EncodedRows {
     pub target: Tensor,
 }
 
-pub(super) fn encode(fitted: &Preprocessing, mut table: TrainingTable) -> Result<Encoded> {
+/// Per categorical column the id of each code of the table's dictionary.
+pub(super) fn ids(fitted: &Preprocessing, table: &TrainingTable) -> Vec<Vec<u32>> {
+    let columns = table.categories.iter().zip(&fitted.vocabularies);
+    columns
+        .map(|(column, vocabulary)| {
+            let ids: std::collections::HashMap<&str, u32> = vocabulary
+                .iter()
+                .zip(1..)
+                .map(|(value, id)| (value.as_str(), id))
+                .collect();
+            let values = column.values().iter();
+            let known = values.map(|value| ids.get(value.as_str()).copied().unwrap_or(0));
+            std::iter::once(0).chain(known).collect()
+        })
+        .collect()
+}
+
+pub(super) fn encode(
+    fitted: &Preprocessing,
+    mut table: TrainingTable,
+    ids: &[Vec<u32>],
+) -> Result<Encoded> {
     let width = table.width;
     let rows = table.rows;
     let mut categories = Vec::new();
-    for (column, vocabulary) in std::mem::take(&mut table.categories)
-        .into_iter()
-        .zip(&fitted.vocabularies)
-    {
-        let ids: std::collections::HashMap<&str, u32> = vocabulary
-            .iter()
-            .zip(1..)
-            .map(|(value, id)| (value.as_str(), id))
-            .collect();
-        let by_code: Vec<u32> = std::iter::once(0)
-            .chain(
-                column
-                    .values()
-                    .iter()
-                    .map(|value| ids.get(value.as_str()).copied().unwrap_or(0)),
-            )
-            .collect();
+    for (column, ids) in std::mem::take(&mut table.categories).into_iter().zip(ids) {
         let mut codes = column.into_codes();
         for code in &mut codes {
-            *code = by_code[*code as usize];
+            *code = ids.get(*code as usize).copied().unwrap_or(0);
         }
         categories.push(Ids::Wide(codes));
     }

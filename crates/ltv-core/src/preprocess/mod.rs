@@ -92,7 +92,18 @@ impl Preprocessing {
 
     /// Turns the table into preprocessed rows, in place where that is possible.
     pub fn encode(&self, table: TrainingTable) -> Result<Encoded> {
-        encode::encode(self, table)
+        let ids = encode::ids(self, &table);
+        encode::encode(self, table, &ids)
+    }
+
+    /// For [`Preprocessing::encode_block`]: per categorical column the id of each code.
+    pub fn ids(&self, table: &TrainingTable) -> Vec<Vec<u32>> {
+        encode::ids(self, table)
+    }
+
+    /// Like [`Preprocessing::encode`], for rows whose codes belong to another table's dictionaries.
+    pub fn encode_block(&self, table: TrainingTable, ids: &[Vec<u32>]) -> Result<Encoded> {
+        encode::encode(self, table, ids)
     }
 
     pub fn shape(&self) -> InputShape {

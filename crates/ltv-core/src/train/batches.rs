@@ -68,7 +68,7 @@ impl Batches {
     }
 }
 
-fn shuffle(rows: &mut [u32], rng: &mut ChaCha8Rng) {
+pub(super) fn shuffle(rows: &mut [u32], rng: &mut ChaCha8Rng) {
     for last in (1..rows.len()).rev() {
         let other = rng.random_range(0..=last as u32) as usize;
         rows.swap(last, other);

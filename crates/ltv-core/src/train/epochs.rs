@@ -1,8 +1,9 @@
 //! The training loop of one network.
 
-use super::batches::Batches;
+use super::batches::{self, Batches};
 use super::network::{EVALUATION_BATCH, Network, Predictions};
 use super::optimizer::{Adam, AdamConfig};
+use super::spilled::Spilled;
 use super::step::Shards;
 use super::{Control, Phase, Progress};
 use crate::error::{Error, Result};
@@ -27,7 +28,9 @@ const LEAST_GAIN: f64 = 1e-5;
 
 /// What all networks of one job share.
 pub(super) struct Trainer<'a> {
+    /// All rows, or those that are kept in memory although the others are not.
     pub data: &'a Encoded,
+    pub spilled: Option<Spilled<'a>>,
     /// Per network of the ensemble.
     pub folds: Vec<Fold>,
     pub options: &'a Options,
@@ -121,6 +124,52 @@ enum End {
     Time,
 }
 
+/// The rows of an epoch: all at once, or in blocks of which one at a time is in memory.
+enum Blocks<'a> {
+    Memory(&'a Encoded, Batches),
+    File {
+        spilled: &'a Spilled<'a>,
+        order: Vec<u32>,
+        current: Option<Box<(Encoded, Batches)>>,
+    },
+}
+
+impl Blocks<'_> {
+    fn count(&self) -> usize {
+        match self {
+            Self::Memory(..) => 1,
+            Self::File { order, .. } => order.len(),
+        }
+    }
+
+    /// Before each epoch.
+    fn shuffle(&mut self, rng: &mut ChaCha8Rng) {
+        if let Self::File { order, .. } = self {
+            batches::shuffle(order, rng);
+        }
+    }
+
+    fn get(&mut self, trainer: &Trainer, block: usize) -> Result<(&Encoded, &mut Batches)> {
+        match self {
+            Self::Memory(data, batches) => Ok((data, batches)),
+            Self::File {
+                spilled,
+                order,
+                current,
+            } => {
+                // Two blocks are never in memory together.
+                *current = None;
+                let data = spilled.block(order[block])?;
+                let rows: Vec<u32> = (0..data.rows as u32).collect();
+                let (size, stratified) = (trainer.batch_size, trainer.stratified);
+                let batches = Batches::new(&rows, &data.target, size, stratified);
+                let (data, batches) = &mut **current.insert(Box::new((data, batches)));
+                Ok((data, batches))
+            }
+        }
+    }
+}
+
 impl Trainer<'_> {
     /// Trains `network` and leaves it with its best weights. Returns the history, one object per epoch.
     pub fn run(&self, network: &Network, member: usize) -> Result<Value> {
@@ -132,7 +181,7 @@ impl Trainer<'_> {
         order.set_stream(1);
         let threads = rayon::current_num_threads() / self.folds.len();
         let mut shards = Shards::new(network, threads, seed);
-        let mut batches = Batches::new(train, &self.data.target, self.batch_size, self.stratified);
+        let mut blocks = self.blocks(train);
         let config = AdamConfig {
             weight_decay: options.weight_decay,
             decoupled: options.optimizer == "adamw",
@@ -151,22 +200,26 @@ impl Trainer<'_> {
             let mut sum = LossSum::default();
             let mut seen = 0;
             let mut out_of_time = false;
-            for rows in batches.shuffle(&mut order) {
-                if self.control.is_cancelled() {
-                    return Err(Error::cancelled());
-                }
-                let data = (self.data, &self.device);
-                let gradients = shards.gradients(network, data, rows, &mut sum)?;
-                adam.step(&gradients, learning_rate)?;
-                seen += rows.len();
-                self.done.rows.fetch_add(rows.len() as u64, Relaxed);
-                if reported.elapsed() >= REPORT_EVERY {
-                    reported = Instant::now();
-                    self.report(&sum, validation_loss);
-                }
-                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                    out_of_time = true;
-                    break;
+            blocks.shuffle(&mut order);
+            'blocks: for block in 0..blocks.count() {
+                let (data, batches) = blocks.get(self, block)?;
+                for rows in batches.shuffle(&mut order) {
+                    if self.control.is_cancelled() {
+                        return Err(Error::cancelled());
+                    }
+                    let data = (data, &self.device);
+                    let gradients = shards.gradients(network, data, rows, &mut sum)?;
+                    adam.step(&gradients, learning_rate)?;
+                    seen += rows.len();
+                    self.done.rows.fetch_add(rows.len() as u64, Relaxed);
+                    if reported.elapsed() >= REPORT_EVERY {
+                        reported = Instant::now();
+                        self.report(&sum, validation_loss);
+                    }
+                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                        out_of_time = true;
+                        break 'blocks;
+                    }
                 }
             }
             let training_seconds = begun.elapsed().as_secs_f64();
@@ -212,7 +265,7 @@ impl Trainer<'_> {
                 break;
             }
         }
-        let left = (self.epochs - history.len()) * train.len();
+        let left = (self.epochs - history.len()) * self.training_rows(member);
         self.done.rows_expected.fetch_sub(left as u64, Relaxed);
         self.done
             .epochs
@@ -229,6 +282,29 @@ impl Trainer<'_> {
             End::Time => "max_seconds",
         };
         Ok(json!({"epochs": history, "best_epoch": best_epoch, "ended": ended}))
+    }
+
+    /// Rows that network `member` is trained on.
+    pub fn training_rows(&self, member: usize) -> usize {
+        match &self.spilled {
+            Some(spilled) => spilled.rows.rows() as usize,
+            None => self.folds[member].train.len(),
+        }
+    }
+
+    fn blocks(&self, train: &[u32]) -> Blocks<'_> {
+        match &self.spilled {
+            None => {
+                let batches =
+                    Batches::new(train, &self.data.target, self.batch_size, self.stratified);
+                Blocks::Memory(self.data, batches)
+            }
+            Some(spilled) => Blocks::File {
+                spilled,
+                order: (0..spilled.rows.blocks()).collect(),
+                current: None,
+            },
+        }
     }
 
     /// When a network that starts now must end, so that all of them get the same share of the time.

@@ -14,6 +14,7 @@ mod judge;
 mod network;
 mod optimizer;
 mod report;
+mod spilled;
 mod step;
 mod target;
 mod weights;
@@ -21,7 +22,7 @@ mod weights;
 pub use control::{Control, Phase, Progress, Quiet};
 pub use optimizer::{Adam, AdamConfig};
 
-use crate::data::{Split, TrainingTable};
+use crate::data::{Split, TrainingData, TrainingTable};
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocessing;
 use crate::recipe::Recipe;
@@ -29,6 +30,7 @@ use candle_core::Device;
 use epochs::{Done, Trainer};
 use network::{Network, NetworkConfig};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use spilled::Spilled;
 use std::time::Instant;
 
 /// Everything a version row keeps.
@@ -51,7 +53,12 @@ const STACK: usize = 16 << 20;
 const WARM_SHARE: usize = 4;
 
 /// Trains the recipe's model on the table. Blocks; meant for a thread of its own.
-pub fn train(table: TrainingTable, recipe: &Recipe, control: &dyn Control) -> Result<TrainedModel> {
+pub fn train(
+    data: impl Into<TrainingData>,
+    recipe: &Recipe,
+    control: &dyn Control,
+) -> Result<TrainedModel> {
+    let data = data.into();
     let threads = recipe.options.threads.unwrap_or(1);
     // A pool of our own bounds what the tensor library takes: left alone it would use every core.
     let pool = rayon::ThreadPoolBuilder::new()
@@ -67,26 +74,32 @@ pub fn train(table: TrainingTable, recipe: &Recipe, control: &dyn Control) -> Re
             .detail(error.to_string())
             .hint("Lower the option \"threads\" or the setting ltv.training_threads.")
         })?;
-    pool.install(|| train_here(table, recipe, control))
+    pool.install(|| train_here(data, recipe, control))
 }
 
-fn train_here(
-    table: TrainingTable,
-    recipe: &Recipe,
-    control: &dyn Control,
-) -> Result<TrainedModel> {
+fn train_here(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Result<TrainedModel> {
+    let TrainingData {
+        table,
+        spilled,
+        rows: n_rows,
+    } = data;
     control.progress(Progress::of(Phase::Preprocessing));
     if recipe.objective == "bgnbd" {
-        return classic::train(&table, recipe, control);
+        return Ok(TrainedModel {
+            n_rows,
+            ..classic::train(&table, recipe, control)?
+        });
     }
     let started = Instant::now();
     let options = &recipe.options;
-    let n_rows = table.rows();
     // Networks that check each other use all rows; a single one leaves the validation rows alone.
     let members = options
         .ensemble
         .unwrap_or_else(|| folds::default_members(n_rows, table.has_several_cut_offs()));
-    let rows: Vec<u32> = (0..n_rows as u32)
+    if spilled.is_some() && members > 1 {
+        return Err(several_networks(members));
+    }
+    let rows: Vec<u32> = (0..table.rows() as u32)
         .filter(|&row| members > 1 || table.split[row as usize] == Split::Train)
         .collect();
     let target: Vec<f32> = rows.iter().map(|&row| table.target[row as usize]).collect();
@@ -105,6 +118,10 @@ fn train_here(
     }
     let device = device(&options.device)?;
     let classic = blend::fit(&table, &rows, recipe)?;
+    let spilled = match &spilled {
+        Some(rows) => Some(Spilled::new(rows, &table, &preprocessing)?),
+        None => None,
+    };
     let data = preprocessing.encode(table)?;
     if control.is_cancelled() {
         return Err(Error::cancelled());
@@ -121,15 +138,22 @@ fn train_here(
     let warm = if earlier.is_some() { WARM_SHARE } else { 1 };
     let folds = folds::deal(&data, networks.len(), options.seed);
     let epochs = options.epochs.div_ceil(warm);
-    let rows_per_epoch: usize = folds.iter().map(|fold| fold.train.len()).sum();
+    let training_rows = spilled
+        .as_ref()
+        .map_or(rows.len(), |spilled| spilled.rows.rows() as usize);
+    let rows_per_epoch = match &spilled {
+        Some(_) => training_rows,
+        None => folds.iter().map(|fold| fold.train.len()).sum(),
+    };
     let trainer = Trainer {
         done: Done::nothing((epochs * rows_per_epoch) as u64),
         batch_size: options
             .batch_size
-            .unwrap_or_else(|| batches::batch_size(rows.len(), payers_wanted, share)),
+            .unwrap_or_else(|| batches::batch_size(training_rows, payers_wanted, share)),
         stratified: options.stratified_batches.unwrap_or(payers_wanted > 0),
         folds,
         data: &data,
+        spilled,
         options,
         objective: &recipe.objective,
         control,
@@ -161,6 +185,17 @@ fn train_here(
         n_rows,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+fn several_networks(members: usize) -> Error {
+    Error::new(
+        crate::error::ErrorKind::Unsupported,
+        "an ensemble needs the training rows in memory",
+    )
+    .detail(format!(
+        "The rows are more than ltv.training_memory allows, and {members} networks share them."
+    ))
+    .hint("Set the option \"ensemble\" to 1, or raise ltv.training_memory in the session that calls ltv_train.")
 }
 
 /// The stored weights to continue from, if there are any that fit.

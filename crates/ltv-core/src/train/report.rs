@@ -52,14 +52,14 @@ pub(super) fn evaluate(
 pub(super) fn history(trainer: &Trainer, histories: Vec<Value>, continued: bool) -> Value {
     let mut epochs = Vec::new();
     let mut networks = Vec::new();
-    for (mut history, fold) in histories.into_iter().zip(&trainer.folds) {
+    for (member, (mut history, fold)) in histories.into_iter().zip(&trainer.folds).enumerate() {
         if let Value::Array(entries) = history["epochs"].take() {
             epochs.extend(entries);
         }
         networks.push(json!({
             "best_epoch": history["best_epoch"],
             "ended": history["ended"],
-            "training_rows": fold.train.len(),
+            "training_rows": trainer.training_rows(member),
             "validation_rows": fold.validation.len(),
         }));
     }

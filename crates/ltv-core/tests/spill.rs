@@ -1,0 +1,112 @@
+//! Rows in a file: the same training as with the rows in memory.
+
+mod common;
+#[path = "common/customers.rs"]
+mod customers;
+
+use common::TestResult;
+use customers::{Customers, FLAT, Kinds};
+use ltv_core::data::{RecordFormat, SpilledRows, Split, TrainingData};
+use ltv_core::recipe::{Options, Recipe};
+use ltv_core::train::{Quiet, TrainedModel, train};
+use serde_json::json;
+use std::fs::File;
+use std::io::Write;
+
+/// The training rows of the customers in a file that has no name any more.
+fn data(customers: &Customers, rows_per_block: usize) -> TestResult<TrainingData> {
+    let table = customers.table();
+    let format = RecordFormat::of(&table, 50);
+    let mut bytes = Vec::new();
+    let mut rows = 0;
+    for row in 0..table.rows() {
+        if customers.split[row] == Split::Train {
+            format.write(&table, row, row as u64, &mut bytes);
+            rows += 1;
+        }
+    }
+    assert_eq!(bytes.len(), rows * format.bytes());
+    let name = format!(
+        "pg_ltv-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    );
+    let path = std::env::temp_dir().join(name);
+    File::create(&path)?.write_all(&bytes)?;
+    let file = File::open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(TrainingData {
+        rows: table.rows(),
+        spilled: Some(SpilledRows::new(file, format, rows as u64, rows_per_block)),
+        table,
+    })
+}
+
+fn recipe(backbone: &str, threads: usize) -> TestResult<Recipe> {
+    let options = json!({"epochs": 3, "ensemble": 1, "batch_size": 200, "threads": threads});
+    Ok(Recipe {
+        backbone: backbone.to_owned(),
+        options: Options::from_json(&options)?,
+        ..Recipe::default()
+    })
+}
+
+#[test]
+fn one_block_is_the_training_in_memory_bit_for_bit() -> TestResult {
+    let all = Kinds {
+        sequence: true,
+        ..FLAT
+    };
+    for (kinds, backbone) in [(FLAT, "mlp"), (all, "gru")] {
+        let customers = Customers::random(600, kinds, 1);
+        for threads in [1, 2] {
+            let mut recipe = recipe(backbone, threads)?;
+            // Later ones begin with another order.
+            recipe.options.epochs = 1;
+            let memory = train(customers.table(), &recipe, &Quiet)?;
+            let file = train(data(&customers, usize::MAX)?, &recipe, &Quiet)?;
+            assert!(
+                memory.weights == file.weights,
+                "{backbone}, {threads} threads"
+            );
+            assert!(memory.onnx == file.onnx);
+            assert_eq!(memory.metrics, file.metrics);
+            assert_eq!(memory.n_rows, file.n_rows);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn blocks_train_as_well_and_repeatably() -> TestResult {
+    let customers = Customers::random(4000, FLAT, 7);
+    let mut recipe = recipe("mlp", 1)?;
+    recipe.options.epochs = 20;
+    let gini = |model: &TrainedModel| model.metrics["normalized_gini"].as_f64();
+    let memory = train(customers.table(), &recipe, &Quiet)?;
+    let blocks = train(data(&customers, 500)?, &recipe, &Quiet)?;
+    let again = train(data(&customers, 500)?, &recipe, &Quiet)?;
+    assert!(blocks.weights == again.weights);
+    assert!(blocks.weights != memory.weights);
+    let (memory_gini, gini) = (gini(&memory).unwrap(), gini(&blocks).unwrap());
+    assert!(gini > memory_gini - 0.03, "{gini} instead of {memory_gini}");
+    assert_eq!(
+        blocks.history["networks"][0]["training_rows"],
+        memory.history["networks"][0]["training_rows"]
+    );
+    Ok(())
+}
+
+#[test]
+fn an_ensemble_needs_the_rows_in_memory() -> TestResult {
+    let customers = Customers::random(300, FLAT, 2);
+    let mut recipe = recipe("mlp", 1)?;
+    recipe.options.ensemble = Some(3);
+    let error = train(data(&customers, 100)?, &recipe, &Quiet).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "an ensemble needs the training rows in memory"
+    );
+    assert!(error.hint.is_some());
+    Ok(())
+}
