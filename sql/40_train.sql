@@ -122,7 +122,8 @@ CREATE VIEW @extschema@.ltv_jobs WITH (security_invoker = true) AS
 SELECT j.job, j.model, j.kind,
        -- A worker that is gone without a word took its job with it.
        CASE WHEN j.status = 'running' AND j.pid IS NOT NULL AND a.pid IS NULL THEN 'lost' ELSE j.status END AS status,
-       p.phase, p.epoch, p.epochs, p.rows, p.rows_per_second, p.training_loss, p.validation_loss,
+       p.phase, p.epoch, p.epochs, COALESCE(r.rows, p.rows) AS rows,
+       COALESCE(r.rows / NULLIF(extract(epoch FROM clock_timestamp() - j.started_at), 0), p.rows_per_second) AS rows_per_second, p.training_loss, p.validation_loss,
        CASE WHEN j.status = 'running' THEN p.eta END AS eta, p.memory_bytes, j.version, j.owner AS role,
        CASE WHEN j.status = 'running' THEN j.pid END AS pid,
        j.created_at, j.started_at, j.finished_at, COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration,
@@ -130,6 +131,8 @@ SELECT j.job, j.model, j.kind,
 FROM ltv.jobs j
 LEFT JOIN ltv.job_progress p USING (job)
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = j.pid AND a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+-- While it reads, in one long transaction, a worker tells its rows by its activity only.
+CROSS JOIN LATERAL (SELECT CASE WHEN j.status = 'running' AND p.phase = 'reading' THEN substring(a.query FROM ': reading, (\d+) rows$')::bigint END AS rows) r
 CROSS JOIN ltv.wake_queue();  -- a job that was left behind starts when somebody looks
 COMMENT ON VIEW @extschema@.ltv_jobs IS 'training jobs, waiting, running and past, with their progress and errors';
 GRANT SELECT ON @extschema@.ltv_jobs TO PUBLIC;

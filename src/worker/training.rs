@@ -156,6 +156,10 @@ pub fn run(data: TrainingData, recipe: Recipe, job: i64) -> Result<(TrainedModel
     }
     let link = computation.link.clone();
     let model = computation.join()?;
+    // What the last epochs had to say.
+    if let Some(progress) = link.progress.lock().take() {
+        report(job, Some(&progress));
+    }
     let notices = std::mem::take(&mut *link.notices.lock());
     Ok((model, notices))
 }
@@ -187,7 +191,7 @@ fn write(job: i64, progress: &Progress) -> Result<()> {
         client
             .update(
                 "UPDATE ltv.job_progress SET phase = $2, epoch = coalesce($3, epoch), epochs = coalesce($4, epochs), \
-                 rows = $5, rows_per_second = $6, training_loss = coalesce($7, training_loss), \
+                 rows = coalesce(nullif($5, 0), rows), rows_per_second = nullif($6, 0), training_loss = coalesce($7, training_loss), \
                  validation_loss = coalesce($8, validation_loss), eta = make_interval(secs => $9), memory_bytes = $10, \
                  updated_at = clock_timestamp() WHERE job = $1",
                 None,
@@ -201,12 +205,22 @@ fn write(job: i64, progress: &Progress) -> Result<()> {
                     DatumWithOid::from(progress.training_loss),
                     DatumWithOid::from(progress.validation_loss),
                     DatumWithOid::from(progress.eta_seconds),
-                    DatumWithOid::from(progress.memory_bytes as i64),
+                    DatumWithOid::from(memory().unwrap_or(progress.memory_bytes as i64)),
                 ],
             )
             .map_err(unexpected)?;
         Ok(())
     })
+}
+
+/// The memory that this process alone has, without what it shares with the server; `None` where Linux does not say.
+fn memory() -> Option<i64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = pages.split(' ').skip(1).map(|n| n.parse::<i64>().ok());
+    let (resident, shared) = (pages.next()??, pages.next()??);
+    // SAFETY: a constant of the system.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some((resident - shared) * size)
 }
 
 /// Writes a phase that the trainer does not know of.
@@ -216,10 +230,15 @@ pub fn report_phase(job: i64, phase: &str, rows: Option<i64>) -> Result<()> {
         Spi::connect_mut(|client| {
             client
                 .update(
-                    "UPDATE ltv.job_progress SET phase = $2, rows = coalesce($3, rows), updated_at = clock_timestamp() \
-                     WHERE job = $1",
+                    "UPDATE ltv.job_progress SET phase = $2, rows = coalesce($3, rows), memory_bytes = coalesce($4, memory_bytes), \
+                     updated_at = clock_timestamp() WHERE job = $1",
                     None,
-                    &[DatumWithOid::from(job), DatumWithOid::from(phase), DatumWithOid::from(rows)],
+                    &[
+                        DatumWithOid::from(job),
+                        DatumWithOid::from(phase),
+                        DatumWithOid::from(rows),
+                        DatumWithOid::from(memory()),
+                    ],
                 )
                 .map_err(unexpected)?;
             Ok(())
