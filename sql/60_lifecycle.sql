@@ -279,8 +279,13 @@ COMMENT ON FUNCTION @extschema@.ltv_set_owner IS 'gives a model to another role'
 
 -- Views ------------------------------------------------------------------------------------------------------------
 
+-- A name belongs to whoever queues the first training for it, so it stands here before it has a version; the state says so.
 CREATE VIEW @extschema@.ltv_models WITH (security_invoker = true) AS
 SELECT m.model, m.owner,
+       CASE WHEN EXISTS (SELECT FROM ltv.aliases a WHERE a.model = m.model AND a.alias = 'champion') THEN 'ready'
+            WHEN m.last_version > 0 THEN 'no champion'
+            ELSE COALESCE((SELECT CASE j.status WHEN 'queued' THEN 'in training' WHEN 'running' THEN 'in training' ELSE 'training ' || j.status END
+                           FROM ltv.jobs j WHERE j.model = m.model ORDER BY j.job DESC LIMIT 1), 'never trained') END AS state,
        (SELECT a.version FROM ltv.aliases a WHERE a.model = m.model AND a.alias = 'champion') AS champion,
        (SELECT a.version FROM ltv.aliases a WHERE a.model = m.model AND a.alias = 'challenger') AS challenger,
        v.versions, v.last_version, v.last_trained_at, m.created_at, m.settings,

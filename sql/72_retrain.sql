@@ -235,6 +235,9 @@ DECLARE
     numbers jsonb;
     before float8;
     after float8;
+    -- Whether the customers held out were kept from the champion's training as well.
+    fresh boolean := (SELECT v.recipe #>> '{promotion,promote}' = 'if_better' AND (v.recipe #>> '{promotion,held_out}')::float8 >= (rule ->> 'held_out')::float8
+                      FROM ltv.versions v WHERE v.model = judge.model AND v.version = champion);
     reason text := 'retrained, promotion rule: ' || (rule ->> 'promote');
 BEGIN
     IF rule ->> 'promote' = 'if_better' THEN
@@ -244,8 +247,8 @@ BEGIN
             before := ltv.metric_of(model, champion, held_out, base, metric);
             after := ltv.metric_of(model, version, held_out, base, metric);
             wins := ltv.goodness(metric, after) > ltv.goodness(metric, before) + (rule ->> 'minimum_gain')::float8;
-            reason := format('%s on customers held out: version %s has %s, version %s had %s', metric, version,
-                             COALESCE(round(after::numeric, 4)::text, 'none'), champion, COALESCE(round(before::numeric, 4)::text, 'none'));
+            reason := format('%s on customers held out: version %s has %s, version %s had %s%s', metric, version, COALESCE(round(after::numeric, 4)::text, 'none'),
+                             champion, COALESCE(round(before::numeric, 4)::text, 'none'), CASE WHEN fresh IS NOT TRUE THEN ', having been trained on them, too' END);
         EXCEPTION WHEN OTHERS THEN
             -- The version is worth keeping even where it cannot be compared, for instance because the relation changed since.
             reason := format('version %s could not be compared with version %s: %s', version, champion, SQLERRM);

@@ -45,7 +45,7 @@ impl Reportable for CatalogError {
         match self {
             Self::NoDefaultModel => Some("The setting ltv.default_model is empty.".to_owned()),
             Self::NoChampion { versions: 0, .. } => {
-                Some("None of its trainings has finished yet.".to_owned())
+                Some("No training of it has succeeded yet.".to_owned())
             }
             Self::NoChampion { .. } => {
                 Some("It has versions, but none of them has the alias champion.".to_owned())
@@ -69,7 +69,7 @@ impl Reportable for CatalogError {
                     .to_owned()
             }
             Self::NoChampion { versions: 0, .. } => {
-                "Wait for its job with ltv_wait; the view ltv_jobs shows it.".to_owned()
+                "The view ltv_jobs shows its jobs and their errors; ltv_wait waits for one, ltv_drop_model gives the name back.".to_owned()
             }
             Self::NoChampion { model, .. } => {
                 format!(

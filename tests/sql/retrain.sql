@@ -62,3 +62,33 @@ FROM ltv_backtest('m', '{2024-06-30,2024-12-31}');
 SELECT count(*) FROM ltv_backtest('m');
 SELECT ltv_backtest('m', '2025-11-01');
 SELECT ltv_backtest('q');
+
+-- Warm starts: from the champion's weights, unless the features have changed since.
+SELECT ltv_retrain('q', promote => 'never', warm_start => true, options => '{"epochs": 1}') AS job \gset
+SELECT ltv_wait(:job);
+SELECT message FROM ltv_jobs WHERE job = :job;
+ALTER TABLE shop.people ADD COLUMN luck float8;
+UPDATE shop.people SET luck = recency % 7;
+SELECT ltv_retrain('q', promote => 'never', warm_start => true, options => '{"epochs": 1}') AS job \gset
+SELECT ltv_wait(:job) > 0 AS made;
+SELECT message FROM ltv_jobs WHERE job = :job;
+SELECT array_agg(feature) FROM ltv_feature_info('q', (SELECT last_version FROM ltv_models WHERE model = 'q'));
+-- A champion that was retrained by the rule has not seen the customers held out either.
+SELECT ltv_retrain('q', promote => 'always') AS job \gset
+SELECT ltv_wait(:job) > 0 AS made;
+SELECT ltv_set_promotion('q', minimum_gain => 0, held_out => 0.3);
+SELECT ltv_retrain('q') AS job \gset
+SELECT ltv_wait(:job) > 0 AS made;
+SELECT ltv_set_alias('q', last_version) > 0 AS promoted FROM ltv_models WHERE model = 'q';
+SELECT ltv_retrain('q', minimum_gain => 10) AS job \gset
+SELECT ltv_wait(:job) > 0 AS made;
+SELECT regexp_replace(reason, '-?\d+(\.\d+)?', 'X', 'g') FROM ltv_promotions WHERE model = 'q' AND reason LIKE '%held out%' ORDER BY promotion;
+
+-- A first training that fails leaves a name, which says so, and can be given back.
+SELECT ltv_train('bad', query => 'SELECT customer_id, 1 / (recency - recency) AS x, ltv FROM shop.people') AS job \gset
+SELECT ltv_wait(:job);
+SELECT model, state, champion, versions FROM ltv_models ORDER BY 1;
+SELECT ltv_predict('bad', ARRAY[1]);
+SELECT ltv_retrain('bad');
+SELECT ltv_drop_model('bad');
+SELECT count(*) FROM ltv_models WHERE model = 'bad';
