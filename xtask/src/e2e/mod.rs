@@ -4,8 +4,10 @@
 //! tests/e2e/NAME.py, run with a fresh database's URL in the environment.
 
 mod deployment;
+mod faults;
 mod jobs;
 mod moving;
+mod roles;
 mod runtime;
 mod schedule;
 
@@ -49,9 +51,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("job_concurrency", jobs::concurrency),
     Scenario::new("job_crash", jobs::crash),
     Scenario::new("job_random_crashes", jobs::random_crashes),
+    Scenario::new("job_faults", faults::at_each_point),
     Scenario::new("job_shutdown", jobs::shutdown),
-    Scenario::new("job_roles", jobs::roles),
-    Scenario::new("job_vanishing", jobs::vanishing),
+    Scenario::new("job_roles", roles::rights),
+    Scenario::new("job_vanishing", roles::vanishing),
     Scenario::new("crash_deployment", deployment::crash),
     Scenario::new("replica", moving::replica),
     Scenario::new("dump_and_restore", moving::dump_and_restore),
