@@ -4,4 +4,5 @@ mod evaluate;
 mod loaded;
 mod onnx;
 pub mod predict;
+mod quantize;
 pub mod train;

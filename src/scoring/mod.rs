@@ -32,6 +32,7 @@ mod session;
 mod spare;
 
 pub use batch::{Batch, float8};
+pub use binding::Binding;
 pub use cache::{find, load, loaded, used};
 pub use descriptor::attributes;
 pub use function::{Output, ScoringFunction};

@@ -3,11 +3,13 @@
 mod builder;
 mod inspect;
 pub mod proto;
+mod quantise;
 mod specialise;
 
 pub use builder::{Attribute, Axis, BATCH, ElementType, GraphBuilder, Value};
 
 pub use inspect::{Inspection, Port, inspect};
+pub use quantise::{Range, activations, observed, quantise, range_outputs};
 pub use specialise::{CategoryPart, NumericPart, Specialised, specialise};
 
 /// The raw float matrix inside a graph of ours: see [`crate::preprocess`].

@@ -1,0 +1,83 @@
+-- Versions with 8-bit weights: ltv_quantize.
+
+CREATE FUNCTION ltv.quantize_graph(onnx bytea, schema jsonb, sample jsonb[]) RETURNS TABLE (quantized bytea, report jsonb)
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_quantize_graph_wrapper';
+COMMENT ON FUNCTION ltv.quantize_graph IS 'a graph with 8-bit weights and fixed scales, and how it compares on the sample: differences, bytes, nanoseconds per row';
+
+-- Rows drawn column by column from the distributions at training time.
+CREATE FUNCTION ltv.synthetic_rows(model text, version int, n int) RETURNS jsonb[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    made jsonb[];
+BEGIN
+    IF EXISTS (SELECT FROM @extschema@.ltv_feature_info(model, version) f
+               WHERE f.quantiles IS NULL AND f.categories IS NULL AND f.missing IS DISTINCT FROM 1) THEN
+        RAISE feature_not_supported USING MESSAGE = format('version %s of model "%s" has no statistics to draw rows from', version, model),
+            DETAIL = 'Imported versions have none, and neither have arrays.',
+            HINT = 'Give a relation or a query with rows like those to be scored: ltv_quantize(model, version, ''customers'').';
+    END IF;
+    -- The same rows each time: random() would need setseed, which is the caller's.
+    SELECT array_agg(r.made_row ORDER BY r.i) INTO made FROM (
+        SELECT g.i, jsonb_object_agg(f.feature, CASE
+            WHEN d.u < COALESCE(f.missing, 0) THEN NULL
+            WHEN f.categories IS NOT NULL THEN to_jsonb((
+                SELECT c.k FROM (SELECT k, sum(share::float8) OVER (ORDER BY share::float8 DESC, k) AS upto
+                                 FROM jsonb_each_text(f.categories) AS e(k, share)) c
+                WHERE c.upto >= d.v ORDER BY c.upto LIMIT 1))
+            ELSE to_jsonb(f.quantiles[1 + d.at] + (f.quantiles[2 + d.at] - f.quantiles[1 + d.at]) * (d.v * (cardinality(f.quantiles) - 1) - d.at))
+            END) AS made_row
+        FROM generate_series(1, n) g(i)
+        CROSS JOIN @extschema@.ltv_feature_info(model, version) f
+        CROSS JOIN LATERAL (SELECT (hashtextextended(f.feature, g.i) & 1048575) / 1048576.0::float8 AS u,
+                                   ((hashtextextended(f.feature, g.i) >> 20) & 1048575) / 1048576.0::float8 AS v) h
+        CROSS JOIN LATERAL (SELECT h.u, h.v, floor(h.v * GREATEST(cardinality(f.quantiles) - 1, 1))::int AS at) d
+        GROUP BY g.i) r;
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION ltv.synthetic_rows IS 'rows drawn column by column from the statistics of a version';
+
+CREATE FUNCTION @extschema@.ltv_quantize(model text, version integer DEFAULT NULL, query text DEFAULT NULL, promote boolean DEFAULT false)
+RETURNS integer
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    sample    jsonb[];
+    quantized bytea;
+    report    jsonb;
+    number    integer;
+BEGIN
+    PERFORM ltv.check_model(model, 'owner');
+    version := ltv.version_or_champion(model, version);
+    IF (SELECT v.metrics ? 'quantization' FROM ltv.versions v WHERE v.model = ltv_quantize.model AND v.version = ltv_quantize.version) THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = pg_catalog.format('version %s of model "%s" is quantized already', version, model),
+            HINT = 'Quantize the version that it was made from.';
+    END IF;
+    IF query IS NULL THEN
+        sample := ltv.synthetic_rows(model, version, 4096);
+    ELSE
+        EXECUTE pg_catalog.format('SELECT pg_catalog.array_agg(pg_catalog.to_jsonb(ltv_s)) FROM (SELECT * FROM (%s) ltv_q LIMIT 4096) ltv_s',
+            ltv.query_text(query) || E'\n') INTO sample;
+    END IF;
+    SELECT q.quantized, q.report INTO quantized, report
+    FROM ltv.versions v, ltv.quantize_graph(v.onnx, v.schema, COALESCE(sample, '{}')) q
+    WHERE v.model = ltv_quantize.model AND v.version = ltv_quantize.version;
+    report := report || pg_catalog.jsonb_build_object('version', version, 'sample', COALESCE(query, 'synthetic'));
+    UPDATE ltv.models m SET last_version = m.last_version + 1 WHERE m.model = ltv_quantize.model RETURNING m.last_version INTO number;
+    INSERT INTO ltv.versions (model, version, checksum, onnx, source, objective, backbone, schema, recipe, statistics, metrics, history,
+                              n_rows, pg_ltv_version)
+    SELECT v.model, number, pg_catalog.encode(pg_catalog.sha256(quantized), 'hex'), quantized, v.source, v.objective, v.backbone, v.schema,
+           v.recipe, v.statistics, v.metrics || pg_catalog.jsonb_build_object('quantization', report), v.history, v.n_rows,
+           (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'pg_ltv')
+    FROM ltv.versions v WHERE v.model = ltv_quantize.model AND v.version = ltv_quantize.version;
+    IF promote AND (report ->> 'speedup')::pg_catalog.float8 > 1 THEN
+        PERFORM ltv.move_alias(model, 'champion', number, 'quantized');
+    ELSIF promote THEN
+        RAISE NOTICE 'version % stays as it is: on this machine version % is not faster (% against % ns per row)', version, number,
+            pg_catalog.round((report ->> 'nanoseconds_per_row')::pg_catalog.numeric), pg_catalog.round((report ->> 'original_nanoseconds_per_row')::pg_catalog.numeric);
+    END IF;
+    RETURN number;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_quantize IS 'stores a version again with 8-bit weights and returns its number; what that costs and brings, measured on a sample, stands in metrics -> quantization; promote makes it the champion if it is faster here';
