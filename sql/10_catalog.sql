@@ -120,6 +120,7 @@ CREATE TABLE ltv.job_progress (
     validation_loss float8,
     eta             interval,
     memory_bytes    bigint,
+    step            text,  -- which candidate of a comparison
     updated_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE ltv.job_progress IS 'what a running job is doing; apart from ltv.jobs so that reporting never waits for a lock on the job';

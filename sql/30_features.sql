@@ -39,6 +39,16 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.features_cutoffs IS 'the cut-offs of a definition of features and the ends of their horizons';
 
+-- SECURITY DEFINER because a definition is its owner's, while whoever may read the features may train on them.
+CREATE FUNCTION ltv.features_horizon(relations oid[]) RETURNS float8
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN count(DISTINCT h.days) = 1 THEN max(h.days) END
+    FROM (SELECT (SELECT max(c.until_day - c.as_of_day) FROM ltv.features_cutoffs(f.definition) c)::float8 AS days
+          FROM ltv.feature_definitions f WHERE to_regclass(f.name) = ANY (relations)) h
+$$;
+COMMENT ON FUNCTION ltv.features_horizon IS 'the days that the features among some relations look ahead, if all look equally far';
+
 -- SQL that yields the instant (or day) up to which the log is known to be complete.
 CREATE FUNCTION ltv.features_log_end(definition jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -56,20 +56,9 @@ END
 $$;
 COMMENT ON FUNCTION ltv.queue_job IS 'queues a job, which starts when the transaction commits';
 
-CREATE FUNCTION @extschema@.ltv_train(
-    model        text,
-    relation     text DEFAULT NULL,
-    target       text DEFAULT 'ltv',
-    id_column    text DEFAULT 'customer_id',
-    objective    text DEFAULT NULL,
-    backbone     text DEFAULT NULL,
-    features     text[] DEFAULT NULL,
-    split_column text DEFAULT NULL,
-    options      jsonb DEFAULT '{}',
-    query        text DEFAULT NULL,
-    preset       text DEFAULT NULL,
-    promote      boolean DEFAULT false
-) RETURNS bigint
+-- What ltv_train and ltv_compare have in common. Names are the caller's, hence no search_path of its own.
+CREATE FUNCTION ltv.queue_training(model text, kind text, relation text, query text, target text, id_column text, objective text, backbone text,
+    features text[], split_column text, options jsonb, preset text, promote boolean, compare jsonb) RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -109,10 +98,35 @@ BEGIN
         'target', target, 'id_column', id_column, 'split_column', split_column, 'features', features, 'options', options,
         'objective', COALESCE(objective, CASE WHEN preset IS NULL THEN 'ziln' END),
         'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset,
-        'promote', COALESCE(promote, false), 'search_path', pg_catalog.current_setting('search_path'));
+        'promote', COALESCE(promote, objective IS NOT DISTINCT FROM 'auto'), 'search_path', pg_catalog.current_setting('search_path'));
+    IF objective = 'auto' THEN
+        recipe := recipe || pg_catalog.jsonb_build_object('compare', COALESCE(compare,
+            CASE WHEN backbone IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('backbones', ARRAY[backbone]) END));
+    END IF;
     PERFORM ltv.check_recipe(recipe);
-    RETURN ltv.queue_job(model, 'train', recipe, ltv.job_settings());
+    RETURN ltv.queue_job(model, kind, recipe, ltv.job_settings());
 END
+$$;
+COMMENT ON FUNCTION ltv.queue_training IS 'checks a recipe and queues its training';
+
+CREATE FUNCTION @extschema@.ltv_train(
+    model        text,
+    relation     text DEFAULT NULL,
+    target       text DEFAULT 'ltv',
+    id_column    text DEFAULT 'customer_id',
+    objective    text DEFAULT NULL,
+    backbone     text DEFAULT NULL,
+    features     text[] DEFAULT NULL,
+    split_column text DEFAULT NULL,
+    options      jsonb DEFAULT '{}',
+    query        text DEFAULT NULL,
+    preset       text DEFAULT NULL,
+    promote      boolean DEFAULT NULL
+) RETURNS bigint
+LANGUAGE sql
+AS $$
+    SELECT ltv.queue_training(model, CASE objective WHEN 'auto' THEN 'compare' ELSE 'train' END, relation, query, target, id_column, objective, backbone,
+        features, split_column, options, preset, promote, NULL)
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_train IS 'queues the training of a new version of a model and returns the job';
 
@@ -122,7 +136,7 @@ CREATE VIEW @extschema@.ltv_jobs WITH (security_invoker = true) AS
 SELECT j.job, j.model, j.kind,
        -- A worker that is gone without a word took its job with it.
        CASE WHEN j.status = 'running' AND j.pid IS NOT NULL AND a.pid IS NULL THEN 'lost' ELSE j.status END AS status,
-       p.phase, p.epoch, p.epochs, COALESCE(r.rows, p.rows) AS rows,
+       p.phase, p.step, p.epoch, p.epochs, COALESCE(r.rows, p.rows) AS rows,
        COALESCE(r.rows / NULLIF(extract(epoch FROM clock_timestamp() - j.started_at), 0), p.rows_per_second) AS rows_per_second, p.training_loss, p.validation_loss,
        CASE WHEN j.status = 'running' THEN p.eta END AS eta, p.memory_bytes, j.version, j.owner AS role,
        CASE WHEN j.status = 'running' THEN j.pid END AS pid,
@@ -141,6 +155,7 @@ CREATE FUNCTION ltv.describe_progress(of_job bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT concat_ws(', ',
+        step,
         COALESCE(phase, 'starting'),
         CASE WHEN phase = 'reading' AND rows > 0 THEN trim(to_char(rows, '999,999,999,999')) || ' rows' END,
         CASE WHEN phase = 'training' THEN format('epoch %s of %s', epoch, epochs) END,

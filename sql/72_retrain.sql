@@ -179,7 +179,7 @@ DECLARE
 BEGIN
     PERFORM ltv.check_model(model, 'owner');
     parent := ltv.version_or_champion(model, version);
-    SELECT COALESCE(v.recipe -> 'base', v.recipe) - '{promote,promotion,parent,warm_start}'::text[] INTO base
+    SELECT COALESCE(v.recipe -> 'base', v.recipe) - '{promote,promotion,parent,warm_start,compared}'::text[] INTO base
     FROM ltv.versions v WHERE v.model = ltv_retrain.model AND v.version = parent;
     IF COALESCE(base ->> 'relation', base ->> 'query') IS NULL THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('version %s of model "%s" cannot be retrained', parent, model),

@@ -117,6 +117,7 @@ fn train_and_store(job: &Job) -> Result<i32> {
         _ => report,
     })?;
     recipe.options.threads.get_or_insert(threads as usize);
+    recipe.options.horizon = recipe.options.horizon.or(data.horizon);
     let rows = data.training.rows;
     let spilled = data.training.spilled.is_some();
     training::report_phase(job.job, "preprocessing", Some(rows as i64))?;

@@ -4,10 +4,11 @@ use super::queue::Job;
 use super::session::{self, Identity, unexpected};
 use crate::error::Result;
 use ltv_core::recipe::Recipe;
-use ltv_core::train::TrainedModel;
+use ltv_core::train::{Chosen, TrainedModel};
 use pgrx::datum::DatumWithOid;
 use pgrx::spi::SpiClient;
 use pgrx::{JsonB, Spi};
+use serde_json::Value;
 
 /// Stores the model as the job's owner, with the rights of the job's owner, and returns the number of the version.
 pub fn version(job: &Job, recipe: &Recipe, model: TrainedModel, notes: &[String]) -> Result<i32> {
@@ -61,6 +62,10 @@ fn insert(
     recipe: &Recipe,
     model: TrainedModel,
 ) -> Result<()> {
+    let stored = stored_recipe(job, model.chosen.as_ref());
+    let chosen = model.chosen.as_ref();
+    let objective = chosen.map_or(&recipe.objective, |chosen| &chosen.objective);
+    let backbone = chosen.map_or(&recipe.backbone, |chosen| &chosen.backbone);
     client
         .update(
             "INSERT INTO ltv.versions (model, version, checksum, onnx, source, objective, backbone, schema, recipe, \
@@ -71,10 +76,10 @@ fn insert(
                 DatumWithOid::from(job.model.as_str()),
                 DatumWithOid::from(version),
                 DatumWithOid::from(model.onnx),
-                DatumWithOid::from(recipe.objective.as_str()),
-                DatumWithOid::from(recipe.backbone.as_str()),
+                DatumWithOid::from(objective.as_str()),
+                DatumWithOid::from(backbone.as_str()),
                 DatumWithOid::from(JsonB(model.schema)),
-                DatumWithOid::from(JsonB(job.recipe.clone())),
+                DatumWithOid::from(JsonB(stored)),
                 DatumWithOid::from(JsonB(model.statistics)),
                 DatumWithOid::from(JsonB(model.metrics)),
                 DatumWithOid::from(JsonB(model.history)),
@@ -87,6 +92,19 @@ fn insert(
         )
         .map_err(unexpected)?;
     Ok(())
+}
+
+/// The recipe that makes the version again: of a comparison that of the candidate it chose.
+fn stored_recipe(job: &Job, chosen: Option<&Chosen>) -> Value {
+    let mut recipe = job.recipe.clone();
+    if let (Some(chosen), Some(object)) = (chosen, recipe.as_object_mut()) {
+        let compared = object.remove("compare").unwrap_or_default();
+        object.insert("compared".into(), compared);
+        object.insert("objective".into(), chosen.objective.as_str().into());
+        object.insert("backbone".into(), chosen.backbone.as_str().into());
+        object.insert("options".into(), chosen.options.clone().into());
+    }
+    recipe
 }
 
 /// Champion, challenger or none: by the promotion rule, which may score customers held out for it.

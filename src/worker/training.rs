@@ -191,7 +191,7 @@ fn write(job: i64, progress: &Progress) -> Result<()> {
         client
             .update(
                 "UPDATE ltv.job_progress SET phase = $2, epoch = coalesce($3, epoch), epochs = coalesce($4, epochs), \
-                 rows = coalesce(nullif($5, 0), rows), rows_per_second = nullif($6, 0), training_loss = coalesce($7, training_loss), \
+                 rows = coalesce(nullif($5, 0), rows), rows_per_second = nullif($6, 0), step = $11, training_loss = coalesce($7, training_loss), \
                  validation_loss = coalesce($8, validation_loss), eta = make_interval(secs => $9), memory_bytes = $10, \
                  updated_at = clock_timestamp() WHERE job = $1",
                 None,
@@ -206,6 +206,7 @@ fn write(job: i64, progress: &Progress) -> Result<()> {
                     DatumWithOid::from(progress.validation_loss),
                     DatumWithOid::from(progress.eta_seconds),
                     DatumWithOid::from(memory().unwrap_or(progress.memory_bytes as i64)),
+                    DatumWithOid::from(progress.step.as_deref()),
                 ],
             )
             .map_err(unexpected)?;

@@ -448,6 +448,7 @@ impl<'a> Loader<'a> {
             training,
             file,
             unlabelled: self.unlabelled,
+            horizon: None,
         })
     }
 }

@@ -26,6 +26,8 @@ pub struct Data {
     pub file: Option<TemporaryFile>,
     /// Rows without a target, which were left out.
     pub unlabelled: u64,
+    /// Of the features that the query reads, in days.
+    pub horizon: Option<f64>,
 }
 
 /// Reads all rows. Inside a read-only transaction, as the role that owns the job.
@@ -43,6 +45,8 @@ pub fn load(recipe: &Recipe, without_id: bool, job: i64, memory_limit: usize) ->
     // SAFETY: the descriptor of the prepared plan.
     let all = unsafe { describe(descriptor) };
     let columns = assign(&all, recipe, without_id)?;
+    // SAFETY: prepared above.
+    let horizon = unsafe { plan::horizon(plan) }?;
     let mut loader = Loader::new(&columns, recipe, job, memory_limit);
     let mut receiver = Receiver {
         callbacks: pg_sys::DestReceiver {
@@ -70,9 +74,10 @@ pub fn load(recipe: &Recipe, without_id: bool, job: i64, memory_limit: usize) ->
             ));
         }
     }
-    let data = loader.finish()?;
+    let mut data = loader.finish()?;
     // SAFETY: opened above.
     unsafe { pg_sys::SPI_finish() };
+    data.horizon = horizon;
     Ok(data)
 }
 

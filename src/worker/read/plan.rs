@@ -7,6 +7,9 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
+/// The month of the first purchase tells a model that is trained on a year nothing that holds in the next one.
+const NOT_BY_DEFAULT: [&str; 1] = ["first_month"];
+
 /// One column of the query.
 #[derive(Clone, Debug)]
 pub struct Column {
@@ -102,6 +105,32 @@ pub fn prepare(
         }
         Ok((plan, (*source).resultDesc))
     }
+}
+
+/// How many days ahead the label looks, where the query reads features that `ltv_create_features` made, in whatever way.
+///
+/// # Safety
+/// `plan` comes from [`prepare`], inside the same use of SPI.
+pub unsafe fn horizon(plan: pg_sys::SPIPlanPtr) -> Result<Option<f64>> {
+    // SAFETY: the plan has one source, whose list of relations, views included, is kept with it.
+    let relations: Vec<pg_sys::Oid> = unsafe {
+        let sources = pg_sys::SPI_plan_get_plan_sources(plan);
+        let source = (*(*sources).elements)
+            .ptr_value
+            .cast::<pg_sys::CachedPlanSource>();
+        match (*source).relationOids.as_ref() {
+            None => Vec::new(),
+            Some(list) => std::slice::from_raw_parts(list.elements, list.length as usize)
+                .iter()
+                .map(|cell| cell.oid_value)
+                .collect(),
+        }
+    };
+    pgrx::Spi::get_one_with_args(
+        "SELECT ltv.features_horizon($1)",
+        &[pgrx::datum::DatumWithOid::from(relations)],
+    )
+    .map_err(crate::worker::session::unexpected)
 }
 
 /// Names and types of the result.
@@ -225,6 +254,7 @@ pub fn assign(all: &[Column], recipe: &Recipe, without_id: bool) -> Result<Colum
                 .collect();
             all.iter()
                 .filter(|column| !taken.contains(&column.at))
+                .filter(|column| !NOT_BY_DEFAULT.contains(&column.name.as_str()))
                 .cloned()
                 .collect()
         }

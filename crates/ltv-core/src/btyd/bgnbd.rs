@@ -91,7 +91,7 @@ impl BgNbd {
     /// is near certain or impossible. The same number is `P(alive) * E[(1 - (1 + p w)^-(r+x)) / p]` with
     /// `w = horizon / (alpha + T)` and p ~ Beta(a, b + x): a sum of positive terms.
     pub fn expected_purchases(&self, customer: &Customer, horizon: f64) -> f64 {
-        let nodes = Nodes::new();
+        let nodes = Nodes::shared();
         let x = customer.frequency;
         let w = horizon / (self.alpha + customer.age);
         let log_weights: Vec<f64> = (0..nodes.p.len())

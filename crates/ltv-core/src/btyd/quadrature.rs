@@ -1,5 +1,7 @@
 //! Tanh-sinh nodes for expectations over a Beta distribution whose parameters differ by customer.
 
+use std::sync::LazyLock;
+
 /// Nodes p in (0, 1) of the double exponential rule: `p = 1 / (1 + exp(-pi sinh(u)))`.
 ///
 /// They crowd at both ends, so that Beta densities with a pole at 0 or 1, or with all their mass near 0 (a customer
@@ -19,6 +21,12 @@ const REACH: f64 = 7.0;
 const LOG_SMALLEST: f64 = -600.0;
 
 impl Nodes {
+    /// They are the same for everybody.
+    pub fn shared() -> &'static Self {
+        static NODES: LazyLock<Nodes> = LazyLock::new(Nodes::new);
+        &NODES
+    }
+
     pub fn new() -> Self {
         let mut nodes = Self {
             p: vec![],

@@ -34,6 +34,15 @@ impl CategoryColumn {
         self.codes.truncate(rows);
     }
 
+    /// Some rows, with the same dictionary.
+    pub fn pick(&self, rows: &[u32]) -> Self {
+        Self {
+            codes: rows.iter().map(|&row| self.codes[row as usize]).collect(),
+            values: self.values.clone(),
+            index: self.index.clone(),
+        }
+    }
+
     pub fn values(&self) -> &[String] {
         &self.values
     }

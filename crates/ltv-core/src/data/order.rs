@@ -32,6 +32,43 @@ impl TrainingTable {
     }
 }
 
+impl TrainingTable {
+    /// A copy of some rows, in their order.
+    pub fn subset(&self, rows: &[u32]) -> Self {
+        fn pick<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Vec<T> {
+            let mut picked = Vec::with_capacity(rows.len() * width);
+            for &row in rows {
+                let start = row as usize * width;
+                picked.extend_from_slice(&values[start..start + width]);
+            }
+            picked
+        }
+        let sequence = self.sequence.as_ref().map(|all| {
+            let mut some = SequenceColumn::new(all.channels());
+            for &row in rows {
+                some.push(all.row(row as usize));
+            }
+            some
+        });
+        Self {
+            inputs: self.inputs.clone(),
+            rows: rows.len(),
+            width: self.width,
+            matrix: pick(&self.matrix, self.width, rows),
+            categories: self
+                .categories
+                .iter()
+                .map(|column| column.pick(rows))
+                .collect(),
+            sequence,
+            target: pick(&self.target, 1, rows),
+            split: pick(&self.split, 1, rows),
+            as_of: self.as_of.as_ref().map(|days| pick(days, 1, rows)),
+            groups: pick(&self.groups, 1, rows),
+        }
+    }
+}
+
 /// Row `i` becomes what row `order[i]` was. In place, because the matrix may be most of what memory there is.
 fn permute<T: Copy>(values: &mut [T], width: usize, order: &[usize]) {
     if width == 0 {

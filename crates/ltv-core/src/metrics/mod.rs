@@ -104,6 +104,13 @@ pub fn evaluate(observed: &Observations) -> Result<Vec<Metric>> {
     Ok(metrics)
 }
 
+/// How well the order fits, in one number: the mean of normalized Gini (money) and Spearman (customers); 0 where neither is defined.
+pub fn rank_order(actual: &[f64], prediction: &[f64]) -> f64 {
+    let gini = normalized_gini(actual, &Ranking::new(actual, prediction));
+    let spearman = ranking::spearman(actual, prediction);
+    (gini.unwrap_or(0.0) + spearman.unwrap_or(0.0)) / 2.0
+}
+
 /// The value of one metric by name; an unknown name is an error that lists those there are.
 pub fn named(metrics: &[Metric], name: &str) -> Result<Option<f64>> {
     metrics

@@ -15,6 +15,8 @@ use serde_json::Value;
 
 /// Skewness above which a column gets the signed logarithm.
 const SKEWED: f64 = 2.0;
+/// Standard deviations where the options do not say.
+const CLIP: f64 = 10.0;
 /// A standard deviation below this share of the mean is rounding noise: the column is constant.
 const NOISE: f64 = 1e-6;
 
@@ -37,7 +39,7 @@ pub(super) fn fit(
         vocabularies: Vec::new(),
         date_parts: Vec::new(),
         sequence: None,
-        clip: options.clip_features as f32,
+        clip: options.clip_features.unwrap_or(CLIP) as f32,
         embedding_size: options.embedding_size,
     };
     let mut described = Vec::with_capacity(table.inputs().len());
@@ -269,7 +271,7 @@ fn fit_column(
         fill = signed_log(median);
     }
     let (mean, scale) = standardisation(values, fill, missing);
-    let clip = options.clip_features as f32;
+    let clip = options.clip_features.unwrap_or(CLIP) as f32;
     let margin = options.range_margin as f32;
     let standardised = values.iter().map(|value| (value - mean) * scale);
     let (low, high) = standardised.fold((0.0_f32, 0.0_f32), |(low, high), value| {

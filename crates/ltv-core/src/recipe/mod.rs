@@ -1,9 +1,11 @@
 //! What a job was asked to do: stored with the job and with every version, so that it can be repeated.
 
+mod compare;
 mod kind;
 mod options;
 mod presets;
 
+pub use compare::{Candidate, Compare, Needs};
 pub use kind::Kind;
 pub use options::{OPTIONS, OptionDoc, Options, reference};
 pub use presets::Preset;
@@ -37,6 +39,8 @@ pub struct Recipe {
     pub split_column: Option<String>,
     pub options: Options,
     pub preset: Option<String>,
+    /// What is tried where the objective is `auto`.
+    pub compare: Option<Compare>,
     /// Weights of an earlier version to continue from; not part of the JSON.
     pub warm_start: Option<Vec<u8>>,
 }
@@ -54,10 +58,14 @@ impl Default for Recipe {
             split_column: None,
             options: Options::default(),
             preset: None,
+            compare: None,
             warm_start: None,
         }
     }
 }
+
+/// The objective that stands for a comparison of others.
+pub const AUTO: &str = "auto";
 
 impl Recipe {
     pub fn from_json(value: &Value) -> Result<Self> {
@@ -83,6 +91,18 @@ impl Recipe {
                 Options::from_json(&preset.options_with(&value["options"]))?
             }
         };
+        let compare = match objective.as_deref() {
+            Some(AUTO) => {
+                if let Some(preset) = text("preset") {
+                    return Err(Error::invalid("a preset leaves nothing to compare")
+                        .detail(format!("Preset \"{preset}\" names one objective, and objective \"{AUTO}\" tries several."))
+                        .hint("Leave out one of them."));
+                }
+                objective = None;
+                Some(Compare::from_json(&value["compare"], &value["options"])?)
+            }
+            _ => None,
+        };
         Ok(Self {
             relation: text("relation"),
             query: text("query"),
@@ -94,6 +114,7 @@ impl Recipe {
             split_column: text("split_column"),
             options,
             preset: text("preset"),
+            compare,
             warm_start: None,
         })
     }
@@ -120,7 +141,15 @@ fn one_of(what: &str, value: Option<String>, allowed: &[&str], default: &str) ->
         return Ok(value);
     }
     Err(Error::invalid(format!("unknown {what} \"{value}\""))
-        .detail(format!("The {what}s are {}.", allowed.join(", ")))
+        .detail(format!(
+            "The {what}s are {}{}.",
+            allowed.join(", "),
+            if what == "objective" {
+                ", and auto"
+            } else {
+                ""
+            }
+        ))
         .hint(format!(
             "Use one of them, or leave {what} out for the default, {default}."
         )))

@@ -104,18 +104,18 @@ options! {
         log_transform: String = "auto".to_owned(), Choice(&["auto", "all", "none"]);
         /// Columns that get the signed logarithm whatever their skewness.
         log_columns: Vec<String> = Vec::new(), Columns;
-        /// Standardised values are limited to plus or minus this.
-        clip_features: f64 = 10.0, Number { min: 1.0, max: 1000.0 };
+        /// Standardised values are limited to plus or minus this. By default 4 for `dcn`, whose cross layers multiply them with each other, and 10 elsewhere.
+        clip_features: Option<f64> = None, Number { min: 1.0, max: 1000.0 };
         /// Values outside the range seen in training are moved to its ends, this many standard deviations further out.
-        range_margin: f64 = 0.0, Number { min: 0.0, max: 1000.0 };
+        range_margin: f64 = 0.25, Number { min: 0.0, max: 1000.0 };
         /// Steps of a sequence that the model sees, the newest ones.
         max_timesteps: usize = 50, Integer { min: 1, max: 10_000 };
     }
     "backbone" {
         /// Widths of the hidden layers of `mlp` and of the deep part of `deepfm`, `dcn` and the sequence backbones.
         hidden_sizes: Vec<usize> = vec![128, 64, 32], Integers { min: 1, max: 65_536, longest: 32 };
-        /// Share of hidden values set to 0 in training.
-        dropout: f64 = 0.3, Number { min: 0.0, max: 0.95 };
+        /// Share of hidden values set to 0 in training. By default 0.1 for `cmltv`, whose views have hidden layers of their own, and 0.3 elsewhere.
+        dropout: Option<f64> = None, Number { min: 0.0, max: 0.95 };
         /// Batch normalisation before ReLU. By default on for `deepfm` and off elsewhere.
         batch_norm: Option<bool> = None, Boolean;
         /// Width of the embeddings of categories. By default min(50, round(1.6 * categories^0.56)).
@@ -123,7 +123,7 @@ options! {
         /// `deepfm`: common width of the field embeddings.
         fm_size: usize = 8, Integer { min: 1, max: 1024 };
         /// `dcn`: number of cross layers.
-        cross_layers: usize = 3, Integer { min: 1, max: 32 };
+        cross_layers: usize = 2, Integer { min: 1, max: 32 };
         /// `dcn`: the matrix weight of DCN-v2 or the vector weight of the first version.
         cross_version: String = "v2".to_owned(), Choice(&["v1", "v2"]);
         /// `dcn`, version 2: rank of the weight matrix. By default full.
@@ -181,11 +181,11 @@ options! {
         /// Networks averaged inside one graph. With more than one, training and validation rows are dealt into as many folds, and each network
         /// is trained on all folds but one, which stops it. By default 5 up to 50,000 rows, 3 up to 100,000 (200,000 with several cut-offs), else 1.
         ensemble: Option<usize> = None, Integer { min: 1, max: 64 };
-        /// Average the networks' value with that of BG/NBD and Gamma-Gamma, both calibrated. By default where the training rows have several
+        /// Average the networks' value with that of BG/NBD and Gamma-Gamma, the total of each calibrated. By default where the training rows have several
         /// cut-offs, the features that BG/NBD reads are there, and `horizon` is known: it keeps totals right when time goes on.
         blend_bgnbd: Option<bool> = None, Boolean;
         /// Monotone correction of the expected value, fitted on rows that the network was not trained on and kept in the graph: `power` (total and
-        /// slope), `total`, or `none`. `auto`: what the number of paying rows allows.
+        /// slope), `total`, or `none`. `auto`: `total` beside BG/NBD, otherwise what the number of paying rows allows.
         calibration: String = "auto".to_owned(), Choice(&["auto", "none", "total", "power"]);
     }
 }

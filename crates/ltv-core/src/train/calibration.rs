@@ -12,6 +12,8 @@ const LIMIT: f32 = 80.0;
 const SLOPES: (f64, f64) = (0.5, 1.5);
 /// ... and the factor of a correction from few paying rows in this one.
 const FACTORS: (f64, f64) = (0.5, 2.0);
+/// Predictions that are so many times too high in total owe it to a few rows: scaling all of them would be worse.
+const TOO_HIGH: f64 = 5.0;
 /// Paying rows needed for two parameters, and for one.
 const PAYERS_FOR_SLOPE: usize = 100;
 const PAYERS_FOR_TOTAL: usize = 20;
@@ -33,6 +35,9 @@ impl Calibration {
             .iter()
             .map(|&value| f64::from(value.max(TINY).ln()))
             .collect();
+        if total(&logs, actual, 1.0) < -TOO_HIGH.ln() {
+            return None;
+        }
         let fitted = if method != "total" && payers >= PAYERS_FOR_SLOPE {
             power(&logs, actual)
         } else {

@@ -42,7 +42,8 @@ pub(super) fn train(
     });
 
     control.progress(Progress::of(Phase::Training));
-    let customers = training_customers(table, &columns, rows_of(table, Split::Train));
+    let train = rows_of(table, Split::Train);
+    let customers = training_customers(table, &columns, train, MOST_FITTED);
     let purchases = BgNbd::fit(&customers)?;
     if control.is_cancelled() {
         return Err(Error::cancelled());
@@ -85,7 +86,26 @@ pub(super) fn train(
         weights: Vec::new(),
         n_rows: table.rows(),
         seconds: started.elapsed().as_secs_f64(),
+        chosen: None,
     })
+}
+
+/// What BG/NBD fitted on one table expects of the customers of another.
+pub(super) fn values(
+    fit: &TrainingTable,
+    judged: &TrainingTable,
+    recipe: &Recipe,
+) -> Result<Vec<f32>> {
+    let columns = Columns::find(fit)?;
+    let all = (0..fit.rows() as u32).collect();
+    let customers = training_customers(fit, &columns, all, MOST_FITTED);
+    let model = Btyd {
+        purchases: BgNbd::fit(&customers)?,
+        spend: GammaGamma::fit(&customers)?,
+        horizon: horizon(recipe)?,
+    };
+    let rows: Vec<u32> = (0..judged.rows() as u32).collect();
+    Ok(predict(&model, judged, &columns, &rows).value().to_vec())
 }
 
 pub(super) fn horizon(recipe: &Recipe) -> Result<f64> {
@@ -199,12 +219,13 @@ pub(super) fn training_customers(
     table: &TrainingTable,
     columns: &Columns,
     mut rows: Vec<u32>,
+    most: usize,
 ) -> Vec<Customer> {
     if let Some(days) = &table.as_of {
         let latest = days.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         rows.retain(|&row| days[row as usize] == latest);
     }
-    let step = rows.len().div_ceil(MOST_FITTED).max(1);
+    let step = rows.len().div_ceil(most).max(1);
     rows.iter()
         .step_by(step)
         .map(|&row| columns.customer(table, row))

@@ -6,23 +6,27 @@
 use super::blend::Blend;
 use super::calibration::Calibration;
 use super::network::Predictions;
+use crate::objective::terms::export_minimum;
 use crate::onnx::{GraphBuilder, Value};
 use serde::{Deserialize, Serialize};
 
 /// Values and probabilities are taken for at least this where their logarithm is needed.
 const TINY: f32 = 1e-30;
 
-/// What happens to the average of the networks.
+/// What happens to the values of the networks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Finish {
+    /// No network's value counts for more than this.
+    pub cap: Option<f32>,
     pub calibration: Option<Calibration>,
     pub blend: Option<Blend>,
 }
 
 impl Finish {
     /// `classic`: the expected values of the blend's model for the same rows.
-    pub fn combine(&self, members: Vec<Predictions>, classic: Option<&[f32]>) -> Predictions {
+    pub fn combine(&self, mut members: Vec<Predictions>, classic: Option<&[f32]>) -> Predictions {
         let as_they_are = members.len() == 1 && *self == Self::default();
+        members.iter_mut().for_each(|member| self.limit(member));
         let mut predictions = average(members);
         for (name, column) in &mut predictions.columns {
             if *name != "ltv" {
@@ -45,15 +49,30 @@ impl Finish {
         predictions
     }
 
+    /// Of one network, before its values are averaged with others'.
+    pub fn limit(&self, member: &mut Predictions) {
+        for (name, column) in &mut member.columns {
+            if let (&mut "ltv", Some(cap)) = (name, self.cap) {
+                column.iter_mut().for_each(|value| *value = value.min(cap));
+            }
+        }
+    }
+
     pub fn export(
         &self,
         graph: &mut GraphBuilder,
         members: &[Vec<(&'static str, Value)>],
     ) -> Vec<(&'static str, Value)> {
-        let mut outputs = match members {
+        let mut members = members.to_vec();
+        for (name, value) in members.iter_mut().flatten() {
+            if let (&mut "ltv", Some(cap)) = (name, self.cap) {
+                *value = export_minimum(graph, value, cap);
+            }
+        }
+        let mut outputs = match members.as_slice() {
             [only] if *self == Self::default() => return only.clone(),
             [only] => only.clone(),
-            _ => export_average(graph, members),
+            several => export_average(graph, several),
         };
         for (name, value) in &mut outputs {
             if *name != "ltv" {

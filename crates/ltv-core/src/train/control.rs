@@ -37,6 +37,8 @@ pub struct Progress {
     pub validation_loss: Option<f64>,
     /// Until the last epoch, if early stopping does not come first.
     pub eta_seconds: Option<f64>,
+    /// Which of several trainings it is, in words.
+    pub step: Option<String>,
     pub memory_bytes: usize,
 }
 
@@ -51,6 +53,7 @@ impl Progress {
             training_loss: None,
             validation_loss: None,
             eta_seconds: None,
+            step: None,
             memory_bytes: 0,
         }
     }

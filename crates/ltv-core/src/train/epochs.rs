@@ -331,6 +331,7 @@ impl Trainer<'_> {
             training_loss: Some(sum.mean()),
             validation_loss,
             eta_seconds: Some(expected.saturating_sub(rows) as f64 / rate.max(1e-9)),
+            step: None,
             memory_bytes: self.data.memory_bytes(),
         });
     }

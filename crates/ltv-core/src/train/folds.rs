@@ -33,10 +33,19 @@ pub(super) fn deal(data: &Encoded, members: usize, seed: u64) -> Vec<Fold> {
         .collect()
 }
 
+pub(super) fn fold(group: u32, seed: u64, members: usize) -> usize {
+    (spread(group, seed) % members as u64) as usize
+}
+
+/// A number in [0, 1) that belongs to the customer.
+pub(super) fn fraction(group: u32, seed: u64) -> f64 {
+    (spread(group, seed) >> 11) as f64 / (1u64 << 53) as f64
+}
+
 /// The finaliser of MurmurHash3 spreads neighbouring hashes over all folds.
-fn fold(group: u32, seed: u64, members: usize) -> usize {
+fn spread(group: u32, seed: u64) -> u64 {
     let mut hash = u64::from(group) ^ seed.rotate_left(32);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    ((hash ^ (hash >> 33)) % members as u64) as usize
+    hash ^ (hash >> 33)
 }

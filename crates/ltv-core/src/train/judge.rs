@@ -14,6 +14,10 @@ use serde_json::{Value, json};
 /// Rows, at equal distances, that show the distribution of the predictions.
 const SAMPLE: usize = 50_000;
 
+/// A network that predicts more than so many times the largest target has left what it knows: exp() of a feature far
+/// out, times itself in a cross layer, can outweigh all customers together.
+const MOST: f64 = 2.0;
+
 pub(super) struct Judged {
     pub finish: Finish,
     pub metrics: Value,
@@ -37,8 +41,14 @@ pub(super) fn judge(
     };
     let mut rows = Vec::new();
     let mut held_out = Predictions::default();
+    let mut finish = Finish {
+        cap: Some((target.max * MOST) as f32),
+        ..Finish::default()
+    };
     for (network, fold) in networks.iter().zip(&trainer.folds) {
-        held_out.extend(predict(trainer, network, &fold.validation)?);
+        let mut predictions = predict(trainer, network, &fold.validation)?;
+        finish.limit(&mut predictions);
+        held_out.extend(predictions);
         rows.extend_from_slice(&fold.validation);
     }
     let mut actual: Vec<f64> = rows.iter().map(|&row| trainer.target(row)).collect();
@@ -47,17 +57,17 @@ pub(super) fn judge(
         let values = values.as_ref()?;
         Some(rows.iter().map(|&row| values[row as usize]).collect())
     };
-    let calibrate = |value: &[f32]| Calibration::fit(&options.calibration, value, &actual);
-    let finish = Finish {
-        calibration: held_out.get("ltv").and_then(calibrate),
-        blend: classic.map(|classic| {
-            let calibration = classic_of(&rows).and_then(|value| calibrate(&value));
-            Blend {
-                calibration,
-                ..classic.blend
-            }
-        }),
+    // Out of time a slope fitted on the past does harm; the total is what both members need.
+    let method = match (options.calibration.as_str(), &classic) {
+        ("auto", Some(_)) => "total",
+        (method, _) => method,
     };
+    let calibrate = |value: &[f32]| Calibration::fit(method, value, &actual);
+    finish.calibration = held_out.get("ltv").and_then(calibrate);
+    finish.blend = classic.map(|classic| Blend {
+        calibration: classic_of(&rows).and_then(|value| calibrate(&value)),
+        ..classic.blend
+    });
     let sample = sample(trainer, SAMPLE);
     let mut members = Vec::with_capacity(networks.len());
     for network in networks {

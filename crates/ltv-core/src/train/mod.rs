@@ -6,6 +6,7 @@ mod blend;
 mod calibration;
 mod classic;
 mod combine;
+mod compare;
 mod config;
 mod control;
 mod epochs;
@@ -14,6 +15,7 @@ mod judge;
 mod network;
 mod optimizer;
 mod report;
+mod selection;
 mod spilled;
 mod step;
 mod target;
@@ -44,6 +46,16 @@ pub struct TrainedModel {
     pub weights: Vec<u8>,
     pub n_rows: usize,
     pub seconds: f64,
+    /// What a comparison chose.
+    pub chosen: Option<Chosen>,
+}
+
+/// The recipe of the best candidate, as far as it differs from what was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
+    pub objective: String,
+    pub backbone: String,
+    pub options: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Of each thread; the deepest recursion is in the gradient of a long graph.
@@ -74,10 +86,13 @@ pub fn train(
             .detail(error.to_string())
             .hint("Lower the option \"threads\" or the setting ltv.training_threads.")
         })?;
-    pool.install(|| train_here(data, recipe, control))
+    pool.install(|| match &recipe.compare {
+        Some(compare) => compare::train(data, recipe, compare, control),
+        None => train_one(data, &config::with_defaults(recipe), control),
+    })
 }
 
-fn train_here(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Result<TrainedModel> {
+fn train_one(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Result<TrainedModel> {
     let TrainingData {
         table,
         spilled,
@@ -184,6 +199,7 @@ fn train_here(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Res
         weights,
         n_rows,
         seconds: started.elapsed().as_secs_f64(),
+        chosen: None,
     })
 }
 

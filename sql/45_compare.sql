@@ -1,0 +1,44 @@
+-- Comparing objectives, backbones and settings: ltv_compare queues a job that tries them and trains the best one on all
+-- rows; ltv_comparison shows how each did.
+
+CREATE FUNCTION @extschema@.ltv_compare(
+    model        text,
+    relation     text DEFAULT NULL,
+    target       text DEFAULT 'ltv',
+    id_column    text DEFAULT 'customer_id',
+    objectives   text[] DEFAULT NULL,
+    backbones    text[] DEFAULT NULL,
+    search       jsonb DEFAULT NULL,
+    budget       interval DEFAULT NULL,
+    trials       int DEFAULT NULL,
+    features     text[] DEFAULT NULL,
+    split_column text DEFAULT NULL,
+    options      jsonb DEFAULT '{}',
+    query        text DEFAULT NULL,
+    promote      boolean DEFAULT true
+) RETURNS bigint
+LANGUAGE sql
+AS $$
+    SELECT ltv.queue_training(model, 'compare', relation, query, target, id_column, 'auto', NULL, features, split_column, options, NULL, promote,
+        pg_catalog.jsonb_build_object('objectives', objectives, 'backbones', backbones, 'search', search,
+                                      'budget', extract(epoch FROM budget), 'trials', trials))
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_compare IS 'queues a job that tries several models on a part of the customers and trains the best one on all; returns the job';
+
+CREATE FUNCTION @extschema@.ltv_comparison(model text, version int DEFAULT NULL)
+RETURNS TABLE (candidate text, objective text, backbone text, options jsonb, normalized_gini float8, spearman float8, decile_mape float8,
+               total_ratio float8, seconds float8, chosen boolean, error text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted int := ltv.version_or_champion(model, version);
+BEGIN
+    RETURN QUERY
+    SELECT c.e ->> 'candidate', c.e ->> 'objective', c.e ->> 'backbone', c.e -> 'options', (c.e ->> 'normalized_gini')::float8, (c.e ->> 'spearman')::float8,
+           (c.e ->> 'decile_mape')::float8, (c.e ->> 'total_ratio')::float8, (c.e ->> 'seconds')::float8, (c.e ->> 'chosen')::boolean, c.e ->> 'error'
+    FROM ltv.versions v, jsonb_array_elements(v.history #> '{comparison,candidates}') WITH ORDINALITY AS c(e, i)
+    WHERE v.model = ltv_comparison.model AND v.version = wanted
+    ORDER BY (c.e ->> 'chosen')::boolean DESC, (c.e ->> 'normalized_gini')::float8 + (c.e ->> 'spearman')::float8 DESC NULLS LAST, c.i;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_comparison IS 'the candidates that a version was chosen from, the best first; no row where it was not chosen by a comparison';
