@@ -17,7 +17,7 @@ CREATE FUNCTION shifted(changes text) RETURNS TABLE (feature text, drifted boole
 SELECT * FROM shifted($$jsonb_build_object('recency', f.recency + 60)$$);
 SELECT * FROM shifted($$jsonb_build_object('monetary_mean', f.monetary_mean * 100)$$);
 SELECT * FROM shifted($$CASE WHEN f.customer_id < '05000' THEN '{"t": null}' ELSE '{}' END::jsonb$$);
-SELECT * FROM shifted($$jsonb_build_object('first_month', f.first_month % 12 + 6)$$);
+SELECT * FROM shifted($$jsonb_build_object('count_90', f.count_90 + 1)$$);
 
 -- Two periods.
 SELECT feature FROM ltv_validate_data_drift('cdnow', 'SELECT * FROM cdnow_features WHERE split = ''train''', 'SELECT * FROM cdnow_features WHERE split <> ''train''') WHERE drifted;

@@ -51,7 +51,7 @@ SELECT bool_and(m.drifted) AS all_amounts_alarmed, count(*) AS amounts FROM week
 WHERE w.pence AND m.feature IN ('monetary_mean', 'monetary_max', 'monetary_last', 'first_amount');
 SELECT count(*) AS false_alarms_on_amounts FROM weeks w JOIN ltv_monitoring m USING (run)
 WHERE NOT w.pence AND m.drifted AND m.feature IN ('monetary_mean', 'monetary_max', 'monetary_last', 'first_amount');
-SELECT count(*) < 20 AS few_weeks_with_alarms, bool_or(m.feature IN ('t', 'recency')) AS of_age FROM weeks w JOIN ltv_monitoring m USING (run) WHERE NOT w.pence AND m.drifted AND m.feature NOT LIKE 'count%' AND m.feature NOT LIKE 'sum%';
+SELECT count(*) < 20 AS few_weeks_with_alarms, COALESCE(bool_or(m.feature IN ('t', 'recency')), false) AS of_age FROM weeks w JOIN ltv_monitoring m USING (run) WHERE NOT w.pence AND m.drifted AND m.feature NOT LIKE 'count%' AND m.feature NOT LIKE 'sum%';
 -- Thirteen retrainings, each judged on customers that it had not seen, each decision on record.
 SELECT count(*) AS retrained, count(*) FILTER (WHERE status = 'succeeded') AS succeeded FROM ltv_jobs WHERE kind = 'retrain';
 SELECT count(*) AS decisions, bool_and(reason LIKE 'normalized_gini on customers held out: version % has %, version % had %') AS with_numbers

@@ -9,7 +9,8 @@ type Vertex = (Vec<f64>, f64);
 /// Far from any data the likelihood is flat: the search stays where exp() of a parameter means something.
 const BOUND: f64 = 25.0;
 const ITERATIONS: usize = 4000;
-const SPREAD: f64 = 1e-15;
+/// Of the mean log likelihood; its parameters are known to about the root of this.
+const SPREAD: f64 = 1e-13;
 
 /// The simplex is restarted at its own optimum until that gains nothing, which frees it where it had collapsed.
 pub(super) fn maximise(
@@ -26,7 +27,7 @@ pub(super) fn maximise(
         let found = search(&best.0, &cost);
         let gain = best.1 - found.1;
         best = found;
-        if gain < 1e-12 {
+        if gain < 1e-11 {
             break;
         }
     }

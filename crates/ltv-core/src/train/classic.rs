@@ -15,6 +15,8 @@ use std::time::Instant;
 
 /// More customers than this tell nothing new about seven parameters.
 const MOST_FITTED: usize = 200_000;
+/// As many are enough to see what it is worth.
+const FITTED_TO_JUDGE: usize = 20_000;
 
 /// The features it reads, by the names that `ltv_create_features` gives them. The last is optional: with it the mean
 /// value of the repeat purchases is known exactly, without it that of all purchases stands in.
@@ -98,7 +100,7 @@ pub(super) fn values(
 ) -> Result<Vec<f32>> {
     let columns = Columns::find(fit)?;
     let all = (0..fit.rows() as u32).collect();
-    let customers = training_customers(fit, &columns, all, MOST_FITTED);
+    let customers = training_customers(fit, &columns, all, FITTED_TO_JUDGE);
     let model = Btyd {
         purchases: BgNbd::fit(&customers)?,
         spend: GammaGamma::fit(&customers)?,

@@ -2,7 +2,8 @@
 
 use super::selection::{self, RULE, Score, Truth};
 use super::{
-    Chosen, Control, Phase, Progress, TrainedModel, TrainingData, classic, config, folds, predict, train_one,
+    Chosen, Control, Phase, Progress, TrainedModel, TrainingData, classic, config, folds, predict,
+    train_one,
 };
 use crate::data::{Split, TrainingTable};
 use crate::error::{Error, ErrorKind, Result};
