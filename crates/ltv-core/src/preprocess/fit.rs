@@ -157,7 +157,11 @@ fn fit_numeric(
 
 /// The values that are there, of each of some columns of the matrix.
 fn read(table: &TrainingTable, rows: &[u32], columns: &[usize]) -> Vec<Vec<f32>> {
-    let mut read = vec![Vec::with_capacity(rows.len()); columns.len()];
+    // Not `vec![..; n]`: clones of an empty vector have no capacity.
+    let mut read: Vec<Vec<f32>> = columns
+        .iter()
+        .map(|_| Vec::with_capacity(rows.len()))
+        .collect();
     for &row in rows {
         let values = &table.matrix[row as usize * table.width..];
         for (into, &column) in read.iter_mut().zip(columns) {

@@ -101,6 +101,17 @@ impl LossSum {
         Ok(())
     }
 
+    fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.total += other.total;
+        for (index, (name, term)) in other.terms.into_iter().enumerate() {
+            match self.terms.get_mut(index) {
+                Some((_, sum)) => *sum += term,
+                None => self.terms.push((name, term)),
+            }
+        }
+    }
+
     fn mean(&self) -> f64 {
         self.total / self.rows.max(1.0)
     }
@@ -349,14 +360,18 @@ impl Trainer<'_> {
             if self.control.is_cancelled() {
                 return Err(Error::cancelled());
             }
-            network.evaluate(&self.data.gather(rows, &self.device)?)
+            let (loss, predicted) = network.evaluate(&self.data.gather(rows, &self.device)?)?;
+            // The tensor of a loss holds on to all that it was computed from.
+            let mut sum = LossSum::default();
+            sum.add(&loss, rows.len())?;
+            Ok((sum, predicted))
         };
         let judged: Result<Vec<_>> = validation
             .par_chunks(EVALUATION_BATCH)
             .map(|rows| kernel::alone(|| evaluate(rows)))
             .collect();
-        for (rows, (loss, predicted)) in validation.chunks(EVALUATION_BATCH).zip(judged?) {
-            sum.add(&loss, rows.len())?;
+        for (rows, (part, predicted)) in validation.chunks(EVALUATION_BATCH).zip(judged?) {
+            sum.merge(part);
             if actual.len() < METRIC_ROWS {
                 predictions.extend(predicted);
                 actual.extend(rows.iter().map(|&row| self.target(row)));
