@@ -99,7 +99,11 @@ unsafe extern "C-unwind" fn rewrite(statement: *mut pg_sys::PlannedStmt, options
         }
         let backward = pg_sys::ExecSupportsBackwardScan((*statement).planTree);
         for reason in builder::rewrite(statement) {
-            debug1!("ltv: a prediction is not made in batches: {reason}");
+            if is_explained() {
+                notice!("a prediction is not made in batches: {reason}");
+            } else {
+                debug1!("ltv: a prediction is not made in batches: {reason}");
+            }
         }
         // A cursor that was promised to go backwards.
         let scroll = options & pg_sys::CURSOR_OPT_SCROLL as c_int != 0;
@@ -108,6 +112,13 @@ unsafe extern "C-unwind" fn rewrite(statement: *mut pg_sys::PlannedStmt, options
             (*statement).planTree = builder::material::over((*statement).planTree, id);
         }
     }
+}
+
+/// Is the statement that is being planned for EXPLAIN?
+unsafe fn is_explained() -> bool {
+    // SAFETY: the portal that runs, if any.
+    unsafe { pg_sys::ActivePortal.as_ref() }
+        .is_some_and(|portal| portal.commandTag == pg_sys::CommandTag::CMDTAG_EXPLAIN)
 }
 
 /// Does the plan depend on any function that is not built in? Most do not, and are left alone at once.

@@ -14,6 +14,7 @@ mod batch;
 mod below;
 mod calls;
 mod computable;
+mod left;
 pub mod material;
 mod nodes;
 mod params;
@@ -72,6 +73,9 @@ impl Builder {
                 }
             }
             reconsider_jit(self.statement, predictions);
+            for reason in left::reasons(self.statement) {
+                self.decline(reason);
+            }
             self.reasons
         }
     }

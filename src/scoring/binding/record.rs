@@ -14,9 +14,20 @@ use std::ffi::CStr;
 
 /// For each input of the model the column it comes from and how that is read.
 pub struct Columns {
+    /// Numbers that go into the first tensor, as most do.
+    numbers: Vec<Number>,
+    /// The others.
     plans: Vec<Plan>,
     last_attribute: i16,
     text: Vec<u8>,
+}
+
+struct Number {
+    /// Which column, counted from 0.
+    at: usize,
+    scalar: Scalar,
+    /// Where in the tensor's row.
+    offset: usize,
 }
 
 struct Plan {
@@ -62,7 +73,23 @@ impl Columns {
         // Tuples are deformed from left to right.
         plans.sort_by_key(|plan| plan.attribute);
         let last_attribute = plans.last().map_or(0, |plan| plan.attribute);
+        let mut numbers = Vec::new();
+        plans.retain(|plan| {
+            let slot = &model.graph.slots[plan.input];
+            match (&plan.reader, &slot.cell) {
+                (Reader::Number(scalar), Cell::Float { offset, .. }) if slot.tensor == 0 => {
+                    numbers.push(Number {
+                        at: plan.attribute as usize - 1,
+                        scalar: *scalar,
+                        offset: *offset,
+                    });
+                    false
+                }
+                _ => true,
+            }
+        });
         Ok(Self {
+            numbers,
             plans,
             last_attribute,
             text: Vec::new(),
@@ -96,6 +123,15 @@ impl Columns {
         values: &[pg_sys::Datum],
         nulls: &[bool],
     ) -> Result<(), InputError> {
+        if !self.numbers.is_empty() {
+            let floats = rows.floats(0);
+            for number in &self.numbers {
+                if !nulls[number.at] {
+                    // SAFETY: the value is of the type that the plan was made for.
+                    floats[number.offset] = unsafe { number.scalar.number(values[number.at]) };
+                }
+            }
+        }
         for plan in &self.plans {
             let at = plan.attribute as usize - 1;
             if nulls[at] {
