@@ -191,7 +191,8 @@ fn write(job: i64, progress: &Progress) -> Result<()> {
         client
             .update(
                 "UPDATE ltv.job_progress SET phase = $2, epoch = coalesce($3, epoch), epochs = coalesce($4, epochs), \
-                 rows = coalesce(nullif($5, 0), rows), rows_per_second = nullif($6, 0), step = $11, training_loss = coalesce($7, training_loss), \
+                 rows = coalesce(nullif($5, 0), rows), rows_per_second = coalesce(nullif($6, 0), rows_per_second), step = $11, \
+                 training_loss = coalesce($7, training_loss), \
                  validation_loss = coalesce($8, validation_loss), eta = make_interval(secs => $9), memory_bytes = $10, \
                  updated_at = clock_timestamp() WHERE job = $1",
                 None,

@@ -84,6 +84,13 @@ SELECT ltv_retrain('q', minimum_gain => 10) AS job \gset
 SELECT ltv_wait(:job) > 0 AS made;
 SELECT regexp_replace(reason, '-?\d+(\.\d+)?', 'X', 'g') FROM ltv_promotions WHERE model = 'q' AND reason LIKE '%held out%' ORDER BY promotion;
 
+-- Monitoring queues a retraining where it found something, and only there.
+SELECT max(job) AS job FROM ltv_jobs \gset
+SELECT ltv_monitor('q', 'SELECT * FROM shop.people WHERE ltv IS NOT NULL', retrain => true) AS alerts;
+SELECT count(*) FROM ltv_jobs WHERE job > :job;
+SELECT ltv_monitor('q', 'SELECT customer_id, 100 * recency + 7 AS recency, frequency, luck, ltv FROM shop.people', retrain => true) > 0 AS alarmed;
+SELECT kind, ltv_wait(job) > 0 AS made FROM ltv_jobs WHERE job > :job;
+
 -- A first training that fails leaves a name, which says so, and can be given back.
 SELECT ltv_train('bad', query => 'SELECT customer_id, 1 / (recency - recency) AS x, ltv FROM shop.people') AS job \gset
 SELECT ltv_wait(:job);

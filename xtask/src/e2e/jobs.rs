@@ -151,6 +151,72 @@ pub fn cancel(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// Another session sees everything about a job that runs, and the SQLSTATE of one that failed.
+pub fn progress(workspace: &Workspace) -> Result<()> {
+    let cluster = cluster(workspace, "progress", &[])?;
+    let mut client = cluster.connect("ltv")?;
+    let mut other = cluster.connect("ltv")?;
+    let long = train(&mut client, "m", LONG)?;
+    wait_for_training(&mut other, long)?;
+    let complete = "select num_nonnulls(phase, epoch, epochs, rows, rows_per_second, training_loss, validation_loss, eta, memory_bytes, \
+         role, pid, started_at, duration) = 13 and status = 'running' and phase = 'training' and epoch between 1 and epochs \
+         and epochs = 500000 and rows > 0 and rows_per_second > 0 and eta > '0' and memory_bytes between 1e6 and 1e9 \
+         and role = current_user and exists (select from pg_stat_activity a where a.pid = j.pid and a.backend_type = 'pg_ltv worker') \
+         from ltv_jobs j where job = $1";
+    wait_until("everything about the job to be shown", 30, || {
+        Ok(other
+            .query_one(complete, &[&long])?
+            .get::<_, Option<bool>>(0)
+            == Some(true))
+    })?;
+    let epoch = "select epoch::bigint from ltv_jobs where job = ";
+    let before = count(&mut other, &format!("{epoch}{long}"))?;
+    wait_until("the epochs to go on", 30, || {
+        Ok(count(&mut other, &format!("{epoch}{long}"))? > before)
+    })?;
+    // A statement that waits can be cancelled; the job goes on.
+    let error = client
+        .batch_execute(&format!(
+            "set statement_timeout = '300ms'; select ltv_wait({long})"
+        ))
+        .unwrap_err();
+    ensure_eq(
+        error.code().map(|code| code.code().to_owned()),
+        Some("57014".to_owned()),
+        "SQLSTATE of a wait that was cancelled",
+    )?;
+    client.batch_execute("set statement_timeout = 0")?;
+    ensure_eq(status(&mut other, long)?, "running".to_owned(), "the job")?;
+    client.query_one("select ltv_cancel($1)", &[&long])?;
+    wait_for_status(&mut other, long, "canceled")?;
+
+    // How much it has read is visible, too.
+    let sql =
+        "select ltv_train('m', query => 'select c.* from customers c, generate_series(1, 100000)')";
+    let reading: i64 = client.query_one(sql, &[])?.get(0);
+    wait_until("rows to be read", 60, || {
+        let sql = "select phase = 'reading' and rows >= 100000 and rows_per_second > 0 and pid is not null from ltv_jobs where job = $1";
+        Ok(other.query_one(sql, &[&reading])?.get::<_, Option<bool>>(0) == Some(true))
+    })?;
+    client.query_one("select ltv_cancel($1)", &[&reading])?;
+    wait_for_status(&mut other, reading, "canceled")?;
+
+    let sql = "select ltv_train('m', query => 'select customer_id, 1 / (b - b) as x, ltv from customers')";
+    let failing: i64 = client.query_one(sql, &[])?.get(0);
+    wait_for_status(&mut other, failing, "failed")?;
+    let row = other.query_one(
+        "select sqlstate, message, pid is null and eta is null and finished_at is not null from ltv_jobs where job = $1",
+        &[&failing],
+    )?;
+    ensure_eq(
+        (row.get(0), row.get(1), row.get(2)),
+        ("22012".to_owned(), "division by zero".to_owned(), true),
+        "a job that failed",
+    )?;
+    cluster.destroy();
+    Ok(())
+}
+
 /// Rolled back: no job. Not committed: nobody sees it. Prepared: it starts after COMMIT PREPARED.
 pub fn uncommitted(workspace: &Workspace) -> Result<()> {
     let cluster = cluster(

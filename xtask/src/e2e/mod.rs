@@ -46,6 +46,7 @@ pub const SCENARIOS: &[Scenario] = &[
         ..Scenario::new("schedule", schedule::retrain)
     },
     Scenario::new("job_cancel", jobs::cancel),
+    Scenario::new("job_progress", jobs::progress),
     Scenario::new("job_uncommitted", jobs::uncommitted),
     Scenario::new("job_no_free_slot", jobs::no_free_slot),
     Scenario::new("job_concurrency", jobs::concurrency),
