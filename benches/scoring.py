@@ -143,7 +143,7 @@ def main():
             tables.train_categories(connection)
         if part != "large":
             check(connection, table)
-        repeat = min(options.repeat, 2) if part == "large" else options.repeat
+        repeat = min(options.repeat, 1) if part == "large" else options.repeat
         if part == "array":
             results["two processes"] = ways.two_processes(table)
         results[part] = score(connection, table, repeat, part == "large")

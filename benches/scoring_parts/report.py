@@ -79,7 +79,7 @@ def markdown(results):
             continue
         found = results[part]
         ways = [w for w in WAYS if any(median(found["times"][j], w) for j in jobs(found))]
-        lines += ["", f"**{found['title']}, {found['rows']:,} rows**", ""]
+        lines += ["", f"**{found['title']}, {found['rows']:,} rows; {len(next(iter(found['times'].values()))['batch scan'])} run(s)**", ""]
         lines += ["| | " + " | ".join(jobs(found)) + " |", "|---|" + "---|" * len(jobs(found))]
         for way in ways:
             lines.append(f"| {way} | " + " | ".join(cell(found["times"][j], way) for j in jobs(found)) + " |")
