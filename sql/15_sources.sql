@@ -128,6 +128,25 @@ END
 $$;
 COMMENT ON FUNCTION ltv.check_column IS 'the place of a column, or an error that lists the columns';
 
+-- The default 'customer_id' gives way to the name that the model's customers have.
+CREATE FUNCTION ltv.check_id_column(names text[], wanted text, model text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    own text;
+BEGIN
+    IF wanted = 'customer_id' AND wanted <> ALL (names) THEN
+        SELECT v.recipe ->> 'id_column' INTO own FROM ltv.versions v WHERE v.model = check_id_column.model ORDER BY v.version DESC LIMIT 1;
+        IF own = ANY (names) THEN
+            RETURN own;
+        END IF;
+    END IF;
+    PERFORM ltv.check_column(names, wanted, 'id_column');
+    RETURN wanted;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_id_column IS 'the column that tells customers apart, or an error that lists the columns';
+
 CREATE FUNCTION ltv.check_choice(argument text, given text, choices text[]) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$

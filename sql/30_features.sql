@@ -49,6 +49,11 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.features_horizon IS 'the days that the features among some relations look ahead, if all look equally far';
 
+CREATE FUNCTION ltv.features_id_column(relation text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT f.definition ->> 'customer_id_column' FROM ltv.feature_definitions f WHERE f.name = relation $$;
+COMMENT ON FUNCTION ltv.features_id_column IS 'the column that tells the customers of a relation of features apart; NULL for other relations';
+
 -- SQL that yields the instant (or day) up to which the log is known to be complete.
 CREATE FUNCTION ltv.features_log_end(definition jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -86,6 +86,9 @@ BEGIN
             RAISE feature_not_supported USING MESSAGE = pg_catalog.format('"%s" is a temporary table, which the training worker cannot see', source),
                 HINT = 'Use an ordinary or an unlogged table.';
         END IF;
+        IF id_column = 'customer_id' THEN
+            id_column := COALESCE(ltv.features_id_column(relation_name), id_column);
+        END IF;
     END IF;
     IF pg_catalog.cardinality(features) = 0 OR pg_catalog.array_ndims(features) > 1 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'features must be a list of one or more columns',

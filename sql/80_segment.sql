@@ -19,7 +19,7 @@ DECLARE
     bounds float8[];
 BEGIN
     PERFORM ltv.check_model(model, 'predict');
-    PERFORM ltv.check_column((ltv.query_columns(source)).names, id_column, 'id_column');
+    id_column := ltv.check_id_column((ltv.query_columns(source)).names, id_column, model);
     IF pg_catalog.cardinality(shares) IS NULL OR pg_catalog.cardinality(shares) = 0 OR pg_catalog.array_position(shares, NULL) IS NOT NULL OR 0 >= ANY (shares)
        OR pg_catalog.abs((SELECT pg_catalog.sum(s) FROM pg_catalog.unnest(shares) s) - 1) > 1e-6 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'shares must be positive and add up to 1',

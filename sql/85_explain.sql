@@ -75,7 +75,7 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = 'top_k must be positive', HINT = 'Leave it out to see every feature.';
     END IF;
     IF id_column IS NOT NULL THEN
-        PERFORM ltv.check_column((ltv.query_columns(ltv.query_text(query))).names, id_column, 'id_column');
+        id_column := ltv.check_id_column((ltv.query_columns(ltv.query_text(query))).names, id_column, model);
     END IF;
     EXECUTE 'SELECT EXISTS (SELECT FROM ' || typical || ' ltv_b)' INTO found;
     IF NOT found THEN
