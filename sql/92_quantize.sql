@@ -71,7 +71,7 @@ BEGIN
            v.recipe, v.statistics, v.metrics || pg_catalog.jsonb_build_object('quantization', report), v.history, v.n_rows,
            (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'pg_ltv')
     FROM ltv.versions v WHERE v.model = ltv_quantize.model AND v.version = ltv_quantize.version;
-    IF promote AND (report ->> 'speedup')::pg_catalog.float8 > 1 THEN
+    IF promote AND (report ->> 'speedup')::pg_catalog.float8 > 1.1 THEN  -- less is noise
         PERFORM ltv.move_alias(model, 'champion', number, 'quantized');
     ELSIF promote THEN
         RAISE NOTICE 'version % stays as it is: on this machine version % is not faster (% against % ns per row)', version, number,
@@ -80,4 +80,4 @@ BEGIN
     RETURN number;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.ltv_quantize IS 'stores a version again with 8-bit weights and returns its number; what that costs and brings, measured on a sample, stands in metrics -> quantization; promote makes it the champion if it is faster here';
+COMMENT ON FUNCTION @extschema@.ltv_quantize IS 'stores a version again with 8-bit weights and returns its number; what that costs and brings, measured on a sample, stands in metrics -> quantization; promote makes it the champion if it is faster here by more than a tenth';

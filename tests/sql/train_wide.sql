@@ -1,5 +1,6 @@
 -- Very wide rows, and the same model from the same data and seed, to the last bit.
 SET client_min_messages = warning;  -- the progress of a job depends on the time
+\set SHOW_CONTEXT never
 
 -- PostgreSQL itself ends at 1,664 columns, so 5,000 of them come as an array.
 CREATE TABLE wide AS

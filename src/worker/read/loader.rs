@@ -3,7 +3,7 @@
 use super::plan::{Column, Columns, Feature};
 use super::spill::Spill;
 use super::value::{self, Element, Type};
-use super::{Data, session};
+use super::{Data, problem, session};
 use crate::error::{Report, Result};
 use ltv_core::data::{Split, TrainingTable};
 use ltv_core::recipe::Recipe;
@@ -139,7 +139,7 @@ impl<'a> Loader<'a> {
             .zip(&self.kinds)
             .find(|(_, kind)| kind.is_none());
         let name = unknown.map_or("", |(feature, _)| feature.column.name.as_str());
-        Err(empty_column(name).detail(format!(
+        Err(problem::empty_column(name).detail(format!(
             "The first {MOST_WAITING} rows have no array in it."
         )))
     }
@@ -294,7 +294,7 @@ impl<'a> Loader<'a> {
                             (2, Some(ColumnKind::Sequence { .. })) => {
                                 writer.sequence(&self.scratch)?
                             }
-                            _ => return Err(mixed_shapes(column)),
+                            _ => return Err(problem::mixed_shapes(column)),
                         }
                     }
                     _ => {
@@ -320,7 +320,10 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         if table.dictionary_bytes() > budget / 4 {
-            return Err(too_many_categories(table.dictionary_bytes(), self.rows));
+            return Err(problem::too_many_categories(
+                table.dictionary_bytes(),
+                self.rows,
+            ));
         }
         if self.spill.is_none() && table.training_bytes() <= budget {
             self.room += ROWS_AT_ONCE;
@@ -353,7 +356,7 @@ impl<'a> Loader<'a> {
         });
         if let Some(column) = &columns.split {
             let Some(datum) = row.get(column) else {
-                return Err(null_in(&column.name, "split").hint(
+                return Err(problem::null_in(&column.name, "split").hint(
                     "Every row needs 'train', 'validation' or 'test', or a boolean that is true for validation rows.",
                 ));
             };
@@ -366,7 +369,7 @@ impl<'a> Loader<'a> {
         match (id, by_id) {
             (_, Some((split, hash))) => Ok(Some((split, Some(hash)))),
             (None, None) => Ok(Some((Split::from_id(&self.rows.to_string(), share), None))),
-            (Some(id), None) => Err(null_in(&id.name, "id")
+            (Some(id), None) => Err(problem::null_in(&id.name, "id")
                 .detail("The id decides which customers are held out for validation.")
                 .hint("Leave such rows out of the query, or pass id_column => NULL if each row is a customer of its own.")),
         }
@@ -411,7 +414,9 @@ impl<'a> Loader<'a> {
             None => self.kinds.iter().position(Option::is_none),
         };
         if let Some(index) = empty {
-            return Err(empty_column(&self.columns.features[index].column.name));
+            return Err(problem::empty_column(
+                &self.columns.features[index].column.name,
+            ));
         }
         let name = &self.columns.target.name;
         if self.highest == 0.0 {
@@ -453,36 +458,11 @@ impl<'a> Loader<'a> {
     }
 }
 
-fn too_many_categories(bytes: usize, rows: u64) -> Report {
-    Report::new(
-        PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-        "the distinct values of the categorical columns do not fit into ltv.training_memory",
-    )
-    .detail(format!("After {rows} rows they take {} MB.", bytes >> 20))
-    .hint("Leave out columns that have a value of their own in nearly every row, or raise ltv.training_memory.")
-}
-
-fn null_in(column: &str, part: &str) -> Report {
-    Report::new(
-        PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-        format!("the {part} column \"{column}\" is null in some row"),
-    )
-}
-
 /// FNV-1a: only an order is wanted, the same on every machine and in every release.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     })
-}
-
-fn empty_column(name: &str) -> Report {
-    Report::new(
-        PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
-        format!("column \"{name}\" has no value in any row"),
-    )
-    .detail("There is nothing to learn from it.")
-    .hint("Leave it out of the query, or list the columns to use: features => ARRAY['...'].")
 }
 
 /// How a feature enters the model; `None` for arrays, whose shape the data say.
@@ -512,12 +492,4 @@ unsafe fn read_array(datum: pg_sys::Datum, element: Element, into: &mut Vec<f32>
             value::dimensions(array).len()
         }
     }
-}
-
-fn mixed_shapes(column: &Column) -> Report {
-    Report::new(
-        PgSqlErrorCode::ERRCODE_ARRAY_ELEMENT_ERROR,
-        format!("the arrays of column \"{}\" differ in their number of dimensions", column.name),
-    )
-    .hint("Use one dimension for a list of features, two (steps, values) for a sequence, and the same in every row.")
 }

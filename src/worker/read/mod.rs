@@ -6,6 +6,7 @@
 
 mod loader;
 mod plan;
+mod problem;
 mod spill;
 mod value;
 

@@ -67,11 +67,11 @@ const POINTS: &[Point] = &[
     },
 ];
 
-/// Everything that a retraining may change.
+/// Everything that a retraining of the model may change.
 fn catalog(client: &mut Client) -> Result<String> {
-    let sql = "select concat_ws(' / ', (select string_agg(v.version::text, ' ' order by v.version) from ltv.versions v), \
-               (select string_agg(a.alias || ' ' || a.version, ' ' order by a.alias) from ltv.aliases a), \
-               (select count(*) from ltv.promotions), (select last_version from ltv.models))";
+    let sql = "select concat_ws(' / ', (select string_agg(v.version::text, ' ' order by v.version) from ltv.versions v where v.model = m.model), \
+               (select string_agg(a.alias || ' ' || a.version, ' ' order by a.alias) from ltv.aliases a where a.model = m.model), \
+               (select count(*) from ltv.promotions p where p.model = m.model), m.last_version) from ltv.models m where m.model = 'm'";
     Ok(client.query_one(sql, &[])?.get(0))
 }
 
@@ -109,8 +109,8 @@ pub fn at_each_point(workspace: &Workspace) -> Result<()> {
             Ok(count(&mut client, &reached)? == 1)
         })
         .with_context(|| format!("the job is {:?}", status(&mut client, job)))?;
-        // Another one waits; it has not started.
-        let queued = retrain(&mut client, SHORT)?;
+        // One of another model waits; it may be through before anybody looks after the restart.
+        let queued = train(&mut client, "waiting", SHORT)?;
         cluster.kill9()?;
         cluster.start()?;
         client = cluster.connect("ltv")?;
@@ -129,7 +129,7 @@ pub fn at_each_point(workspace: &Workspace) -> Result<()> {
     let judged =
         "select count(*) from ltv.promotions where reason like '% on customers held out: %'";
     anyhow::ensure!(
-        count(&mut client, judged)? >= 5,
+        count(&mut client, judged)? >= 3,
         "retrainings were not judged"
     );
     cluster.destroy();

@@ -1,20 +1,23 @@
 //! Which candidate is the best, judged on customers that none of them has seen.
 //!
 //! Marketing needs the order of customers and the money: a candidate must rank as well as the best one, up to what chance
-//! alone does, and among those the one whose amounts are right wins.
+//! alone does, and then get the amounts as right. Of what chance alone tells apart the first in the list wins, which is what
+//! has done best on other data (the one standard error rule; Breiman and others 1984).
 
 use crate::error::Result;
 use crate::metrics::{self, Observations};
 
 /// The rule in words, kept with the result.
-pub(super) const RULE: &str = "rank order first: the mean of normalized_gini and spearman, of which a candidate may have one standard error \
-     (of its difference to the best, by jackknife over customers) less than the best; among those the least error in money: \
-     decile_mape + abs(ln(total_ratio))";
+pub(super) const RULE: &str = "rank order first: the mean of normalized_gini and spearman; then the error in money: decile_mape + \
+     abs(ln(total_ratio)). In each a candidate may be one standard error (of its difference to the best, by jackknife over customers) behind \
+     the best, and of those that are not the first one in the list of candidates wins";
 
 /// Parts of the customers, each left out once, that show what chance does.
 const PARTS: usize = 20;
-/// Differences below this are nothing even where the jackknife sees no noise.
-const LEAST: f64 = 1e-3;
+/// Differences of the order, and of the error in money (of which there may be hundreds where a group hardly spends), below these
+/// are nothing even where the jackknife sees no noise.
+const LEAST_ORDER: f64 = 1e-3;
+const LEAST_MONEY: f64 = 1e-2;
 /// A candidate that is so many standard errors behind needs no further round.
 const HOPELESS: f64 = 2.5;
 
@@ -29,86 +32,114 @@ pub(super) struct Truth {
 /// How well a candidate did.
 pub(super) struct Score {
     pub metrics: Vec<metrics::Metric>,
-    order: f64,
-    money: f64,
-    /// The order without each part of the customers.
+    order: Measure,
+    money: Measure,
+}
+
+/// More is better.
+struct Measure {
+    value: f64,
+    /// Differences below this are nothing.
+    least: f64,
+    /// Without each part of the customers.
     parts: Vec<f64>,
 }
 
 impl Score {
     pub fn of(truth: &Truth, prediction: &[f32]) -> Result<Self> {
         let prediction: Vec<f64> = prediction.iter().map(|&value| f64::from(value)).collect();
-        let metrics = metrics::evaluate(&Observations {
-            actual: &truth.actual,
-            prediction: &prediction,
-            ..Observations::default()
-        })?;
-        let mut parts = Vec::with_capacity(PARTS);
+        let metrics = measure(&truth.actual, &prediction)?;
+        let (mut orders, mut moneys) = (Vec::with_capacity(PARTS), Vec::with_capacity(PARTS));
         for part in 0..PARTS {
             let kept = |row: &usize| truth.groups[*row] as usize % PARTS != part;
             let rows: Vec<usize> = (0..truth.actual.len()).filter(kept).collect();
             let actual: Vec<f64> = rows.iter().map(|&row| truth.actual[row]).collect();
             let prediction: Vec<f64> = rows.iter().map(|&row| prediction[row]).collect();
-            parts.push(metrics::rank_order(&actual, &prediction));
+            orders.push(metrics::rank_order(&actual, &prediction));
+            moneys.push(money(&measure(&actual, &prediction)?));
         }
-        let named = |name: &str| {
-            let found = metrics.iter().find(|(other, _)| other == name);
-            found.and_then(|(_, value)| *value)
-        };
-        let total = named("total_ratio").filter(|ratio| *ratio > 0.0);
         Ok(Self {
-            order: metrics::rank_order(&truth.actual, &prediction),
-            money: named("decile_mape").unwrap_or(f64::INFINITY)
-                + total.map_or(f64::INFINITY, |ratio| ratio.ln().abs()),
-            parts,
+            order: Measure {
+                value: metrics::rank_order(&truth.actual, &prediction),
+                least: LEAST_ORDER,
+                parts: orders,
+            },
+            money: Measure {
+                value: money(&metrics),
+                least: LEAST_MONEY,
+                parts: moneys,
+            },
             metrics,
         })
     }
+}
 
+fn measure(actual: &[f64], prediction: &[f64]) -> Result<Vec<metrics::Metric>> {
+    metrics::evaluate(&Observations {
+        actual,
+        prediction,
+        ..Observations::default()
+    })
+}
+
+/// The error in money, negative. A total of zero is wrong beyond measure.
+fn money(metrics: &[metrics::Metric]) -> f64 {
+    let named = |name: &str| {
+        let found = metrics.iter().find(|(other, _)| other == name);
+        found.and_then(|(_, value)| *value)
+    };
+    let total = named("total_ratio").map_or(0.0, |ratio| ratio.max(f64::MIN_POSITIVE));
+    -(named("decile_mape").unwrap_or(0.0) + total.max(f64::MIN_POSITIVE).ln().abs())
+}
+
+impl Measure {
     /// How far it is behind `best`, and the standard error of that.
     fn behind(&self, best: &Self) -> (f64, f64) {
-        let gaps: Vec<f64> = best
-            .parts
-            .iter()
-            .zip(&self.parts)
+        let gaps: Vec<f64> = (best.parts.iter().zip(&self.parts))
             .map(|(a, b)| a - b)
             .collect();
         let mean = gaps.iter().sum::<f64>() / PARTS as f64;
         let spread: f64 = gaps.iter().map(|gap| (gap - mean).powi(2)).sum();
         let error = (spread * (PARTS - 1) as f64 / PARTS as f64).sqrt();
-        (best.order - self.order, error.max(LEAST))
+        (
+            best.value - self.value,
+            error.max(self.least * (1.0 + best.value.abs())),
+        )
     }
 }
 
-fn best(scores: &[(usize, Score)]) -> Option<&Score> {
-    scores
-        .iter()
-        .map(|(_, score)| score)
-        .max_by(|a, b| a.order.total_cmp(&b.order))
+type Judged<'a> = &'a (usize, Score);
+
+/// Those that are at most so many standard errors behind the best one, in their order.
+fn near_best<'a>(
+    scores: impl Iterator<Item = Judged<'a>> + Clone,
+    of: fn(&Score) -> &Measure,
+    errors: f64,
+) -> Vec<Judged<'a>> {
+    let best =
+        (scores.clone().map(|(_, score)| of(score))).max_by(|a, b| a.value.total_cmp(&b.value));
+    let near = scores.filter(|(_, score)| {
+        best.is_some_and(|best| {
+            let (gap, error) = of(score).behind(best);
+            gap <= errors * error
+        })
+    });
+    near.collect()
 }
 
-/// The winner among candidates that were judged on the same customers. Of equals the earlier one.
+/// The winner among candidates that were judged on the same customers.
 pub(super) fn choose(scores: &[(usize, Score)]) -> Option<usize> {
-    let best = best(scores)?;
-    let as_good = scores.iter().filter(|(_, score)| {
-        let (gap, error) = score.behind(best);
-        gap <= error
-    });
-    as_good
-        .min_by(|(_, a), (_, b)| a.money.total_cmp(&b.money))
-        .map(|(candidate, _)| *candidate)
+    let in_order = near_best(scores.iter(), |score| &score.order, 1.0);
+    let in_money = near_best(in_order.into_iter(), |score| &score.money, 1.0);
+    in_money.iter().map(|(candidate, _)| *candidate).min()
 }
 
 /// Those that a look at more customers could still make the winner.
 pub(super) fn hopeful(scores: &[(usize, Score)]) -> Vec<usize> {
-    let Some(best) = best(scores) else {
-        return Vec::new();
-    };
-    let hopeful = scores.iter().filter(|(_, score)| {
-        let (gap, error) = score.behind(best);
-        gap <= HOPELESS * error
-    });
-    hopeful.map(|(candidate, _)| *candidate).collect()
+    near_best(scores.iter(), |score| &score.order, HOPELESS)
+        .iter()
+        .map(|(candidate, _)| *candidate)
+        .collect()
 }
 
 #[cfg(test)]
@@ -162,6 +193,17 @@ mod tests {
         ];
         assert_eq!(choose(&scores), Some(1));
         assert_eq!(hopeful(&scores), [0, 1, 2]);
+        Ok(())
+    }
+
+    #[test]
+    fn of_equals_the_first_wins() -> Result<()> {
+        let truth = truth();
+        let scores = [
+            (4, Score::of(&truth, &noisy(&truth, 10.0, 0.8))?),
+            (2, Score::of(&truth, &noisy(&truth, 10.0, 0.8001))?),
+        ];
+        assert_eq!(choose(&scores), Some(2));
         Ok(())
     }
 
