@@ -42,4 +42,11 @@ pub use model::Model;
 pub use runtime::{environment, preload};
 pub use schema::{Input, Kind, Schema};
 pub use session::{Port, Session};
-pub use spare::{leave, take};
+pub use spare::take;
+
+/// Leaves a scorer to the next statement, if it is of one version and its model is still kept ready.
+pub fn leave(lanes: Lanes, input_type: pgrx::pg_sys::Oid) {
+    if lanes.traffic().is_none() && cache::holds(lanes.model()) {
+        spare::keep(lanes, input_type);
+    }
+}

@@ -1,7 +1,7 @@
 //! Scorers that finished statements left behind, so that a point query finds buffers, tensors and binding made.
 
 use super::lanes::{Lanes, Versions};
-use super::{Model, Output, cache};
+use super::{Model, Output};
 use crate::error::Result;
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -38,11 +38,8 @@ pub fn take(versions: Versions, output: Output, input_type: pg_sys::Oid) -> Resu
     }
 }
 
-/// Leaves them to the next statement, if they are of one version and its model is still kept ready.
-pub fn leave(lanes: Lanes, input_type: pg_sys::Oid) {
-    if lanes.traffic().is_some() || !cache::holds(lanes.model()) {
-        return;
-    }
+/// Leaves them to the next statement.
+pub fn keep(lanes: Lanes, input_type: pg_sys::Oid) {
     let dropped = SPARE.with(|spare| {
         let mut spare = spare.borrow_mut();
         let dropped = (spare.len() >= LIMIT).then(|| spare.remove(0));

@@ -12,6 +12,7 @@ mod control;
 mod epochs;
 mod folds;
 mod judge;
+mod loss_sum;
 mod network;
 mod optimizer;
 mod report;

@@ -1,7 +1,7 @@
 //! The gradient of one batch. Its rows are cut into shards that are worked on side by side, each as a batch of its own;
 //! the gradients are added in the order of the shards, so that a result depends on the number of threads alone.
 
-use super::epochs::LossSum;
+use super::loss_sum::LossSum;
 use super::network::Network;
 use super::optimizer::Gradients;
 use crate::batch::Mode;
