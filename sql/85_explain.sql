@@ -13,7 +13,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.model_features IS 'the features of a version, each place of a vector by itself';
 
--- A query's rows as the model takes them: one column for each feature column, checked, and nothing else.
 CREATE FUNCTION ltv.feature_rows(model text, version int, query text, argument text) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$

@@ -186,20 +186,15 @@ pub fn is_table_scan(tag: NodeTag) -> bool {
 
 /// Scans that evaluate expressions over the columns of one range table entry.
 pub fn is_named_scan(tag: NodeTag) -> bool {
-    matches!(
-        tag,
-        NodeTag::T_SeqScan
-            | NodeTag::T_SampleScan
-            | NodeTag::T_IndexScan
-            | NodeTag::T_BitmapHeapScan
-            | NodeTag::T_TidScan
-            | NodeTag::T_TidRangeScan
-            | NodeTag::T_SubqueryScan
-            | NodeTag::T_FunctionScan
-            | NodeTag::T_TableFuncScan
-            | NodeTag::T_ValuesScan
-            | NodeTag::T_CteScan
-            | NodeTag::T_NamedTuplestoreScan
-            | NodeTag::T_WorkTableScan
-    )
+    is_table_scan(tag)
+        || matches!(
+            tag,
+            NodeTag::T_SubqueryScan
+                | NodeTag::T_FunctionScan
+                | NodeTag::T_TableFuncScan
+                | NodeTag::T_ValuesScan
+                | NodeTag::T_CteScan
+                | NodeTag::T_NamedTuplestoreScan
+                | NodeTag::T_WorkTableScan
+        )
 }

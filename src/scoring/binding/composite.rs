@@ -15,13 +15,54 @@ pub struct Composite {
 }
 
 struct Known {
-    row_type: (pg_sys::Oid, i32),
-    /// Changes when the type is altered.
-    identifier: u64,
+    row_type: RowType,
     desc: Descriptor,
     columns: Columns,
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RowType {
+    type_oid: pg_sys::Oid,
+    typmod: i32,
+    /// Changes when the type is altered.
+    identifier: u64,
+}
+
+impl RowType {
+    pub fn descriptor(self) -> Descriptor {
+        Descriptor::of_type(self.type_oid, self.typmod)
+    }
+}
+
+/// A composite value as a tuple, which lives in it or in the scratch context, and its type.
+///
+/// # Safety
+/// `datum` is a composite value, not NULL.
+pub unsafe fn tuple(datum: pg_sys::Datum) -> (pg_sys::HeapTupleData, RowType) {
+    // SAFETY: a composite value is a tuple header, whose first word is the varlena header; its type exists.
+    unsafe {
+        let header = varlena::content(datum, true)
+            .as_ptr()
+            .wrapping_sub(4)
+            .cast_mut()
+            .cast::<pg_sys::HeapTupleHeaderData>();
+        let fields = (*header).t_choice.t_datum;
+        let (type_oid, typmod) = (fields.datum_typeid, fields.datum_typmod);
+        let tuple = pg_sys::HeapTupleData {
+            t_len: (fields.datum_len_ as u32) >> 2,
+            t_data: header,
+            ..Default::default()
+        };
+        let identifier = pg_sys::assign_record_type_identifier(type_oid, typmod);
+        let row_type = RowType {
+            type_oid,
+            typmod,
+            identifier,
+        };
+        (tuple, row_type)
+    }
 }
 
 impl Composite {
@@ -33,27 +74,17 @@ impl Composite {
         rows: &mut Rows,
         datum: pg_sys::Datum,
     ) -> Result<()> {
-        // SAFETY: a composite value is a tuple header, whose first word is the varlena header.
-        let header = unsafe { varlena::content(datum, true) }
-            .as_ptr()
-            .wrapping_sub(4)
-            .cast_mut()
-            .cast::<pg_sys::HeapTupleHeaderData>();
-        // SAFETY: as above.
-        let fields = unsafe { (*header).t_choice.t_datum };
-        let row_type = (fields.datum_typeid, fields.datum_typmod);
-        // SAFETY: the type of an existing value.
-        let identifier = unsafe { pg_sys::assign_record_type_identifier(row_type.0, row_type.1) };
+        // SAFETY: as the caller promises.
+        let (mut tuple, row_type) = unsafe { tuple(datum) };
         let known = match &mut self.known {
-            Some(known) if known.row_type == row_type && known.identifier == identifier => known,
+            Some(known) if known.row_type == row_type => known,
             _ => {
-                let desc = Descriptor::of_type(row_type.0, row_type.1);
+                let desc = row_type.descriptor();
                 // SAFETY: a descriptor just made.
                 let columns = unsafe { Columns::of_descriptor(model, desc.pointer()) }?;
                 let count = desc.len();
                 self.known.insert(Known {
                     row_type,
-                    identifier,
                     desc,
                     columns,
                     values: vec![pg_sys::Datum::from(0); count],
@@ -63,11 +94,6 @@ impl Composite {
         };
         // SAFETY: the descriptor is that of the value, and the arrays are as long as it says.
         unsafe {
-            let mut tuple = pg_sys::HeapTupleData {
-                t_len: (fields.datum_len_ as u32) >> 2,
-                t_data: header,
-                ..Default::default()
-            };
             pg_sys::heap_deform_tuple(
                 &mut tuple,
                 known.desc.pointer(),

@@ -1,7 +1,8 @@
 //! Who a row is about: the value of its id column, as text.
 
+use super::composite::{RowType, tuple};
+use super::json;
 use super::scalar::Scalar;
-use super::{json, varlena};
 use crate::scoring::descriptor::{Descriptor, attributes};
 use pgrx::pg_sys;
 
@@ -18,8 +19,7 @@ pub enum Customer {
 
 /// The row type seen last.
 pub struct Known {
-    row_type: (pg_sys::Oid, i32),
-    identifier: u64,
+    row_type: RowType,
     desc: Descriptor,
     /// Position of the id, if it has one.
     column: Option<(usize, Scalar)>,
@@ -111,27 +111,12 @@ impl Customer {
                 Self::Unknown | Self::Column(..) => None,
                 Self::Key(key) => json::text_of_key(datum, key, text),
                 Self::Composite(name, known) => {
-                    let header = varlena::content(datum, true)
-                        .as_ptr()
-                        .wrapping_sub(4)
-                        .cast_mut()
-                        .cast::<pg_sys::HeapTupleHeaderData>();
-                    let fields = (*header).t_choice.t_datum;
-                    let row_type = (fields.datum_typeid, fields.datum_typmod);
-                    let identifier = pg_sys::assign_record_type_identifier(row_type.0, row_type.1);
-                    if !known
-                        .as_ref()
-                        .is_some_and(|k| k.row_type == row_type && k.identifier == identifier)
-                    {
-                        *known = Some(Box::new(Known::new(row_type, identifier, name)));
+                    let (mut tuple, row_type) = tuple(datum);
+                    if !known.as_ref().is_some_and(|k| k.row_type == row_type) {
+                        *known = Some(Box::new(Known::new(row_type, name)));
                     }
                     let known = known.as_mut()?;
                     let (column, scalar) = known.column?;
-                    let mut tuple = pg_sys::HeapTupleData {
-                        t_len: (fields.datum_len_ as u32) >> 2,
-                        t_data: header,
-                        ..Default::default()
-                    };
                     pg_sys::heap_deform_tuple(
                         &mut tuple,
                         known.desc.pointer(),
@@ -146,8 +131,8 @@ impl Customer {
 }
 
 impl Known {
-    fn new(row_type: (pg_sys::Oid, i32), identifier: u64, name: &str) -> Self {
-        let desc = Descriptor::of_type(row_type.0, row_type.1);
+    fn new(row_type: RowType, name: &str) -> Self {
+        let desc = row_type.descriptor();
         // SAFETY: a descriptor just made.
         let attributes = unsafe { attributes(desc.pointer()) };
         let column = attributes
@@ -156,7 +141,6 @@ impl Known {
             .map(|at| (at, reader(attributes[at].atttypid)));
         Self {
             row_type,
-            identifier,
             column,
             values: vec![pg_sys::Datum::from(0); desc.len()],
             nulls: vec![true; desc.len()],
