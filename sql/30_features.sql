@@ -77,7 +77,11 @@ DECLARE
     day text;
     ts text;
     extra text;
+    known text;
 BEGIN
+    -- Only these types have infinities (and NaN, which is greater).
+    known := format(CASE WHEN definition ->> 'value_type' IN ('real', 'double precision', 'numeric')
+        THEN 'o.%1$I > ''-infinity'' AND o.%1$I < ''infinity''' ELSE 'o.%1$I IS NOT NULL' END, definition ->> 'value_column');
     -- An order known only by its day is known to have happened at the end of that day.
     CASE definition ->> 'date_type'
         WHEN 'date' THEN
@@ -93,8 +97,8 @@ BEGIN
     SELECT string_agg(format(', o.%I::numeric AS x%s', c, i), '' ORDER BY i) INTO extra
     FROM jsonb_array_elements_text(definition #> '{sequence,columns}') WITH ORDINALITY AS x(c, i);
     RETURN format('(SELECT o.%I AS customer, %s AS day, %s AS ts, o.%I::numeric AS amount%s FROM (%s' || E'\n) o' ||
-        ' WHERE o.%1$I IS NOT NULL AND %7$s > ''-infinity'' AND %7$s < ''infinity'' AND o.%4$I > ''-infinity'' AND o.%4$I < ''infinity'') s',
-        definition ->> 'customer_id_column', day, ts, definition ->> 'value_column', COALESCE(extra, ''), definition ->> 'source', date_column);
+        ' WHERE o.%1$I IS NOT NULL AND %7$s > ''-infinity'' AND %7$s < ''infinity'' AND %8$s) s',
+        definition ->> 'customer_id_column', day, ts, definition ->> 'value_column', COALESCE(extra, ''), definition ->> 'source', date_column, known);
 END
 $$;
 COMMENT ON FUNCTION ltv.features_orders IS 'the order log of a definition of features, as SQL';
@@ -290,7 +294,8 @@ BEGIN
         END IF;
     END LOOP;
     RETURN pg_catalog.jsonb_build_object('source', log, 'customer_id_column', customer_id_column, 'date_column', date_column,
-        'date_type', date_type, 'value_column', value_column, 'time_zone', time_zone);
+        'date_type', date_type, 'value_column', value_column, 'value_type', ltv.base_type(log_columns.types[
+            ltv.check_column(log_columns.names, value_column, 'value_column')])::regtype, 'time_zone', time_zone);
 END
 $$;
 COMMENT ON FUNCTION ltv.order_log IS 'the part of a definition of features that says where the orders are';

@@ -68,6 +68,17 @@ SELECT customer_id, count_14, sum_14, country, born, spend_sequence FROM s ORDER
 SELECT ltv_create_features('s2', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30, sequence => '{units}');
 SELECT customer_id, spend_sequence FROM s2 ORDER BY 1;
 
+-- Amounts of every numeric type give the same features; a missing one does not count.
+CREATE DOMAIN euro AS numeric(12,2);
+CREATE DOMAIN whole_euro AS int;
+CREATE VIEW rounded AS SELECT customer_id, ts, round(amount) AS amount FROM orders WHERE amount BETWEEN -1000 AND 1000 OR amount IS NULL;
+SELECT ltv_create_features('t0', 'rounded', 'customer_id', 'ts', 'amount', '2024-03-01', 30);
+SELECT type, ltv_create_features('t' || n, format('SELECT customer_id, ts, amount::%s AS amount FROM rounded', type), 'customer_id', 'ts', 'amount', '2024-03-01', 30)
+FROM unnest('{int2,int4,int8,float4,float8,money,euro,whole_euro}'::text[]) WITH ORDINALITY AS x(type, n);
+SELECT count(*) FROM (SELECT * FROM t0 UNION SELECT * FROM t1 UNION SELECT * FROM t2 UNION SELECT * FROM t3 UNION SELECT * FROM t4 UNION SELECT * FROM t5
+    UNION SELECT * FROM t6 UNION SELECT * FROM t7 UNION SELECT * FROM t8) x;
+SELECT count(*) FROM t0;
+
 -- Names that need quotes, schemas, a source found by the search_path of its maker.
 CREATE SCHEMA "My Shop";
 CREATE TABLE "My Shop"."Orders; --" ("Customer" uuid, "when" date, "Amount €" float8);
