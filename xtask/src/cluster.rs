@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::postgres_install::Install;
+use crate::process;
 use crate::project::{self, Project};
 use crate::shell;
 
@@ -220,17 +221,25 @@ impl Cluster {
     /// SIGKILL to the postmaster, then wait until its children have noticed.
     pub fn kill9(&self) -> Result<()> {
         let postmaster = self.postmaster().context("the server is not running")?;
-        let mut family = children_of(postmaster);
+        let mut family = process::children_of(postmaster);
         family.push(postmaster);
-        signal(postmaster, libc::SIGKILL)?;
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while family.iter().any(|pid| !is_gone(*pid)) {
-            if Instant::now() > deadline {
-                bail!("processes of the killed server are still there after a minute: {family:?}");
-            }
-            thread::sleep(Duration::from_millis(20));
+        process::signal(postmaster, libc::SIGKILL)?;
+        process::wait_until_gone(&family)
+    }
+
+    /// All processes end at the same point in time: none sees another's end, gets its locks and goes on.
+    pub fn cut_power(&self) -> Result<()> {
+        let postmaster = self.postmaster().context("the server is not running")?;
+        process::signal(postmaster, libc::SIGSTOP)?;
+        let mut family = process::children_of(postmaster);
+        for child in &family {
+            process::signal(*child, libc::SIGSTOP)?;
         }
-        Ok(())
+        family.push(postmaster);
+        for process in &family {
+            process::signal(*process, libc::SIGKILL)?;
+        }
+        process::wait_until_gone(&family)
     }
 
     pub fn is_running(&self) -> bool {
@@ -387,7 +396,7 @@ impl Cluster {
         if self.stop(StopMode::Immediate).is_err()
             && let Some(pid) = self.postmaster()
         {
-            let _ = signal(pid, libc::SIGKILL);
+            let _ = process::signal(pid, libc::SIGKILL);
         }
         let _ = fs::remove_dir_all(&self.data);
         let _ = fs::remove_dir_all(&self.sockets);
@@ -399,7 +408,7 @@ pub fn postmaster_of(data: &Path) -> Option<i32> {
     let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let pid: i32 = text.lines().next()?.trim().parse().ok()?;
     let program = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    (program.trim() == "postgres" && is_alive(pid)).then_some(pid)
+    (program.trim() == "postgres" && process::is_alive(pid)).then_some(pid)
 }
 
 fn write_private(project: &Project, path: &Path, text: &str) -> Result<()> {
@@ -430,63 +439,4 @@ pub fn port_is_free(port: u16) -> bool {
 pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
     Ok(listener.local_addr()?.port())
-}
-
-pub fn is_alive(pid: i32) -> bool {
-    // A zombie is dead for our purposes.
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit(')')
-            .next()
-            .unwrap_or("")
-            .trim_start()
-            .starts_with('Z')
-    })
-}
-
-/// Whether nothing is left of a process, not even an entry that waits for its parent: PostgreSQL takes that for a life.
-fn is_gone(pid: i32) -> bool {
-    // SAFETY: a null status pointer is allowed; a process that is not our child is left alone.
-    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
-    !Path::new(&format!("/proc/{pid}")).exists()
-}
-
-/// Servers outlive the pg_ctl that started them. Be the one who buries them, since not every container has someone who does.
-pub fn adopt_orphans() {
-    // SAFETY: this option takes one integer and only concerns this process.
-    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
-}
-
-pub fn children_of(parent: i32) -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(|entry| {
-            entry
-                .ok()?
-                .file_name()
-                .to_string_lossy()
-                .parse::<i32>()
-                .ok()
-        })
-        .filter(|pid| {
-            fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-                // pid (name) state ppid ...
-                let after = stat.rsplit(')').next().unwrap_or("");
-                after.split_whitespace().nth(1) == Some(&parent.to_string())
-            })
-        })
-        .collect()
-}
-
-pub fn signal(pid: i32, signal: i32) -> Result<()> {
-    // SAFETY: kill only takes integers.
-    if unsafe { libc::kill(pid, signal) } != 0 {
-        bail!(
-            "cannot signal process {pid}: {}",
-            std::io::Error::last_os_error()
-        );
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@ mod extension;
 mod onnxruntime;
 mod package;
 mod postgres_install;
+mod process;
 mod project;
 mod python;
 mod server;

@@ -111,7 +111,7 @@ pub fn at_each_point(workspace: &Workspace) -> Result<()> {
         .with_context(|| format!("the job is {:?}", status(&mut client, job)))?;
         // One of another model waits; it may be through before anybody looks after the restart.
         let queued = train(&mut client, "waiting", SHORT)?;
-        cluster.kill9()?;
+        cluster.cut_power()?;
         cluster.start()?;
         client = cluster.connect("ltv")?;
         ensure_eq(catalog(&mut client)?, before, point.name)?;

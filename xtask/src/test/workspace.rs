@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::cluster::{self, Cluster};
 use crate::demo;
 use crate::postgres_install::Install;
+use crate::process;
 use crate::project::Project;
 
 /// For clusters that live for minutes: quick. What was committed survives the death of the server, not the machine's.
@@ -84,7 +85,7 @@ pub struct Workspace {
 
 impl Workspace {
     pub fn begin(project: &Project, install: &Install, keep: bool) -> Result<Workspace> {
-        cluster::adopt_orphans();
+        process::adopt_orphans();
         sweep_leftovers(project);
         let directory = run_directory(project);
         fs::create_dir_all(&directory)?;
@@ -210,7 +211,7 @@ fn sweep_leftovers(project: &Project) {
     };
     for entry in entries.flatten() {
         let pid = entry.file_name().to_string_lossy().parse::<i32>();
-        if pid.is_ok_and(|pid| !cluster::is_alive(pid)) {
+        if pid.is_ok_and(|pid| !process::is_alive(pid)) {
             sweep(&entry.path());
         }
     }
@@ -225,16 +226,16 @@ fn sweep(directory: &Path) {
         .filter_map(|entry| cluster::postmaster_of(&entry.path()))
         .collect();
     for pid in &pids {
-        let _ = cluster::signal(*pid, libc::SIGQUIT);
+        let _ = process::signal(*pid, libc::SIGQUIT);
     }
     for _ in 0..200 {
-        if !pids.iter().any(|pid| cluster::is_alive(*pid)) {
+        if !pids.iter().any(|pid| process::is_alive(*pid)) {
             break;
         }
         thread::sleep(Duration::from_millis(50));
     }
-    for pid in pids.into_iter().filter(|pid| cluster::is_alive(*pid)) {
-        let _ = cluster::signal(pid, libc::SIGKILL);
+    for pid in pids.into_iter().filter(|pid| process::is_alive(*pid)) {
+        let _ = process::signal(pid, libc::SIGKILL);
     }
     let _ = fs::remove_dir_all(directory);
 }
