@@ -75,7 +75,7 @@ pub fn init() {
         c"Sets how much memory a training job may take.",
         c"Rows beyond it go to temporary files. A job takes the value of the session that queues it along.",
         &TRAINING_MEMORY,
-        16,
+        32,
         1 << 20,
         GucContext::Userset,
         GucFlags::UNIT_MB,

@@ -8,6 +8,7 @@
 //! | [`read`] | a query's rows -> compact columns |
 //! | [`training`] | the compute thread and what the main thread does meanwhile |
 //! | [`trial`] | scoring a few rows with the new model before it is stored |
+//! | [`memory`] | how much the worker takes |
 //! | [`store`] | the new version, in one transaction |
 //! | [`session`] | transactions, identities and settings of the worker's session |
 //! | [`interrupt`] | signals |
@@ -20,6 +21,7 @@
 
 pub mod interrupt;
 pub mod launch;
+pub mod memory;
 pub mod process;
 pub mod queue;
 pub mod read;

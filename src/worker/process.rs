@@ -2,7 +2,7 @@
 
 use super::queue::{self, End, Job};
 use super::session::{self, Identity};
-use super::{interrupt, read, store, training, trial};
+use super::{interrupt, memory, read, store, training, trial};
 use crate::error::Result;
 use crate::guc;
 use ltv_core::recipe::Recipe;
@@ -28,6 +28,7 @@ pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
 
     loop {
         interrupt::reset();
+        memory::reset();
         let job = match queue::claim() {
             Ok(Some(job)) => job,
             Ok(None) => break,
@@ -128,10 +129,15 @@ fn train_and_store(job: &Job) -> Result<i32> {
     drop(data.file);
 
     session::report_activity(&format!("pg_ltv job {}: storing", job.job));
-    training::report_phase(job.job, "storing", None)?;
     session::catch(|| trial::run(&model, &job.model))?;
+    training::report_phase(job.job, "storing", None)?;
     if spilled {
         notes.push("the rows did not fit into ltv.training_memory and were trained on from a temporary file".to_owned());
+    }
+    for column in &data.cut_short {
+        notes.push(format!(
+            "column \"{column}\" has more distinct values than ltv.training_memory allows: of those that came late only frequent ones were told apart"
+        ));
     }
     if data.unlabelled > 0 {
         let target = &recipe.target;

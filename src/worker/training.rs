@@ -4,7 +4,7 @@
 //! progress down in transactions of its own and passes a cancel on; it never leaves before the thread has ended.
 
 use super::session::{self, Identity, unexpected};
-use super::{interrupt, queue};
+use super::{interrupt, memory, queue};
 use crate::error::{Report, Result, panic_report};
 use ltv_core::data::TrainingData;
 use ltv_core::recipe::Recipe;
@@ -141,6 +141,7 @@ pub fn run(data: TrainingData, recipe: Recipe, job: i64) -> Result<(TrainedModel
             25
         };
         session::wait(pause);
+        memory::watch();
         if !session::serve_interrupts() {
             interrupt::cancel();
         }
@@ -206,23 +207,13 @@ fn write(job: i64, progress: &Progress) -> Result<()> {
                     DatumWithOid::from(progress.training_loss),
                     DatumWithOid::from(progress.validation_loss),
                     DatumWithOid::from(progress.eta_seconds),
-                    DatumWithOid::from(memory().unwrap_or(progress.memory_bytes as i64)),
+                    DatumWithOid::from(memory::most().unwrap_or(progress.memory_bytes as i64)),
                     DatumWithOid::from(progress.step.as_deref()),
                 ],
             )
             .map_err(unexpected)?;
         Ok(())
     })
-}
-
-/// The memory that this process alone has, without what it shares with the server; `None` where Linux does not say.
-fn memory() -> Option<i64> {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let mut pages = pages.split(' ').skip(1).map(|n| n.parse::<i64>().ok());
-    let (resident, shared) = (pages.next()??, pages.next()??);
-    // SAFETY: a constant of the system.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    Some((resident - shared) * size)
 }
 
 /// Writes a phase that the trainer does not know of.
@@ -239,7 +230,7 @@ pub fn report_phase(job: i64, phase: &str, rows: Option<i64>) -> Result<()> {
                         DatumWithOid::from(job),
                         DatumWithOid::from(phase),
                         DatumWithOid::from(rows),
-                        DatumWithOid::from(memory()),
+                        DatumWithOid::from(memory::most()),
                     ],
                 )
                 .map_err(unexpected)?;

@@ -1,6 +1,8 @@
 //! Training tables: what rows they take and refuse.
 
 use ltv_core::data::{ColumnData, Split, TrainingTable};
+use ltv_core::preprocess::Preprocessing;
+use ltv_core::recipe::Options;
 use ltv_core::schema::{ColumnKind, FeatureColumn, Schema};
 use serde_json::json;
 
@@ -110,4 +112,28 @@ fn schemas_read_back() {
     });
     assert_eq!(Schema::from_json(&json).unwrap().to_json(), json);
     assert!(Schema::from_json(&json!({"inputs": 3})).is_err());
+}
+
+#[test]
+fn beyond_their_limit_dictionaries_take_frequent_values_only() {
+    let inputs =
+        ["id", "country"].map(|name| FeatureColumn::new(name, ColumnKind::Categorical, "text"));
+    let mut table = TrainingTable::new(inputs.to_vec(), false).unwrap();
+    table.limit_dictionaries(100_000);
+    for number in 0..50_000 {
+        let mut row = table.row();
+        row.category(Some(&format!("customer {number}"))).unwrap();
+        row.category(Some(if number < 40_000 { "DE" } else { "FR" }))
+            .unwrap();
+        row.finish(1.0, Split::Train, None).unwrap();
+    }
+    assert_eq!(table.cut_short(), ["id"]);
+    assert!(table.dictionary_bytes() < 101_000);
+    let (fitted, described) = {
+        let rows: Vec<u32> = (0..50_000).collect();
+        Preprocessing::fit(&table, &rows, &Options::default()).unwrap()
+    };
+    assert_eq!(fitted.shape().cardinalities, [1, 3]);
+    assert!(described[0]["missing"].as_f64().unwrap() > 0.98);
+    assert!(described[1]["missing"].as_f64().unwrap() < 0.01);
 }

@@ -5,6 +5,7 @@ use super::spill::Spill;
 use super::value::{self, Element, Type};
 use super::{Data, problem, session};
 use crate::error::{Report, Result};
+use crate::worker::memory;
 use ltv_core::data::{Split, TrainingTable};
 use ltv_core::recipe::Recipe;
 use ltv_core::schema::{ColumnKind, FeatureColumn};
@@ -21,7 +22,7 @@ const MOST_WAITING: usize = 100_000;
 const ROWS_AT_ONCE: usize = 8192;
 
 /// What the process takes without any rows.
-const PROCESS_BYTES: usize = 48 << 20;
+const PROCESS_BYTES: usize = 24 << 20;
 
 /// Rows between two reports of the progress.
 const REPORT_EVERY: u64 = 100_000;
@@ -175,10 +176,9 @@ impl<'a> Loader<'a> {
                     FeatureColumn::new(column.name.clone(), kind, column.sql_type.clone())
                 })
             });
-        self.table = Some(TrainingTable::new(
-            inputs.collect(),
-            self.columns.as_of.is_some(),
-        )?);
+        let mut table = TrainingTable::new(inputs.collect(), self.columns.as_of.is_some())?;
+        table.limit_dictionaries(self.budget() / 8);
+        self.table = Some(table);
         Ok(())
     }
 
@@ -315,16 +315,11 @@ impl<'a> Loader<'a> {
 
     /// Goes on in memory while that suffices, and in temporary files from then on.
     fn make_room(&mut self) -> Result<()> {
+        memory::watch();
         let budget = self.budget();
         let Some(table) = &mut self.table else {
             return Ok(());
         };
-        if table.dictionary_bytes() > budget / 4 {
-            return Err(problem::too_many_categories(
-                table.dictionary_bytes(),
-                self.rows,
-            ));
-        }
         if self.spill.is_none() && table.training_bytes() <= budget {
             self.room += ROWS_AT_ONCE;
             return Ok(());
@@ -341,7 +336,7 @@ impl<'a> Loader<'a> {
     fn budget(&self) -> usize {
         self.memory_limit
             .saturating_sub(PROCESS_BYTES)
-            .max(self.memory_limit / 2)
+            .max(self.memory_limit / 4)
     }
 
     /// The part the row belongs to and a hash of its id; `None` for a row of the test part.
@@ -435,6 +430,7 @@ impl<'a> Loader<'a> {
                     .hint("There is nothing to learn; check how it is computed."),
             );
         }
+        let cut_short = table.cut_short().into_iter().map(str::to_owned).collect();
         let (training, file) = match self.spill {
             None => {
                 if self.keys.len() == rows {
@@ -452,6 +448,7 @@ impl<'a> Loader<'a> {
         Ok(Data {
             training,
             file,
+            cut_short,
             unlabelled: self.unlabelled,
             horizon: None,
         })

@@ -25,6 +25,8 @@ pub struct Data {
     pub training: TrainingData,
     /// Holds the rows that do not fit into memory; must outlive the training.
     pub file: Option<TemporaryFile>,
+    /// Categorical columns that have more values than memory.
+    pub cut_short: Vec<String>,
     /// Rows without a target, which were left out.
     pub unlabelled: u64,
     /// Of the features that the query reads, in days.

@@ -4,15 +4,6 @@ use super::plan::Column;
 use crate::error::Report;
 use pgrx::prelude::*;
 
-pub fn too_many_categories(bytes: usize, rows: u64) -> Report {
-    Report::new(
-        PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-        "the distinct values of the categorical columns do not fit into ltv.training_memory",
-    )
-    .detail(format!("After {rows} rows they take {} MB.", bytes >> 20))
-    .hint("Leave out columns that have a value of their own in nearly every row, or raise ltv.training_memory.")
-}
-
 pub fn null_in(column: &str, part: &str) -> Report {
     Report::new(
         PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,

@@ -8,6 +8,7 @@
 
 use super::session;
 use crate::error::{Report, Result};
+use crate::worker::memory;
 use ltv_core::data::{RecordFormat, SpilledRows, TrainingData, TrainingTable};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -207,6 +208,7 @@ impl Spill {
                 from += length;
                 let mut order: Vec<&[u8]> = bytes.chunks_exact(size).collect();
                 order.sort_by_key(|record| self.format.order(record));
+                memory::watch();
                 for record in order {
                     if self.format.is_validation(record) {
                         if kept < validation {

@@ -6,6 +6,7 @@
 mod deployment;
 mod faults;
 mod jobs;
+mod memory;
 mod moving;
 mod roles;
 mod runtime;
@@ -53,6 +54,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("job_crash", jobs::crash),
     Scenario::new("job_random_crashes", jobs::random_crashes),
     Scenario::new("job_faults", faults::at_each_point),
+    Scenario::new("job_memory", memory::bound),
+    Scenario::new("job_temporary_files", memory::temporary_files),
     Scenario::new("job_shutdown", jobs::shutdown),
     Scenario::new("job_roles", roles::rights),
     Scenario::new("job_vanishing", roles::vanishing),

@@ -1,28 +1,41 @@
 //! A categorical column: one code per row into a dictionary of the values seen.
 
-use std::collections::HashMap;
+use super::frequency::CountSketch;
+use indexmap::IndexSet;
 
-/// Code 0 is the missing value; code `i` is `values[i - 1]`, in the order of first appearance.
+/// Bytes of an entry in the dictionary besides its text: the entry, its place in the index, both with room to grow, and
+/// what the allocator adds.
+const ENTRY: usize = 96;
+
+/// Code 0 is the missing value; code `i` is the `i`-th value, in the order of first appearance.
 #[derive(Clone, Debug, Default)]
 pub struct CategoryColumn {
     codes: Vec<u32>,
-    values: Vec<String>,
-    index: HashMap<String, u32>,
+    values: IndexSet<Box<str>>,
+    text_bytes: usize,
+    /// Counts the values that come when there is no room for more.
+    late: Option<CountSketch>,
 }
 
 impl CategoryColumn {
-    pub fn push(&mut self, value: &str) {
+    /// Without `room`, a new value counts as missing until it has come often enough to matter.
+    pub fn push(&mut self, value: &str, room: bool) {
         let code = if value.is_empty() {
             0
-        } else if let Some(code) = self.index.get(value) {
-            *code
+        } else if let Some(index) = self.values.get_index_of(value) {
+            index + 1
+        } else if room || self.late.get_or_insert_default().is_frequent(value) {
+            self.text_bytes += value.len();
+            self.values.insert_full(value.into()).0 + 1
         } else {
-            self.values.push(value.to_owned());
-            let code = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-            self.index.insert(value.to_owned(), code);
-            code
+            0
         };
-        self.codes.push(code);
+        self.codes.push(u32::try_from(code).unwrap_or(0));
+    }
+
+    /// Whether there was no room for some values.
+    pub fn is_cut_short(&self) -> bool {
+        self.late.is_some()
     }
 
     /// A row whose code is known, of this dictionary or of another one that goes along.
@@ -34,17 +47,23 @@ impl CategoryColumn {
         self.codes.truncate(rows);
     }
 
+    /// Forgets the rows and their memory, not the dictionary.
+    pub(super) fn forget_rows(&mut self) {
+        self.codes = Vec::new();
+    }
+
     /// Some rows, with the same dictionary.
     pub fn pick(&self, rows: &[u32]) -> Self {
         Self {
             codes: rows.iter().map(|&row| self.codes[row as usize]).collect(),
             values: self.values.clone(),
-            index: self.index.clone(),
+            text_bytes: self.text_bytes,
+            late: None,
         }
     }
 
-    pub fn values(&self) -> &[String] {
-        &self.values
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.values.iter().map(AsRef::as_ref)
     }
 
     pub fn codes(&self) -> &[u32] {
@@ -60,9 +79,12 @@ impl CategoryColumn {
         self.codes
     }
 
+    pub(super) fn dictionary_bytes(&self) -> usize {
+        self.text_bytes + self.values.len() * ENTRY
+    }
+
     pub fn memory_bytes(&self) -> usize {
-        // Twice the text: once in the list, once as the key of the index.
-        let text: usize = self.values.iter().map(String::capacity).sum();
-        self.codes.capacity() * 4 + 2 * text + self.values.capacity() * 64
+        let late = self.late.as_ref().map_or(0, CountSketch::memory_bytes);
+        self.codes.capacity() * 4 + self.dictionary_bytes() + late
     }
 }

@@ -1,6 +1,7 @@
 //! Training data in memory: one row-major float matrix, dictionary-encoded categories, ragged sequences.
 
 mod categories;
+mod frequency;
 mod order;
 mod sequences;
 mod spill;
@@ -72,6 +73,8 @@ pub struct TrainingTable {
     pub(crate) matrix: Vec<f32>,
     /// One per categorical input, in order.
     pub(crate) categories: Vec<CategoryColumn>,
+    /// Bytes that all dictionaries may take before they take frequent values only.
+    dictionary_limit: usize,
     pub(crate) sequence: Option<SequenceColumn>,
     pub(crate) target: Vec<f32>,
     pub(crate) split: Vec<Split>,
@@ -122,6 +125,7 @@ impl TrainingTable {
             rows: 0,
             matrix: Vec::new(),
             categories,
+            dictionary_limit: usize::MAX,
             sequence,
             target: Vec::new(),
             split: Vec::new(),
@@ -206,6 +210,30 @@ impl TrainingTable {
                 .map_or(0, SequenceColumn::memory_bytes)
     }
 
+    /// Bounds the dictionaries of the categorical columns: beyond `bytes` they take frequent values only, and other
+    /// new ones count as missing.
+    pub fn limit_dictionaries(&mut self, bytes: usize) {
+        self.dictionary_limit = bytes;
+    }
+
+    /// Names of the columns whose values take the room, if it was not enough for all.
+    pub fn cut_short(&self) -> Vec<&str> {
+        let inputs = self.inputs.iter();
+        let names = inputs.filter(|input| input.kind == ColumnKind::Categorical);
+        let columns = names.zip(&self.categories);
+        let fair = self.dictionary_limit / (2 * self.categories.len().max(1));
+        columns
+            .filter(|(_, column)| column.is_cut_short() && column.dictionary_bytes() > fair)
+            .map(|(input, _)| input.name.as_str())
+            .collect()
+    }
+
+    /// Bytes of the dictionaries, which stay in memory whatever the rows do.
+    pub fn dictionary_bytes(&self) -> usize {
+        let columns = self.categories.iter();
+        columns.map(CategoryColumn::dictionary_bytes).sum()
+    }
+
     /// Starts a row; a row that was started and not finished is forgotten.
     pub fn row(&mut self) -> RowWriter<'_> {
         self.matrix.truncate(self.rows * self.width);
@@ -263,7 +291,8 @@ impl RowWriter<'_> {
         let ColumnKind::Categorical = self.next()? else {
             return Err(self.wrong_kind());
         };
-        self.table.categories[self.category].push(value.unwrap_or_default());
+        let room = self.table.dictionary_bytes() < self.table.dictionary_limit;
+        self.table.categories[self.category].push(value.unwrap_or_default(), room);
         self.category += 1;
         Ok(())
     }
@@ -312,7 +341,7 @@ impl RowWriter<'_> {
     pub fn null(&mut self) -> Result<()> {
         match self.next()? {
             ColumnKind::Categorical => {
-                self.table.categories[self.category].push("");
+                self.table.categories[self.category].push("", true);
                 self.category += 1;
             }
             ColumnKind::Sequence { .. } => {

@@ -60,6 +60,7 @@ impl TrainingTable {
                 .iter()
                 .map(|column| column.pick(rows))
                 .collect(),
+            dictionary_limit: self.dictionary_limit,
             sequence,
             target: pick(&self.target, 1, rows),
             split: pick(&self.split, 1, rows),

@@ -1,6 +1,6 @@
 //! Rows that do not fit into memory: records of one size in a file, read back in blocks.
 
-use super::{CategoryColumn, SequenceColumn, Split, TrainingTable};
+use super::{SequenceColumn, Split, TrainingTable};
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -138,15 +138,8 @@ impl TrainingTable {
             *sequence = SequenceColumn::new(sequence.channels());
         }
         for column in &mut self.categories {
-            column.truncate(0);
+            column.forget_rows();
         }
-    }
-
-    /// Bytes of the dictionaries, which stay in memory whatever the rows do.
-    pub fn dictionary_bytes(&self) -> usize {
-        let bytes = self.categories.iter().map(CategoryColumn::memory_bytes);
-        let codes = self.categories.len() * self.rows * 4;
-        bytes.sum::<usize>().saturating_sub(codes)
     }
 
     /// Bytes that a training on these rows takes, its own lists and copies included: what a row has in the table, and

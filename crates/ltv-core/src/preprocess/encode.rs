@@ -51,8 +51,8 @@ pub(super) fn ids(fitted: &Preprocessing, table: &TrainingTable) -> Vec<Vec<u32>
                 .zip(1..)
                 .map(|(value, id)| (value.as_str(), id))
                 .collect();
-            let values = column.values().iter();
-            let known = values.map(|value| ids.get(value.as_str()).copied().unwrap_or(0));
+            let values = column.values();
+            let known = values.map(|value| ids.get(value).copied().unwrap_or(0));
             std::iter::once(0).chain(known).collect()
         })
         .collect()

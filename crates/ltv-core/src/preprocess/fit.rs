@@ -348,16 +348,14 @@ fn fit_categories(
     rows: &[u32],
     options: &Options,
 ) -> (Vec<String>, Value) {
-    let mut counts = vec![0_usize; column.values().len() + 1];
+    let mut counts = vec![0_u32; column.values().len() + 1];
     for &row in rows {
         counts[column.codes()[row as usize] as usize] += 1;
     }
-    let missing = counts[0];
+    let missing = counts[0] as usize;
     let mut frequent: Vec<(&str, usize)> = column
         .values()
-        .iter()
-        .map(String::as_str)
-        .zip(counts[1..].iter().copied())
+        .zip(counts[1..].iter().map(|&count| count as usize))
         .filter(|(_, count)| *count > 0)
         .collect();
     frequent.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
