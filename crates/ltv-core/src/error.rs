@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Cancelled,
     /// A resource is missing or exhausted (53200).
     Resources,
+    /// The device cannot be used as it is (55000).
+    Device,
     /// A bug of pg_ltv (XX000).
     Internal,
 }
@@ -65,7 +67,14 @@ impl Error {
 
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
-        Self::internal("a tensor operation failed").detail(error.to_string())
+        let text = error.to_string();
+        // What CUDA and cuBLAS say; the tensor library passes it on as text.
+        if text.contains("OUT_OF_MEMORY") || text.contains("ALLOC_FAILED") {
+            return Self::new(ErrorKind::Resources, "the device is out of memory")
+                .detail(text)
+                .hint("Lower the option \"batch_size\", wait until other work on the device has ended, or set the option \"device\" to \"cpu\".");
+        }
+        Self::internal("a tensor operation failed").detail(text)
     }
 }
 

@@ -3,44 +3,15 @@
 mod common;
 #[path = "common/customers.rs"]
 mod customers;
+#[path = "common/spilled.rs"]
+mod spilled;
 
 use common::TestResult;
 use customers::{Customers, FLAT, Kinds};
-use ltv_core::data::{RecordFormat, SpilledRows, Split, TrainingData};
 use ltv_core::recipe::{Options, Recipe};
 use ltv_core::train::{Quiet, TrainedModel, train};
 use serde_json::json;
-use std::fs::File;
-use std::io::Write;
-
-/// The training rows of the customers in a file that has no name any more.
-fn data(customers: &Customers, rows_per_block: usize) -> TestResult<TrainingData> {
-    let table = customers.table();
-    let format = RecordFormat::of(&table, 50);
-    let mut bytes = Vec::new();
-    let mut rows = 0;
-    for row in 0..table.rows() {
-        if customers.split[row] == Split::Train {
-            format.write(&table, row, row as u64, &mut bytes);
-            rows += 1;
-        }
-    }
-    assert_eq!(bytes.len(), rows * format.bytes());
-    let name = format!(
-        "pg_ltv-{}-{:?}",
-        std::process::id(),
-        std::thread::current().id()
-    );
-    let path = std::env::temp_dir().join(name);
-    File::create(&path)?.write_all(&bytes)?;
-    let file = File::open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(TrainingData {
-        rows: table.rows(),
-        spilled: Some(SpilledRows::new(file, format, rows as u64, rows_per_block)),
-        table,
-    })
-}
+use spilled::data;
 
 fn recipe(backbone: &str, threads: usize) -> TestResult<Recipe> {
     let options = json!({"epochs": 3, "ensemble": 1, "batch_size": 200, "threads": threads});

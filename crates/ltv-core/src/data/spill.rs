@@ -172,6 +172,11 @@ impl SpilledRows {
         self.rows
     }
 
+    /// Of the largest block.
+    pub fn rows_per_block(&self) -> usize {
+        self.rows_per_block.min(self.rows) as usize
+    }
+
     pub fn blocks(&self) -> u32 {
         u32::try_from(self.rows.div_ceil(self.rows_per_block)).unwrap_or(u32::MAX)
     }

@@ -2,6 +2,7 @@
 
 use super::activation::Activation;
 use super::dense::Dense;
+use super::kernel::matmul;
 use super::softmax::{export_softmax, softmax};
 use crate::error::{Error, Result};
 use crate::onnx::{GraphBuilder, Value};
@@ -70,11 +71,11 @@ impl SelfAttention {
             .permute((2, 0, 3, 1, 4))?
             .contiguous()?;
         let (queries, keys, values) = (split.get(0)?, split.get(1)?, split.get(2)?);
-        let scores = queries.matmul(&keys.transpose(2, 3)?.contiguous()?)?;
+        let scores = matmul(&queries, &keys.transpose(2, 3)?.contiguous()?)?;
         let scores = scores
             .affine(self.scale(), 0.0)?
             .broadcast_add(&penalty(mask)?)?;
-        let mixed = softmax(&scores)?.matmul(&values)?;
+        let mixed = matmul(&softmax(&scores)?, &values)?;
         let mixed = mixed
             .transpose(1, 2)?
             .contiguous()?
@@ -159,12 +160,12 @@ impl LastStepAttention {
             .permute((0, 2, 3, 1))?
             .contiguous()?;
         // [batch, heads, 1, steps], then the mean over heads [batch, 1, steps].
-        let scores = queries.matmul(&keys)?.affine(self.scale(), 0.0)?;
+        let scores = matmul(&queries, &keys)?.affine(self.scale(), 0.0)?;
         // The penalty swallows the scores of padding; times 0, so that no gradient pretends otherwise.
         let scores = scores.broadcast_mul(&mask.unsqueeze(1)?.unsqueeze(1)?)?;
         let weights = softmax(&scores.broadcast_add(&penalty(mask)?)?)?.mean(1)?;
         let values = self.values.forward(x, Activation::Identity)?;
-        let mixed = weights.matmul(&values)?.squeeze(1)?;
+        let mixed = matmul(&weights, &values)?.squeeze(1)?;
         self.output.forward(&mixed, Activation::Identity)
     }
 

@@ -1,6 +1,7 @@
 //! Cross layers: each multiplies its input by the features once more, so that l layers reach products of l + 1
 //! features. `x_0` is the flat input.
 
+use super::kernel::matmul;
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
@@ -53,11 +54,11 @@ impl Cross {
     pub fn forward(&self, x_0: &Tensor, x: &Tensor) -> Result<Tensor> {
         let product = match &self.weight {
             Weight::Vector(w) => {
-                let crossed = x_0.broadcast_mul(&x.matmul(&w.t()?)?)?;
+                let crossed = x_0.broadcast_mul(&matmul(x, &w.t()?)?)?;
                 return Ok((crossed.broadcast_add(&self.bias)? + x)?);
             }
-            Weight::Matrix(w) => x.matmul(&w.t()?)?,
-            Weight::Product(u, v) => x.matmul(&v.t()?)?.matmul(&u.t()?)?,
+            Weight::Matrix(w) => matmul(x, &w.t()?)?,
+            Weight::Product(u, v) => matmul(&matmul(x, &v.t()?)?, &u.t()?)?,
         };
         Ok(((x_0 * product.broadcast_add(&self.bias)?)? + x)?)
     }

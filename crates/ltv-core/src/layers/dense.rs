@@ -25,7 +25,7 @@ fn definition(
     let (out, fan_in) = weight.dims2()?;
     let rows = x.elem_count() / fan_in.max(1);
     let flat = x.reshape((rows, fan_in))?;
-    let mut y = flat.matmul(&weight.t()?)?.broadcast_add(bias)?;
+    let mut y = kernel::matmul(&flat, &weight.t()?)?.broadcast_add(bias)?;
     if activation != Activation::Identity {
         y = y.relu()?;
     }

@@ -74,6 +74,9 @@ impl Dropout {
 
     /// The mask as a tensor like `x`: 0 where dropped, [`Dropout::scale`] where kept.
     pub fn mask(&self, x: &Tensor) -> Result<Tensor> {
+        if !x.device().is_cpu() {
+            return self.mask_by_device(x);
+        }
         let mut mask = vec![0f64; x.elem_count()];
         self.for_each(0, &mut mask, |value, kept| {
             *value = if kept { self.scale() } else { 0.0 };
@@ -84,9 +87,45 @@ impl Dropout {
     }
 }
 
+impl Dropout {
+    /// Drawn by the device's own generator, because a mask for each layer and batch is too much to send there.
+    fn mask_by_device(&self, x: &Tensor) -> Result<Tensor> {
+        let kept = x.rand_like(0.0, 1.0)?.ge(1.0 - 1.0 / self.scale())?;
+        kept.to_dtype(x.dtype())?.affine(self.scale(), 0.0)
+    }
+}
+
 pub fn dropout(x: &Tensor, rate: f64, mode: &Mode) -> Result<Tensor> {
     match Dropout::draw(rate, mode) {
         Some(draw) => x.mul(&draw.mask(x)?),
         None => Ok(x.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::DType;
+    use parking_lot::Mutex;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn a_device_drops_its_share_and_scales_the_rest() -> Result<()> {
+        let rng = Mutex::new(ChaCha8Rng::seed_from_u64(1));
+        let x = Tensor::zeros((200, 500), DType::F32, &Device::Cpu)?;
+        for rate in [0.1, 0.5] {
+            let draw = Dropout::draw(rate, &Mode::Train(&rng)).expect("a draw");
+            for mask in [draw.mask(&x)?, draw.mask_by_device(&x)?] {
+                let values = mask.flatten_all()?.to_vec1::<f32>()?;
+                let scale = draw.scale() as f32;
+                assert!(values.iter().all(|&v| v == 0.0 || (v - scale).abs() < 1e-6));
+                let mean = values.iter().sum::<f32>() / values.len() as f32;
+                // Five standard deviations of the mean.
+                let chance = 5.0 * (rate / (1.0 - rate) / values.len() as f64).sqrt() as f32;
+                assert!((mean - 1.0).abs() < chance, "{rate}: {mean}");
+            }
+        }
+        Ok(())
     }
 }

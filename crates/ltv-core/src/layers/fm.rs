@@ -2,6 +2,7 @@
 //! with its value x_i, a categorical one with x_i = 1 and the weight and embedding of its category.
 
 use super::embedding::Embedding;
+use super::kernel::matmul;
 use crate::batch::GraphInputs;
 use crate::batch::{Batch, InputShape};
 use crate::error::{Error, Result};
@@ -76,9 +77,9 @@ impl FactorizationMachine {
         let mut embeddings = Vec::new();
         if let Some((weight, embedding)) = &self.numeric {
             let x = &batch.numeric;
-            first.push(x.matmul(&weight.t()?)?);
-            sums.push(x.matmul(embedding)?);
-            squares.push(x.sqr()?.matmul(&embedding.sqr()?)?);
+            first.push(matmul(x, &weight.t()?)?);
+            sums.push(matmul(x, embedding)?);
+            squares.push(matmul(&x.sqr()?, &embedding.sqr()?)?);
             let products = x.unsqueeze(2)?.broadcast_mul(&embedding.unsqueeze(0)?)?;
             embeddings.push(products.flatten_from(1)?);
         }

@@ -1,6 +1,7 @@
 //! Element-wise functions that candle-core lacks, exact in float64, with hand-written derivatives.
 //! On a device without a custom kernel the same function is composed from tensor operations.
 
+use super::kernel::{has_custom_operations, refuse_plain};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use statrs::function::gamma;
 use std::marker::PhantomData;
@@ -16,6 +17,7 @@ struct Value<F>(PhantomData<F>);
 struct Slope<F>(PhantomData<F>);
 
 fn map(storage: &CpuStorage, layout: &Layout, f: fn(f64) -> f64) -> Result<(CpuStorage, Shape)> {
+    refuse_plain()?;
     let Some((from, to)) = layout.contiguous_offsets() else {
         candle_core::bail!("an element-wise function needs contiguous input");
     };
@@ -83,7 +85,7 @@ impl Scalar for Softplus {
 
 /// `max(x, 0) + log1p(exp(-|x|))`.
 pub fn softplus(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if has_custom_operations(x) {
         return apply::<Softplus>(x);
     }
     composed::softplus(x)
@@ -101,7 +103,7 @@ impl Scalar for Sigmoid {
 }
 
 pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if has_custom_operations(x) {
         return apply::<Sigmoid>(x);
     }
     composed::sigmoid(x)
@@ -120,7 +122,7 @@ impl Scalar for LogGamma {
 
 /// `ln(gamma(x))` for `x > 0`; its derivative is the digamma function.
 pub fn log_gamma(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if has_custom_operations(x) {
         return apply::<LogGamma>(x);
     }
     composed::log_gamma(x)
@@ -138,7 +140,7 @@ impl Scalar for Log1p {
 }
 
 pub fn log1p(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if has_custom_operations(x) {
         return apply::<Log1p>(x);
     }
     x.affine(1.0, 1.0)?.log()
@@ -156,7 +158,7 @@ impl Scalar for Expm1 {
 }
 
 pub fn expm1(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
+    if has_custom_operations(x) {
         return apply::<Expm1>(x);
     }
     x.exp()?.affine(1.0, -1.0)

@@ -6,6 +6,7 @@ use super::activation::Activation;
 use super::dense::Dense;
 use super::dropout::dropout;
 use super::functions::sigmoid;
+use super::kernel::matmul;
 use super::layer_norm::{LayerNorm, export_layer_norm, normalise};
 use crate::batch::Mode;
 use crate::error::Result;
@@ -214,7 +215,7 @@ impl GroupedGatedResidual {
 
     pub fn forward(&self, x: &Tensor, mode: &Mode) -> Result<Tensor> {
         let dense = |x: &Tensor, (weight, bias): &(Var, Var)| -> Result<Tensor> {
-            Ok(x.matmul(weight)?.broadcast_add(bias)?)
+            Ok(matmul(x, weight)?.broadcast_add(bias)?)
         };
         let [inner, outer, gates] = &self.layers;
         let hidden = dense(x, inner)?.elu(1.0)?;

@@ -1,5 +1,5 @@
 //! What the fast paths of layers are written with: matrix products into given memory, and access to the numbers of a
-//! tensor on the CPU.
+//! tensor on the CPU; and whether they are to be taken.
 
 use candle_core::{CpuStorage, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail};
 use gemm::Parallelism;
@@ -80,6 +80,7 @@ pub fn product<T: WithDType>(
 
 /// The numbers of a contiguous tensor.
 pub fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    refuse_plain()?;
     let data = T::cpu_storage_as_slice(storage)?;
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&data[from..to]),
@@ -100,6 +101,7 @@ impl<'a> Numbers<'a> {
     }
 
     pub fn get<T: WithDType>(&self) -> Result<&[T]> {
+        refuse_plain()?;
         match &*self.storage {
             Storage::Cpu(storage) => slice(storage, self.layout),
             _ => bail!("a fast path needs a tensor on the CPU"),
@@ -109,6 +111,20 @@ impl<'a> Numbers<'a> {
 
 thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
+    static PLAIN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on layers on this thread compute by tensor operations only, as they do on a GPU, whatever the device.
+pub fn keep_plain() {
+    PLAIN.set(true);
+}
+
+/// An error where a fast path is taken although only tensor operations would work.
+pub fn refuse_plain() -> Result<()> {
+    if PLAIN.get() {
+        bail!("a fast path was taken where only tensor operations work");
+    }
+    Ok(())
 }
 
 /// How many threads a layer may split its rows among: those of the pool that training runs in, one outside of any.
@@ -127,13 +143,30 @@ pub fn alone<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
+/// Whether custom operations, which are written for the CPU, may be used on the tensor.
+pub fn has_custom_operations(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && !PLAIN.get()
+}
+
 /// Whether fast paths apply: on the CPU, with plain floats.
 pub fn applies(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu()
+    has_custom_operations(tensor)
         && matches!(
             tensor.dtype(),
             candle_core::DType::F32 | candle_core::DType::F64
         )
+}
+
+/// `a b` by tensor operations. The product on a GPU takes matrices without gaps only, as they are or transposed.
+pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if has_custom_operations(a) {
+        return a.matmul(b);
+    }
+    let packed = |x: &Tensor| match x.is_contiguous() || x.t()?.is_contiguous() {
+        true => Ok(x.clone()),
+        false => x.contiguous(),
+    };
+    packed(a)?.matmul(&packed(b)?)
 }
 
 /// Zero where the output of a ReLU (with dropout) was not positive, times `scale` elsewhere. `sums` collects the

@@ -169,7 +169,7 @@ impl Recurrent {
         let weight = self.state.t()?;
         let mut states = Vec::with_capacity(steps);
         for step in 0..steps {
-            let gates = (projected.get(step)? + h.matmul(&weight)?)?;
+            let gates = (projected.get(step)? + kernel::matmul(&h, &weight)?)?;
             let gate = |index: usize| gates.narrow(1, index * self.hidden, self.hidden);
             let kept = mask.get(step)?.unsqueeze(1)?;
             let write = sigmoid(&gate(0)?)?.broadcast_mul(&kept)?;
@@ -197,7 +197,7 @@ impl Recurrent {
         let mut states = Vec::with_capacity(steps);
         for step in 0..steps {
             let inputs = projected.get(step)?;
-            let mut memory = h.matmul(&weight)?;
+            let mut memory = kernel::matmul(&h, &weight)?;
             if let Some(bias) = &self.state_bias {
                 memory = memory.broadcast_add(bias)?;
             }

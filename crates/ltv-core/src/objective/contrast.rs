@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::layers::functions::{scalar, softplus};
+use crate::layers::kernel::{has_custom_operations, refuse_plain};
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor};
 
 /// `-log sigmoid(mean probability of payers - mean probability of the others)`; 0 in a batch with only one kind.
@@ -29,7 +30,7 @@ pub fn regression_contrast(
     if pairs.distances == 0 {
         return Ok(log_value.sum_all()?.zeros_like()?);
     }
-    if log_value.device().is_cpu() {
+    if has_custom_operations(log_value) {
         let (log_value, probability) = (log_value.contiguous()?, probability.contiguous()?);
         return Ok(log_value.apply_op2(&probability, pairs)?);
     }
@@ -97,6 +98,7 @@ fn definition(log_value: &Tensor, probability: &Tensor, pairs: Pairs) -> Result<
 }
 
 fn numbers(storage: &CpuStorage, layout: &Layout) -> candle_core::Result<Vec<f64>> {
+    refuse_plain()?;
     let Some((from, to)) = layout.contiguous_offsets() else {
         candle_core::bail!("the contrast needs contiguous input");
     };

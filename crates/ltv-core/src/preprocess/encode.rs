@@ -192,6 +192,17 @@ impl Encoded {
         self.numeric.len() * 4 + self.indicators.len() + categories + sequence + self.rows * 9
     }
 
+    pub fn has_sequence(&self) -> bool {
+        self.sequence.is_some()
+    }
+
+    /// Bytes of a row once it is gathered: everything as numbers of four bytes, sequences of full length.
+    pub fn bytes_per_row(&self) -> usize {
+        let sequence = self.sequence.as_ref();
+        let sequence = sequence.map_or(0, |s| s.steps * (s.channels.len() + 1));
+        4 * (self.width + self.indicator_width + self.categories.len() + sequence + 1)
+    }
+
     /// Gathers rows into tensors.
     pub fn gather(&self, rows: &[u32], device: &Device) -> Result<EncodedRows> {
         let total = self.width + self.indicator_width;

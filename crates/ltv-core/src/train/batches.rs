@@ -10,6 +10,10 @@ const LARGE: usize = 1024;
 const STEPS: usize = 16;
 /// ... with batches no smaller than this.
 const SMALLEST: usize = 32;
+/// On a GPU; with a sequence per row smaller, because each step of it leaves its activations behind.
+const LARGE_GPU: usize = 16_384;
+const LARGE_SEQUENCES_GPU: usize = 2048;
+const STEPS_GPU: usize = 128;
 /// A batch is not made larger than this to hold enough payers.
 const LARGEST_FOR_PAYERS: usize = 16_384;
 
@@ -21,6 +25,29 @@ pub(super) fn batch_size(rows: usize, payers_wanted: usize, share: f64) -> usize
     let for_payers = (payers_wanted as f64 / share.max(1e-6)).ceil() as usize;
     size.max(for_payers.min(LARGEST_FOR_PAYERS))
         .min(rows.max(1))
+}
+
+/// The batch size on a GPU, where none is given: up to [`LARGE_GPU`], as long as an epoch keeps [`STEPS_GPU`] steps.
+pub(super) fn batch_size_for_gpu(size: usize, rows: usize, with_sequence: bool) -> usize {
+    let most = match with_sequence {
+        true => LARGE_SEQUENCES_GPU,
+        false => LARGE_GPU,
+    };
+    // The largest power of two that is not too large.
+    let fitting = ((rows / STEPS_GPU + 1).next_power_of_two() / 2).max(1);
+    size.max(fitting.min(most))
+}
+
+/// `wanted`, or what of it fits, in place of the `usual` batch size; and what the learning rate is multiplied with
+/// then. For optimisers of Adam's kind the square root of the ratio keeps the noise of the steps (Malladi et al., On the
+/// SDEs and Scaling Rules for Adaptive Gradient Algorithms, NeurIPS 2022).
+pub(super) fn larger(usual: usize, wanted: usize, fits: impl Fn(usize) -> bool) -> (usize, f64) {
+    let mut size = wanted;
+    while size > usual && !fits(size) {
+        size /= 2;
+    }
+    let size = size.max(usual);
+    (size, (size as f64 / usual.max(1) as f64).sqrt())
 }
 
 /// Shuffles rows and cuts them into batches of nearly equal size.
@@ -72,5 +99,31 @@ pub(super) fn shuffle(rows: &mut [u32], rng: &mut ChaCha8Rng) {
     for last in (1..rows.len()).rev() {
         let other = rng.random_range(0..=last as u32) as usize;
         rows.swap(last, other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_takes_larger_batches_of_more_rows() {
+        let size = |rows, with_sequence| {
+            let usual = batch_size(rows, 0, 1.0);
+            (usual, batch_size_for_gpu(usual, rows, with_sequence))
+        };
+        assert_eq!(size(1_000, false), (64, 64));
+        assert_eq!(size(200_000, false), (1024, 1024));
+        assert_eq!(size(1_000_000, false), (1024, 4096));
+        assert_eq!(size(20_000_000, false), (1024, 16_384));
+        assert_eq!(size(20_000_000, true), (1024, 2048));
+    }
+
+    #[test]
+    fn larger_batches_take_longer_steps_and_no_more_memory_than_there_is() {
+        assert_eq!(larger(1024, 16_384, |_| true), (16_384, 4.0));
+        assert_eq!(larger(1024, 16_384, |size| size <= 5000), (4096, 2.0));
+        assert_eq!(larger(1024, 16_384, |_| false), (1024, 1.0));
+        assert_eq!(larger(1000, 1000, |_| true), (1000, 1.0));
     }
 }

@@ -2,8 +2,8 @@
 
 use super::selection::{self, RULE, Score, Truth};
 use super::{
-    Chosen, Control, Phase, Progress, TrainedModel, TrainingData, classic, config, folds, predict,
-    train_one,
+    Chosen, Control, Phase, Place, Progress, TrainedModel, TrainingData, classic, config, folds,
+    predict, train_one,
 };
 use crate::data::{Split, TrainingTable};
 use crate::error::{Error, ErrorKind, Result};
@@ -52,6 +52,7 @@ struct Comparison<'a> {
     table: &'a TrainingTable,
     recipe: &'a Recipe,
     control: &'a dyn Control,
+    place: &'a Place,
     started: Instant,
     budget: f64,
     exam: Exam,
@@ -62,6 +63,7 @@ pub(super) fn train(
     recipe: &Recipe,
     compare: &Compare,
     control: &dyn Control,
+    place: &Place,
 ) -> Result<TrainedModel> {
     let data = data.into();
     // Of rows that do not fit into memory those that do.
@@ -71,6 +73,7 @@ pub(super) fn train(
         table,
         recipe,
         control,
+        place,
         started: Instant::now(),
         budget: compare.budget_seconds,
     };
@@ -114,7 +117,7 @@ pub(super) fn train(
         inner: control,
         text: format!("best candidate: {}", best.name),
     };
-    let mut model = train_one(data, &config::with_defaults(&chosen), &step)?;
+    let mut model = train_one(data, &config::with_defaults(&chosen), &step, place)?;
     model.seconds += seconds;
     if let Value::Object(history) = &mut model.history {
         history.insert("comparison".into(), report);
@@ -219,7 +222,7 @@ impl Comparison<'_> {
             if candidate.objective == "bgnbd" {
                 return classic::values(fit, judged, &recipe);
             }
-            let model = train_one(fit.clone().into(), &recipe, &step)?;
+            let model = train_one(fit.clone().into(), &recipe, &step, self.place)?;
             let columns = predict(&model.weights, judged.clone())?;
             let value = columns.into_iter().find(|(name, _)| *name == "ltv");
             value

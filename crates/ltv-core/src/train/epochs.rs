@@ -1,9 +1,12 @@
 //! The training loop of one network.
 
+use super::ahead::{self, Ahead};
 use super::batches::{self, Batches};
 use super::loss_sum::LossSum;
-use super::network::{EVALUATION_BATCH, Network, Predictions};
+use super::network::{Network, Predictions};
 use super::optimizer::{Adam, AdamConfig};
+use super::place::Place;
+use super::rows::Rows;
 use super::spilled::Spilled;
 use super::step::Shards;
 use super::{Control, Phase, Progress};
@@ -12,13 +15,14 @@ use crate::layers::kernel;
 use crate::metrics::{self, Observations};
 use crate::preprocess::Encoded;
 use crate::recipe::Options;
-use candle_core::Device;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rayon::ThreadPool;
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 /// Validation rows that the ranking metrics of each epoch are taken of.
@@ -31,13 +35,19 @@ const LEAST_GAIN: f64 = 1e-5;
 pub(super) struct Trainer<'a> {
     /// All rows, or those that are kept in memory although the others are not.
     pub data: &'a Encoded,
+    /// The same rows, where they are gathered from.
+    pub rows: Rows<'a>,
+    /// On a device whose memory the rows in `data` do not fit into: rows that are sent there together.
+    pub rows_per_block: Option<usize>,
+    /// Bytes that a block of rows may take on a device.
+    pub block_room: usize,
     pub spilled: Option<Spilled<'a>>,
     /// Per network of the ensemble.
     pub folds: Vec<Fold>,
     pub options: &'a Options,
     pub objective: &'a str,
     pub control: &'a dyn Control,
-    pub device: Device,
+    pub place: &'a Place,
     pub started: Instant,
     pub batch_size: usize,
     pub stratified: bool,
@@ -79,20 +89,22 @@ enum End {
 }
 
 /// The rows of an epoch: all at once, or in blocks of which one at a time is in memory.
-enum Blocks<'a> {
-    Memory(&'a Encoded, Batches),
+enum Blocks<'scope, 'env, 'a> {
+    Memory(&'scope Rows<'a>, Batches),
     File {
-        spilled: &'a Spilled<'a>,
+        spilled: &'scope Spilled<'a>,
         order: Vec<u32>,
-        current: Option<Box<(Encoded, Batches)>>,
+        current: Option<Box<(Rows<'a>, Batches)>>,
     },
+    Ahead(Box<Ahead<'scope, 'env, 'a>>),
 }
 
-impl Blocks<'_> {
+impl<'a> Blocks<'_, '_, 'a> {
     fn count(&self) -> usize {
         match self {
             Self::Memory(..) => 1,
             Self::File { order, .. } => order.len(),
+            Self::Ahead(ahead) => ahead.count(),
         }
     }
 
@@ -103,9 +115,13 @@ impl Blocks<'_> {
         }
     }
 
-    fn get(&mut self, trainer: &Trainer, block: usize) -> Result<(&Encoded, &mut Batches)> {
+    fn get(&mut self, trainer: &Trainer<'a>, block: usize) -> Result<(&Rows<'a>, &mut Batches)> {
         match self {
-            Self::Memory(data, batches) => Ok((data, batches)),
+            Self::Memory(rows, batches) => Ok((rows, batches)),
+            Self::Ahead(ahead) => {
+                let (rows, batches) = ahead.advance()?;
+                Ok((rows, batches))
+            }
             Self::File {
                 spilled,
                 order,
@@ -117,6 +133,7 @@ impl Blocks<'_> {
                 let rows: Vec<u32> = (0..data.rows as u32).collect();
                 let (size, stratified) = (trainer.batch_size, trainer.stratified);
                 let batches = Batches::new(&rows, &data.target, size, stratified);
+                let data = Rows::Block(Box::new(data), trainer.place);
                 let (data, batches) = &mut **current.insert(Box::new((data, batches)));
                 Ok((data, batches))
             }
@@ -124,18 +141,34 @@ impl Blocks<'_> {
     }
 }
 
-impl Trainer<'_> {
+impl<'a> Trainer<'a> {
     /// Trains `network` and leaves it with its best weights. Returns the history, one object per epoch.
     pub fn run(&self, network: &Network, member: usize) -> Result<Value> {
+        let pool = match self.place.is_gpu() {
+            true => Some(ahead::pool()?),
+            false => None,
+        };
+        // For the thread that prepares blocks, if there is one.
+        thread::scope(|scope| {
+            let blocks = self.blocks(member, scope, pool.as_ref());
+            self.train(network, member, blocks)
+        })
+    }
+
+    fn train(
+        &self,
+        network: &Network,
+        member: usize,
+        mut blocks: Blocks<'_, '_, 'a>,
+    ) -> Result<Value> {
         let options = self.options;
         let deadline = self.deadline();
-        let Fold { train, validation } = &self.folds[member];
+        let validation = &self.folds[member].validation;
         let seed = options.seed.wrapping_add(member as u64);
         let mut order = ChaCha8Rng::seed_from_u64(seed);
         order.set_stream(1);
         let threads = rayon::current_num_threads() / self.folds.len();
-        let mut shards = Shards::new(network, threads, seed);
-        let mut blocks = self.blocks(train);
+        let mut shards = Shards::new(network, threads, self.place.is_gpu(), seed);
         let config = AdamConfig {
             weight_decay: options.weight_decay,
             decoupled: options.optimizer == "adamw",
@@ -161,13 +194,13 @@ impl Trainer<'_> {
                     if self.control.is_cancelled() {
                         return Err(Error::cancelled());
                     }
-                    let data = (data, &self.device);
                     let gradients = shards.gradients(network, data, rows, &mut sum)?;
                     adam.step(&gradients, learning_rate)?;
                     seen += rows.len();
                     self.done.rows.fetch_add(rows.len() as u64, Relaxed);
                     if reported.elapsed() >= REPORT_EVERY {
                         reported = Instant::now();
+                        sum.settle()?;
                         self.report(&sum, validation_loss);
                     }
                     if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -176,6 +209,7 @@ impl Trainer<'_> {
                     }
                 }
             }
+            sum.settle()?;
             let training_seconds = begun.elapsed().as_secs_f64();
             let mut entry = json!({
                 "member": member + 1,
@@ -246,14 +280,28 @@ impl Trainer<'_> {
         }
     }
 
-    fn blocks(&self, train: &[u32]) -> Blocks<'_> {
-        match &self.spilled {
-            None => {
+    fn blocks<'scope, 'env>(
+        &'scope self,
+        member: usize,
+        scope: &'scope Scope<'scope, 'env>,
+        pool: Option<&'scope ThreadPool>,
+    ) -> Blocks<'scope, 'env, 'a> {
+        let train = &self.folds[member].train;
+        let seed = self.options.seed.wrapping_add(member as u64);
+        match (&self.spilled, self.rows_per_block, pool) {
+            (None, Some(at_once), Some(pool)) => {
+                let rows = Some((train.as_slice(), at_once));
+                Blocks::Ahead(Box::new(Ahead::new(self, scope, pool, rows, seed)))
+            }
+            (None, ..) => {
                 let batches =
                     Batches::new(train, &self.data.target, self.batch_size, self.stratified);
-                Blocks::Memory(self.data, batches)
+                Blocks::Memory(&self.rows, batches)
             }
-            Some(spilled) => Blocks::File {
+            (Some(_), _, Some(pool)) => {
+                Blocks::Ahead(Box::new(Ahead::new(self, scope, pool, None, seed)))
+            }
+            (Some(spilled), ..) => Blocks::File {
                 spilled,
                 order: (0..spilled.rows.blocks()).collect(),
                 current: None,
@@ -266,7 +314,10 @@ impl Trainer<'_> {
         let limit = self.options.max_seconds?;
         let left = (limit - (self.done.since - self.started).as_secs_f64()).max(0.0);
         let networks = self.folds.len();
-        let at_once = rayon::current_num_threads().min(networks);
+        let at_once = match self.place.is_gpu() {
+            true => 1,
+            false => rayon::current_num_threads().min(networks),
+        };
         let share = left * at_once as f64 / networks as f64;
         Instant::now().checked_add(Duration::from_secs_f64(share))
     }
@@ -299,21 +350,23 @@ impl Trainer<'_> {
         let mut sum = LossSum::default();
         let mut predictions = Predictions::default();
         let mut actual = Vec::new();
+        let at_once = self.place.evaluation_batch();
         let evaluate = |rows: &[u32]| {
             if self.control.is_cancelled() {
                 return Err(Error::cancelled());
             }
-            let (loss, predicted) = network.evaluate(&self.data.gather(rows, &self.device)?)?;
+            let (loss, predicted) = network.evaluate(&self.rows.gather(rows)?)?;
             // The tensor of a loss holds on to all that it was computed from.
             let mut sum = LossSum::default();
             sum.add(&loss, rows.len())?;
+            sum.settle()?;
             Ok((sum, predicted))
         };
         let judged: Result<Vec<_>> = validation
-            .par_chunks(EVALUATION_BATCH)
+            .par_chunks(at_once)
             .map(|rows| kernel::alone(|| evaluate(rows)))
             .collect();
-        for (rows, (part, predicted)) in validation.chunks(EVALUATION_BATCH).zip(judged?) {
+        for (rows, (part, predicted)) in validation.chunks(at_once).zip(judged?) {
             sum.merge(part);
             if actual.len() < METRIC_ROWS {
                 predictions.extend(predicted);

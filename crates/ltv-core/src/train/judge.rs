@@ -110,7 +110,7 @@ fn predict(trainer: &Trainer, network: &Network, rows: &[u32]) -> Result<Predict
     if trainer.control.is_cancelled() {
         return Err(Error::cancelled());
     }
-    network.predict_rows(trainer.data, rows, &trainer.device)
+    network.predict_rows(&trainer.rows, rows, trainer.place.evaluation_batch())
 }
 
 fn sample(trainer: &Trainer, count: usize) -> Vec<u32> {

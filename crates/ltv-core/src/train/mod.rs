@@ -1,5 +1,6 @@
 //! From rows to a finished model.
 
+mod ahead;
 mod assemble;
 mod batches;
 mod blend;
@@ -10,12 +11,15 @@ mod compare;
 mod config;
 mod control;
 mod epochs;
+mod flat_adam;
 mod folds;
 mod judge;
 mod loss_sum;
 mod network;
 mod optimizer;
+mod place;
 mod report;
+mod rows;
 mod selection;
 mod spilled;
 mod step;
@@ -27,12 +31,15 @@ pub use optimizer::{Adam, AdamConfig};
 
 use crate::data::{Split, TrainingData, TrainingTable};
 use crate::error::{Error, Result};
+use crate::layers::kernel;
 use crate::preprocess::Preprocessing;
 use crate::recipe::Recipe;
 use candle_core::Device;
 use epochs::{Done, Trainer};
 use network::{Network, NetworkConfig};
+use place::Place;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use rows::{Arrangement, Rows};
 use spilled::Spilled;
 use std::time::Instant;
 
@@ -71,13 +78,41 @@ pub fn train(
     recipe: &Recipe,
     control: &dyn Control,
 ) -> Result<TrainedModel> {
-    let data = data.into();
+    let options = &recipe.options;
+    let place = Place::open(&options.device, options.seed)?;
+    train_at(&place, data.into(), recipe, control)
+}
+
+/// Like [`train`], on the CPU, but the way it is done on a GPU with `free_memory` bytes: large batches, plain tensor
+/// operations, rows that lie on the device or come in blocks. For tests where there is none.
+pub fn train_like_a_gpu(
+    data: impl Into<TrainingData>,
+    recipe: &Recipe,
+    control: &dyn Control,
+    free_memory: usize,
+) -> Result<TrainedModel> {
+    let place = Place::like_a_gpu(free_memory);
+    train_at(&place, data.into(), recipe, control)
+}
+
+fn train_at(
+    place: &Place,
+    data: TrainingData,
+    recipe: &Recipe,
+    control: &dyn Control,
+) -> Result<TrainedModel> {
     let threads = recipe.options.threads.unwrap_or(1);
+    let plainly = place.computes_plainly();
     // A pool of our own bounds what the tensor library takes: left alone it would use every core.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .stack_size(STACK)
         .thread_name(|index| format!("pg_ltv training {index}"))
+        .start_handler(move |_| {
+            if plainly {
+                kernel::keep_plain();
+            }
+        })
         .build()
         .map_err(|error| {
             Error::new(
@@ -88,12 +123,17 @@ pub fn train(
             .hint("Lower the option \"threads\" or the setting ltv.training_threads.")
         })?;
     pool.install(|| match &recipe.compare {
-        Some(compare) => compare::train(data, recipe, compare, control),
-        None => train_one(data, &config::with_defaults(recipe), control),
+        Some(compare) => compare::train(data, recipe, compare, control, place),
+        None => train_one(data, &config::with_defaults(recipe), control, place),
     })
 }
 
-fn train_one(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Result<TrainedModel> {
+fn train_one(
+    data: TrainingData,
+    recipe: &Recipe,
+    control: &dyn Control,
+    place: &Place,
+) -> Result<TrainedModel> {
     let TrainingData {
         table,
         spilled,
@@ -132,7 +172,6 @@ fn train_one(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Resu
         preprocessing = stored.preprocessing.clone();
         network = stored.network.clone();
     }
-    let device = device(&options.device)?;
     let classic = blend::fit(&table, &rows, recipe)?;
     let spilled = match &spilled {
         Some(rows) => Some(Spilled::new(rows, &table, &preprocessing)?),
@@ -144,9 +183,9 @@ fn train_one(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Resu
     }
 
     let networks = match &earlier {
-        Some(stored) => stored.networks(&device)?,
+        Some(stored) => stored.networks(&place.device)?,
         None => (0..members as u64)
-            .map(|member| Network::new(&network, options.seed.wrapping_add(member), &device))
+            .map(|member| Network::new(&network, options.seed.wrapping_add(member), &place.device))
             .collect::<Result<_>>()?,
     };
     let payers_wanted = networks.first().map_or(0, Network::payers_per_batch);
@@ -161,29 +200,59 @@ fn train_one(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Resu
         Some(_) => training_rows,
         None => folds.iter().map(|fold| fold.train.len()).sum(),
     };
+    let usual = || batches::batch_size(training_rows, payers_wanted, share);
+    let needed = |batch_size: usize| {
+        let bytes = |network: &Network| network.training_bytes(&preprocessing.shape(), batch_size);
+        networks.iter().map(bytes).max().unwrap_or(0)
+    };
+    let (batch_size, learning_rate_factor) = match options.batch_size {
+        Some(given) => (given, 1.0),
+        None if place.is_gpu() => {
+            let wanted = batches::batch_size_for_gpu(usual(), training_rows, data.has_sequence());
+            let room = place.usable_memory()? / 2;
+            batches::larger(usual(), wanted, |size| needed(size) <= room)
+        }
+        None => (usual(), 1.0),
+    };
+    let arrangement = Arrangement::new(
+        &data,
+        spilled.as_ref(),
+        place,
+        needed(batch_size),
+        batch_size,
+    )?;
     let trainer = Trainer {
         done: Done::nothing((epochs * rows_per_epoch) as u64),
-        batch_size: options
-            .batch_size
-            .unwrap_or_else(|| batches::batch_size(training_rows, payers_wanted, share)),
+        batch_size,
         stratified: options.stratified_batches.unwrap_or(payers_wanted > 0),
         folds,
         data: &data,
+        rows: arrangement.rows,
+        rows_per_block: arrangement.rows_per_block,
+        block_room: arrangement.block_room,
         spilled,
         options,
         objective: &recipe.objective,
         control,
-        device,
+        place,
         started,
         epochs,
-        learning_rate: options.learning_rate / warm as f64,
+        learning_rate: options.learning_rate * learning_rate_factor / warm as f64,
     };
-    // Networks do not depend on each other: where there are threads they are trained side by side.
-    let histories = networks
-        .par_iter()
-        .enumerate()
-        .map(|(member, network)| trainer.run(network, member))
-        .collect::<Result<Vec<_>>>()?;
+    let run = |(member, network)| trainer.run(network, member);
+    // Networks do not depend on each other: where there are threads they are trained side by side. A GPU is one.
+    let histories: Vec<serde_json::Value> = match place.is_gpu() {
+        true => networks
+            .iter()
+            .enumerate()
+            .map(run)
+            .collect::<Result<_>>()?,
+        false => networks
+            .par_iter()
+            .enumerate()
+            .map(run)
+            .collect::<Result<_>>()?,
+    };
 
     control.progress(Progress::of(Phase::Validating));
     let judged = judge::judge(&trainer, &networks, &network.target, classic, features)?;
@@ -246,21 +315,11 @@ pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str
         .map(|blend| blend.values(&table));
     let data = stored.preprocessing.encode(table)?;
     let rows: Vec<u32> = (0..data.rows as u32).collect();
+    let place = Place::cpu();
+    let memory = Rows::Memory(&data, &place);
     let mut members = Vec::with_capacity(networks.len());
     for network in &networks {
-        members.push(network.predict_rows(&data, &rows, &Device::Cpu)?);
+        members.push(network.predict_rows(&memory, &rows, place.evaluation_batch())?);
     }
     Ok(stored.finish.combine(members, classic.as_deref()).columns)
-}
-
-fn device(name: &str) -> Result<Device> {
-    match name {
-        "auto" | "cpu" => Ok(Device::Cpu),
-        other => Err(Error::new(
-            crate::error::ErrorKind::Unsupported,
-            format!("device \"{other}\" is not available"),
-        )
-        .detail("This build of pg_ltv computes on the CPU.")
-        .hint("Set the option \"device\" to \"auto\" or \"cpu\".")),
-    }
 }

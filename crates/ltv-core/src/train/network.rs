@@ -1,5 +1,6 @@
 //! One backbone with one objective and their weights.
 
+use super::rows::Rows;
 use crate::backbone::{self, Backbone, BackboneConfig};
 use crate::batch::GraphInputs;
 use crate::batch::{Batch, InputShape, Mode};
@@ -8,14 +9,11 @@ use crate::layers::kernel;
 use crate::objective::{self, Distribution, Loss, Objective, ObjectiveConfig, TargetStatistics};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
-use crate::preprocess::{Encoded, EncodedRows};
+use crate::preprocess::EncodedRows;
 use candle_core::{DType, Device, Tensor, Var};
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 use serde::{Deserialize, Serialize};
-
-/// Rows per step where no gradient is needed.
-pub(super) const EVALUATION_BATCH: usize = 1024;
 
 /// Everything a network is built from, except the seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,16 +90,11 @@ impl Network {
         self.columns(&self.objective.forward(&hidden, &mode)?)
     }
 
-    /// Predictions for many rows, in batches.
-    pub fn predict_rows(
-        &self,
-        data: &Encoded,
-        rows: &[u32],
-        device: &Device,
-    ) -> Result<Predictions> {
+    /// Predictions for many rows, `at_once` at a time.
+    pub fn predict_rows(&self, data: &Rows, rows: &[u32], at_once: usize) -> Result<Predictions> {
         let parts: Result<Vec<Predictions>> = rows
-            .par_chunks(EVALUATION_BATCH)
-            .map(|rows| kernel::alone(|| self.predict(&data.gather(rows, device)?.batch)))
+            .par_chunks(at_once)
+            .map(|rows| kernel::alone(|| self.predict(&data.gather(rows)?.batch)))
             .collect();
         let mut predictions = Predictions::default();
         parts?.into_iter().for_each(|part| predictions.extend(part));
@@ -114,6 +107,25 @@ impl Network {
             columns.push((name, tensor.flatten_all()?.to_vec1::<f32>()?));
         }
         Ok(Predictions { columns })
+    }
+
+    /// Roughly what a training on batches of so many rows takes on a device: the weights with their gradients and
+    /// moments, and what a batch leaves behind on the way forward.
+    pub fn training_bytes(&self, shape: &InputShape, batch: usize) -> usize {
+        // Of each layer the input, the product, the activation, and the gradients of them.
+        const PER_OUTPUT: usize = 12;
+        let weights = self.params.weights().iter();
+        let count: usize = weights.clone().map(|(_, var)| var.elem_count()).sum();
+        let outputs: usize = weights
+            .filter(|(_, var)| var.rank() != 2)
+            .map(|(_, var)| var.elem_count())
+            .sum();
+        let (steps, pairs) = match shape.sequence {
+            Some(sequence) => (sequence.steps, 8 * sequence.steps * sequence.steps),
+            None => (1, 0),
+        };
+        let per_row = (outputs + shape.numeric) * steps * PER_OUTPUT + pairs;
+        4 * (6 * count + batch * per_row)
     }
 
     pub fn export(

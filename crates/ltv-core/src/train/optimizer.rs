@@ -1,14 +1,15 @@
-//! Adam and AdamW in one pass over each weight.
+//! Adam and AdamW: on the CPU in one pass over each weight.
 
+use super::flat_adam::FlatAdam;
 use crate::error::Result;
 use crate::layers::kernel::{self, Numbers};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Tensor, Var};
 use parking_lot::Mutex;
 
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
+pub(super) const BETA1: f64 = 0.9;
+pub(super) const BETA2: f64 = 0.999;
+pub(super) const EPSILON: f64 = 1e-8;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamConfig {
@@ -20,22 +21,17 @@ pub struct AdamConfig {
 }
 
 pub struct Adam {
-    weights: Vec<Weight>,
+    /// Each with whether it decays: biases and other vectors do not.
+    weights: Vec<(Var, bool)>,
+    moments: Moments,
     config: AdamConfig,
     steps: i32,
 }
 
-struct Weight {
-    var: Var,
-    /// Biases and other vectors do not decay.
-    decays: bool,
-    moments: Moments,
-}
-
 enum Moments {
-    /// First and second moment of each element, side by side.
-    Cpu(Mutex<Vec<[f32; 2]>>),
-    Tensors(Tensor, Tensor),
+    /// Per weight the first and second moment of each element, side by side.
+    Cpu(Vec<Mutex<Vec<[f32; 2]>>>),
+    Flat(FlatAdam),
 }
 
 /// Per shard of a batch its gradients and its share of the rows.
@@ -43,24 +39,20 @@ pub type Gradients = Vec<(GradStore, f64)>;
 
 impl Adam {
     pub fn new(weights: &[(String, Var)], config: AdamConfig) -> Result<Self> {
-        let weights = weights
+        let weights: Vec<(Var, bool)> = weights
             .iter()
-            .map(|(_, var)| {
-                let on_cpu = var.device().is_cpu() && var.dtype() == candle_core::DType::F32;
-                let moments = if on_cpu {
-                    Moments::Cpu(Mutex::new(vec![[0.0; 2]; var.elem_count()]))
-                } else {
-                    Moments::Tensors(var.zeros_like()?, var.zeros_like()?)
-                };
-                Ok(Weight {
-                    decays: var.rank() > 1,
-                    var: var.clone(),
-                    moments,
-                })
-            })
-            .collect::<Result<_>>()?;
+            .map(|(_, var)| (var.clone(), var.rank() > 1))
+            .collect();
+        let fused = |(var, _): &(Var, bool)| kernel::applies(var) && var.dtype() == DType::F32;
+        let moments = if weights.iter().all(fused) {
+            let zeros = |(var, _): &(Var, bool)| Mutex::new(vec![[0.0; 2]; var.elem_count()]);
+            Moments::Cpu(weights.iter().map(zeros).collect())
+        } else {
+            Moments::Flat(FlatAdam::new(&weights)?)
+        };
         Ok(Self {
             weights,
+            moments,
             config,
             steps: 0,
         })
@@ -68,15 +60,25 @@ impl Adam {
 
     /// One step against the gradients. A gradient that is not finite changes nothing.
     pub fn step(&mut self, gradients: &Gradients, learning_rate: f64) -> Result<()> {
-        let mut given = Vec::with_capacity(self.weights.len());
-        let mut squares = 0.0;
-        for weight in &self.weights {
-            let gradient = weighted_sum(gradients, &weight.var)?;
-            if let Some(gradient) = &gradient {
-                squares += square_sum(gradient)?;
+        let given = self
+            .weights
+            .iter()
+            .map(|(var, _)| weighted_sum(gradients, var))
+            .collect::<Result<Vec<_>>>()?;
+        let moments = match &mut self.moments {
+            Moments::Cpu(moments) => moments,
+            Moments::Flat(flat) => {
+                // Whether the gradient is finite is known to the device alone, so the step counts in any case.
+                self.steps += 1;
+                let at = (self.steps, learning_rate);
+                return flat.step(&self.weights, &given, at, &self.config);
             }
-            given.push(gradient);
-        }
+        };
+        let squares = given
+            .iter()
+            .flatten()
+            .map(square_sum)
+            .sum::<Result<f64>>()?;
         if !squares.is_finite() {
             return Ok(());
         }
@@ -88,62 +90,33 @@ impl Adam {
         } else {
             1.0
         };
-        let step = Step {
-            factor,
-            learning_rate,
-            correction1: 1.0 - BETA1.powi(self.steps),
-            correction2: 1.0 - BETA2.powi(self.steps),
-        };
-        for (weight, gradient) in self.weights.iter_mut().zip(&given) {
-            if let Some(gradient) = gradient {
-                weight.step(gradient, &step, &self.config)?;
-            }
+        let correction1 = 1.0 - BETA1.powi(self.steps);
+        let correction2 = 1.0 - BETA2.powi(self.steps);
+        for (((var, decays), moments), gradient) in self.weights.iter().zip(moments).zip(&given) {
+            let Some(gradient) = gradient else {
+                continue;
+            };
+            let decay = if *decays {
+                self.config.weight_decay
+            } else {
+                0.0
+            };
+            let (penalty, shrink) = if self.config.decoupled {
+                (0.0, 1.0 - learning_rate * decay)
+            } else {
+                (decay, 1.0)
+            };
+            let fused = Fused {
+                moments,
+                factor: factor as f32,
+                penalty: penalty as f32,
+                shrink: shrink as f32,
+                rate: (learning_rate / correction1) as f32,
+                root: (1.0 / correction2.sqrt()) as f32,
+            };
+            var.inplace_op2(gradient, &fused)?;
         }
         Ok(())
-    }
-}
-
-struct Step {
-    factor: f64,
-    learning_rate: f64,
-    correction1: f64,
-    correction2: f64,
-}
-
-impl Weight {
-    fn step(&mut self, gradient: &Tensor, step: &Step, config: &AdamConfig) -> Result<()> {
-        let decay = if self.decays {
-            config.weight_decay
-        } else {
-            0.0
-        };
-        let (penalty, shrink) = if config.decoupled {
-            (0.0, 1.0 - step.learning_rate * decay)
-        } else {
-            (decay, 1.0)
-        };
-        match &mut self.moments {
-            Moments::Cpu(moments) => {
-                let fused = Fused {
-                    moments,
-                    factor: step.factor as f32,
-                    penalty: penalty as f32,
-                    shrink: shrink as f32,
-                    rate: (step.learning_rate / step.correction1) as f32,
-                    root: (1.0 / step.correction2.sqrt()) as f32,
-                };
-                Ok(self.var.inplace_op2(gradient, &fused)?)
-            }
-            Moments::Tensors(first, second) => {
-                let var = self.var.as_tensor();
-                let gradient = ((gradient * step.factor)? + (var * penalty)?)?;
-                *first = ((&*first * BETA1)? + (&gradient * (1.0 - BETA1))?)?;
-                *second = ((&*second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
-                let scale = ((&*second / step.correction2)?.sqrt()? + EPSILON)?;
-                let change = ((&*first * (step.learning_rate / step.correction1))? / scale)?;
-                Ok(self.var.set(&((var * shrink)? - change)?)?)
-            }
-        }
     }
 }
 
@@ -184,32 +157,26 @@ fn weighted_sum(gradients: &Gradients, var: &Var) -> Result<Option<Tensor>> {
 }
 
 fn square_sum(tensor: &Tensor) -> Result<f64> {
-    let (storage, layout) = tensor.storage_and_layout();
-    if let candle_core::Storage::Cpu(CpuStorage::F32(data)) = &*storage {
-        let data = &data[layout.start_offset()..layout.start_offset() + tensor.elem_count()];
-        // Sixteen sums side by side, so that the compiler may use wide registers; always the same order.
-        let mut sums = [0.0_f32; 16];
-        let mut total = 0.0_f64;
-        for block in data.chunks(4096) {
-            let chunks = block.chunks_exact(16);
-            total += chunks
-                .remainder()
-                .iter()
-                .map(|&v| f64::from(v * v))
-                .sum::<f64>();
-            for chunk in chunks {
-                for (sum, &value) in sums.iter_mut().zip(chunk) {
-                    *sum += value * value;
-                }
+    let numbers = Numbers::of(tensor);
+    // Sixteen sums side by side, so that the compiler may use wide registers; always the same order.
+    let mut sums = [0.0_f32; 16];
+    let mut total = 0.0_f64;
+    for block in numbers.get::<f32>()?.chunks(4096) {
+        let chunks = block.chunks_exact(16);
+        total += chunks
+            .remainder()
+            .iter()
+            .map(|&v| f64::from(v * v))
+            .sum::<f64>();
+        for chunk in chunks {
+            for (sum, &value) in sums.iter_mut().zip(chunk) {
+                *sum += value * value;
             }
-            total += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
-            sums = [0.0; 16];
         }
-        return Ok(total);
+        total += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
+        sums = [0.0; 16];
     }
-    drop(storage);
-    let sum = tensor.sqr()?.sum_all()?;
-    Ok(sum.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
+    Ok(total)
 }
 
 /// `w = shrink * w - rate * m / (sqrt(v) * root + epsilon)`, with the moments updated on the way.

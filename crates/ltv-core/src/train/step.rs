@@ -4,11 +4,10 @@
 use super::loss_sum::LossSum;
 use super::network::Network;
 use super::optimizer::Gradients;
+use super::rows::Rows;
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::layers::kernel;
-use crate::preprocess::Encoded;
-use candle_core::Device;
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -28,10 +27,10 @@ pub(super) struct Shards {
 }
 
 impl Shards {
-    /// Batches of `network` in shards, unless its loss looks at several rows at once.
-    pub fn new(network: &Network, threads: usize, seed: u64) -> Self {
+    /// Batches of `network` in shards, unless its loss looks at several rows at once, or `whole` says otherwise.
+    pub fn new(network: &Network, threads: usize, whole: bool, seed: u64) -> Self {
         Self {
-            threads: if network.couples_rows() {
+            threads: if whole || network.couples_rows() {
                 0
             } else {
                 threads.max(1)
@@ -53,7 +52,7 @@ impl Shards {
     pub fn gradients(
         &mut self,
         network: &Network,
-        (data, device): (&Encoded, &Device),
+        data: &Rows,
         rows: &[u32],
         sum: &mut LossSum,
     ) -> Result<Gradients> {
@@ -66,7 +65,7 @@ impl Shards {
         }
         let gradients = |shard: usize| {
             let rows = &rows[shard * rows.len() / count..(shard + 1) * rows.len() / count];
-            let encoded = data.gather(rows, device)?;
+            let encoded = data.gather(rows)?;
             let loss = network.loss(&encoded, &Mode::Train(&self.noise[shard]))?;
             Ok((loss.total.backward()?, loss, rows.len()))
         };
@@ -99,7 +98,9 @@ mod tests {
     use crate::recipe::Options;
     use crate::schema::{ColumnKind, FeatureColumn};
     use crate::train::network::NetworkConfig;
+    use crate::train::place::Place;
     use crate::train::target;
+    use candle_core::Device;
     use std::collections::HashMap;
 
     fn added(network: &Network, gradients: &Gradients) -> Result<HashMap<String, Vec<f64>>> {
@@ -152,11 +153,13 @@ mod tests {
         let unused = Mutex::new(ChaCha8Rng::seed_from_u64(1));
         let loss = network.loss(&encoded, &Mode::Train(&unused))?;
         let whole = added(&network, &vec![(loss.total.backward()?, 1.0)])?;
+        let place = Place::cpu();
+        let rows_in_memory = Rows::Memory(&data, &place);
         for (threads, count) in [(1, 3), (2, 4), (3, 3)] {
-            let mut shards = Shards::new(&network, threads, 1);
+            let mut shards = Shards::new(&network, threads, false, 1);
             assert_eq!(shards.count(rows), count);
             let mut sum = LossSum::default();
-            let gradients = shards.gradients(&network, (&data, &Device::Cpu), &all, &mut sum)?;
+            let gradients = shards.gradients(&network, &rows_in_memory, &all, &mut sum)?;
             assert_eq!(gradients.len(), count);
             let parts = added(&network, &gradients)?;
             assert_eq!(parts.len(), whole.len());
