@@ -6,7 +6,7 @@
 //! rows: every stretch of the file is a random sample. The first stretch is kept in memory for the preprocessing to
 //! learn from, and so are the rows for validation, up to a number that judges a network well.
 
-use super::session;
+use super::{file_io, session};
 use crate::error::{Report, Result};
 use crate::worker::memory;
 use ltv_core::data::{RecordFormat, SpilledRows, TrainingData, TrainingTable};
@@ -38,33 +38,15 @@ impl TemporaryFile {
 
     /// Raises an error beyond temp_file_limit.
     fn write(&self, bytes: &[u8], at: u64) -> Result<()> {
-        let wait = pg_sys::WaitEventIO::WAIT_EVENT_BUFFILE_WRITE;
-        // SAFETY: an open file, and a buffer of the length given, which is only read from.
-        let written = unsafe {
-            pg_sys::FileWrite(
-                self.0,
-                bytes.as_ptr().cast_mut().cast(),
-                bytes.len() as _,
-                at as _,
-                wait,
-            )
-        };
-        self.check(written as i64, bytes.len(), "write to")
+        // SAFETY: on the main thread, an open file.
+        let written = unsafe { file_io::write(self.0, bytes, at) };
+        self.check(written, bytes.len(), "write to")
     }
 
     fn read(&self, bytes: &mut [u8], at: u64) -> Result<()> {
-        let wait = pg_sys::WaitEventIO::WAIT_EVENT_BUFFILE_READ;
-        // SAFETY: an open file, and a buffer of the length given.
-        let read = unsafe {
-            pg_sys::FileRead(
-                self.0,
-                bytes.as_mut_ptr().cast(),
-                bytes.len() as _,
-                at as _,
-                wait,
-            )
-        };
-        self.check(read as i64, bytes.len(), "read from")
+        // SAFETY: on the main thread, an open file.
+        let read = unsafe { file_io::read(self.0, bytes, at) };
+        self.check(read, bytes.len(), "read from")
     }
 
     fn check(&self, done: i64, wanted: usize, verb: &str) -> Result<()> {
