@@ -1,248 +1,158 @@
-# Training: ltv_train against PyTorch, Keras and LightGBM, and against the usual jobs from table to stored model.
-"""Train the same networks in as many ways as people do it.
+"""Training: ltv_train against PyTorch, Keras and LightGBM, and against the usual jobs from table to stored model.
 
-    cargo xtask bench training -- [--only speed whole growth] [--svg docs/training.svg] [--rows 200000]
+    cargo xtask bench training [-- --only PART... --rows N --large-rows N --repeat N --docs]
 
-    speed    rows per second of the training steps, one and two threads, each backbone and objective
-    whole    seconds from a table to a stored model: ltv_train, the usual job, the best job
-    growth   with rows, columns and batch size
+    speed/NAME    rows per second of the training steps, one and two threads, each backbone and objective
+    whole/NAME    seconds from a table to a stored model: ltv_train, the best job, the usual job
+    growth/NAME   with rows, columns and batch size
+    memory/NAME   many rows in little memory, beside the same in memory
 
-ltv_train's figures come from the version's own history, per epoch; medians and ranges are over epochs (of the first
-two parts) or over repetitions. Memory is the most that the process had of its own (RssAnon); PyTorch's includes
-itself. Everything runs one after the other; peers are in benches/training_peers.py.
+--only takes the beginnings of names: `speed`, `speed/gru whole`. Results are kept in target/bench/training.json, those of parts left out
+stay as they are, so that a run can be done in pieces; docs/training.md and its picture are written from all of them at the
+end (--docs: only that). Figures of ltv_train come from the version's own history, per epoch; memory is the most of its own (RssAnon)
+that the process was seen with, PyTorch itself included. Everything runs one after the other.
 """
 
 import argparse
 import json
 import os
-import re
-import statistics
-import subprocess
 import sys
-import threading
 import time
+from importlib import metadata
 from pathlib import Path
 
-import psycopg
+sys.path.insert(0, str(Path(__file__).parent))
+from shared.page import processor  # noqa: E402
+from training_parts import report  # noqa: E402
+from training_parts.measure import Trainer, middle, peer  # noqa: E402
 
-PEERS = Path(__file__).with_name("training_peers.py")
-URL = os.environ["PG_LTV_URL"]
-EPOCHS = 5
-OURS, THEIRS = "pg_ltv", "PyTorch"
-
-
-class Memory(threading.Thread):
-    """The most of its own that a process had."""
-
-    def __init__(self, find):
-        super().__init__(daemon=True)
-        self.find, self.most, self.going = find, 0, True
-
-    def run(self):
-        pid = None
-        while self.going:
-            pid = pid or self.find()
-            try:
-                found = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-                self.most = max(self.most, int(found[1]) if found else 0)
-            except OSError:
-                pass
-            time.sleep(0.005 if pid else 0.02)
-
-    def end(self):
-        self.going = False
-        self.join()
-        return self.most / 1024
+ROOT = Path(os.environ["PG_LTV_ROOT"])
+STORE = Path(os.environ["PG_LTV_OUT"]) / "training.json"
+FLAT = [("mlp", "ziln", {}), ("mlp", "ziln", {"dropout": 0})]
+FLAT += [("mlp", objective, {}) for objective in ("mse", "huber", "purchase", "expltv", "cmltv")]
+FLAT += [(backbone, "ziln", {}) for backbone in ("linear", "deepfm", "dcn")]
+SEQUENCES = [(backbone, "ziln", {}) for backbone in ("lstm", "gru", "transformer", "tft")]
+IN_TORCH = ("ziln", "mse", "huber", "purchase")
+STEPS = 20
+EPOCHS = 10
 
 
-def peer(**job):
-    process = subprocess.Popen([sys.executable, str(PEERS), json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    memory = Memory(lambda: process.pid)
-    memory.start()
-    out, err = process.communicate()
-    most = memory.end()
-    found = re.search(r"^RESULT (.*)$", out, re.M)
-    if not found:
-        print(f"{job['kind']} left out: {(err.strip().splitlines() or ['no result'])[-1]}")
-        return None
-    return json.loads(found[1]) | {"memory": most}
+class Bench:
+    def __init__(self, trainer, options, missing):
+        self.trainer, self.options, self.missing = trainer, options, missing
 
+    def peer(self, **job):
+        return peer(self.missing, **job)
 
-class Trainer:
-    def __init__(self):
-        self.connection = psycopg.connect(URL, autocommit=True)
-        self.watcher = psycopg.connect(URL, autocommit=True)
-
-    def table(self, name, rows, columns, steps=0):
-        features = ", ".join(f"(random() * 2 - 1)::real AS f{i}" for i in range(columns))
-        history = f", (SELECT array_agg(ARRAY[random(), random()]::real[]) FROM generate_series(1, {steps} + 0 * id)) AS history" if steps else ""
-        signal = f"(f0 + f{columns - 1})"
-        self.connection.execute(f"DROP TABLE IF EXISTS {name}")
-        self.connection.execute(f"""
-            CREATE TABLE {name} AS SELECT s.*,
-                CASE WHEN random() < 1 / (1 + exp(0.7 - {signal})) THEN exp(3 + 0.5 * {signal} + random() * 2 - 1) ELSE 0 END::float8 AS ltv
-            FROM (SELECT id AS customer_id, {features}{history} FROM generate_series(1, {rows}) id OFFSET 0) s""")
-        self.connection.execute(f"VACUUM (FREEZE, ANALYZE) {name}")
-
-    def train(self, table, backbone="mlp", objective="ziln", **options):
-        options = {"epochs": EPOCHS, "patience": 1000, "ensemble": 1, "batch_size": 1024, "threads": 1} | options
-        def worker():
-            found = self.watcher.execute("SELECT pid FROM ltv.jobs WHERE status = 'running' AND pid IS NOT NULL").fetchone()
-            return found and found[0]
-        memory = Memory(worker)
-        memory.start()
-        begun = time.perf_counter()
-        job = self.connection.execute(
-            "SELECT ltv_train('bench', %s, objective => %s, backbone => %s, options => %s)",
-            (table, objective, backbone, json.dumps(options)),
-        ).fetchone()[0]
-        version = self.connection.execute("SELECT ltv_wait(%s)", (job,)).fetchone()[0]
-        seconds = time.perf_counter() - begun
-        most = memory.end()
-        history, inside = self.connection.execute(
-            "SELECT history, training_seconds FROM ltv.versions WHERE model = 'bench' AND version = %s", (version,)
-        ).fetchone()
-        epochs = history["epochs"]
-        return {
-            "rates": [epoch["rows_per_second"] for epoch in epochs],
-            "training": sum(epoch["seconds"] for epoch in epochs),
-            "inside": inside,
-            "seconds": seconds,
-            "memory": most,
-        }
-
-
-def middle(rates):
-    """Median and range; the first epoch warms up."""
-    rates = sorted(rates[1:] or rates)
-    return statistics.median(rates), rates[0], rates[-1]
-
-
-def line(columns):
-    print("| " + " | ".join(columns) + " |", flush=True)
-
-
-def shown(result, rows):
-    if result is None:
-        return ["", ""]
-    if not result["rates"]:
-        return [f"{rows / result['seconds']:,.0f}", f"{result['memory']:,.0f}"]
-    median, low, high = middle(result["rates"])
-    return [f"{median:,.0f} ({low:,.0f} to {high:,.0f})", f"{result['memory']:,.0f}"]
-
-
-def speed(trainer, rows, bars):
-    trainer.table("customers", rows, 32)
-    sequences = rows // 10
-    trainer.table("histories", sequences, 4, 20)
-    print(f"\nRows per second, median of the epochs (range); {rows} rows x 32 columns, sequences {sequences} rows of 20 steps with 2 channels + 4 columns; batches of 1024\n")
-    line(["", "threads", OURS, "MB", THEIRS, "MB", "ratio"])
-    line(["---"] * 7)
-    networks = [("mlp", "ziln", {}), ("mlp", "ziln", {"dropout": 0})]
-    networks += [("mlp", objective, {}) for objective in ("mse", "huber", "purchase", "expltv", "cmltv")]
-    networks += [(backbone, "ziln", {}) for backbone in ("linear", "deepfm", "dcn", "lstm", "gru", "transformer", "tft")]
-    for backbone, objective, options in networks:
-        is_sequence = backbone in ("lstm", "gru", "transformer", "tft")
-        table, count, columns, steps = ("histories", sequences, 4, 20) if is_sequence else ("customers", rows, 32, 0)
+    def speed(self, backbone, objective, options):
+        """Both threads, side by side."""
+        rows, columns, steps = self.options.rows, 32, 0
+        name = "customers"
+        if (backbone, objective, options) in SEQUENCES:
+            rows, columns, steps, name = rows // 10, 4, STEPS, "histories"
+        self.trainer.table(name, rows, columns, steps)
+        found = {"rows": rows, "columns": columns, "steps": steps}
         for threads in (1, 2):
-            ours = trainer.train(table, backbone, objective, threads=threads, **options)
-            theirs = None
-            if backbone in ("mlp", "linear", "dcn", "lstm", "gru", "transformer") and objective in ("ziln", "mse", "huber", "purchase"):
-                theirs = peer(kind="torch", backbone=backbone, objective=objective, threads=threads, rows=count * 4 // 5, columns=columns, steps=steps, batch=1024, epochs=3, **options)
-            name = f"{backbone}, {objective}" + (", no dropout" if options else "")
-            rate = middle(ours["rates"])[0]
-            ratio = f"{rate / middle(theirs['rates'])[0]:.2f}" if theirs else ""
-            line([name, str(threads), *shown(ours, count), *shown(theirs, count), ratio])
-            bars.append((name, threads, rate, middle(theirs["rates"])[0] if theirs else None))
-    for threads in (1, 2):
-        keras = peer(kind="keras", threads=threads, rows=rows * 4 // 5, columns=32, batch=1024, epochs=3)
-        if keras:
-            line(["Keras: mlp, ziln", str(threads), *shown(keras, rows), "", "", ""])
-        trees = peer(kind="lightgbm", threads=threads, rows=rows * 4 // 5, columns=32)
-        if trees:
-            line([f"LightGBM: 100 trees, tweedie, {trees['seconds']:.1f} s", str(threads), "", "", "", f"{trees['memory']:,.0f}", ""])
+            found[f"pg_ltv {threads}"] = self.trainer.train(name, backbone, objective, threads=threads, **options)
+            if objective in IN_TORCH:
+                found[f"PyTorch {threads}"] = self.peer(
+                    kind="torch", backbone=backbone, objective=objective, threads=threads, rows=rows * 4 // 5, columns=columns, steps=steps,
+                    batch=1024, epochs=3, **options,
+                )
+        return found
+
+    def other(self, kind, **job):
+        return {str(threads): self.peer(kind=kind, threads=threads, rows=self.options.rows * 4 // 5, columns=32, **job) for threads in (1, 2)}
+
+    def whole_ours(self, threads):
+        self.trainer.table("customers", self.options.rows, 32)
+        train = lambda: self.trainer.train("customers", epochs=EPOCHS, threads=threads)
+        train()
+        return [train() for _ in range(self.options.repeat)]
+
+    def whole_peer(self, kind, repeat):
+        self.trainer.table("customers", self.options.rows, 32)
+        found = [self.peer(kind=kind, url=os.environ["PG_LTV_URL"], epochs=EPOCHS, batch=1024) for _ in range(repeat)]
+        return [result for result in found if result]
+
+    def growth(self, rows, columns, batch):
+        self.trainer.table("growing", rows, columns)
+        found = {"rows": rows, "columns": columns, "batch": batch}
+        found["pg_ltv"] = self.trainer.train("growing", batch_size=batch, epochs=3)
+        found["PyTorch"] = self.peer(
+            kind="torch", backbone="mlp", objective="ziln", threads=1, rows=min(rows, 100_000) * 4 // 5, columns=columns, batch=batch, epochs=3,
+        )
+        return found
+
+    def memory(self, memory):
+        self.trainer.table("growing", self.options.large_rows, 32)
+        return self.trainer.train("growing", memory=memory, epochs=2) | {"rows": self.options.large_rows}
 
 
-def whole(trainer, rows, repeat):
-    trainer.table("customers", rows, 32)
-    epochs = 10
-    print(f"\nFrom a table of {rows} rows x 32 columns to a stored model: mlp, ziln, {epochs} epochs, batches of 1024, one thread\n")
-    line(["", "seconds (range)", "of them training", "start and imports", "MB", "times ltv_train"])
-    line(["---"] * 6)
-    trainer.train("customers", epochs=epochs)
-    ours = [trainer.train("customers", epochs=epochs) for _ in range(repeat)]
-    middle_of = lambda results, key: statistics.median(result[key] for result in results)
-    seconds = middle_of(ours, "seconds")
-
-    def row(name, results, training, start):
-        times = sorted(result["seconds"] for result in results)
-        line([name, f"{statistics.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})", f"{training:.2f}", start,
-              f"{middle_of(results, 'memory'):,.0f}", f"{statistics.median(times) / seconds:.1f}"])
-
-    row("ltv_train", ours, middle_of(ours, "training"), "in it")
-    two = [trainer.train("customers", epochs=epochs, threads=2) for _ in range(repeat)]
-    row("ltv_train, two threads", two, middle_of(two, "training"), "in it")
-    for kind, name in (("best", "ADBC, whole tensors, fused AdamW, ONNX"), ("usual", "SQLAlchemy, pandas, DataLoader, ONNX")):
-        results = [result for _ in range(repeat if kind == "best" else 1) if (result := peer(kind=kind, url=URL, epochs=epochs, batch=1024))]
-        if results:
-            row(name, results, middle_of(results, "training"), f"{middle_of(results, 'imports'):.2f}")
-            print(f"<!-- {name}: reading {middle_of(results, 'reading'):.2f} s, export {middle_of(results, 'export'):.2f} s -->")
+def parts(bench):
+    """What there is to measure, by name and in order."""
+    found = {}
+    for backbone, objective, options in FLAT + SEQUENCES:
+        name = f"speed/{backbone}, {objective}" + (", no dropout" if options else "")
+        found[name] = lambda network=(backbone, objective, options): bench.speed(*network)
+    found["speed/Keras: mlp, ziln"] = lambda: bench.other("keras", batch=1024, epochs=3)
+    found["speed/LightGBM: 100 trees, tweedie"] = lambda: bench.other("lightgbm")
+    found["whole/ltv_train"] = lambda: bench.whole_ours(1)
+    found["whole/ltv_train, two threads"] = lambda: bench.whole_ours(2)
+    found["whole/ADBC, whole tensors, fused AdamW, ONNX"] = lambda: bench.whole_peer("best", bench.options.repeat)
+    found["whole/SQLAlchemy, pandas, DataLoader, ONNX"] = lambda: bench.whole_peer("usual", 1)
+    sizes = [(100_000, 32, batch) for batch in (256, 1024, 4096, 16384)] + [(100_000, 8, 1024), (100_000, 128, 1024)]
+    for rows, columns, batch in [*sizes, (1_000_000, 32, 1024), (10_000_000, 32, 1024)]:
+        found[f"growth/{rows} x {columns}, {batch}"] = lambda size=(rows, columns, batch): bench.growth(*size)
+    for memory in ("512MB", "64GB"):
+        found[f"memory/{memory}"] = lambda memory=memory: bench.memory(memory)
+    return found
 
 
-def growth(trainer, sizes):
-    print("\nGrowth: mlp, ziln, one thread\n")
-    line(["rows", "columns", "batch", OURS + " rows/s", "seconds", "MB", THEIRS + " rows/s", "MB"])
-    line(["---"] * 8)
-    for rows, columns, batches in sizes:
-        trainer.table("growing", rows, columns)
-        for batch in batches:
-            ours = trainer.train("growing", batch_size=batch, epochs=3)
-            theirs = peer(kind="torch", backbone="mlp", objective="ziln", threads=1, rows=min(rows, 200_000) * 4 // 5, columns=columns, batch=batch, epochs=2)
-            line([f"{rows:,}", str(columns), str(batch), f"{middle(ours['rates'])[0]:,.0f}", f"{ours['seconds']:.2f}", f"{ours['memory']:,.0f}",
-                  f"{middle(theirs['rates'])[0]:,.0f}" if theirs else "", f"{theirs['memory']:,.0f}" if theirs else ""])
-    trainer.connection.execute("DROP TABLE growing")
+def versions():
+    names = {"PyTorch": "torch", "Keras": "keras", "TensorFlow": "tensorflow-cpu", "LightGBM": "lightgbm"}
+    found = {}
+    for name, package in names.items():
+        try:
+            found[name] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            pass
+    return found
 
 
-def plot(bars):
-    bar, left, width = 22, 250, 480
-    most = max(max(ours, theirs or 0) for *_, ours, theirs in bars)
-    lines, y = [], 48
-    for name, threads, ours, theirs in bars:
-        lines.append(f'<text x="{left - 8}" y="{y + 13}" text-anchor="end">{name}, {threads} thread{"s" if threads > 1 else ""}</text>')
-        for value, colour in ((ours, "#2b6cb0"), (theirs, "#a0aec0")):
-            if value:
-                lines.append(f'<rect x="{left}" y="{y}" width="{width * value / most:.0f}" height="{bar // 2 - 1}" fill="{colour}"/>')
-                lines.append(f'<text x="{left + width * value / most + 5:.0f}" y="{y + 9}" font-size="10">{value:,.0f}</text>')
-            y += bar // 2
-        y += 6
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 80}" height="{y + 10}" font-family="sans-serif" font-size="13">',
-        '<text x="10" y="20" font-weight="bold">Training: rows per second</text>',
-        '<rect x="210" y="9" width="12" height="12" fill="#2b6cb0"/><text x="227" y="20">pg_ltv</text>',
-        '<rect x="290" y="9" width="12" height="12" fill="#a0aec0"/><text x="307" y="20">PyTorch</text>',
-    )
-    return "\n".join([*head, *lines, "</svg>\n"])
+def summary(result):
+    """In a line, for who is watching."""
+    if isinstance(result, list):
+        return ", ".join(summary(one) for one in result)
+    if isinstance(result, dict) and result.get("rates"):
+        return f"{middle(result['rates'])[0]:,.0f} rows/s in {result.get('seconds', 0):.1f} s, {result['memory']:,.0f} MB"
+    if isinstance(result, dict) and "seconds" in result:
+        return f"{result['seconds']:.1f} s, {result['memory']:,.0f} MB"
+    if isinstance(result, dict):
+        return "; ".join(f"{name}: {summary(one)}" for name, one in result.items() if isinstance(one, dict))
+    return "none"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=["speed", "whole", "growth"])
+    parser.add_argument("--only", nargs="*", default=[""], metavar="PART")
     parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--large-rows", type=int, default=20_000_000)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--svg", type=Path)
+    parser.add_argument("--docs", action="store_true", help="measure nothing, write the page from what there is")
     options = parser.parse_args()
-    trainer = Trainer()
-    print(f"{os.cpu_count()} cores")
-    bars = []
-    if "speed" in options.only:
-        speed(trainer, options.rows, bars)
-    if "whole" in options.only:
-        whole(trainer, options.rows, options.repeat)
-    if "growth" in options.only:
-        growth(trainer, [(10_000, 32, [1024]), (100_000, 32, [256, 1024, 4096, 16384]), (1_000_000, 32, [1024]), (100_000, 8, [1024]), (100_000, 128, [1024])])
-    if options.svg and bars:
-        options.svg.write_text(plot(bars))
-        print(f"\nwrote {options.svg}")
+    results = json.loads(STORE.read_text()) if STORE.exists() else {"parts": {}, "missing": {}}
+    if not options.docs:
+        results["machine"], results["versions"] = processor(), versions()
+        bench = Bench(Trainer(), options, results["missing"])
+        for name, measure in parts(bench).items():
+            if name.startswith(tuple(options.only)):
+                begun = time.perf_counter()
+                results["parts"][name] = measure()
+                print(f"{name} ({time.perf_counter() - begun:.0f} s): {summary(results['parts'][name])}", flush=True)
+                STORE.write_text(json.dumps(results, indent=1))
+    report.write(ROOT / "docs", {name: results["parts"][name] for name in parts(None) if name in results["parts"]}, results)
+    print("Wrote docs/training.md and docs/training.svg.")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,21 @@
 """What was measured, as text, as a page of the documentation and as a picture."""
 
 import math
-import os
 import statistics
-from pathlib import Path
+
+from shared.page import processor, write_generated
 
 from .tables import ROOT
 from .ways import JOBS
 
 PAGE = ROOT / "docs/scoring_benchmark.md"
 PICTURE = ROOT / "docs/scoring_benchmark.svg"
-BEGIN = "<!-- written by `cargo xtask bench scoring` from here -->"
-END = "<!-- to here -->"
 WAYS = ("batch scan", "2 workers", "floor", "row by row", "PL/Python", "ADBC", "binary COPY")
 PARTS = ("array", "large", "wide", "categories")
 
 
 def machine(server, runtime):
-    processor = "unknown processor"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            processor = line.split(":", 1)[1].strip()
-    return f"{processor}, {os.cpu_count()} cores; PostgreSQL {server}, ONNX Runtime {runtime}"
+    return f"{processor()}; PostgreSQL {server}, ONNX Runtime {runtime}"
 
 
 def jobs(found):
@@ -105,14 +99,11 @@ def text(results):
 
 
 def write(results):
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
     picture = ""
     if "array" in results:
         PICTURE.write_text(plot(results["array"]))
         picture = f"\n\n![rows per second of each way]({PICTURE.name})"
-    PAGE.write_text(f"{before}{BEGIN}\n\n{markdown(results)}{picture}\n\n{END}{after}")
+    write_generated(PAGE, "scoring", markdown(results) + picture)
     print(f"wrote {PAGE} and {PICTURE}")
 
 

@@ -46,10 +46,12 @@ SELECT message FROM ltv_jobs WHERE job = :job;
 SELECT f ->> 'name', (f ->> 'missing')::float8 > 0.8 AS missing, round((f #>> '{categories,late}')::numeric, 1) AS late, round((f #>> '{categories,Spain}')::numeric, 1) AS spain
 FROM ltv.versions, jsonb_array_elements(statistics -> 'features') f WHERE model = 'wide' AND f ->> 'kind' = 'categorical';
 
--- Several networks need the rows in memory.
-SELECT trained('file', options => '{"ensemble": 3}') AS job \gset
+-- Several networks, each of which leaves out a third of all customers.
+SELECT trained('several', options => '{"ensemble": 3}') AS job \gset
 SELECT ltv_wait(:job);
-\echo :LAST_ERROR_SQLSTATE
+SELECT metrics ->> 'evaluated_on' AS evaluated_on, (metrics ->> 'normalized_gini')::float8 > 0.35 AS learned,
+       (SELECT string_agg(round((n ->> 'training_rows')::numeric / n_rows, 2)::text, ' ') FROM jsonb_array_elements(history -> 'networks') n) AS shares
+FROM ltv.versions WHERE model = 'several';
 
 -- Cancelled while it trains: one file while it runs, none afterwards.
 SELECT trained('file', options => '{"epochs": 100000, "patience": 100000}') AS job \gset

@@ -2,6 +2,7 @@
 //!
 //! Each runs alone, on a cluster of its own with settings as for a small production server.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -89,18 +90,7 @@ fn script(project: &Project, cluster: &Cluster, file: &Path, arguments: &[String
     let requirements = file.with_file_name(format!("requirements-{}.txt", name(file)));
     if requirements.is_file() {
         shell::step("Installing what it is compared with");
-        shell::capture(
-            Command::new(&python)
-                .args([
-                    "-m",
-                    "pip",
-                    "--disable-pip-version-check",
-                    "install",
-                    "--quiet",
-                ])
-                .arg("--requirement")
-                .arg(&requirements),
-        )?;
+        install_peers(&python, &requirements)?;
     }
     let results = project.root.join("target/bench");
     fs::create_dir_all(&results)?;
@@ -115,6 +105,27 @@ fn script(project: &Project, cluster: &Cluster, file: &Path, arguments: &[String
             .env("PG_LTV_BIN", &cluster.install.bin)
             .env("ORT_DYLIB_PATH", onnxruntime::library(project)?),
     )
+}
+
+/// All at once; if that cannot be, what can be installed. A benchmark says itself which of its peers are missing.
+fn install_peers(python: &Path, requirements: &Path) -> Result<()> {
+    let install = |what: &[&OsStr]| {
+        let mut pip = Command::new(python);
+        pip.args(["-m", "pip", "--disable-pip-version-check"])
+            .args(["install", "--quiet"])
+            .args(what);
+        shell::capture(&mut pip)
+    };
+    if install(&["--requirement".as_ref(), requirements.as_os_str()]).is_ok() {
+        return Ok(());
+    }
+    let lines = fs::read_to_string(requirements)?;
+    for line in lines.lines().filter(|line| !line.starts_with('#')) {
+        if let Err(error) = install(&[line.as_ref()]) {
+            shell::say(format!("{line} is left out: {error:#}"));
+        }
+    }
+    Ok(())
 }
 
 /// Run with everything it prints passed on.

@@ -11,7 +11,7 @@ use customers::{Customers, FLAT, Kinds};
 use ltv_core::recipe::{Options, Recipe};
 use ltv_core::train::{Quiet, TrainedModel, train};
 use serde_json::json;
-use spilled::data;
+use spilled::{all, data};
 
 fn recipe(backbone: &str, threads: usize) -> TestResult<Recipe> {
     let options = json!({"epochs": 3, "ensemble": 1, "batch_size": 200, "threads": threads});
@@ -69,15 +69,21 @@ fn blocks_train_as_well_and_repeatably() -> TestResult {
 }
 
 #[test]
-fn an_ensemble_needs_the_rows_in_memory() -> TestResult {
-    let customers = Customers::random(300, FLAT, 2);
+fn an_ensemble_shares_the_rows_of_a_file_as_those_in_memory() -> TestResult {
+    let customers = Customers::random(900, FLAT, 2);
     let mut recipe = recipe("mlp", 1)?;
     recipe.options.ensemble = Some(3);
-    let error = train(data(&customers, 100)?, &recipe, &Quiet).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "an ensemble needs the training rows in memory"
-    );
-    assert!(error.hint.is_some());
+    recipe.options.epochs = 1;
+    let memory = train(customers.table(), &recipe, &Quiet)?;
+    let file = train(all(&customers, usize::MAX)?, &recipe, &Quiet)?;
+    assert!(memory.weights == file.weights);
+    assert_eq!(memory.metrics, file.metrics);
+    assert_eq!(memory.history["networks"], file.history["networks"]);
+    assert_eq!(memory.metrics["evaluated_on"], "cross-validation");
+    recipe.options.epochs = 10;
+    let blocks = train(all(&customers, 100)?, &recipe, &Quiet)?;
+    let memory = train(customers.table(), &recipe, &Quiet)?;
+    let gini = |model: &TrainedModel| model.metrics["normalized_gini"].as_f64().unwrap();
+    assert!(gini(&blocks) > gini(&memory) - 0.05);
     Ok(())
 }

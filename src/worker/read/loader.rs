@@ -9,6 +9,7 @@ use crate::worker::memory;
 use ltv_core::data::{Split, TrainingTable};
 use ltv_core::recipe::Recipe;
 use ltv_core::schema::{ColumnKind, FeatureColumn};
+use ltv_core::train::networks;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -41,7 +42,7 @@ impl Row<'_> {
 
 pub struct Loader<'a> {
     columns: &'a Columns,
-    validation_share: f64,
+    recipe: &'a Recipe,
     job: i64,
     memory_limit: usize,
     /// `None` until the shapes of all arrays are known.
@@ -59,15 +60,16 @@ pub struct Loader<'a> {
     spill: Option<Spill>,
     /// The most rows that the table is to hold before somebody looks how large it is.
     room: usize,
-    steps: usize,
     rows: u64,
     unlabelled: u64,
     lowest: f64,
     highest: f64,
+    first_cut_off: Option<Option<f32>>,
+    several_cut_offs: bool,
 }
 
 impl<'a> Loader<'a> {
-    pub fn new(columns: &'a Columns, recipe: &Recipe, job: i64, memory_limit: usize) -> Self {
+    pub fn new(columns: &'a Columns, recipe: &'a Recipe, job: i64, memory_limit: usize) -> Self {
         // SAFETY: a child of the transaction's context, which frees it.
         let context = unsafe {
             pg_sys::AllocSetContextCreateInternal(
@@ -81,7 +83,7 @@ impl<'a> Loader<'a> {
         let kinds = columns.features.iter().map(kind).collect();
         Self {
             columns,
-            validation_share: recipe.options.validation_share,
+            recipe,
             job,
             memory_limit,
             table: None,
@@ -93,11 +95,12 @@ impl<'a> Loader<'a> {
             keys: Vec::new(),
             spill: None,
             room: ROWS_AT_ONCE,
-            steps: recipe.options.max_timesteps,
             rows: 0,
             unlabelled: 0,
             lowest: f64::INFINITY,
             highest: f64::NEG_INFINITY,
+            first_cut_off: None,
+            several_cut_offs: false,
         }
     }
 
@@ -249,6 +252,7 @@ impl<'a> Loader<'a> {
             row.get(column)
                 .map(|datum| unsafe { value::number(column.kind, datum) } as f32)
         });
+        self.several_cut_offs |= as_of != *self.first_cut_off.get_or_insert(as_of);
 
         let Some(table) = &mut self.table else {
             return Ok(());
@@ -326,7 +330,7 @@ impl<'a> Loader<'a> {
         }
         let spill = self
             .spill
-            .get_or_insert_with(|| Spill::new(table, self.steps, budget));
+            .get_or_insert_with(|| Spill::new(table, self.recipe.options.max_timesteps, budget));
         spill.take(table, &mut self.keys)?;
         self.room = ROWS_AT_ONCE;
         Ok(())
@@ -341,7 +345,7 @@ impl<'a> Loader<'a> {
 
     /// The part the row belongs to and a hash of its id; `None` for a row of the test part.
     fn split(&self, row: Row) -> Result<Option<(Split, Option<u64>)>> {
-        let share = self.validation_share;
+        let share = self.recipe.options.validation_share;
         let (id, columns) = (self.columns.id.as_ref(), self.columns);
         let by_id = id.and_then(|id| {
             let read = |text: &str| (Split::from_id(text, share), hash(text));
@@ -441,7 +445,11 @@ impl<'a> Loader<'a> {
             Some(mut spill) => {
                 let mut keys = self.keys;
                 spill.take(&mut table, &mut keys)?;
-                let (training, file) = spill.finish(table)?;
+                let options = &self.recipe.options;
+                // The candidates of a comparison leave the same rows for validation.
+                let several = self.recipe.compare.is_none()
+                    && networks(options, rows, self.several_cut_offs) > 1;
+                let (training, file) = spill.finish(table, several)?;
                 (training, Some(file))
             }
         };

@@ -162,11 +162,16 @@ impl Spill {
         Ok(())
     }
 
-    /// `table` comes with the dictionaries, and without rows. The file must outlive the training.
-    pub fn finish(mut self, mut table: TrainingTable) -> Result<(TrainingData, TemporaryFile)> {
+    /// `table` comes with the dictionaries, and without rows. The file must outlive the training. `several`: networks
+    /// that check each other, for which rows for validation are rows like others.
+    pub fn finish(
+        mut self,
+        mut table: TrainingTable,
+        several: bool,
+    ) -> Result<(TrainingData, TemporaryFile)> {
         let size = self.format.bytes();
-        let sample = self.budget / 4 / (2 * size);
         let validation = (self.budget / 8 / (2 * size)).min(MOST_VALIDATION_ROWS);
+        let sample = self.budget / 4 / (2 * size) + if several { validation } else { 0 };
         // What is sorted at once; a partition is larger than that only if the rows are a thousand times the memory.
         let part = (self.budget / 4 / size).max(1) * size;
         let file = TemporaryFile::create(true);
@@ -192,7 +197,7 @@ impl Spill {
                 order.sort_by_key(|record| self.format.order(record));
                 memory::watch();
                 for record in order {
-                    if self.format.is_validation(record) {
+                    if !several && self.format.is_validation(record) {
                         if kept < validation {
                             self.format.append(record, &mut table);
                             kept += 1;

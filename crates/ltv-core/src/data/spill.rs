@@ -149,7 +149,7 @@ impl TrainingTable {
     }
 }
 
-/// Training rows in a file, in an order that has nothing to do with what is in them.
+/// Rows to train on in a file (those for validation too, if several networks check each other), in an order that has nothing to do with what is in them.
 #[derive(Debug)]
 pub struct SpilledRows {
     file: File,
@@ -214,7 +214,7 @@ impl SpilledRows {
 /// What a model is trained on.
 #[derive(Debug)]
 pub struct TrainingData {
-    /// All rows; or, if they do not fit, a random part of the training rows, and rows for validation.
+    /// All rows; or, if they do not fit, a random part of those in the file, and rows for validation.
     pub table: TrainingTable,
     pub spilled: Option<SpilledRows>,
     /// Of training and validation together.

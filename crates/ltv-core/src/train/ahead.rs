@@ -3,6 +3,7 @@
 
 use super::batches::{self, Batches};
 use super::epochs::Trainer;
+use super::folds;
 use super::rows::{Resident, Rows};
 use crate::error::{Error, ErrorKind, Result};
 use rand::SeedableRng;
@@ -15,6 +16,7 @@ type Prepared<'a> = (Rows<'a>, Batches);
 
 pub(super) struct Ahead<'scope, 'env, 'a> {
     trainer: &'scope Trainer<'a>,
+    member: usize,
     scope: &'scope Scope<'scope, 'env>,
     /// What the second thread computes with: one thread, and none of the training's.
     pool: &'scope ThreadPool,
@@ -62,6 +64,7 @@ impl<'scope, 'env, 'a> Ahead<'scope, 'env, 'a> {
     /// Training rows of a file, or `rows` of those in memory, `at_once` per block.
     pub fn new(
         trainer: &'scope Trainer<'a>,
+        member: usize,
         scope: &'scope Scope<'scope, 'env>,
         pool: &'scope ThreadPool,
         rows: Option<(&[u32], usize)>,
@@ -77,6 +80,7 @@ impl<'scope, 'env, 'a> Ahead<'scope, 'env, 'a> {
         rng.set_stream(u64::MAX);
         Self {
             trainer,
+            member,
             scope,
             pool,
             order: Order {
@@ -109,9 +113,9 @@ impl<'scope, 'env, 'a> Ahead<'scope, 'env, 'a> {
 
     fn begin(&mut self) -> ScopedJoinHandle<'scope, Result<Prepared<'a>>> {
         let block = self.order.next();
-        let (trainer, pool) = (self.trainer, self.pool);
+        let (trainer, member, pool) = (self.trainer, self.member, self.pool);
         self.scope
-            .spawn(move || pool.install(|| prepare(trainer, block)))
+            .spawn(move || pool.install(|| prepare(trainer, member, block)))
     }
 }
 
@@ -145,11 +149,11 @@ impl Order {
     }
 }
 
-fn prepare<'a>(trainer: &Trainer<'a>, block: Block) -> Result<Prepared<'a>> {
-    let batches = |target: &[f32]| {
-        let rows: Vec<u32> = (0..target.len() as u32).collect();
-        Batches::new(&rows, target, trainer.batch_size, trainer.stratified)
+fn prepare<'a>(trainer: &Trainer<'a>, member: usize, block: Block) -> Result<Prepared<'a>> {
+    let batches = |rows: &[u32], target: &[f32]| {
+        Batches::new(rows, target, trainer.batch_size, trainer.stratified)
     };
+    let all = |count: usize| -> Vec<u32> { (0..count as u32).collect() };
     let device = &trainer.place.device;
     match (block, &trainer.spilled) {
         (Block::Rows(rows), _) => {
@@ -158,17 +162,20 @@ fn prepare<'a>(trainer: &Trainer<'a>, block: Block) -> Result<Prepared<'a>> {
                 .map(|&r| trainer.data.target[r as usize])
                 .collect();
             let resident = Resident::copy(trainer.data, &rows, device)?;
-            Ok((Rows::Device(resident), batches(&target)))
+            let batches = batches(&all(target.len()), &target);
+            Ok((Rows::Device(resident), batches))
         }
         (Block::File(block), Some(spilled)) => {
             let data = spilled.block(block)?;
-            let batches = batches(&data.target);
+            let (members, seed) = (trainer.folds.len(), trainer.options.seed);
+            let rows = folds::training_rows(&data, member, members, seed);
             if data.rows * data.bytes_per_row() > trainer.block_room {
+                let batches = batches(&rows, &data.target);
                 return Ok((Rows::Block(Box::new(data), trainer.place), batches));
             }
-            let rows: Vec<u32> = (0..data.rows as u32).collect();
+            let target: Vec<f32> = rows.iter().map(|&r| data.target[r as usize]).collect();
             let resident = Resident::copy(&data, &rows, device)?;
-            Ok((Rows::Device(resident), batches))
+            Ok((Rows::Device(resident), batches(&all(rows.len()), &target)))
         }
         (Block::File(_), None) => Err(Error::internal("there is no file of rows")),
     }

@@ -2,6 +2,7 @@
 
 use super::ahead::{self, Ahead};
 use super::batches::{self, Batches};
+use super::folds;
 use super::loss_sum::LossSum;
 use super::network::{Network, Predictions};
 use super::optimizer::{Adam, AdamConfig};
@@ -93,6 +94,7 @@ enum Blocks<'scope, 'env, 'a> {
     Memory(&'scope Rows<'a>, Batches),
     File {
         spilled: &'scope Spilled<'a>,
+        member: usize,
         order: Vec<u32>,
         current: Option<Box<(Rows<'a>, Batches)>>,
     },
@@ -124,13 +126,15 @@ impl<'a> Blocks<'_, '_, 'a> {
             }
             Self::File {
                 spilled,
+                member,
                 order,
                 current,
             } => {
                 // Two blocks are never in memory together.
                 *current = None;
                 let data = spilled.block(order[block])?;
-                let rows: Vec<u32> = (0..data.rows as u32).collect();
+                let (members, seed) = (trainer.folds.len(), trainer.options.seed);
+                let rows = folds::training_rows(&data, *member, members, seed);
                 let (size, stratified) = (trainer.batch_size, trainer.stratified);
                 let batches = Batches::new(&rows, &data.target, size, stratified);
                 let data = Rows::Block(Box::new(data), trainer.place);
@@ -181,6 +185,7 @@ impl<'a> Trainer<'a> {
         let mut history = Vec::new();
         let mut end = End::Epochs;
         let mut validation_loss = None;
+        let mut training_rows = 0;
         for epoch in 1..=self.epochs {
             let begun = Instant::now();
             let mut reported = begun;
@@ -210,6 +215,7 @@ impl<'a> Trainer<'a> {
                 }
             }
             sum.settle()?;
+            training_rows = training_rows.max(seen);
             let training_seconds = begun.elapsed().as_secs_f64();
             let mut entry = json!({
                 "member": member + 1,
@@ -253,7 +259,7 @@ impl<'a> Trainer<'a> {
                 break;
             }
         }
-        let left = (self.epochs - history.len()) * self.training_rows(member);
+        let left = (self.epochs - history.len()) * training_rows;
         self.done.rows_expected.fetch_sub(left as u64, Relaxed);
         self.done
             .epochs
@@ -269,15 +275,12 @@ impl<'a> Trainer<'a> {
             End::Early => "early_stopping",
             End::Time => "max_seconds",
         };
-        Ok(json!({"epochs": history, "best_epoch": best_epoch, "ended": ended}))
-    }
-
-    /// Rows that network `member` is trained on.
-    pub fn training_rows(&self, member: usize) -> usize {
-        match &self.spilled {
-            Some(spilled) => spilled.rows.rows() as usize,
-            None => self.folds[member].train.len(),
-        }
+        Ok(json!({
+            "epochs": history,
+            "best_epoch": best_epoch,
+            "ended": ended,
+            "training_rows": training_rows,
+        }))
     }
 
     fn blocks<'scope, 'env>(
@@ -291,7 +294,7 @@ impl<'a> Trainer<'a> {
         match (&self.spilled, self.rows_per_block, pool) {
             (None, Some(at_once), Some(pool)) => {
                 let rows = Some((train.as_slice(), at_once));
-                Blocks::Ahead(Box::new(Ahead::new(self, scope, pool, rows, seed)))
+                Blocks::Ahead(Box::new(Ahead::new(self, member, scope, pool, rows, seed)))
             }
             (None, ..) => {
                 let batches =
@@ -299,10 +302,11 @@ impl<'a> Trainer<'a> {
                 Blocks::Memory(&self.rows, batches)
             }
             (Some(_), _, Some(pool)) => {
-                Blocks::Ahead(Box::new(Ahead::new(self, scope, pool, None, seed)))
+                Blocks::Ahead(Box::new(Ahead::new(self, member, scope, pool, None, seed)))
             }
             (Some(spilled), ..) => Blocks::File {
                 spilled,
+                member,
                 order: (0..spilled.rows.blocks()).collect(),
                 current: None,
             },

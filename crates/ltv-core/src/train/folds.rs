@@ -3,6 +3,13 @@
 use super::epochs::Fold;
 use crate::data::Split;
 use crate::preprocess::Encoded;
+use crate::recipe::Options;
+
+/// How many networks a model of so many rows has.
+pub fn networks(options: &Options, rows: usize, several_cut_offs: bool) -> usize {
+    let usual = || default_members(rows, several_cut_offs);
+    options.ensemble.unwrap_or_else(usual)
+}
 
 /// Networks per model where the options do not say: small data need the average, large ones the time. Rows of the same
 /// customers at several cut-offs are not as much data as they seem.
@@ -30,6 +37,16 @@ pub(super) fn deal(data: &Encoded, members: usize, seed: u64) -> Vec<Fold> {
                 .partition(|&row| fold(data.groups[row as usize], seed, members) == member);
             Fold { train, validation }
         })
+        .collect()
+}
+
+/// The rows of a block from a file that network `member` is trained on; `deal` says the same of rows in memory.
+pub(super) fn training_rows(block: &Encoded, member: usize, members: usize, seed: u64) -> Vec<u32> {
+    if members == 1 {
+        return block.rows_of(Split::Train);
+    }
+    (0..block.rows as u32)
+        .filter(|&row| fold(block.groups[row as usize], seed, members) != member)
         .collect()
 }
 

@@ -27,6 +27,7 @@ mod target;
 mod weights;
 
 pub use control::{Control, Phase, Progress, Quiet};
+pub use folds::networks;
 pub use optimizer::{Adam, AdamConfig};
 
 use crate::data::{Split, TrainingData, TrainingTable};
@@ -149,12 +150,7 @@ fn train_one(
     let started = Instant::now();
     let options = &recipe.options;
     // Networks that check each other use all rows; a single one leaves the validation rows alone.
-    let members = options
-        .ensemble
-        .unwrap_or_else(|| folds::default_members(n_rows, table.has_several_cut_offs()));
-    if spilled.is_some() && members > 1 {
-        return Err(several_networks(members));
-    }
+    let members = networks(options, n_rows, table.has_several_cut_offs());
     let rows: Vec<u32> = (0..table.rows() as u32)
         .filter(|&row| members > 1 || table.split[row as usize] == Split::Train)
         .collect();
@@ -197,7 +193,7 @@ fn train_one(
         .as_ref()
         .map_or(rows.len(), |spilled| spilled.rows.rows() as usize);
     let rows_per_epoch = match &spilled {
-        Some(_) => training_rows,
+        Some(_) => training_rows * (members - 1).max(1),
         None => folds.iter().map(|fold| fold.train.len()).sum(),
     };
     let usual = || batches::batch_size(training_rows, payers_wanted, share);
@@ -271,17 +267,6 @@ fn train_one(
         seconds: started.elapsed().as_secs_f64(),
         chosen: None,
     })
-}
-
-fn several_networks(members: usize) -> Error {
-    Error::new(
-        crate::error::ErrorKind::Unsupported,
-        "an ensemble needs the training rows in memory",
-    )
-    .detail(format!(
-        "The rows are more than ltv.training_memory allows, and {members} networks share them."
-    ))
-    .hint("Set the option \"ensemble\" to 1, or raise ltv.training_memory in the session that calls ltv_train.")
 }
 
 /// The stored weights to continue from, if there are any that fit.

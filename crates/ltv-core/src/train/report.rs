@@ -52,14 +52,14 @@ pub(super) fn evaluate(
 pub(super) fn history(trainer: &Trainer, histories: Vec<Value>, continued: bool) -> Value {
     let mut epochs = Vec::new();
     let mut networks = Vec::new();
-    for (member, (mut history, fold)) in histories.into_iter().zip(&trainer.folds).enumerate() {
+    for (mut history, fold) in histories.into_iter().zip(&trainer.folds) {
         if let Value::Array(entries) = history["epochs"].take() {
             epochs.extend(entries);
         }
         networks.push(json!({
             "best_epoch": history["best_epoch"],
             "ended": history["ended"],
-            "training_rows": trainer.training_rows(member),
+            "training_rows": history["training_rows"],
             "validation_rows": fold.validation.len(),
         }));
     }

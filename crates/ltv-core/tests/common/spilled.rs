@@ -6,14 +6,29 @@ use ltv_core::data::{RecordFormat, SpilledRows, Split, TrainingData};
 use std::fs::File;
 use std::io::Write;
 
-/// The training rows of the customers in a file that has no name any more.
+/// The training rows of the customers in a file.
 pub fn data(customers: &Customers, rows_per_block: usize) -> TestResult<TrainingData> {
+    in_file(customers, rows_per_block, |split| split == Split::Train)
+}
+
+/// And those for validation.
+#[allow(dead_code)]
+pub fn all(customers: &Customers, rows_per_block: usize) -> TestResult<TrainingData> {
+    in_file(customers, rows_per_block, |_| true)
+}
+
+/// The file has no name any more.
+fn in_file(
+    customers: &Customers,
+    rows_per_block: usize,
+    wanted: fn(Split) -> bool,
+) -> TestResult<TrainingData> {
     let table = customers.table();
     let format = RecordFormat::of(&table, 50);
     let mut bytes = Vec::new();
     let mut rows = 0;
     for row in 0..table.rows() {
-        if customers.split[row] == Split::Train {
+        if wanted(customers.split[row]) {
             format.write(&table, row, row as u64, &mut bytes);
             rows += 1;
         }
