@@ -15,6 +15,7 @@ use pgrx::prelude::*;
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
     interrupt::install();
+    leave_threads_to_us();
     let mut oids = BackgroundWorker::get_extra()
         .split(' ')
         .filter_map(|oid| oid.parse::<u32>().ok());
@@ -55,6 +56,13 @@ pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
             Ok(false) => {}
         }
     }
+}
+
+/// The tensor library would share out each operation on a pool of all cores, whose threads wait for each other without
+/// sleeping. Training cuts batches into shards instead, on as many threads as it may.
+fn leave_threads_to_us() {
+    // SAFETY: this process has just begun and has no other thread that could read the environment.
+    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
 }
 
 /// What the worker itself does must not depend on the defaults of a role or database.

@@ -16,6 +16,8 @@ use std::error::Error;
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    // SAFETY: there is no other thread yet. The worker does the same.
+    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     let mut rows = 200_000;
     let mut columns = 32;
     let mut steps = 0;
