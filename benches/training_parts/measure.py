@@ -71,7 +71,7 @@ class Trainer:
         signal = f"(f0 + f{columns - 1})"
         self.drop(name)
         self.connection.execute(f"""
-            CREATE TABLE {name} AS SELECT s.*,
+            CREATE UNLOGGED TABLE {name} AS SELECT s.*,
                 CASE WHEN random() < 1 / (1 + exp(0.7 - {signal})) THEN exp(3 + 0.5 * {signal} + random() * 2 - 1) ELSE 0 END::float8 AS ltv
             FROM (SELECT id AS customer_id, {features}{history} FROM generate_series(1, {rows}) id OFFSET 0) s""")
         self.connection.execute(f"VACUUM (FREEZE, ANALYZE) {name}")

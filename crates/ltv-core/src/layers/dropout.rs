@@ -2,7 +2,7 @@
 //! the expected value stays; the identity otherwise.
 
 use crate::batch::Mode;
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use rand::RngCore;
 
 /// One layer's draw for one batch. The same draw always gives the same mask.
@@ -77,13 +77,19 @@ impl Dropout {
         if !x.device().is_cpu() {
             return self.mask_by_device(x);
         }
+        let scale = self.scale();
+        if x.dtype() == DType::F32 {
+            let mut mask = vec![0f32; x.elem_count()];
+            self.for_each(0, &mut mask, |value, kept| {
+                *value = if kept { scale as f32 } else { 0.0 };
+            });
+            return Tensor::from_vec(mask, x.shape(), &Device::Cpu);
+        }
         let mut mask = vec![0f64; x.elem_count()];
         self.for_each(0, &mut mask, |value, kept| {
-            *value = if kept { self.scale() } else { 0.0 };
+            *value = if kept { scale } else { 0.0 };
         });
-        Tensor::from_vec(mask, x.shape(), &Device::Cpu)?
-            .to_dtype(x.dtype())?
-            .to_device(x.device())
+        Tensor::from_vec(mask, x.shape(), &Device::Cpu)?.to_dtype(x.dtype())
     }
 }
 

@@ -2,7 +2,8 @@
 //! with its value x_i, a categorical one with x_i = 1 and the weight and embedding of its category.
 
 use super::embedding::Embedding;
-use super::kernel::matmul;
+use super::fm_fused;
+use super::kernel::{self, matmul};
 use crate::batch::GraphInputs;
 use crate::batch::{Batch, InputShape};
 use crate::error::{Error, Result};
@@ -17,6 +18,12 @@ pub struct FactorizationMachine {
     categories: Vec<(Embedding, Embedding)>,
     fields: usize,
     size: usize,
+}
+
+/// `[batch, n]` times `[n, k]`, field by field: `[batch, n * k]`.
+pub(super) fn products(x: &Tensor, embedding: &Tensor) -> Result<Tensor> {
+    let products = x.unsqueeze(2)?.broadcast_mul(&embedding.unsqueeze(0)?)?;
+    Ok(products.flatten_from(1)?)
 }
 
 /// `first` `[batch, 1]`: sum of w_i x_i. `second` `[batch, k]`: per channel, the sum over pairs of products.
@@ -80,8 +87,10 @@ impl FactorizationMachine {
             first.push(matmul(x, &weight.t()?)?);
             sums.push(matmul(x, embedding)?);
             squares.push(matmul(&x.sqr()?, &embedding.sqr()?)?);
-            let products = x.unsqueeze(2)?.broadcast_mul(&embedding.unsqueeze(0)?)?;
-            embeddings.push(products.flatten_from(1)?);
+            embeddings.push(match kernel::applies(x) {
+                true => fm_fused::products(x, embedding)?,
+                false => products(x, embedding)?,
+            });
         }
         for ((weight, embedding), ids) in self.categories.iter().zip(&batch.categories) {
             first.push(weight.forward(ids)?);

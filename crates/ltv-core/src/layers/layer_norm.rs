@@ -1,14 +1,24 @@
-//! Layer normalisation over the last axis.
+//! Layer normalisation over the last axis, by tensor operations and as one operation.
 
+use super::kernel::{self, Numbers, Real};
 use crate::error::Result;
 use crate::onnx::{Attribute, GraphBuilder, Value};
 use crate::params::{Init, Params};
-use candle_core::{D, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Shape, Tensor, Var};
 
 const EPSILON: f64 = 1e-5;
 
 /// Zero mean and unit variance over the last axis.
 pub fn normalise(x: &Tensor) -> Result<Tensor> {
+    if kernel::applies(x) {
+        let width = x.dim(D::Minus1)?;
+        let one = Tensor::ones(width, x.dtype(), x.device())?;
+        return fused(x, &one, &one.zeros_like()?);
+    }
+    definition(x)
+}
+
+fn definition(x: &Tensor) -> Result<Tensor> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
     Ok(centred.broadcast_div(&variance.affine(1.0, EPSILON)?.sqrt()?)?)
@@ -28,7 +38,10 @@ impl LayerNorm {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(normalise(x)?
+        if kernel::applies(x) {
+            return fused(x, &self.weight, &self.bias);
+        }
+        Ok(definition(x)?
             .broadcast_mul(&self.weight)?
             .broadcast_add(&self.bias)?)
     }
@@ -51,4 +64,168 @@ pub fn export_layer_norm(
         ("epsilon", Attribute::Float(EPSILON as f32)),
     ];
     graph.op("LayerNormalization", &[x, weight, bias], &attributes)
+}
+
+fn fused(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    Ok(x.contiguous()?.apply_op3(weight, bias, Normalised)?)
+}
+
+/// `x` `[.., n]`, weight and bias `[n]`.
+struct Normalised;
+
+/// The mean of a row, and one by its deviation.
+#[inline(always)]
+fn moments<T: Real>(row: &[T]) -> (T, T) {
+    let count = T::from_f64(row.len() as f64);
+    let mean = kernel::sum(row.len(), |k| row[k]) / count;
+    let square = |k: usize| (row[k] - mean) * (row[k] - mean);
+    let variance = kernel::sum(row.len(), square) / count;
+    (
+        mean,
+        T::from_f64(1.0 / (variance.to_f64() + EPSILON).sqrt()),
+    )
+}
+
+fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
+    let mut out = x.to_vec();
+    kernel::vectorised(|| {
+        for row in out.chunks_exact_mut(weight.len().max(1)) {
+            let (mean, scale) = moments(row);
+            for ((x, &weight), &bias) in row.iter_mut().zip(weight).zip(bias) {
+                *x = (*x - mean) * scale * weight + bias;
+            }
+        }
+    });
+    out
+}
+
+/// Gradients by `x`, weight and bias.
+fn backward<T: Real>(x: &[T], weight: &[T], gradient: &[T]) -> [Vec<T>; 3] {
+    let width = weight.len();
+    let count = T::from_f64(width as f64);
+    let mut by_x = gradient.to_vec();
+    let mut by_weight = vec![T::zero(); width];
+    let mut by_bias = vec![T::zero(); width];
+    let mut normal = vec![T::zero(); width];
+    kernel::vectorised(|| {
+        for (row, by_x) in x.chunks_exact(width).zip(by_x.chunks_exact_mut(width)) {
+            let (mean, scale) = moments(row);
+            for k in 0..width {
+                normal[k] = (row[k] - mean) * scale;
+                by_weight[k] += by_x[k] * normal[k];
+                by_bias[k] += by_x[k];
+                by_x[k] *= weight[k];
+            }
+            let shift = kernel::sum(width, |k| by_x[k]) / count;
+            let tilt = kernel::sum(width, |k| by_x[k] * normal[k]) / count;
+            for (by_x, &normal) in by_x.iter_mut().zip(&normal) {
+                *by_x = scale * (*by_x - shift - normal * tilt);
+            }
+        }
+    });
+    [by_x, by_weight, by_bias]
+}
+
+impl CustomOp3 for Normalised {
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        use kernel::slice;
+        let out = match s1 {
+            CpuStorage::F64(_) => {
+                CpuStorage::F64(forward(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?))
+            }
+            _ => CpuStorage::F32(forward(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?)),
+        };
+        Ok((out, l1.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        fn tensors<T: Real>(
+            values: [Vec<T>; 3],
+            x: &Tensor,
+            bias: &Tensor,
+        ) -> candle_core::Result<[Tensor; 3]> {
+            let [by_x, by_weight, by_bias] = values;
+            let device = x.device();
+            Ok([
+                Tensor::from_vec(by_x, x.shape(), device)?,
+                Tensor::from_vec(by_weight, bias.shape(), device)?,
+                Tensor::from_vec(by_bias, bias.shape(), device)?,
+            ])
+        }
+        let gradient = gradient.contiguous()?;
+        let (a, w, g) = (Numbers::of(x), Numbers::of(weight), Numbers::of(&gradient));
+        let [by_x, by_weight, by_bias] = match x.dtype() {
+            DType::F64 => tensors(backward::<f64>(a.get()?, w.get()?, g.get()?), x, bias)?,
+            _ => tensors(backward::<f32>(a.get()?, w.get()?, g.get()?), x, bias)?,
+        };
+        Ok((Some(by_x), Some(by_weight), Some(by_bias)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn one_operation_equals_the_definition() -> Result<()> {
+        let wave = |count: usize, k: f64| -> Vec<f64> {
+            (0..count)
+                .map(|i| (i as f64 * k).sin() * 3.0 + 1.0)
+                .collect()
+        };
+        for width in [2, 8, 12, 30] {
+            let shape = (2, 120 / width, width);
+            let x = Var::from_vec(wave(240, 1.3), shape, &Device::Cpu)?;
+            let mix = Tensor::from_vec(wave(240, 0.7), shape, &Device::Cpu)?;
+            let norm = LayerNorm {
+                weight: Var::from_vec(wave(width, 0.9), width, &Device::Cpu)?,
+                bias: Var::from_vec(wave(width, 2.1), width, &Device::Cpu)?,
+            };
+            let run = |y: Tensor| -> Result<Vec<Vec<f64>>> {
+                let gradients = (&y * &mix)?.sum_all()?.backward()?;
+                let mut numbers = vec![y.flatten_all()?.to_vec1()?];
+                for var in [&x, &norm.weight, &norm.bias] {
+                    if let Some(gradient) = gradients.get(var) {
+                        numbers.push(gradient.flatten_all()?.to_vec1()?);
+                    }
+                }
+                Ok(numbers)
+            };
+            let plain = definition(&x)?
+                .broadcast_mul(&norm.weight)?
+                .broadcast_add(&norm.bias)?;
+            let pairs = [
+                (norm.forward(&x)?, plain),
+                (normalise(&x)?, definition(&x)?),
+            ];
+            for (fast, plain) in pairs {
+                let (fast, plain) = (run(fast)?, run(plain)?);
+                assert_eq!(fast.len(), plain.len());
+                for (a, b) in fast.iter().flatten().zip(plain.iter().flatten()) {
+                    assert!((a - b).abs() < 1e-10 * (1.0 + b.abs()), "{a} {b}");
+                }
+            }
+        }
+        Ok(())
+    }
 }

@@ -11,6 +11,7 @@ pub mod embedding;
 pub mod encoder;
 pub mod flat_input;
 pub mod fm;
+mod fm_fused;
 pub mod functions;
 pub mod gated_residual;
 pub mod kernel;
