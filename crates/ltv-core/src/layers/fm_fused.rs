@@ -13,13 +13,13 @@ struct Products;
 
 fn forward<T: WithDType>(x: &[T], embedding: &[T], size: usize) -> Vec<T> {
     let mut out = Vec::with_capacity(x.len() * size);
-    kernel::vectorised(|| {
-        for x in x.chunks_exact((embedding.len() / size).max(1)) {
-            for (&x, vector) in x.iter().zip(embedding.chunks_exact(size)) {
-                out.extend(vector.iter().map(|&v| x * v));
-            }
+
+    for x in x.chunks_exact((embedding.len() / size).max(1)) {
+        for (&x, vector) in x.iter().zip(embedding.chunks_exact(size)) {
+            out.extend(vector.iter().map(|&v| x * v));
         }
-    });
+    }
+
     out
 }
 
@@ -34,28 +34,27 @@ fn backward<T: WithDType>(
     let mut by_x = Vec::new();
     let mut by_embedding = vec![T::zero(); embedding.len()];
     let fields = (embedding.len() / size).max(1);
-    kernel::vectorised(|| {
-        for (x, gradient) in x
-            .chunks_exact(fields)
-            .zip(gradient.chunks_exact(fields * size))
-        {
-            let vectors = by_embedding.chunks_exact_mut(size);
-            for ((&x, sums), gradient) in x.iter().zip(vectors).zip(gradient.chunks_exact(size)) {
-                for (sum, &gradient) in sums.iter_mut().zip(gradient) {
-                    *sum += x * gradient;
-                }
-            }
-            if wanted {
-                let vectors = embedding
-                    .chunks_exact(size)
-                    .zip(gradient.chunks_exact(size));
-                by_x.extend(
-                    vectors
-                        .map(|(vector, gradient)| kernel::sum(size, |k| vector[k] * gradient[k])),
-                );
+
+    for (x, gradient) in x
+        .chunks_exact(fields)
+        .zip(gradient.chunks_exact(fields * size))
+    {
+        let vectors = by_embedding.chunks_exact_mut(size);
+        for ((&x, sums), gradient) in x.iter().zip(vectors).zip(gradient.chunks_exact(size)) {
+            for (sum, &gradient) in sums.iter_mut().zip(gradient) {
+                *sum += x * gradient;
             }
         }
-    });
+        if wanted {
+            let vectors = embedding
+                .chunks_exact(size)
+                .zip(gradient.chunks_exact(size));
+            by_x.extend(
+                vectors.map(|(vector, gradient)| kernel::sum(size, |k| vector[k] * gradient[k])),
+            );
+        }
+    }
+
     (by_x, by_embedding)
 }
 

@@ -149,9 +149,10 @@ pub fn has_custom_operations(tensor: &Tensor) -> bool {
 }
 
 /// Runs `work` compiled for wider vector instructions where the processor has them. They do the same operations in the same
-/// order, so that the bits of the result do not depend on the processor.
+/// order, so that the bits of the result do not depend on the processor. For short loops over one slice: longer ones are
+/// not inlined, and lose more than they win.
 #[inline]
-pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2")]
@@ -208,18 +209,17 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// column sums: the gradient of the bias.
 pub fn through_relu<T: WithDType>(gradient: &mut [T], output: &[T], scale: T, sums: &mut [T]) {
     let width = sums.len();
-    vectorised(|| {
-        for (gradient, output) in gradient.chunks_mut(width).zip(output.chunks(width)) {
-            for ((gradient, output), sum) in gradient.iter_mut().zip(output).zip(sums.iter_mut()) {
-                *gradient = if *output > T::zero() {
-                    *gradient * scale
-                } else {
-                    T::zero()
-                };
-                *sum += *gradient;
-            }
+
+    for (gradient, output) in gradient.chunks_mut(width).zip(output.chunks(width)) {
+        for ((gradient, output), sum) in gradient.iter_mut().zip(output).zip(sums.iter_mut()) {
+            *gradient = if *output > T::zero() {
+                *gradient * scale
+            } else {
+                T::zero()
+            };
+            *sum += *gradient;
         }
-    });
+    }
 }
 
 /// Adds the sum of each column of `x` to `sums`.
@@ -241,14 +241,14 @@ pub fn finish<T: WithDType>(
     use super::activation::Activation;
     let zero = T::zero();
     let relu = activation != Activation::Identity;
-    vectorised(|| {
-        for row in x.chunks_mut(bias.len().max(1)) {
-            for (value, bias) in row.iter_mut().zip(bias) {
-                let sum = *value + *bias;
-                *value = if relu && sum < zero { zero } else { sum };
-            }
+
+    for row in x.chunks_mut(bias.len().max(1)) {
+        for (value, bias) in row.iter_mut().zip(bias) {
+            let sum = *value + *bias;
+            *value = if relu && sum < zero { zero } else { sum };
         }
-    });
+    }
+
     if let Activation::ReluDropout(draw) = activation {
         let scale = T::from_f64(draw.scale());
         draw.for_each(first, x, |value, kept| {

@@ -88,14 +88,14 @@ fn moments<T: Real>(row: &[T]) -> (T, T) {
 
 fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
     let mut out = x.to_vec();
-    kernel::vectorised(|| {
-        for row in out.chunks_exact_mut(weight.len().max(1)) {
-            let (mean, scale) = moments(row);
-            for ((x, &weight), &bias) in row.iter_mut().zip(weight).zip(bias) {
-                *x = (*x - mean) * scale * weight + bias;
-            }
+
+    for row in out.chunks_exact_mut(weight.len().max(1)) {
+        let (mean, scale) = moments(row);
+        for ((x, &weight), &bias) in row.iter_mut().zip(weight).zip(bias) {
+            *x = (*x - mean) * scale * weight + bias;
         }
-    });
+    }
+
     out
 }
 
@@ -107,22 +107,22 @@ fn backward<T: Real>(x: &[T], weight: &[T], gradient: &[T]) -> [Vec<T>; 3] {
     let mut by_weight = vec![T::zero(); width];
     let mut by_bias = vec![T::zero(); width];
     let mut normal = vec![T::zero(); width];
-    kernel::vectorised(|| {
-        for (row, by_x) in x.chunks_exact(width).zip(by_x.chunks_exact_mut(width)) {
-            let (mean, scale) = moments(row);
-            for k in 0..width {
-                normal[k] = (row[k] - mean) * scale;
-                by_weight[k] += by_x[k] * normal[k];
-                by_bias[k] += by_x[k];
-                by_x[k] *= weight[k];
-            }
-            let shift = kernel::sum(width, |k| by_x[k]) / count;
-            let tilt = kernel::sum(width, |k| by_x[k] * normal[k]) / count;
-            for (by_x, &normal) in by_x.iter_mut().zip(&normal) {
-                *by_x = scale * (*by_x - shift - normal * tilt);
-            }
+
+    for (row, by_x) in x.chunks_exact(width).zip(by_x.chunks_exact_mut(width)) {
+        let (mean, scale) = moments(row);
+        for k in 0..width {
+            normal[k] = (row[k] - mean) * scale;
+            by_weight[k] += by_x[k] * normal[k];
+            by_bias[k] += by_x[k];
+            by_x[k] *= weight[k];
         }
-    });
+        let shift = kernel::sum(width, |k| by_x[k]) / count;
+        let tilt = kernel::sum(width, |k| by_x[k] * normal[k]) / count;
+        for (by_x, &normal) in by_x.iter_mut().zip(&normal) {
+            *by_x = scale * (*by_x - shift - normal * tilt);
+        }
+    }
+
     [by_x, by_weight, by_bias]
 }
 

@@ -147,19 +147,18 @@ impl Lstm {
                 T::tanhs(&mut squashed);
                 let by_h = &by_h[row * hidden..][..hidden];
                 let by_c = &mut by_c[row * hidden..][..hidden];
-                kernel::vectorised(|| {
-                    for k in 0..hidden {
-                        let (i, f) = (gates[k], gates[hidden + k]);
-                        let (g, o) = (gates[2 * hidden + k], gates[3 * hidden + k]);
-                        let dh = gradient[k] + by_h[k];
-                        let dc = by_c[k] + dh * o * (one - squashed[k] * squashed[k]);
-                        by_gate[k] = dc * g * kept * i * (one - i);
-                        by_gate[hidden + k] = dc * before[k] * kept * f * (one - f);
-                        by_gate[2 * hidden + k] = dc * i * kept * (one - g * g);
-                        by_gate[3 * hidden + k] = dh * squashed[k] * o * (one - o);
-                        by_c[k] = dc * (f * kept + (one - kept));
-                    }
-                });
+
+                for k in 0..hidden {
+                    let (i, f) = (gates[k], gates[hidden + k]);
+                    let (g, o) = (gates[2 * hidden + k], gates[3 * hidden + k]);
+                    let dh = gradient[k] + by_h[k];
+                    let dc = by_c[k] + dh * o * (one - squashed[k] * squashed[k]);
+                    by_gate[k] = dc * g * kept * i * (one - i);
+                    by_gate[hidden + k] = dc * before[k] * kept * f * (one - f);
+                    by_gate[2 * hidden + k] = dc * i * kept * (one - g * g);
+                    by_gate[3 * hidden + k] = dh * squashed[k] * o * (one - o);
+                    by_c[k] = dc * (f * kept + (one - kept));
+                }
             }
             product(
                 &mut by_h,
@@ -280,23 +279,22 @@ impl Gru {
                 let by_gate = &mut by_gates[row * wide..][..wide];
                 let by_given = &mut by_given[row * wide..][..wide];
                 let by_h = &mut by_h[row * hidden..][..hidden];
-                kernel::vectorised(|| {
-                    for k in 0..hidden {
-                        let (r, z, n) = (gates[k], gates[hidden + k], gates[2 * hidden + k]);
-                        let dh = gradient[k] + by_h[k];
-                        let change = (one - z) * kept;
-                        let by_n = dh * change * (one - n * n);
-                        let by_r = by_n * memory[k] * r * (one - r);
-                        let by_z = dh * kept * (before[k] - n) * z * (one - z);
-                        by_gate[k] = by_r;
-                        by_gate[hidden + k] = by_z;
-                        by_gate[2 * hidden + k] = by_n;
-                        by_given[k] = by_r;
-                        by_given[hidden + k] = by_z;
-                        by_given[2 * hidden + k] = by_n * r;
-                        by_h[k] = dh * (one - change);
-                    }
-                });
+
+                for k in 0..hidden {
+                    let (r, z, n) = (gates[k], gates[hidden + k], gates[2 * hidden + k]);
+                    let dh = gradient[k] + by_h[k];
+                    let change = (one - z) * kept;
+                    let by_n = dh * change * (one - n * n);
+                    let by_r = by_n * memory[k] * r * (one - r);
+                    let by_z = dh * kept * (before[k] - n) * z * (one - z);
+                    by_gate[k] = by_r;
+                    by_gate[hidden + k] = by_z;
+                    by_gate[2 * hidden + k] = by_n;
+                    by_given[k] = by_r;
+                    by_given[hidden + k] = by_z;
+                    by_given[2 * hidden + k] = by_n * r;
+                    by_h[k] = dh * (one - change);
+                }
             }
             product(
                 &mut by_h,

@@ -38,25 +38,24 @@ fn forward<T: Real>(x: &[T], width: usize) -> Vec<T> {
             .fold(row[0], |most, &x| if x > most { x } else { most });
         row.iter_mut().for_each(|x| *x -= most);
         T::exps(row);
-        kernel::vectorised(|| {
-            let total = kernel::sum(row.len(), |k| row[k]);
-            row.iter_mut().for_each(|x| *x /= total);
-        });
+
+        let total = kernel::sum(row.len(), |k| row[k]);
+        row.iter_mut().for_each(|x| *x /= total);
     }
     out
 }
 
 fn backward<T: Real>(result: &[T], gradient: &[T], width: usize) -> Vec<T> {
     let mut out = gradient.to_vec();
-    kernel::vectorised(|| {
-        let width = width.max(1);
-        for (row, y) in out.chunks_exact_mut(width).zip(result.chunks_exact(width)) {
-            let mixed = kernel::sum(width, |k| row[k] * y[k]);
-            for (gradient, &y) in row.iter_mut().zip(y) {
-                *gradient = y * (*gradient - mixed);
-            }
+
+    let width = width.max(1);
+    for (row, y) in out.chunks_exact_mut(width).zip(result.chunks_exact(width)) {
+        let mixed = kernel::sum(width, |k| row[k] * y[k]);
+        for (gradient, &y) in row.iter_mut().zip(y) {
+            *gradient = y * (*gradient - mixed);
         }
-    });
+    }
+
     out
 }
 
