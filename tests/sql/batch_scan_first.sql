@@ -1,5 +1,6 @@
 -- The statement whose planning loads the library gets its batch scan, too; \c begins a new session.
 \i tests/data/scoring/load.sql
+\i tests/data/scoring/analyzed.sql
 CREATE TABLE u AS SELECT i AS id, ARRAY[i * 0.01, 1.0 / i, 0.1, 0.5]::real[] AS f FROM generate_series(1, 20) i;
 CREATE FUNCTION total() RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE line text;
@@ -10,7 +11,7 @@ END $$;
 \c -
 EXPLAIN (COSTS OFF) SELECT sum(ltv_predict('vector', f)) FROM u;
 \c -
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT id, ltv_predict('vector', f) FROM u;
+SELECT analyzed($$ SELECT id, ltv_predict('vector', f) FROM u $$);
 \c -
 SELECT round(sum(ltv_predict('vector', f))::numeric, 3) FROM u;
 \c -

@@ -78,7 +78,7 @@ SELECT same($$ SELECT u.id, x.* FROM u CROSS JOIN LATERAL (SELECT ltv_predict('v
 SET enable_hashjoin = off;
 SELECT same($$ SELECT u.id, v.p FROM u JOIN (SELECT id, ltv_predict('vector', f) AS p FROM u OFFSET 0) v ON u.id = v.id $$);
 SET enable_nestloop = off;
-SELECT same($$ SELECT u.id, v.p FROM u JOIN (SELECT id, ltv_predict('vector', f) AS p FROM u) v ON u.id = v.id WHERE v.p > 0.2 $$);
+SELECT same($$ SELECT u.id, v.p FROM u JOIN (SELECT id, ltv_predict('vector', f) AS p FROM u) v ON u.id = v.id + 0 WHERE v.p > 0.2 $$);
 RESET enable_hashjoin;
 RESET enable_nestloop;
 

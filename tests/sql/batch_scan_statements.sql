@@ -1,5 +1,6 @@
 -- The batch scan in statements other than plain SELECT, and what EXPLAIN says.
 \i tests/data/scoring/load.sql
+\i tests/data/scoring/analyzed.sql
 \i tests/data/scoring/same.sql
 CREATE TABLE u (id int PRIMARY KEY, g text, n int, f real[]);
 INSERT INTO u SELECT i, 'g' || i % 4, i % 5, ARRAY[i * 0.01, 1.0 / i, (i * 7 % 11) * 0.1, 0.5] FROM generate_series(1, 300) i;
@@ -13,10 +14,10 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT id, ltv_predict('vector', f) FROM u WHERE lt
 EXPLAIN (VERBOSE, COSTS OFF) SELECT g, sum(ltv_predict('customers', 1, c)) FROM c JOIN u USING (id) GROUP BY g HAVING count(*) > 1;
 EXPLAIN (COSTS OFF) SELECT id, ltv_predict('vector', f) AS p FROM u ORDER BY p DESC LIMIT 10;
 EXPLAIN (COSTS OFF) SELECT id, ltv_predict('vector', f) AS p FROM u ORDER BY n LIMIT 10;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT sum(ltv_predict('vector', f)) FROM u WHERE ltv_predict('vector', f) > 0.5;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT ltv_predict('vector', f), ltv_predict('vector', 2, f) FROM u LIMIT 5;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT CASE WHEN n = 1 THEN ltv_predict('vector', f) END FROM u;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT ltv_predict('vector', ARRAY[1, 2, 3, 4]), id FROM u;
+SELECT analyzed($$ SELECT sum(ltv_predict('vector', f)) FROM u WHERE ltv_predict('vector', f) > 0.5 $$);
+SELECT analyzed($$ SELECT ltv_predict('vector', f), ltv_predict('vector', 2, f) FROM u LIMIT 5 $$);
+SELECT analyzed($$ SELECT CASE WHEN n = 1 THEN ltv_predict('vector', f) END FROM u $$);
+SELECT analyzed($$ SELECT ltv_predict('vector', ARRAY[1, 2, 3, 4]), id FROM u $$);
 EXPLAIN (FORMAT JSON, COSTS OFF) SELECT ltv_predict('vector', f) FROM u;
 SET ltv.enable_batch_scan = off;
 EXPLAIN (COSTS OFF) SELECT ltv_predict('vector', f) FROM u;

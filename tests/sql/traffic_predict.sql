@@ -1,5 +1,6 @@
 -- ltv_predict follows the challenger's share: the same customers by every way of calling it, in batches and one by one.
 -- The graphs are linear and steeper of tests/onnx/graphs.py: a + 10 b, and twice that.
+\i tests/data/scoring/analyzed.sql
 SET client_min_messages = warning;
 \set SHOW_CONTEXT never
 \set ECHO none
@@ -31,7 +32,7 @@ RESET ltv.enable_batch_scan;
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
 SELECT * FROM wrong();
 RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT sum(ltv_predict('m', p)) FROM people p WHERE ltv_predict('m', p) > 1;
+SELECT analyzed($$ SELECT sum(ltv_predict('m', p)) FROM people p WHERE ltv_predict('m', p) > 1 $$);
 
 -- Without an id the features decide, the same way in a batch, alone, and however they are given.
 CREATE TABLE boxes AS SELECT x, array[x, 1]::real[] AS v FROM (SELECT generate_series(1, 2000) AS x) n;

@@ -74,6 +74,8 @@ SELECT count(*) FROM pg_ls_tmpdir() WHERE name LIKE 'pgsql_tmp' || :worker || '.
 -- temp_file_limit holds.
 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET temp_file_limit = ''1MB''', current_database()); END $$;
 SELECT trained('file') AS job \gset
+\set VERBOSITY sqlstate
 SELECT ltv_wait(:job);
-\echo :LAST_ERROR_SQLSTATE
-SELECT status, sqlstate, hint FROM ltv_jobs WHERE job = :job;
+\set VERBOSITY default
+-- Some releases put the name of the setting in quotes.
+SELECT status, sqlstate, replace(message, '"', '') AS message, hint FROM ltv_jobs WHERE job = :job;
