@@ -11,6 +11,9 @@ pub static DEFAULT_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CStr
 pub static ONNXRUNTIME_LIBRARY: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(None);
 
+/// Where the library that trains on GPUs lies; empty: $libdir/pg_ltv.
+pub static CUDA_LIBRARY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
 /// How many models a backend keeps ready to score. A model in use by a running statement is kept on top of that.
 pub static SESSION_CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(8);
 
@@ -46,6 +49,14 @@ pub fn init() {
         c"Sets the path of the ONNX Runtime library.",
         c"Empty: the environment variable ORT_DYLIB_PATH, then $libdir/pg_ltv/libonnxruntime.so, then the system's library path.",
         &ONNXRUNTIME_LIBRARY,
+        GucContext::Suset,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_string_guc(
+        c"ltv.cuda_library",
+        c"Sets the path of the library that trains on NVIDIA GPUs.",
+        c"Empty: $libdir/pg_ltv/libltv_cuda.so. Only the worker of a job that wants a GPU opens it.",
+        &CUDA_LIBRARY,
         GucContext::Suset,
         GucFlags::SUPERUSER_ONLY,
     );

@@ -141,9 +141,12 @@ fn library_path() -> PathBuf {
 
 /// `$libdir/pg_ltv/libonnxruntime.so`.
 fn bundled_path() -> PathBuf {
+    library_directory().join("libonnxruntime.so")
+}
+
+/// `$libdir/pg_ltv`: libraries that are opened when they are needed.
+pub fn library_directory() -> PathBuf {
     // SAFETY: PostgreSQL fills pkglib_path, NUL-terminated, at process start.
     let libdir = unsafe { CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) };
-    PathBuf::from(libdir.to_string_lossy().into_owned())
-        .join("pg_ltv")
-        .join("libonnxruntime.so")
+    PathBuf::from(libdir.to_string_lossy().into_owned()).join("pg_ltv")
 }

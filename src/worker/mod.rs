@@ -6,6 +6,7 @@
 //! | [`queue`] | which job is next, claiming it, finding jobs whose worker is gone |
 //! | [`process`] | the worker: claim, read, train, store, finish |
 //! | [`read`] | a query's rows -> compact columns |
+//! | [`gpu`] | the library that trains on a GPU, and when it is opened |
 //! | [`training`] | the compute thread and what the main thread does meanwhile |
 //! | [`trial`] | scoring a few rows with the new model before it is stored |
 //! | [`memory`] | how much the worker takes |
@@ -19,6 +20,7 @@
 //! `ltv_wait`, `ltv_cancel` or `ltv_jobs` looks at the queue again. A worker holds an advisory lock for as long as
 //! it runs a job; a running job that nobody holds the lock of is lost.
 
+mod gpu;
 pub mod interrupt;
 pub mod launch;
 pub mod memory;

@@ -1,8 +1,10 @@
 //! The worker process: claims jobs of its role and runs them one after the other.
 
+use super::gpu::Choice;
 use super::queue::{self, End, Job};
 use super::session::{self, Identity};
-use super::{interrupt, memory, read, store, training, trial};
+use super::training::Work;
+use super::{gpu, interrupt, memory, read, store, training, trial};
 use crate::error::Result;
 use crate::guc;
 use ltv_core::recipe::Recipe;
@@ -101,8 +103,8 @@ fn run(job: &Job) -> End {
     }
 }
 
-fn train_and_store(job: &Job) -> Result<i32> {
-    let mut recipe = Recipe::from_json(&job.recipe)?;
+/// Reads the rows, and completes the recipe with what is known then.
+fn read_rows(job: &Job, recipe: &mut Recipe) -> Result<read::Data> {
     let without_id = job
         .recipe
         .get("id_column")
@@ -116,7 +118,7 @@ fn train_and_store(job: &Job) -> Result<i32> {
         session::apply_settings(&job.settings)?;
         let limit = (guc::TRAINING_MEMORY.get() as usize) << 20;
         recipe.warm_start = store::earlier_weights(job)?;
-        let data = read::load(&recipe, without_id, job.job, limit)?;
+        let data = read::load(recipe, without_id, job.job, limit)?;
         Ok((data, guc::TRAINING_THREADS.get()))
     });
     let (data, threads) = read.map_err(|report| match report.sqlstate {
@@ -128,12 +130,36 @@ fn train_and_store(job: &Job) -> Result<i32> {
     recipe.options.threads.get_or_insert(threads as usize);
     recipe.options.horizon = recipe.options.horizon.or(data.horizon);
     let rows = data.training.rows;
-    let spilled = data.training.spilled.is_some();
     training::report_phase(job.job, "preprocessing", Some(rows as i64))?;
-
     session::report_activity(&format!("pg_ltv job {}: training on {rows} rows", job.job));
+    Ok(data)
+}
+
+fn train_and_store(job: &Job) -> Result<i32> {
+    let mut recipe = Recipe::from_json(&job.recipe)?;
+    let mut data = read_rows(job, &mut recipe)?;
+    let spilled = data.training.spilled.is_some();
     trial::prepare();
-    let (model, mut notes) = training::run(data.training, recipe.clone(), job.job)?;
+    let mut choice = Choice::of(&recipe, data.training.rows)?;
+    let (model, mut notes) = loop {
+        let is_automatic = choice.gpu.as_ref().is_some_and(|gpu| gpu.is_automatic);
+        let work = Work {
+            data: data.training,
+            recipe: recipe.clone(),
+            asked: job.recipe.clone(),
+            gpu: choice.gpu,
+        };
+        match training::run(work, job.job) {
+            // The GPU has taken the rows along.
+            Err(report) if is_automatic && gpu::is_of_the_device(&report) => {
+                choice = Choice::cpu(Some(gpu::instead(&report)));
+                drop(data.file);
+                data = read_rows(job, &mut recipe)?;
+            }
+            outcome => break outcome?,
+        }
+    };
+    notes.extend(choice.note);
     drop(data.file);
 
     session::report_activity(&format!("pg_ltv job {}: storing", job.job));

@@ -3,6 +3,7 @@
 //! The thread never calls PostgreSQL and receives no signals. The main thread waits on its latch, writes the
 //! progress down in transactions of its own and passes a cancel on; it never leaves before the thread has ended.
 
+use super::gpu::Gpu;
 use super::session::{self, Identity, unexpected};
 use super::{interrupt, memory, queue};
 use crate::error::{Report, Result, panic_report};
@@ -53,7 +54,7 @@ struct Computation {
 }
 
 impl Computation {
-    fn start(data: TrainingData, recipe: Recipe) -> Result<Self> {
+    fn start(work: Work) -> Result<Self> {
         keep_freed_memory();
         let link = Arc::new(Link {
             progress: Mutex::new(None),
@@ -67,7 +68,7 @@ impl Computation {
             .stack_size(STACK)
             .spawn(move || {
                 // Here, because the place of a panic is known to its own thread only.
-                catch_unwind(AssertUnwindSafe(|| train(data, &recipe, &*control))).map_or_else(
+                catch_unwind(AssertUnwindSafe(|| work.run(&*control))).map_or_else(
                     |payload| {
                         Err(panic_report(payload.as_ref())
                             .unwrap_or_else(|| unexpected("the training panicked")))
@@ -128,9 +129,30 @@ fn keep_freed_memory() {
     }
 }
 
+/// What the thread does.
+pub struct Work {
+    pub data: TrainingData,
+    pub recipe: Recipe,
+    /// The recipe as the job has it.
+    pub asked: serde_json::Value,
+    pub gpu: Option<Gpu>,
+}
+
+impl Work {
+    fn run(mut self, control: &dyn Control) -> ltv_core::error::Result<TrainedModel> {
+        match self.gpu {
+            Some(gpu) => gpu.train(self.data, &self.recipe, &self.asked, control),
+            None => {
+                "cpu".clone_into(&mut self.recipe.options.device);
+                train(self.data, &self.recipe, control)
+            }
+        }
+    }
+}
+
 /// Trains in a thread and reports meanwhile. With the model comes what the trainer had to say.
-pub fn run(data: TrainingData, recipe: Recipe, job: i64) -> Result<(TrainedModel, Vec<String>)> {
-    let computation = Computation::start(data, recipe)?;
+pub fn run(work: Work, job: i64) -> Result<(TrainedModel, Vec<String>)> {
+    let computation = Computation::start(work)?;
     let began = Instant::now();
     let mut reported: Option<Instant> = None;
     while computation.is_running() {

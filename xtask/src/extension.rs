@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::postgres_install::Install;
 use crate::project::Project;
-use crate::{onnxruntime, shell};
+use crate::{cuda, onnxruntime, shell};
 
 /// What an installation consists of.
 pub struct Built {
@@ -19,6 +19,8 @@ pub struct Built {
     pub script: String,
     pub upgrades: Vec<PathBuf>,
     pub onnxruntime: PathBuf,
+    /// The library that trains on GPUs, and what it needs; see [`Built::with_cuda`].
+    cuda: Vec<(String, PathBuf)>,
 }
 
 pub fn build(project: &Project, install: &Install) -> Result<Built> {
@@ -32,14 +34,20 @@ pub fn build(project: &Project, install: &Install) -> Result<Built> {
         script,
         upgrades: upgrades(project)?,
         onnxruntime,
+        cuda: Vec::new(),
     })
 }
 
 /// Compile for this installation's major version; returns the shared library's path.
 fn compile(project: &Project, install: &Install) -> Result<PathBuf> {
-    artifacts(project, install, &[])?
+    shared_library(&artifacts(project, install, &[])?, "pg_ltv")
+}
+
+/// The shared library of that name among what cargo has built.
+pub fn shared_library(artifacts: &[serde_json::Value], name: &str) -> Result<PathBuf> {
+    artifacts
         .iter()
-        .filter(|message| message["target"]["name"] == "pg_ltv")
+        .filter(|message| message["target"]["name"] == name)
         .filter_map(|message| {
             message["filenames"].as_array()?.iter().find_map(|name| {
                 let name = name.as_str()?;
@@ -48,7 +56,7 @@ fn compile(project: &Project, install: &Install) -> Result<PathBuf> {
             })
         })
         .next_back()
-        .context("cargo did not say where the library is")
+        .with_context(|| format!("cargo did not say where the library {name} is"))
 }
 
 /// Build the workspace and return cargo's message on each artifact. The tests only come with `--all-targets`.
@@ -84,10 +92,14 @@ pub fn artifacts(
 
 /// cargo with the environment that selects this installation.
 pub fn cargo(project: &Project, install: &Install) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = plain_cargo(project);
+    command.env("PGRX_PG_CONFIG_PATH", &install.pg_config);
     command
-        .current_dir(&project.root)
-        .env("PGRX_PG_CONFIG_PATH", &install.pg_config);
+}
+
+pub fn plain_cargo(project: &Project) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(&project.root);
     // Set by `cargo run` for this program; they would make the nested build see a changed environment.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -155,6 +167,20 @@ fn sql_files(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 impl Built {
+    /// With the library that trains on GPUs, if `cargo xtask build-cuda` made one; `runtime`: and with those libraries of
+    /// CUDA that were fetched for it.
+    pub fn with_cuda(mut self, project: &Project, runtime: bool) -> Result<Built> {
+        let Some(library) = cuda::built(project, &self.library)? else {
+            return Ok(self);
+        };
+        self.cuda.push((cuda::FILE_NAME.to_owned(), library));
+        for path in cuda::runtime(project).into_iter().filter(|_| runtime) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            self.cuda.push((format!("cuda/{name}"), path));
+        }
+        Ok(self)
+    }
+
     /// Put everything into `install`, each file replaced at once so that running servers keep what they have open.
     pub fn install_into(&self, install: &Install) -> Result<()> {
         for (target, content) in self.layout() {
@@ -183,6 +209,10 @@ impl Built {
             ),
             (Target::Extension(script), Content::Text(&self.script)),
         ];
+        for (name, path) in &self.cuda {
+            let target = Target::Library(format!("pg_ltv/{name}"));
+            files.push((target, Content::File(path)));
+        }
         for upgrade in &self.upgrades {
             let name = upgrade.file_name().unwrap_or_default().to_string_lossy();
             files.push((Target::Extension(name.into_owned()), Content::File(upgrade)));

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cluster;
+mod cuda;
 mod demo;
 mod e2e;
 mod extension;
@@ -71,6 +72,8 @@ enum Task {
         #[arg(long)]
         pg_config: Option<PathBuf>,
     },
+    /// The library that trains on NVIDIA GPUs; `install` and `package` take it along
+    BuildCuda(cuda::Options),
     /// Build and install into your own PostgreSQL
     Install {
         /// The pg_config of the PostgreSQL to install into
@@ -150,6 +153,7 @@ fn run(task: &Task) -> Result<ExitCode> {
         }
         Task::Bench { name, arguments } => bench::run(&project, name.as_deref(), arguments)?,
         Task::Package { pg_config } => package::run(&project, pg_config.as_deref())?,
+        Task::BuildCuda(options) => cuda::build(&project, options)?,
         Task::Install { pg_config } => server::install(&project, pg_config.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,7 @@ use crate::shell;
 pub fn run(project: &Project, pg_config: Option<&Path>) -> Result<()> {
     let install = setup::ensure(project, Needs::default(), pg_config)?;
     shell::step(format!("Building the extension for {}", install.version));
-    let built = extension::build(project, &install)?;
+    let built = extension::build(project, &install)?.with_cuda(project, false)?;
     let output = project.root.join("target/package");
     fs::create_dir_all(&output)?;
     println!("{}", archive(project, &install, &built, &output)?.display());

@@ -236,7 +236,7 @@ pub fn psql(project: &Project, options: &Options, arguments: &[String]) -> Resul
 pub fn install(project: &Project, pg_config: Option<&Path>) -> Result<()> {
     let target = setup::ensure(project, Needs::default(), pg_config)?;
     shell::step(format!("Building the extension for {}", target.version));
-    let built = extension::build(project, &target)?;
+    let built = extension::build(project, &target)?.with_cuda(project, true)?;
     if let Err(error) = built.install_into(&target) {
         return Err(error.context(format!(
             "cannot install into {}; with root's rights: sudo env \"PATH=$PATH\" cargo xtask install --pg-config {}",

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod btyd;
 pub mod data;
 pub mod error;
+pub mod interface;
 pub mod layers;
 pub mod metrics;
 pub mod objective;

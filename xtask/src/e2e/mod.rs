@@ -5,6 +5,7 @@
 
 mod deployment;
 mod faults;
+mod gpu;
 mod jobs;
 mod memory;
 mod moving;
@@ -65,6 +66,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("two_databases", moving::two_databases),
     Scenario::new("drop_extension", moving::drop_extension),
     Scenario::new("onnxruntime_missing", runtime::onnxruntime_missing),
+    Scenario::new("gpu_library", gpu::library),
 ];
 
 /// A table `customers` with features of several types and a label, the same in every run.

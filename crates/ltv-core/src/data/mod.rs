@@ -5,10 +5,11 @@ mod frequency;
 mod order;
 mod sequences;
 mod spill;
+mod transfer;
 
 pub use categories::CategoryColumn;
 pub use sequences::SequenceColumn;
-pub use spill::{RecordFormat, SpilledRows, TrainingData};
+pub use spill::{RecordFormat, Records, SpilledRows, TrainingData};
 
 use crate::error::{Error, Result};
 use crate::schema::{ColumnKind, FeatureColumn};

@@ -149,19 +149,35 @@ impl TrainingTable {
     }
 }
 
+/// Where the records are; any thread may read.
+pub trait Records: std::fmt::Debug + Send + Sync {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> std::io::Result<()>;
+}
+
+impl Records for File {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.read_exact_at(bytes, offset)
+    }
+}
+
 /// Rows to train on in a file (those for validation too, if several networks check each other), in an order that has nothing to do with what is in them.
 #[derive(Debug)]
 pub struct SpilledRows {
-    file: File,
+    file: Box<dyn Records>,
     format: RecordFormat,
     rows: u64,
     rows_per_block: u64,
 }
 
 impl SpilledRows {
-    pub fn new(file: File, format: RecordFormat, rows: u64, rows_per_block: usize) -> Self {
+    pub fn new(
+        file: impl Records + 'static,
+        format: RecordFormat,
+        rows: u64,
+        rows_per_block: usize,
+    ) -> Self {
         Self {
-            file,
+            file: Box::new(file),
             format,
             rows,
             rows_per_block: rows_per_block.max(1) as u64,
@@ -170,6 +186,15 @@ impl SpilledRows {
 
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    pub fn records(&self) -> &dyn Records {
+        self.file.as_ref()
+    }
+
+    /// Steps of a sequence that are kept.
+    pub fn steps(&self) -> usize {
+        self.format.longest / self.format.channels.max(1)
     }
 
     /// Of the largest block.
@@ -193,7 +218,7 @@ impl SpilledRows {
             let count = AT_ONCE.min(end - row);
             let part = &mut bytes[..size * count as usize];
             self.file
-                .read_exact_at(part, row * size as u64)
+                .read_at(part, row * size as u64)
                 .map_err(|error| {
                     Error::new(
                         ErrorKind::Resources,

@@ -60,7 +60,7 @@ options! {
     "training" {
         /// Passes over the training rows at most; early stopping usually ends before.
         epochs: usize = 100, Integer { min: 1, max: 100_000 };
-        /// Rows per step. By default chosen from the number of rows.
+        /// Rows per step. By default chosen from the number of rows; larger on a GPU, with a larger learning rate.
         batch_size: Option<usize> = None, Integer { min: 1, max: 1_048_576 };
         /// Step length of the optimiser at the start.
         learning_rate: f64 = 2e-3, Number { min: 1e-8, max: 10.0 };
@@ -82,11 +82,11 @@ options! {
         early_stopping_metric: String = "auto".to_owned(), Choice(&["auto", "loss", "auc", "normalized_gini", "spearman"]);
         /// Share of the customers kept for validation, unless a split column says which.
         validation_share: f64 = 0.2, Number { min: 0.0, max: 0.9 };
-        /// Same data, seed and threads give the same model, bit for bit.
+        /// Same data, seed and threads give the same model, bit for bit, on the CPU.
         seed: u64 = 42, Integer { min: 0, max: SEED_MAX };
         /// Threads for the computation. By default the setting ltv.training_threads.
         threads: Option<usize> = None, Integer { min: 1, max: 256 };
-        /// Where to compute. `auto`: a GPU where there is one, otherwise the CPU.
+        /// Where to compute. `auto`: a GPU where there is one that can be used and the rows are worth it, otherwise the CPU. `cuda`: the GPU with the most free memory.
         device: String = "auto".to_owned(), Device;
         /// Seconds after which training stops with the best weights so far; by default no limit.
         max_seconds: Option<f64> = None, Number { min: 0.1, max: 1e9 };
