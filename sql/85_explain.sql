@@ -183,3 +183,29 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_feature_importance IS 'how much worse a metric gets when the values of one feature are swapped between customers';
+
+-- The shares that a backbone with variable selection (tft) gave the features of the customers it was trained on: what Lim et al. 2021 read
+-- from it. Statistics and catalog are read as they are, so no search_path of the caller's is needed.
+CREATE FUNCTION @extschema@.ltv_selection_weights(model text, version int DEFAULT NULL)
+RETURNS TABLE (part text, feature text, weight float8, p10 float8, p50 float8, p90 float8)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    used int := ltv.version_or_champion(model, version);
+    selection jsonb;
+    net text;
+BEGIN
+    SELECT v.statistics -> 'selection', v.backbone INTO selection, net FROM ltv.versions v
+    WHERE v.model = ltv_selection_weights.model AND v.version = used;
+    IF COALESCE(jsonb_typeof(selection), 'null') <> 'array' THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = format('version %s of model "%s" has no selection weights', used, model),
+            DETAIL = CASE WHEN net IS NULL THEN 'It has no backbone.' ELSE format('Its backbone is %s; only tft selects its variables.', net) END,
+            HINT = 'ltv_feature_importance says how much any model relies on each feature.';
+    END IF;
+    RETURN QUERY
+    SELECT s.e ->> 'kind', s.e ->> 'name', (s.e ->> 'mean')::float8, (s.e #>> '{quantiles,2}')::float8, (s.e #>> '{quantiles,10}')::float8,
+           (s.e #>> '{quantiles,18}')::float8
+    FROM jsonb_array_elements(selection) WITH ORDINALITY AS s(e, i) ORDER BY s.e ->> 'kind' DESC, (s.e ->> 'mean')::float8 DESC, s.i;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_selection_weights IS 'how much of its attention a tft gave each feature and each channel of the sequence';

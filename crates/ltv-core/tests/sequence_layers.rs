@@ -5,7 +5,7 @@ mod common;
 use candle_core::{DType, Device, Tensor};
 use common::{TestResult, assert_close, numbers, reference, values};
 use ltv_core::backbone::{self, BackboneConfig, RecurrentConfig, TftConfig, TransformerConfig};
-use ltv_core::batch::{InputShape, Mode, SequenceShape};
+use ltv_core::batch::{Batch, InputShape, Mode, SequenceBatch, SequenceShape};
 use ltv_core::error::ErrorKind;
 use ltv_core::layers::encoder::EncoderBlock;
 use ltv_core::layers::recurrent::{Cell, Recurrent};
@@ -130,6 +130,59 @@ fn encoder_block_equals_pytorch() -> TestResult {
             assert_close("step", &out[row.clone()], &expected[row], 1e-11, 1e-12);
         }
     }
+    Ok(())
+}
+
+/// The whole backbone after the equations of the paper, its selection weights included.
+#[test]
+fn temporal_fusion_transformer_equals_numpy() -> TestResult {
+    let case = reference("tft.json")?;
+    let tensor = |name: &str| common::tensor(&case[name]);
+    let (values_of_steps, mask) = (tensor("sequence")?, tensor("mask")?);
+    let (rows, steps, channels) = values_of_steps.dims3()?;
+    let numeric = tensor("numeric")?;
+    let shape = InputShape {
+        numeric: numeric.dim(1)?,
+        cardinalities: vec![3],
+        sequence: Some(SequenceShape { steps, channels }),
+        ..InputShape::default()
+    };
+    let mut params = params();
+    let config = BackboneConfig::Tft(TftConfig {
+        size: 4,
+        heads: case["heads"].as_u64().expect("a number") as usize,
+        dropout: 0.0,
+    });
+    let backbone = backbone::build(&config, &shape, &mut params)?;
+    let weights = case["weights"].as_object().expect("weights");
+    assert_eq!(weights.len(), params.weights().len());
+    for (name, weight) in weights {
+        set(&params, name, &common::tensor(weight)?)?;
+    }
+    let ids: Vec<u32> = numbers(&case["category"])
+        .0
+        .iter()
+        .map(|&id| id as u32)
+        .collect();
+    let batch = Batch {
+        rows,
+        numeric,
+        categories: vec![Tensor::from_vec(ids, rows, &Device::Cpu)?],
+        sequence: Some(SequenceBatch {
+            values: values_of_steps,
+            mask: mask.clone(),
+        }),
+    };
+    let out = backbone.forward(&batch, &Mode::Evaluate)?;
+    let expected = numbers(&case["out"]).0;
+    assert_close("tft", &values(&out)?, &expected, 1e-11, 1e-12);
+    let selected = backbone.selection_weights(&batch)?;
+    let expected = numbers(&case["static_weights"]).0;
+    assert_close("static", &values(&selected[0].1)?, &expected, 1e-11, 1e-13);
+    // Whatever the network makes of padding.
+    let steps = selected[1].1.broadcast_mul(&mask.unsqueeze(2)?)?;
+    let expected = numbers(&case["sequence_weights"]).0;
+    assert_close("sequence", &values(&steps)?, &expected, 1e-11, 1e-13);
     Ok(())
 }
 

@@ -128,6 +128,11 @@ impl Preprocessing {
         }
     }
 
+    /// How many of the inputs are features; after them comes at most the cut-off.
+    pub fn features(&self) -> usize {
+        self.inputs.len() - usize::from(self.has_as_of)
+    }
+
     /// The columns of the raw matrix that have an `is_missing` input, in order.
     pub fn indicator_columns(&self) -> Vec<usize> {
         (0..self.columns.len())

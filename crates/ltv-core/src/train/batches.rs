@@ -105,6 +105,7 @@ pub(super) fn shuffle(rows: &mut [u32], rng: &mut ChaCha8Rng) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::SeedableRng;
 
     #[test]
     fn a_gpu_takes_larger_batches_of_more_rows() {
@@ -125,5 +126,47 @@ mod tests {
         assert_eq!(larger(1024, 16_384, |size| size <= 5000), (4096, 2.0));
         assert_eq!(larger(1024, 16_384, |_| false), (1024, 1.0));
         assert_eq!(larger(1000, 1000, |_| true), (1000, 1.0));
+    }
+
+    #[test]
+    fn batches_grow_with_the_scarcity_of_payers() {
+        assert_eq!(batch_size(50_000, 0, 0.01), 256);
+        assert_eq!(batch_size(50_000, 64, 0.5), 256);
+        assert_eq!(batch_size(50_000, 64, 0.01), 6400);
+        // Within reason, and never more than there are rows.
+        assert_eq!(batch_size(1_000_000, 64, 1e-5), LARGEST_FOR_PAYERS);
+        assert_eq!(batch_size(500, 64, 0.01), 500);
+        assert_eq!(batch_size(1, 64, 0.0), 1);
+    }
+
+    #[test]
+    fn payers_are_dealt_evenly_and_every_row_comes_once() {
+        let target: Vec<f32> = (0..1003)
+            .map(|i| f32::from(u8::from(i % 29 == 0)))
+            .collect();
+        let rows: Vec<u32> = (0..1003).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let payers = target.iter().filter(|&&y| y > 0.0).count();
+        for (stratified, size) in [(true, 100), (true, 16), (true, 5000), (false, 100)] {
+            let mut batches = Batches::new(&rows, &target, size, stratified);
+            let mut seen = Vec::new();
+            let dealt: Vec<usize> = batches
+                .shuffle(&mut rng)
+                .map(|batch| {
+                    seen.extend_from_slice(batch);
+                    batch
+                        .iter()
+                        .filter(|&&row| target[row as usize] > 0.0)
+                        .count()
+                })
+                .collect();
+            seen.sort_unstable();
+            assert_eq!(seen, rows);
+            let (least, most) = (dealt.iter().min(), dealt.iter().max());
+            if let (true, Some(least), Some(most)) = (stratified, least, most) {
+                assert!(most - least <= 1, "{dealt:?}");
+                assert!(*least >= payers / dealt.len(), "{dealt:?}");
+            }
+        }
     }
 }

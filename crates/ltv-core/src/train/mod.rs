@@ -24,6 +24,7 @@ mod selection;
 mod spilled;
 mod step;
 mod target;
+mod variables;
 mod weights;
 
 pub use control::{Control, Phase, Progress, Quiet};
@@ -163,6 +164,9 @@ fn train_one(
         shape: preprocessing.shape(),
         target: target::statistics(&target),
     };
+    if let Some(remark) = target::remark(options, &recipe.objective, &network.target) {
+        control.notice(&remark);
+    }
     let earlier = earlier(recipe, &preprocessing, &network, control);
     if let Some(stored) = &earlier {
         preprocessing = stored.preprocessing.clone();
@@ -252,6 +256,8 @@ fn train_one(
 
     control.progress(Progress::of(Phase::Validating));
     let judged = judge::judge(&trainer, &networks, &network.target, classic, features)?;
+    let mut statistics = judged.statistics;
+    statistics["selection"] = variables::describe(&trainer, &networks, &preprocessing)?;
     control.progress(Progress::of(Phase::Exporting));
     let (onnx, schema) = assemble::assemble(&preprocessing, &networks, &judged.finish)?;
     let history = report::history(&trainer, histories, earlier.is_some());
@@ -259,7 +265,7 @@ fn train_one(
     Ok(TrainedModel {
         onnx,
         schema: schema.to_json(),
-        statistics: judged.statistics,
+        statistics,
         metrics: judged.metrics,
         history,
         weights,

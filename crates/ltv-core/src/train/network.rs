@@ -90,6 +90,11 @@ impl Network {
         self.columns(&self.objective.forward(&hidden, &mode)?)
     }
 
+    /// See [`Backbone::selection_weights`].
+    pub fn selection_weights(&self, batch: &Batch) -> Result<Vec<(&'static str, Tensor)>> {
+        self.backbone.selection_weights(batch)
+    }
+
     /// Predictions for many rows, `at_once` at a time.
     pub fn predict_rows(&self, data: &Rows, rows: &[u32], at_once: usize) -> Result<Predictions> {
         let parts: Result<Vec<Predictions>> = rows

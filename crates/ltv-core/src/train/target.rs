@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::objective::TargetStatistics;
+use crate::recipe::Options;
 
 /// Refuses targets that nothing can be learned from.
 pub(super) fn check(target: &[f32], objective: &str) -> Result<()> {
@@ -36,6 +37,21 @@ pub(super) fn check(target: &[f32], objective: &str) -> Result<()> {
             .hint("Include customers who spent nothing, or use objective \"ziln\"."));
     }
     Ok(())
+}
+
+/// What is odd about the target, though a model can be trained on it.
+pub(super) fn remark(
+    options: &Options,
+    objective: &str,
+    target: &TargetStatistics,
+) -> Option<String> {
+    let threshold = options.whale_threshold.filter(|_| objective == "expltv")?;
+    (target.max < threshold).then(|| {
+        format!(
+            "nobody in training is a whale: the most that a customer spends is {}, and whale_threshold is {threshold}",
+            target.max as f32
+        )
+    })
 }
 
 pub(super) fn statistics(target: &[f32]) -> TargetStatistics {

@@ -6,6 +6,7 @@ use ltv_core::data::{ColumnData, Split, TrainingTable};
 use ltv_core::onnx::Specialised;
 use ltv_core::params::standard_normal;
 use ltv_core::schema::{ColumnKind, FeatureColumn};
+use ltv_core::train::{TrainedModel, predict};
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor;
 use rand::{Rng, SeedableRng};
@@ -436,4 +437,23 @@ pub fn run(
         result.insert(name.to_owned(), data.to_vec());
     }
     Ok(result)
+}
+
+/// The graph on raw values against the network itself.
+pub fn assert_parity(model: &TrainedModel, customers: &Customers) -> TestResult {
+    let expected = predict(&model.weights, customers.table())?;
+    let actual = run(&model.onnx, customers.raw_inputs()?)?;
+    for (name, expected) in expected {
+        for (row, (e, a)) in expected.iter().zip(&actual[name]).enumerate() {
+            assert!(e.is_finite() && a.is_finite(), "{name}[{row}]: {e}, {a}");
+            let gap = (e - a).abs();
+            // mu is a logarithm: what counts is its absolute error.
+            let scale = if name == "mu" { 1.0 } else { 1e-3 };
+            assert!(
+                gap <= 1e-5 * e.abs().max(scale),
+                "{name}[{row}]: {a} instead of {e}"
+            );
+        }
+    }
+    Ok(())
 }
