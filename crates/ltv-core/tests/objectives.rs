@@ -8,7 +8,7 @@ use ltv_core::backbone::{self, Backbone, BackboneConfig};
 use ltv_core::batch::{InputShape, Mode};
 use ltv_core::objective::{
     self, CmltvConfig, Distribution, ExpltvConfig, HeadOutput, Objective, ObjectiveConfig,
-    RegressionConfig, TargetStatistics, TargetTransform, ZilnConfig, cmltv,
+    RegressionConfig, TargetStatistics, TargetTransform, TweedieConfig, ZilnConfig, cmltv,
 };
 use ltv_core::params::Params;
 use serde_json::Value as Json;
@@ -195,6 +195,8 @@ fn all_objectives() -> Vec<ObjectiveConfig> {
         ObjectiveConfig::Mse(log.clone()),
         ObjectiveConfig::Huber(RegressionConfig::default()),
         ObjectiveConfig::Huber(log),
+        ObjectiveConfig::Tweedie(TweedieConfig::default()),
+        ObjectiveConfig::Tweedie(TweedieConfig { power: 1.1 }),
         ObjectiveConfig::Purchase,
         ObjectiveConfig::Ziln(ZilnConfig::default()),
         ObjectiveConfig::Cmltv(CmltvConfig::default()),
@@ -279,6 +281,39 @@ fn huber_is_quadratic_then_linear() -> TestResult {
         1e-14,
         0.0,
     );
+    Ok(())
+}
+
+/// Loss, slope and prediction against mpmath, where `o` is the output and the loss is that of one customer.
+#[test]
+fn tweedie_equals_mpmath() -> TestResult {
+    for case in reference("tweedie.json")?.as_array().expect("a list") {
+        let number = |key: &str| case[key].as_f64().expect("a number");
+        let statistics = TargetStatistics {
+            payer_mean: number("scale"),
+            ..statistics()
+        };
+        let power = number("power");
+        let config = ObjectiveConfig::Tweedie(TweedieConfig { power });
+        let (objective, _, _) = build(&config, &statistics)?;
+        let output = Var::from_vec(vec![number("o")], 1, &Device::Cpu)?;
+        let target = Tensor::new(&[number("y")], &Device::Cpu)?;
+        let head = vec![output.as_tensor().clone()];
+        let loss = objective.loss(&head, &target, &Mode::Evaluate)?;
+        let gradients = loss.total.backward()?;
+        let slope = values(gradients.get(&output).expect("a gradient"))?;
+        let ltv = values(&objective.predict(&head)?[0].1)?;
+        let label = case.to_string();
+        assert_close(
+            &label,
+            &values(&loss.total)?,
+            &[number("loss")],
+            1e-13,
+            1e-14,
+        );
+        assert_close(&label, &slope, &[number("slope")], 1e-12, 1e-13);
+        assert_close(&label, &ltv, &[number("ltv")], 1e-13, 0.0);
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use ltv_core::backbone::{
 use ltv_core::batch::{Batch, InputShape, Mode, SequenceShape};
 use ltv_core::objective::{
     self, CmltvConfig, ExpltvConfig, ObjectiveConfig, RegressionConfig, TargetTransform,
-    ZilnConfig, cmltv,
+    TweedieConfig, ZilnConfig, cmltv,
 };
 use ltv_core::onnx::{BATCH, ElementType, GraphBuilder};
 use ltv_core::params::Params;
@@ -92,6 +92,7 @@ fn objectives() -> Vec<ObjectiveConfig> {
         ObjectiveConfig::Mse(RegressionConfig::default()),
         ObjectiveConfig::Mse(log.clone()),
         ObjectiveConfig::Huber(log),
+        ObjectiveConfig::Tweedie(TweedieConfig { power: 1.3 }),
         ObjectiveConfig::Purchase,
         ObjectiveConfig::Ziln(ZilnConfig::default()),
         ObjectiveConfig::Cmltv(CmltvConfig::default()),

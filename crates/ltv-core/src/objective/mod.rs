@@ -8,12 +8,14 @@ mod quantile;
 mod regression;
 pub mod terms;
 mod tower;
+mod tweedie;
 pub mod ziln;
 
 pub use cmltv::CmltvConfig;
 pub use expltv::ExpltvConfig;
 pub use quantile::{inverse_gamma, inverse_normal, quantile};
 pub use regression::{RegressionConfig, TargetTransform};
+pub use tweedie::TweedieConfig;
 pub use ziln::ZilnConfig;
 
 use crate::backbone::Backbone;
@@ -145,6 +147,7 @@ pub trait Objective: Send + Sync {
 pub enum ObjectiveConfig {
     Mse(RegressionConfig),
     Huber(RegressionConfig),
+    Tweedie(TweedieConfig),
     Purchase,
     Ziln(ZilnConfig),
     Cmltv(CmltvConfig),
@@ -168,6 +171,9 @@ pub fn build(
         ObjectiveConfig::Huber(config) => {
             let penalty = Penalty::Huber;
             Box::new(Regression::new(params, width, penalty, config, statistics)?)
+        }
+        ObjectiveConfig::Tweedie(config) => {
+            Box::new(tweedie::Tweedie::new(params, width, config, statistics)?)
         }
         ObjectiveConfig::Purchase => {
             let units = backbone.unit_columns();

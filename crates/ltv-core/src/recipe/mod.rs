@@ -24,7 +24,7 @@ pub const BACKBONES: &[&str] = &[
     "tft",
 ];
 pub const OBJECTIVES: &[&str] = &[
-    "mse", "huber", "purchase", "ziln", "cmltv", "expltv", "bgnbd",
+    "mse", "huber", "tweedie", "purchase", "ziln", "cmltv", "expltv", "bgnbd",
 ];
 
 #[derive(Clone, Debug, PartialEq)]

@@ -146,6 +146,8 @@ options! {
         target_transform: String = "log1p".to_owned(), Choice(&["none", "log1p"]);
         /// `huber`: errors above this count linearly, in units of the mean amount of a payer, or of log(1 + y).
         huber_delta: f64 = 1.0, Number { min: 1e-6, max: 1e12 };
+        /// `tweedie`: the variance grows with the mean to this power; near 1 like counts of purchases, near 2 like their amounts.
+        tweedie_power: f64 = 1.5, Number { min: 1.01, max: 1.99 };
         /// `ziln`, `expltv`: lower limit of sigma.
         sigma_floor: f64 = 1e-3, Number { min: 1e-6, max: 1.0 };
         /// `cmltv`: the law of the distribution view.

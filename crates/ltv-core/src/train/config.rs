@@ -7,7 +7,8 @@ use crate::backbone::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::objective::cmltv::{Law, View};
 use crate::objective::{
-    CmltvConfig, ExpltvConfig, ObjectiveConfig, RegressionConfig, TargetTransform, ZilnConfig,
+    CmltvConfig, ExpltvConfig, ObjectiveConfig, RegressionConfig, TargetTransform, TweedieConfig,
+    ZilnConfig,
 };
 use crate::recipe::{Options, Recipe};
 
@@ -84,6 +85,9 @@ pub(super) fn objective(recipe: &Recipe) -> Result<ObjectiveConfig> {
     Ok(match recipe.objective.as_str() {
         "mse" => ObjectiveConfig::Mse(regression(options)),
         "huber" => ObjectiveConfig::Huber(regression(options)),
+        "tweedie" => ObjectiveConfig::Tweedie(TweedieConfig {
+            power: options.tweedie_power,
+        }),
         "purchase" => ObjectiveConfig::Purchase,
         "ziln" => ObjectiveConfig::Ziln(ZilnConfig {
             sigma_floor: options.sigma_floor,
