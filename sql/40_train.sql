@@ -256,6 +256,8 @@ BEGIN
                 last_line := line;
                 last_print := clock_timestamp();
             END IF;
+            -- A transaction sees who is connected as at its first look; the worker may have come since.
+            PERFORM pg_stat_clear_snapshot();
             IF pg_backend_pid() = ANY (pg_blocking_pids(state.pid)) THEN
                 RAISE deadlock_detected USING MESSAGE = format('job %s waits for a lock that this transaction holds', job),
                     HINT = 'Commit first, then call ltv_wait.';
