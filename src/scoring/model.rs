@@ -45,7 +45,7 @@ impl Reportable for OutputError {
                     "Use ltv_predict_proba, or train it with objective ziln, cmltv or expltv."
                 }
                 Self::Probability { .. } => {
-                    "Train it with objective ziln, cmltv, expltv or purchase."
+                    "Train it with objective ziln, cmltv, expltv, bgnbd or purchase."
                 }
                 Self::Distribution { .. } => "Train it with objective ziln, cmltv or expltv.",
             }

@@ -226,3 +226,89 @@ fn impossible_histories_are_refused() {
         "no customer bought a second time"
     );
 }
+
+fn likelihoods() -> serde_json::Value {
+    serde_json::from_str(include_str!("reference/btyd_likelihood.json")).unwrap()
+}
+
+/// Ten thousand purchases, a hundred thousand days, parameters far apart: each history against mpmath at 80 digits. The
+/// naive product of gamma functions overflows in all of these.
+#[test]
+fn likelihoods_of_extreme_histories_agree_with_mpmath() {
+    let all = likelihoods();
+    for case in all["bgnbd"].as_array().unwrap() {
+        let get = |key: &str| case[key].as_f64().unwrap();
+        let (model, what) = (
+            BgNbd {
+                r: get("r"),
+                alpha: get("alpha"),
+                a: get("a"),
+                b: get("b"),
+            },
+            case.to_string(),
+        );
+        let customer = Customer {
+            frequency: get("x"),
+            recency: get("t_x"),
+            age: get("T"),
+            monetary: 1.0,
+        };
+        // Sums of log gammas of both signs: what counts is the size of the largest.
+        let shapes = get("x") + get("r") + get("a") + get("b");
+        let scale = 1.0 + shapes * (shapes + get("alpha") + 1.0 / get("alpha") + get("T")).ln();
+        let gap = (model.log_likelihood(&customer) - get("log_likelihood")).abs();
+        assert!(gap <= 1e-13 * scale, "{what}: off by {gap:e}");
+        let alive = model.probability_alive(&customer);
+        assert!(
+            (alive - get("alive")).abs() <= 1e-9 * get("alive"),
+            "{what}: {alive}"
+        );
+        for horizon in [1e-3, 365.0, 1e5] {
+            let expected = model.expected_purchases(&customer, horizon);
+            let probability = model.purchase_probability(&customer, horizon);
+            assert!(expected.is_finite() && expected >= 0.0, "{what}");
+            assert!((0.0..=1.0).contains(&probability), "{what}: {probability}");
+        }
+    }
+    for case in all["gamma_gamma"].as_array().unwrap() {
+        let get = |key: &str| case[key].as_f64().unwrap();
+        let model = GammaGamma {
+            p: get("p"),
+            q: get("q"),
+            v: get("v"),
+        };
+        let (x, m) = (get("x"), get("m"));
+        let scale = 1.0 + (get("p") * x + get("q")) * (2.0 + x * m + get("v") + 1.0 / m).ln();
+        let gap = (model.log_likelihood(x, m) - get("log_likelihood")).abs();
+        assert!(gap <= 1e-13 * scale, "{case}: off by {gap:e}");
+        assert!(model.expected_value(x, m).is_finite());
+    }
+}
+
+/// The log-likelihood of the whole sample at the published parameters; the paper prints -9582.4 for BG/NBD.
+#[test]
+fn the_likelihood_of_the_sample_is_the_published_one() {
+    let (customers, all) = (cdnow_sample(), likelihoods());
+    let purchases = BgNbd {
+        r: 0.243,
+        alpha: 4.414,
+        a: 0.793,
+        b: 2.426,
+    };
+    let spend = GammaGamma {
+        p: 6.25,
+        q: 3.74,
+        v: 15.44,
+    };
+    let sum: f64 = customers.iter().map(|c| purchases.log_likelihood(c)).sum();
+    let expected = all["sample"]["bgnbd"].as_f64().unwrap();
+    close(sum, expected, 1e-12, "BG/NBD");
+    assert_eq!(format!("{sum:.1}"), "-9582.4");
+    let sum: f64 = customers
+        .iter()
+        .filter(|c| c.frequency > 0.0 && c.monetary > 0.0)
+        .map(|c| spend.log_likelihood(c.frequency, c.monetary))
+        .sum();
+    let expected = all["sample"]["gamma_gamma"].as_f64().unwrap();
+    close(sum, expected, 1e-12, "Gamma-Gamma");
+}

@@ -12,6 +12,7 @@ mod moving;
 mod roles;
 mod runtime;
 mod schedule;
+mod sequences;
 
 use std::fs;
 use std::path::Path;
@@ -65,6 +66,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("dump_and_restore", moving::dump_and_restore),
     Scenario::new("two_databases", moving::two_databases),
     Scenario::new("drop_extension", moving::drop_extension),
+    Scenario::new("sequence_parity", sequences::parity),
     Scenario::new("onnxruntime_missing", runtime::onnxruntime_missing),
     Scenario::new("gpu_library", gpu::library),
 ];
