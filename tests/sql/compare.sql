@@ -29,7 +29,7 @@ SELECT ltv_retrain('shop', promote => 'always') AS job \gset
 SELECT ltv_wait(:job) AS version;
 SELECT count(*) AS candidates FROM ltv_comparison('shop', 3);
 
--- Several cut-offs: judged on the latest, fitted on what was known by then. The blend with BG/NBD is one of the candidates.
+-- Several cut-offs: judged on the latest, fitted on what was known by then. The networks without BG/NBD are one of the candidates.
 SELECT ltv_train('later', 'many', objective => 'auto', options => '{"epochs": 2, "ensemble": 1, "hidden_sizes": [8]}') AS job \gset
 SELECT ltv_wait(:job) AS version;
 SELECT candidate FROM ltv_comparison('later') ORDER BY 1;

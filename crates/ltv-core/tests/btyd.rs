@@ -2,8 +2,11 @@
 
 mod common;
 
-use ltv_core::btyd::{BgNbd, Btyd, Customer, CustomerValues, GammaGamma, export};
+use ltv_core::btyd::{BgNbd, Btyd, Customer, CustomerValues, Dropout, GammaGamma, export};
 use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder};
+use ltv_core::params::standard_normal;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 /// The 1/10 CDNOW sample of Fader and Hardie, in weeks: x, t_x, T, mean repeat purchase value.
 fn cdnow_sample() -> Vec<Customer> {
@@ -33,18 +36,26 @@ fn close(ours: f64, theirs: f64, relative: f64, what: &str) {
     );
 }
 
-/// `expected` and `alive` come from mpmath's hypergeometric function at 60 digits (equation 10 of the paper).
-fn reference() -> Vec<serde_json::Value> {
-    serde_json::from_str(include_str!("reference/btyd.json")).unwrap()
+/// `expected` and `alive` come from mpmath's hypergeometric function at 60 digits: for BG/NBD equation 10 of the paper, for
+/// MBG/NBD the formula of Batislam and others.
+fn reference() -> Vec<(serde_json::Value, Dropout)> {
+    let of = |text: &str, dropout| {
+        let cases: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+        cases.into_iter().map(move |case| (case, dropout))
+    };
+    let repeats = of(include_str!("reference/btyd.json"), Dropout::AfterRepeats);
+    let every = of(include_str!("reference/mbgnbd.json"), Dropout::AfterEvery);
+    repeats.chain(every).collect()
 }
 
-fn model_of(case: &serde_json::Value) -> (BgNbd, Customer, f64) {
+fn model_of(case: &serde_json::Value, dropout: Dropout) -> (BgNbd, Customer, f64) {
     let get = |key: &str| case[key].as_f64().unwrap();
     let model = BgNbd {
         r: get("r"),
         alpha: get("alpha"),
         a: get("a"),
         b: get("b"),
+        dropout,
     };
     let customer = Customer {
         frequency: get("x"),
@@ -68,6 +79,46 @@ fn published_parameters_are_recovered() {
     close(spend.p, 6.2488, 1e-3, "p");
     close(spend.q, 3.7446, 1e-3, "q");
     close(spend.v, 15.4477, 1e-3, "v");
+}
+
+/// MBG/NBD on the same sample, as published with the package lifetimes.
+#[test]
+fn published_parameters_of_the_modified_model_are_recovered() {
+    let fitted = BgNbd::fit_with(&cdnow_sample(), Dropout::AfterEvery).unwrap();
+    close(fitted.r, 0.525, 1e-3, "r");
+    close(fitted.alpha, 6.183, 1e-3, "alpha");
+    close(fitted.a, 0.891, 1e-3, "a");
+    close(fitted.b, 1.614, 1e-3, "b");
+}
+
+/// Amounts with a heavier tail than the model knows: free parameters expect an infinite amount of a customer of
+/// whom nothing is known, those held at the mean do not. On data that fit, both are the same model.
+#[test]
+fn the_mean_purchase_can_be_held() {
+    let spend = GammaGamma::fit_to_mean(&cdnow_sample()).unwrap();
+    close(spend.p, 6.2488, 1e-2, "p");
+    close(spend.q, 3.7446, 1e-2, "q");
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let heavy: Vec<Customer> = (0..2000)
+        .map(|i| {
+            let purchases = 1 + i % 12;
+            let level = 1.6 * standard_normal(&mut random);
+            let total: f64 = (0..purchases)
+                .map(|_| (level + 0.9 * standard_normal(&mut random)).exp())
+                .sum();
+            Customer {
+                frequency: f64::from(purchases),
+                recency: 10.0,
+                age: 20.0,
+                monetary: total / f64::from(purchases),
+            }
+        })
+        .collect();
+    let mean = heavy.iter().map(|c| c.monetary).sum::<f64>() / heavy.len() as f64;
+    let free = GammaGamma::fit(&heavy).unwrap();
+    assert!(free.expected_value(0.0, 0.0) > 100.0 * mean, "{free:?}");
+    let held = GammaGamma::fit_to_mean(&heavy).unwrap();
+    close(held.expected_value(0.0, 0.0), mean, 1e-9, "mean");
 }
 
 #[test]
@@ -125,8 +176,8 @@ fn a_thousand_purchases_do_not_overflow() {
 
 #[test]
 fn expected_purchases_agree_with_the_hypergeometric_formula() {
-    for case in reference() {
-        let (model, customer, horizon) = model_of(&case);
+    for (case, dropout) in reference() {
+        let (model, customer, horizon) = model_of(&case, dropout);
         let what = case.to_string();
         close(
             model.probability_alive(&customer),
@@ -145,8 +196,8 @@ fn expected_purchases_agree_with_the_hypergeometric_formula() {
 
 #[test]
 fn the_exported_graph_gives_the_same_numbers() {
-    for case in reference() {
-        let (purchases, customer, horizon) = model_of(&case);
+    for (case, dropout) in reference() {
+        let (purchases, customer, horizon) = model_of(&case, dropout);
         let model = Btyd {
             purchases,
             spend: GammaGamma {
@@ -244,6 +295,7 @@ fn likelihoods_of_extreme_histories_agree_with_mpmath() {
                 alpha: get("alpha"),
                 a: get("a"),
                 b: get("b"),
+                dropout: Dropout::AfterRepeats,
             },
             case.to_string(),
         );
@@ -294,6 +346,7 @@ fn the_likelihood_of_the_sample_is_the_published_one() {
         alpha: 4.414,
         a: 0.793,
         b: 2.426,
+        dropout: Dropout::AfterRepeats,
     };
     let spend = GammaGamma {
         p: 6.25,

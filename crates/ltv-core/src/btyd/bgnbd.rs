@@ -1,5 +1,5 @@
-//! BG/NBD: purchases at rate lambda ~ Gamma(r, alpha) while alive; after each purchase the customer drops out
-//! with probability p ~ Beta(a, b).
+//! BG/NBD: purchases at rate lambda ~ Gamma(r, alpha) while alive; after each repeat purchase the customer drops out
+//! with probability p ~ Beta(a, b). MBG/NBD lets him drop out after the first purchase as well.
 
 use super::Customer;
 use super::fit::{log_sum_exp, maximise};
@@ -14,16 +14,47 @@ pub struct BgNbd {
     pub alpha: f64,
     pub a: f64,
     pub b: f64,
+    #[serde(default)]
+    pub dropout: Dropout,
+}
+
+/// After which purchases a customer may drop out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dropout {
+    /// BG/NBD: who bought once is alive for ever.
+    #[default]
+    AfterRepeats,
+    /// MBG/NBD (Batislam, Denizel, Filiztekin 2007): the first purchase counts too.
+    AfterEvery,
+}
+
+impl Dropout {
+    /// How often a customer with x repeat purchases could have dropped out.
+    fn occasions(self, x: f64) -> f64 {
+        x + self.first()
+    }
+
+    pub(super) fn first(self) -> f64 {
+        match self {
+            Self::AfterRepeats => 0.0,
+            Self::AfterEvery => 1.0,
+        }
+    }
 }
 
 impl BgNbd {
     pub fn fit(customers: &[Customer]) -> Result<Self> {
+        Self::fit_with(customers, Dropout::default())
+    }
+
+    pub fn fit_with(customers: &[Customer], dropout: Dropout) -> Result<Self> {
         check(customers)?;
         let scale = customers.iter().map(|c| c.age).sum::<f64>() / customers.len() as f64;
         let groups = group(customers, scale);
         let rows = customers.len() as f64;
         let log_likelihood = |theta: &[f64]| {
-            let model = Self::from_logs(theta);
+            let model = Self::from_logs(theta, dropout);
             let of_group = |group: &Group| {
                 let by_frequency = model.frequency_terms(group.frequency);
                 let members = group.histories.iter();
@@ -33,19 +64,20 @@ impl BgNbd {
             };
             groups.iter().map(of_group).sum::<f64>() / rows
         };
-        let fitted = Self::from_logs(&maximise(vec![0.0; 4], log_likelihood)?);
+        let fitted = Self::from_logs(&maximise(vec![0.0; 4], log_likelihood)?, dropout);
         Ok(Self {
             alpha: fitted.alpha * scale,
             ..fitted
         })
     }
 
-    fn from_logs(theta: &[f64]) -> Self {
+    fn from_logs(theta: &[f64], dropout: Dropout) -> Self {
         Self {
             r: theta[0].exp(),
             alpha: theta[1].exp(),
             a: theta[2].exp(),
             b: theta[3].exp(),
+            dropout,
         }
     }
 
@@ -56,20 +88,22 @@ impl BgNbd {
 
     /// The part with the gamma functions, the same for all customers with x repeat purchases.
     fn frequency_terms(&self, x: f64) -> f64 {
-        let Self { r, alpha, a, b } = *self;
-        ln_gamma(r + x) - ln_gamma(r) + r * alpha.ln() + ln_gamma(a + b) + ln_gamma(b + x)
+        let Self { r, alpha, a, b, .. } = *self;
+        let survived = self.dropout.occasions(x);
+        ln_gamma(r + x) - ln_gamma(r) + r * alpha.ln() + ln_gamma(a + b) + ln_gamma(b + survived)
             - ln_gamma(b)
-            - ln_gamma(a + b + x)
+            - ln_gamma(a + b + survived)
     }
 
     fn history_terms(&self, customer: &Customer) -> f64 {
         let x = customer.frequency;
         let alive = -(self.r + x) * (self.alpha + customer.age).ln();
-        if x == 0.0 {
+        let occasions = self.dropout.occasions(x);
+        if occasions == 0.0 {
             return alive;
         }
         let dropped = self.a.ln()
-            - (self.b + x - 1.0).ln()
+            - (self.b + occasions - 1.0).ln()
             - (self.r + x) * (self.alpha + customer.recency).ln();
         log_sum_exp(alive, dropped)
     }
@@ -77,10 +111,11 @@ impl BgNbd {
     /// P(the customer has not dropped out by T).
     pub fn probability_alive(&self, customer: &Customer) -> f64 {
         let x = customer.frequency;
-        if x == 0.0 {
+        let occasions = self.dropout.occasions(x);
+        if occasions == 0.0 {
             return 1.0;
         }
-        let log_odds_dropped = self.a.ln() - (self.b + x - 1.0).ln()
+        let log_odds_dropped = self.a.ln() - (self.b + occasions - 1.0).ln()
             + (self.r + x) * ((self.alpha + customer.age) / (self.alpha + customer.recency)).ln();
         1.0 / (1.0 + log_odds_dropped.exp())
     }
@@ -89,15 +124,16 @@ impl BgNbd {
     ///
     /// Equation 10 of the paper has a hypergeometric function that loses all digits to cancellation where dropout
     /// is near certain or impossible. The same number is `P(alive) * E[(1 - (1 + p w)^-(r+x)) / p]` with
-    /// `w = horizon / (alpha + T)` and p ~ Beta(a, b + x): a sum of positive terms.
+    /// `w = horizon / (alpha + T)` and p ~ Beta(a, b + x) (MBG/NBD: b + x + 1): a sum of positive terms.
     pub fn expected_purchases(&self, customer: &Customer, horizon: f64) -> f64 {
         let nodes = Nodes::shared();
         let x = customer.frequency;
+        let survived = self.dropout.occasions(x);
         let w = horizon / (self.alpha + customer.age);
         let log_weights: Vec<f64> = (0..nodes.p.len())
             .map(|k| {
                 (self.a - 1.0) * nodes.log_p[k]
-                    + (self.b + x - 1.0) * nodes.log_1_minus_p[k]
+                    + (self.b + survived - 1.0) * nodes.log_1_minus_p[k]
                     + nodes.log_weight[k]
             })
             .collect();

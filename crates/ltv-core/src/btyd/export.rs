@@ -1,6 +1,7 @@
 //! BG/NBD + Gamma-Gamma as an ONNX graph. Computed in float64 inside: the formulas take logarithms of ratios near 1.
 
 use super::Btyd;
+use super::bgnbd::Dropout;
 use super::quadrature::Nodes;
 use crate::onnx::{ElementType, GraphBuilder, Value};
 
@@ -32,13 +33,15 @@ pub fn export(
     let r = graph.double(model.purchases.r);
     let shape = graph.add(&r, &x);
 
+    // Where the first purchase counts, everybody could have dropped out at least once.
+    let first = model.purchases.dropout.first();
     let alive = {
         let at_last = graph.add(&alpha, &recency);
         let ratio = graph.div(&at_cutoff, &at_last);
         let log_ratio = graph.log(&ratio);
         let silence = graph.mul(&shape, &log_ratio);
-        // For x = 0 the value is not used; the floor keeps its logarithm finite.
-        let b_minus_1 = graph.double(model.purchases.b - 1.0);
+        // In BG/NBD the value is not used for x = 0; the floor keeps its logarithm finite.
+        let b_minus_1 = graph.double(model.purchases.b + first - 1.0);
         let purchases = graph.add(&b_minus_1, &x);
         let floor = graph.double(1e-300);
         let purchases = graph.op("Max", &[&purchases, &floor], &[]);
@@ -50,7 +53,10 @@ pub fn export(
         let odds_dropped = graph.exp(&log_odds_dropped);
         let sum = graph.add(&one, &odds_dropped);
         let probability = graph.div(&one, &sum);
-        graph.select(&repeat, &probability, &one)
+        match model.purchases.dropout {
+            Dropout::AfterRepeats => graph.select(&repeat, &probability, &one),
+            Dropout::AfterEvery => probability,
+        }
     };
 
     let horizon = graph.double(model.horizon);
@@ -61,7 +67,7 @@ pub fn export(
         let constant: Vec<f64> = (0..nodes.p.len())
             .map(|k| {
                 (model.purchases.a - 1.0) * nodes.log_p[k]
-                    + (model.purchases.b - 1.0) * nodes.log_1_minus_p[k]
+                    + (model.purchases.b + first - 1.0) * nodes.log_1_minus_p[k]
                     + nodes.log_weight[k]
             })
             .collect();

@@ -17,6 +17,28 @@ pub struct GammaGamma {
 impl GammaGamma {
     /// From the customers with at least one repeat purchase of positive value.
     pub fn fit(customers: &[Customer]) -> Result<Self> {
+        Self::maximise(customers, vec![1.0, 1.0, 1.0], Self::from_logs)
+    }
+
+    /// The same, with the population's expected value `p v / (q - 1)` at the mean of the customers' values. Where
+    /// amounts have a heavier tail than the model knows, free parameters let that expectation go to infinity.
+    pub fn fit_to_mean(customers: &[Customer]) -> Result<Self> {
+        // The values are in units of their mean.
+        Self::maximise(customers, vec![1.0, 1.0], |theta| {
+            let (p, q_minus_1) = (theta[0].exp(), theta[1].exp());
+            Self {
+                p,
+                q: 1.0 + q_minus_1,
+                v: q_minus_1 / p,
+            }
+        })
+    }
+
+    fn maximise(
+        customers: &[Customer],
+        start: Vec<f64>,
+        from_logs: impl Fn(&[f64]) -> Self,
+    ) -> Result<Self> {
         let payers: Vec<(f64, f64)> = customers
             .iter()
             .filter(|c| c.frequency > 0.0 && c.monetary > 0.0 && c.monetary.is_finite())
@@ -29,14 +51,14 @@ impl GammaGamma {
         let count = payers.len() as f64;
         let scale = payers.iter().map(|(_, m)| m).sum::<f64>() / count;
         let log_likelihood = |theta: &[f64]| {
-            let model = Self::from_logs(theta);
+            let model = from_logs(theta);
             payers
                 .iter()
                 .map(|&(x, m)| model.log_likelihood(x, m / scale))
                 .sum::<f64>()
                 / count
         };
-        let fitted = Self::from_logs(&maximise(vec![1.0, 1.0, 1.0], log_likelihood)?);
+        let fitted = from_logs(&maximise(start, log_likelihood)?);
         Ok(Self {
             v: fitted.v * scale,
             ..fitted

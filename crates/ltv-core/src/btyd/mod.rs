@@ -2,7 +2,8 @@
 //! likelihood. The baseline that marketers know; not a neural network, but stored and scored like one.
 //!
 //! Sources: Fader, Hardie, Lee, "Counting Your Customers the Easy Way" (2005); Fader, Hardie, "The Gamma-Gamma
-//! Model of Monetary Value" (2013).
+//! Model of Monetary Value" (2013). MBG/NBD: Batislam, Denizel, Filiztekin, "Empirical validation and comparison of
+//! models for customer base analysis" (2007).
 
 mod bgnbd;
 mod export;
@@ -10,7 +11,7 @@ mod fit;
 mod gamma_gamma;
 mod quadrature;
 
-pub use bgnbd::BgNbd;
+pub use bgnbd::{BgNbd, Dropout};
 pub use export::{CustomerValues, export};
 pub use gamma_gamma::GammaGamma;
 

@@ -111,21 +111,18 @@ impl Compare {
 /// What is tried where nothing is named: first what `ltv_train` does by default. Each has been the best somewhere, and
 /// none takes much longer than the first.
 fn strong() -> Vec<(&'static str, &'static str, Value)> {
+    let small = json!({"hidden_sizes": [64, 32], "dropout": 0.1});
     vec![
         ("ziln", "mlp", json!({})),
-        ("ziln", "mlp", json!({"blend_bgnbd": true})),
-        ("ziln", "linear", json!({"blend_bgnbd": false})),
-        ("ziln", "deepfm", json!({"blend_bgnbd": false})),
+        ("ziln", "mlp", json!({"blend_bgnbd": false})),
+        ("ziln", "linear", json!({})),
+        ("ziln", "deepfm", json!({})),
         ("bgnbd", "mlp", json!({})),
-        ("ziln", "gru", json!({"blend_bgnbd": false})),
-        ("expltv", "mlp", json!({"blend_bgnbd": false})),
-        ("cmltv", "mlp", json!({"blend_bgnbd": false})),
-        (
-            "ziln",
-            "mlp",
-            json!({"blend_bgnbd": false, "hidden_sizes": [64, 32], "dropout": 0.1}),
-        ),
-        ("ziln", "dcn", json!({"blend_bgnbd": false})),
+        ("ziln", "gru", json!({})),
+        ("expltv", "mlp", json!({})),
+        ("cmltv", "mlp", json!({})),
+        ("ziln", "mlp", small),
+        ("ziln", "dcn", json!({})),
     ]
 }
 
@@ -147,11 +144,12 @@ impl Candidates {
             // What the caller says for all holds for these as well.
             settings.retain(|key, _| !self.options.contains_key(key));
         }
-        let is_blend = settings.get("blend_bgnbd") == Some(&Value::Bool(true));
+        // With or without the blend is a question only where there can be one.
+        let is_about_blend = settings.contains_key("blend_bgnbd");
         let needs = match (objective, backbone) {
             ("bgnbd", _) => Needs::Histories,
             (_, backbone) if ON_SEQUENCES.contains(&backbone) => Needs::Sequence,
-            _ if is_blend => Needs::Histories,
+            _ if is_about_blend => Needs::Histories,
             _ => Needs::Nothing,
         };
         if objective == "bgnbd" {
@@ -166,7 +164,7 @@ impl Candidates {
         };
         for (key, value) in &settings {
             match (key.as_str(), value) {
-                ("blend_bgnbd", Value::Bool(false)) => {}
+                ("blend_bgnbd", Value::Bool(false)) => name.push_str(" without bgnbd"),
                 ("blend_bgnbd", _) => name.push_str(" + bgnbd"),
                 _ => name.push_str(&format!(", {key} {value}")),
             }

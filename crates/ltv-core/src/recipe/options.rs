@@ -183,12 +183,13 @@ options! {
         /// Networks averaged inside one graph. With more than one, training and validation rows are dealt into as many folds, and each network
         /// is trained on all folds but one, which stops it. By default 5 up to 50,000 rows, 3 up to 100,000 (200,000 with several cut-offs), else 1.
         ensemble: Option<usize> = None, Integer { min: 1, max: 64 };
-        /// Average the networks' value with that of BG/NBD and Gamma-Gamma, the total of each calibrated. By default where the training rows have several
-        /// cut-offs, the features that BG/NBD reads are there, and `horizon` is known: it keeps totals right when time goes on.
+        /// Average the networks' value with that of MBG/NBD and Gamma-Gamma, weighed by customers that the networks were not trained on: up to one half
+        /// where it is for a later time (several cut-offs, or `true`), otherwise only if it gains something. By default where the features that BG/NBD reads
+        /// are there, `horizon` is known, and there are several cut-offs or networks.
         blend_bgnbd: Option<bool> = None, Boolean;
-        /// Monotone correction of the expected value, fitted on rows that the network was not trained on and kept in the graph: `power` (total and
-        /// slope), `total`, or `none`. `auto`: `total` beside BG/NBD, otherwise what the number of paying rows allows.
-        calibration: String = "auto".to_owned(), Choice(&["auto", "none", "total", "power"]);
+        /// Monotone correction of the expected value, fitted on rows that the network was not trained on and kept in the graph: `total`, `power` (total and
+        /// slope), `curve` (these, then each twentieth of the customers by prediction, as far as its paying rows allow), or `none`. `auto`: `curve`.
+        calibration: String = "auto".to_owned(), Choice(&["auto", "none", "total", "power", "curve"]);
     }
 }
 

@@ -1,102 +1,298 @@
-//! BG/NBD with Gamma-Gamma as one more voice in the average. Networks do not know how a customer ages beyond what they
-//! were shown; BG/NBD is a law of how customers age. Together their totals hold out of time (measured on CDNOW and
-//! Online Retail II, fitted at one cut-off and scored at a later one).
+//! MBG/NBD with Gamma-Gamma as one more voice in the average. Networks do not know how a customer ages beyond what they
+//! were shown; MBG/NBD is a law of how customers age. Where customers follow another law, held-out rows show it and its
+//! weight is less, or nothing.
 
-use super::calibration::Calibration;
 use super::classic::{self, Columns};
-use crate::btyd::{BgNbd, Btyd, GammaGamma};
+use super::deviance::{deviance, deviance_of_mean};
+use crate::btyd::{BgNbd, Btyd, Dropout, GammaGamma};
 use crate::data::TrainingTable;
 use crate::error::{Error, Result};
+use crate::objective::terms::export_minimum;
 use crate::onnx::{GraphBuilder, NUMERIC, Value};
 use crate::recipe::Recipe;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
-/// Of the networks' value; the rest is BG/NBD's. Weights fitted on held-out rows were no better.
-const SHARE: f32 = 0.5;
+/// Weights of MBG/NBD that are tried; the networks have the rest.
+const WEIGHTS: [f32; 6] = [0.5, 0.4, 0.3, 0.2, 0.1, 0.0];
+
+/// Share of the deviance that the networks explain which their held-out rows may lose to the blend where it is to be used
+/// at a later time than theirs: what a law of ageing gains there they cannot show.
+const ALLOWANCE: f64 = 0.03;
+/// Share that it must gain where it is to be used at the same time.
+const LEAST_GAIN: f64 = 0.002;
 
 /// Customers whose histories decide the parameters; with ten times as many they move by a percent or two.
 const MOST_FITTED: usize = 10_000;
 
+/// Paying rows without which the weight is not looked for.
+const FEWEST_PAYERS: usize = 20;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Blend {
-    pub model: Btyd,
-    pub columns: Columns,
-    pub calibration: Option<Calibration>,
+    model: Btyd,
+    columns: Columns,
+    /// Of the model's value; the rest is the networks'.
+    weight: f32,
+    /// Brings the model's total to the networks'.
+    factor: f32,
+    /// Its value counts for no more than this.
+    cap: f32,
 }
 
-/// A blend that is not yet calibrated, and its values for the rows of the table.
+/// A model whose weight is not yet known, and its values for the rows of the table.
 pub(super) struct Classic {
-    pub blend: Blend,
+    model: Btyd,
+    columns: Columns,
     pub values: Vec<f32>,
+    /// Whether it is there for a later time rather than for what it gains now.
+    is_for_later: bool,
 }
 
-/// Fits BG/NBD if the recipe asks for it, or leaves it open and the data are made for it.
-pub(super) fn fit(table: &TrainingTable, rows: &[u32], recipe: &Recipe) -> Result<Option<Classic>> {
+/// Fits MBG/NBD if the recipe asks for it, or leaves it open and the data are made for it.
+pub(super) fn fit(
+    table: &TrainingTable,
+    rows: &[u32],
+    recipe: &Recipe,
+    members: usize,
+) -> Result<Option<Classic>> {
     let asked = recipe.options.blend_bgnbd;
     if asked == Some(false) || recipe.objective == "purchase" {
         return Ok(None);
     }
-    if asked.is_none() && (!table.has_several_cut_offs() || recipe.options.horizon.is_none()) {
+    // One network is what large data get, from which it learns what the law knows.
+    let is_for_later = asked == Some(true) || table.has_several_cut_offs();
+    if asked.is_none() && (recipe.options.horizon.is_none() || !(is_for_later || members > 1)) {
         return Ok(None);
     }
-    match attempt(table, rows, recipe) {
+    match attempt(table, rows, recipe, is_for_later) {
         Ok(classic) => Ok(Some(classic)),
         Err(error) if asked == Some(true) => Err(error),
         Err(_) => Ok(None),
     }
 }
 
-fn attempt(table: &TrainingTable, rows: &[u32], recipe: &Recipe) -> Result<Classic, Error> {
+fn attempt(
+    table: &TrainingTable,
+    rows: &[u32],
+    recipe: &Recipe,
+    is_for_later: bool,
+) -> Result<Classic, Error> {
     let columns = Columns::find(table)?;
     let customers = classic::training_customers(table, &columns, rows.to_vec(), MOST_FITTED);
-    let blend = Blend {
-        model: Btyd {
-            purchases: BgNbd::fit(&customers)?,
-            spend: GammaGamma::fit(&customers)?,
-            horizon: classic::horizon(recipe)?,
-        },
-        columns,
-        calibration: None,
+    let model = Btyd {
+        purchases: BgNbd::fit_with(&customers, Dropout::AfterEvery)?,
+        spend: GammaGamma::fit_to_mean(&customers)?,
+        horizon: classic::horizon(recipe)?,
     };
-    let values = blend.values(table);
-    Ok(Classic { blend, values })
+    let values = values(&model, &columns, table);
+    Ok(Classic {
+        model,
+        columns,
+        values,
+        is_for_later,
+    })
+}
+
+/// The expected values of all rows.
+fn values(model: &Btyd, columns: &Columns, table: &TrainingTable) -> Vec<f32> {
+    (0..table.rows() as u32)
+        .into_par_iter()
+        .map(|row| model.expected_value(&columns.customer(table, row)) as f32)
+        .collect()
+}
+
+impl Classic {
+    /// Weighs it by held-out rows: the networks' values, its own, and what was spent. `None` where it is of no use.
+    pub fn weigh(self, networks: &[f32], own: &[f32], actual: &[f64], cap: f32) -> Option<Blend> {
+        let sum = |values: &[f32]| -> f64 { values.iter().map(|&v| f64::from(v.min(cap))).sum() };
+        let factor = (sum(networks) / sum(own)) as f32;
+        let mut blend = Blend {
+            model: self.model,
+            columns: self.columns,
+            weight: WEIGHTS[0],
+            factor: if factor.is_normal() { factor } else { 1.0 },
+            cap,
+        };
+        let payers = actual.iter().filter(|&&y| y > 0.0).count();
+        if payers < FEWEST_PAYERS {
+            return self.is_for_later.then_some(blend);
+        }
+        let mut of = |weight: f32| {
+            blend.weight = weight;
+            let pairs = networks.iter().zip(own);
+            let blended: Vec<f64> = pairs
+                .map(|(value, own)| f64::from(blend.apply(*value, *own)))
+                .collect();
+            let scale = actual.iter().sum::<f64>() / blended.iter().sum::<f64>();
+            deviance(blended.iter().map(|value| value * scale), actual)
+        };
+        let alone = of(0.0);
+        let explained = (deviance_of_mean(actual) - alone).max(0.0);
+        let deviances = WEIGHTS.map(|weight| (weight, of(weight)));
+        let weight = if self.is_for_later {
+            let most = alone + ALLOWANCE * explained;
+            let found = deviances.iter().find(|(_, deviance)| *deviance <= most);
+            found.map_or(0.0, |(weight, _)| *weight)
+        } else {
+            let (weight, least) = deviances
+                .into_iter()
+                .min_by(|a, b| a.1.total_cmp(&b.1))
+                .unwrap_or((0.0, alone));
+            if least < alone - LEAST_GAIN * explained {
+                weight
+            } else {
+                0.0
+            }
+        };
+        blend.weight = weight;
+        (weight > 0.0).then_some(blend)
+    }
 }
 
 impl Blend {
-    /// The expected values of all rows, not calibrated.
     pub fn values(&self, table: &TrainingTable) -> Vec<f32> {
-        (0..table.rows() as u32)
-            .into_par_iter()
-            .map(|row| {
-                let customer = self.columns.customer(table, row);
-                self.model.expected_value(&customer) as f32
-            })
-            .collect()
+        values(&self.model, &self.columns, table)
     }
 
+    /// The mean of the roots, squared: between the arithmetic mean, where the larger value decides for customers
+    /// whom one of the two has given up, and the geometric mean, where the smaller one does.
     pub fn apply(&self, value: f32, classic: f32) -> f32 {
-        let classic = match &self.calibration {
-            Some(calibration) => calibration.apply(classic),
-            None => classic,
-        };
-        value * SHARE + classic * (1.0 - SHARE)
+        let classic = classic.clamp(0.0, self.cap) * self.factor;
+        let root = value.max(0.0).sqrt() * (1.0 - self.weight) + classic.sqrt() * self.weight;
+        root * root
     }
 
     pub fn export(&self, graph: &mut GraphBuilder, value: &Value) -> Value {
         let raw = Value::named(NUMERIC);
         let outputs = classic::export(graph, &self.model, &self.columns, &raw);
-        let mut classic = outputs
+        let classic = outputs
             .into_iter()
             .find(|(name, _)| *name == "ltv")
             .map_or_else(|| value.clone(), |(_, classic)| classic);
-        if let Some(calibration) = &self.calibration {
-            classic = calibration.export(graph, &classic);
+        let classic = graph.max(&classic, 0.0);
+        let classic = export_minimum(graph, &classic, self.cap);
+        let factor = graph.float(self.factor);
+        let classic = graph.mul(&classic, &factor);
+        let weighted = |graph: &mut GraphBuilder, value: &Value, weight: f32| {
+            let root = graph.op("Sqrt", &[value], &[]);
+            let weight = graph.float(weight);
+            graph.mul(&root, &weight)
+        };
+        let value = graph.max(value, 0.0);
+        let networks = weighted(graph, &value, 1.0 - self.weight);
+        let classic = weighted(graph, &classic, self.weight);
+        let root = graph.add(&networks, &classic);
+        graph.mul(&root, &root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{ColumnKind, FeatureColumn};
+
+    const ROWS: u32 = 4000;
+
+    fn classic(is_for_later: bool) -> Result<Classic> {
+        let names = ["frequency", "recency", "t", "monetary_mean"];
+        let inputs = names.map(|name| FeatureColumn::new(name, ColumnKind::Numeric, "real"));
+        Ok(Classic {
+            model: Btyd {
+                purchases: BgNbd {
+                    r: 1.0,
+                    alpha: 1.0,
+                    a: 1.0,
+                    b: 1.0,
+                    dropout: Dropout::AfterEvery,
+                },
+                spend: GammaGamma {
+                    p: 1.0,
+                    q: 2.0,
+                    v: 1.0,
+                },
+                horizon: 1.0,
+            },
+            columns: Columns::find(&TrainingTable::new(inputs.to_vec(), false)?)?,
+            values: Vec::new(),
+            is_for_later,
+        })
+    }
+
+    fn noise(row: u32, seed: u32) -> f64 {
+        let hash = (row ^ seed.rotate_left(16)).wrapping_mul(0x9e37_79b9);
+        f64::from((hash ^ (hash >> 15)).wrapping_mul(0x85eb_ca6b) >> 8) / f64::from(1u32 << 24)
+    }
+
+    /// What customers are expected to spend, and what every other one does.
+    fn truth() -> (Vec<f64>, Vec<f64>) {
+        let of = |row| {
+            let expected = (4.0 * noise(row, 1)).exp();
+            let pays = noise(row, 2) < 0.5;
+            (expected, if pays { 2.0 * expected } else { 0.0 })
+        };
+        (0..ROWS).map(of).unzip()
+    }
+
+    fn noisy(expected: &[f64], seed: u32, spread: f64) -> Vec<f32> {
+        let rows = expected.iter().zip(0..);
+        rows.map(|(value, row)| (value * (spread * (noise(row, seed) - 0.5)).exp()) as f32)
+            .collect()
+    }
+
+    fn weight(own: &[f32], networks: &[f32], is_for_later: bool) -> Result<Option<f32>> {
+        let (_, actual) = truth();
+        let blend = classic(is_for_later)?.weigh(networks, own, &actual, 1000.0);
+        Ok(blend.map(|blend| blend.weight))
+    }
+
+    #[test]
+    fn two_voices_of_equal_quality_count_the_same() -> Result<()> {
+        let (expected, _) = truth();
+        let (one, other) = (noisy(&expected, 3, 3.0), noisy(&expected, 4, 3.0));
+        assert_eq!(weight(&one, &other, false)?, Some(0.5));
+        assert_eq!(weight(&one, &other, true)?, Some(0.5));
+        Ok(())
+    }
+
+    #[test]
+    fn a_voice_that_adds_nothing_is_heard_only_for_a_later_time() -> Result<()> {
+        let (expected, _) = truth();
+        let (good, worse) = (noisy(&expected, 3, 0.2), noisy(&expected, 4, 1.0));
+        assert_eq!(weight(&worse, &good, false)?, None);
+        assert_eq!(weight(&worse, &good, true)?, Some(0.5));
+        Ok(())
+    }
+
+    #[test]
+    fn a_law_that_customers_do_not_follow_has_no_weight() -> Result<()> {
+        let (expected, _) = truth();
+        let good = noisy(&expected, 3, 0.2);
+        let reversed: Vec<f32> = expected.iter().map(|v| (100.0 / v) as f32).collect();
+        let explosive: Vec<f32> = (0..ROWS)
+            .map(|row| (40.0 * noise(row, 5)).exp() as f32)
+            .collect();
+        for own in [reversed, explosive] {
+            assert_eq!(weight(&own, &good, false)?, None);
+            let later = weight(&own, &good, true)?;
+            assert!(later.is_none_or(|weight| weight <= 0.1), "{later:?}");
         }
-        let share = graph.float(SHARE);
-        let rest = graph.float(1.0 - SHARE);
-        let value = graph.mul(value, &share);
-        let classic = graph.mul(&classic, &rest);
-        graph.add(&value, &classic)
+        Ok(())
+    }
+
+    #[test]
+    fn values_are_capped_and_brought_to_the_total_of_the_networks() -> Result<()> {
+        let (expected, actual) = truth();
+        let networks = noisy(&expected, 3, 0.2);
+        let own: Vec<f32> = networks.iter().map(|value| value * 7.0).collect();
+        let blend = classic(true)?.weigh(&networks, &own, &actual, 1e6);
+        let blend = blend.ok_or_else(|| Error::internal("no weight"))?;
+        for (value, own) in networks.iter().zip(&own) {
+            assert!((blend.apply(*value, *own) - value).abs() <= 1e-5 * value);
+        }
+        let most = blend.apply(1.0, f32::MAX);
+        assert_eq!(most, blend.apply(1.0, 1e6));
+        assert_eq!(blend.apply(0.0, 0.0), 0.0);
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Several networks as one model, in Rust for the metrics and in the graph for scoring.
 //!
-//! Values and probabilities are averaged; the value is calibrated and, if asked for, averaged with BG/NBD's. The parameters of the distribution are then set so that its mean is the
-//! averaged value: quantiles and expectation stay consistent.
+//! Values and probabilities are averaged; the value is blended with MBG/NBD's where that helps, then calibrated. The
+//! parameters of the distribution are set so that its mean is that value: quantiles and expectation stay consistent.
 
 use super::blend::Blend;
 use super::calibration::Calibration;
@@ -18,8 +18,8 @@ const TINY: f32 = 1e-30;
 pub(super) struct Finish {
     /// No network's value counts for more than this.
     pub cap: Option<f32>,
-    pub calibration: Option<Calibration>,
     pub blend: Option<Blend>,
+    pub calibration: Option<Calibration>,
 }
 
 impl Finish {
@@ -32,21 +32,27 @@ impl Finish {
             if *name != "ltv" {
                 continue;
             }
+            *column = self.blended(std::mem::take(column), classic);
             if let Some(calibration) = &self.calibration {
                 column
                     .iter_mut()
                     .for_each(|value| *value = calibration.apply(*value));
-            }
-            if let (Some(blend), Some(classic)) = (&self.blend, classic) {
-                for (value, other) in column.iter_mut().zip(classic) {
-                    *value = blend.apply(*value, *other);
-                }
             }
         }
         if !as_they_are {
             reconcile(&mut predictions);
         }
         predictions
+    }
+
+    /// The networks' values with MBG/NBD's share.
+    pub fn blended(&self, mut values: Vec<f32>, classic: Option<&[f32]>) -> Vec<f32> {
+        if let (Some(blend), Some(classic)) = (&self.blend, classic) {
+            for (value, other) in values.iter_mut().zip(classic) {
+                *value = blend.apply(*value, *other);
+            }
+        }
+        values
     }
 
     /// Of one network, before its values are averaged with others'.
@@ -78,11 +84,11 @@ impl Finish {
             if *name != "ltv" {
                 continue;
             }
-            if let Some(calibration) = &self.calibration {
-                *value = calibration.export(graph, value);
-            }
             if let Some(blend) = &self.blend {
                 *value = blend.export(graph, value);
+            }
+            if let Some(calibration) = &self.calibration {
+                *value = calibration.export(graph, value);
             }
         }
         export_reconcile(graph, outputs)
@@ -185,4 +191,27 @@ fn export_reconcile(
         }
     }
     outputs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One network that has lost its way cannot outweigh the others.
+    #[test]
+    fn no_network_counts_for_more_than_the_cap() {
+        let finish = Finish {
+            cap: Some(10.0),
+            ..Finish::default()
+        };
+        let member = |value: f32| Predictions {
+            columns: vec![
+                ("ltv", vec![value, 1.0]),
+                ("purchase_probability", vec![0.5; 2]),
+            ],
+        };
+        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], None);
+        assert_eq!(combined.value(), [7.0, 1.0]);
+        assert_eq!(combined.get("purchase_probability"), Some(&[0.5; 2][..]));
+    }
 }

@@ -214,6 +214,10 @@ impl Comparison<'_> {
         };
         let mut recipe = config::with_defaults(&with_candidate(self.recipe, candidate)?);
         let options = &mut recipe.options;
+        // As the winner will be trained: the cut-offs to fit on may be a single one.
+        if self.table.has_several_cut_offs() && self.has_histories() {
+            options.blend_bgnbd.get_or_insert(true);
+        }
         let usual = folds::default_members(fit.rows(), fit.has_several_cut_offs());
         options.ensemble.get_or_insert(usual.min(MEMBERS));
         let left = self.left().max(SHORTEST);
@@ -254,10 +258,13 @@ impl Comparison<'_> {
                     .iter()
                     .any(|input| is_sequence(input.kind))
             }
-            Needs::Histories => {
-                self.recipe.options.horizon.is_some() && classic::Columns::find(self.table).is_ok()
-            }
+            Needs::Histories => self.has_histories(),
         }
+    }
+
+    /// Whether the data are made for BG/NBD.
+    fn has_histories(&self) -> bool {
+        self.recipe.options.horizon.is_some() && classic::Columns::find(self.table).is_ok()
     }
 
     /// The rows to fit and the rows to judge by.

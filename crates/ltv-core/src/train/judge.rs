@@ -1,6 +1,6 @@
 //! Calibration and judgement of a trained ensemble on the rows that it has not seen.
 
-use super::blend::{Blend, Classic};
+use super::blend::Classic;
 use super::calibration::Calibration;
 use super::combine::Finish;
 use super::epochs::Trainer;
@@ -41,8 +41,9 @@ pub(super) fn judge(
     };
     let mut rows = Vec::new();
     let mut held_out = Predictions::default();
+    let cap = (target.max * MOST) as f32;
     let mut finish = Finish {
-        cap: Some((target.max * MOST) as f32),
+        cap: Some(cap),
         ..Finish::default()
     };
     for (network, fold) in networks.iter().zip(&trainer.folds) {
@@ -57,17 +58,15 @@ pub(super) fn judge(
         let values = values.as_ref()?;
         Some(rows.iter().map(|&row| values[row as usize]).collect())
     };
-    // Out of time a slope fitted on the past does harm; the total is what both members need.
-    let method = match (options.calibration.as_str(), &classic) {
-        ("auto", Some(_)) => "total",
-        (method, _) => method,
-    };
-    let calibrate = |value: &[f32]| Calibration::fit(method, value, &actual);
-    finish.calibration = held_out.get("ltv").and_then(calibrate);
-    finish.blend = classic.map(|classic| Blend {
-        calibration: classic_of(&rows).and_then(|value| calibrate(&value)),
-        ..classic.blend
+    let own = classic_of(&rows).unwrap_or_default();
+    finish.blend = classic.and_then(|classic| {
+        let networks = held_out.get("ltv").unwrap_or_default();
+        classic.weigh(networks, &own, &actual, cap)
     });
+    if let Some(value) = held_out.get("ltv") {
+        let blended = finish.blended(value.to_vec(), Some(&own));
+        finish.calibration = Calibration::fit(&options.calibration, &blended, &actual);
+    }
     let sample = sample(trainer, SAMPLE);
     let mut members = Vec::with_capacity(networks.len());
     for network in networks {

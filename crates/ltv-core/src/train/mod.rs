@@ -10,6 +10,7 @@ mod combine;
 mod compare;
 mod config;
 mod control;
+mod deviance;
 mod epochs;
 mod flat_adam;
 mod folds;
@@ -172,7 +173,7 @@ fn train_one(
         preprocessing = stored.preprocessing.clone();
         network = stored.network.clone();
     }
-    let classic = blend::fit(&table, &rows, recipe)?;
+    let classic = blend::fit(&table, &rows, recipe, members)?;
     let spilled = match &spilled {
         Some(rows) => Some(Spilled::new(rows, &table, &preprocessing)?),
         None => None,

@@ -1,0 +1,110 @@
+//! A monotone piecewise linear map of the logarithm of a prediction: what is left to correct where the predictions of
+//! small and large spenders are not right on average, group by group.
+
+use crate::onnx::{GraphBuilder, Value};
+use serde::{Deserialize, Serialize};
+
+/// Equal groups by prediction, each of which gives one knot.
+const GROUPS: usize = 20;
+/// As many paying customers count for "as predicted" in each group: the correction of a group with fewer is more than half
+/// shrunk away, and amounts with a heavy tail count for few.
+const PRIOR: f64 = 25.0;
+/// The map rises at least so much, so that no two predictions become one.
+const LEAST_SLOPE: f64 = 0.1;
+/// Knots lie at least so far apart.
+const LEAST_STEP: f64 = 1e-3;
+
+/// Corrections at increasing logarithms of the prediction; between them linear, beyond them constant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Curve {
+    at: Vec<f32>,
+    plus: Vec<f32>,
+}
+
+impl Curve {
+    /// `logs`: logarithms of predictions whose total is right. `None` where they do not differ.
+    pub fn fit(logs: &[f64], actual: &[f64]) -> Option<Self> {
+        let mut order: Vec<usize> = (0..logs.len()).collect();
+        order.sort_by(|&a, &b| logs[b].total_cmp(&logs[a]).then(a.cmp(&b)));
+        let mut knots: Vec<(f64, f64)> = Vec::with_capacity(GROUPS);
+        // What one paying customer weighs: his share of the sum of squares. Groups without any take it from their richer neighbours.
+        let mut weight = None;
+        for group in 0..GROUPS {
+            let bounds = [group, group + 1].map(|edge| edge * order.len() / GROUPS);
+            let rows = &order[bounds[0]..bounds[1]];
+            if rows.is_empty() {
+                continue;
+            }
+            let spent: f64 = rows.iter().map(|&row| actual[row]).sum();
+            let predicted: f64 = rows.iter().map(|&row| logs[row].exp()).sum();
+            let at = rows.iter().map(|&row| logs[row]).sum::<f64>() / rows.len() as f64;
+            if spent > 0.0 {
+                let squares: f64 = rows.iter().map(|&row| actual[row].powi(2)).sum();
+                weight = Some(squares / spent);
+            }
+            let plus = weight.map_or(0.0, |weight: f64| {
+                ((spent / weight + PRIOR) / (predicted / weight + PRIOR)).ln()
+            });
+            if knots
+                .last()
+                .is_none_or(|&(above, _)| at < above - LEAST_STEP)
+            {
+                knots.push((at, plus));
+            }
+        }
+        knots.reverse();
+        for index in 1..knots.len() {
+            let (at, plus) = knots[index - 1];
+            let step = knots[index].0 - at;
+            let least = plus - (1.0 - LEAST_SLOPE) * step;
+            knots[index].1 = knots[index].1.max(least);
+        }
+        let finite = knots.iter().all(|(at, plus)| (at + plus).is_finite());
+        (knots.len() > 1 && finite).then(|| Self {
+            at: knots.iter().map(|(at, _)| *at as f32).collect(),
+            plus: knots.iter().map(|(_, plus)| *plus as f32).collect(),
+        })
+    }
+
+    /// The same curve, `by` higher everywhere.
+    pub fn raise(&mut self, by: f64) {
+        for plus in &mut self.plus {
+            *plus += by as f32;
+        }
+    }
+
+    pub fn apply(&self, log: f32) -> f32 {
+        let [first, ..] = self.plus[..] else {
+            return log;
+        };
+        let rises = self.rises().into_iter().zip(self.at.windows(2));
+        let correction = rises.map(|(rise, ends)| (log.max(ends[0]).min(ends[1]) - ends[0]) * rise);
+        log + (first + correction.sum::<f32>())
+    }
+
+    /// The slope of the correction between neighbouring knots.
+    fn rises(&self) -> Vec<f32> {
+        let pairs = self.plus.windows(2).zip(self.at.windows(2));
+        pairs
+            .map(|(plus, at)| (plus[1] - plus[0]) / (at[1] - at[0]))
+            .collect()
+    }
+
+    /// `log` and the result have the shape `[batch]`.
+    pub fn export(&self, graph: &mut GraphBuilder, log: &Value) -> Value {
+        let segments = self.at.len() - 1;
+        let row = [1, segments];
+        let low = graph.floats(&self.at[..segments], &row);
+        let high = graph.floats(&self.at[1..], &row);
+        let rises = graph.floats(&self.rises(), &row);
+        let column = graph.reshape(log, &[-1, 1]);
+        let inside = graph.op("Max", &[&column, &low], &[]);
+        let inside = graph.op("Min", &[&inside, &high], &[]);
+        let inside = graph.sub(&inside, &low);
+        let parts = graph.mul(&inside, &rises);
+        let sum = graph.sum(&parts, 1, false);
+        let first = graph.float(self.plus[0]);
+        let correction = graph.add(&first, &sum);
+        graph.add(log, &correction)
+    }
+}

@@ -1,0 +1,221 @@
+//! `ltv' = exp(f(a + b * ln(ltv)))`: on rows that no network was trained on, `a` makes the total right, `b` the spread
+//! between low and high predictions, and the curve f each group of customers. Monotone, so it never changes an order.
+
+mod curve;
+
+use super::deviance;
+use crate::onnx::{GraphBuilder, Value};
+use curve::Curve;
+use serde::{Deserialize, Serialize};
+
+/// Predictions are taken for at least this before the logarithm.
+const TINY: f32 = 1e-9;
+/// `exp` of this is the largest prediction.
+const LIMIT: f32 = 80.0;
+/// The slope is kept in this range ...
+const SLOPES: (f64, f64) = (0.5, 1.5);
+/// ... and the factor of a correction from few paying rows in this one.
+const FACTORS: (f64, f64) = (0.5, 2.0);
+/// Predictions that are so many times too high in total owe it to a few rows: scaling all of them would be worse.
+const TOO_HIGH: f64 = 5.0;
+/// Paying rows needed for more than one parameter, and for one.
+const PAYERS_FOR_SLOPE: usize = 100;
+const PAYERS_FOR_TOTAL: usize = 20;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Calibration {
+    intercept: f32,
+    slope: f32,
+    #[serde(default)]
+    curve: Option<Curve>,
+}
+
+impl Calibration {
+    /// Fits what `method` asks for, as far as the paying rows allow.
+    pub fn fit(method: &str, predicted: &[f32], actual: &[f64]) -> Option<Self> {
+        let payers = actual.iter().filter(|&&y| y > 0.0).count();
+        if method == "none" || payers < PAYERS_FOR_TOTAL {
+            return None;
+        }
+        let logs: Vec<f64> = predicted
+            .iter()
+            .map(|&value| f64::from(value.max(TINY).ln()))
+            .collect();
+        if total(&logs, actual, 1.0) < -TOO_HIGH.ln() {
+            return None;
+        }
+        let enough = payers >= PAYERS_FOR_SLOPE;
+        let slope = match method {
+            "total" => 1.0,
+            _ if enough => deviance::slope(&logs, actual, SLOPES).unwrap_or(1.0),
+            _ => 1.0,
+        };
+        let mut intercept = total(&logs, actual, slope);
+        if !enough {
+            intercept = intercept.clamp(FACTORS.0.ln(), FACTORS.1.ln());
+        }
+        if !intercept.is_finite() {
+            return None;
+        }
+        let mut fitted = Self {
+            intercept: intercept as f32,
+            slope: slope as f32,
+            curve: None,
+        };
+        if enough && matches!(method, "auto" | "curve") {
+            let straight: Vec<f64> = logs.iter().map(|log| intercept + slope * log).collect();
+            fitted.curve = Curve::fit(&straight, actual);
+            if let Some(curve) = &mut fitted.curve {
+                let curved = |log: &f64| f64::from(curve.apply(*log as f32));
+                let curved: Vec<f64> = straight.iter().map(curved).collect();
+                curve.raise(total(&curved, actual, 1.0));
+            }
+        }
+        Some(fitted)
+    }
+
+    pub fn apply(&self, value: f32) -> f32 {
+        let straight = value.max(TINY).ln() * self.slope + self.intercept;
+        let exponent = match &self.curve {
+            Some(curve) => curve.apply(straight),
+            None => straight,
+        };
+        exponent.clamp(-LIMIT, LIMIT).exp()
+    }
+
+    pub fn export(&self, graph: &mut GraphBuilder, value: &Value) -> Value {
+        let value = graph.max(value, TINY);
+        let log = graph.log(&value);
+        let slope = graph.float(self.slope);
+        let exponent = graph.mul(&log, &slope);
+        let intercept = graph.float(self.intercept);
+        let mut exponent = graph.add(&exponent, &intercept);
+        if let Some(curve) = &self.curve {
+            exponent = curve.export(graph, &exponent);
+        }
+        let exponent = graph.clip(&exponent, -LIMIT, LIMIT);
+        graph.exp(&exponent)
+    }
+}
+
+/// The intercept that makes the total right for a given slope.
+fn total(logs: &[f64], actual: &[f64], slope: f64) -> f64 {
+    let predicted: f64 = logs.iter().map(|log| (slope * log).exp()).sum();
+    (actual.iter().sum::<f64>() / predicted).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Predictions from 1 to 1000, and customers of whom every other one pays twice what `truth` says.
+    fn customers(truth: impl Fn(f64) -> f64) -> (Vec<f32>, Vec<f64>) {
+        let rows = 0..20_000;
+        rows.map(|row| {
+            let value = (f64::from(row) / 20_000.0 * 1000f64.ln()).exp();
+            let y = if row % 2 == 0 {
+                2.0 * truth(value)
+            } else {
+                0.0
+            };
+            (value as f32, y)
+        })
+        .unzip()
+    }
+
+    /// The largest relative error of the mean of ten groups, and of the total.
+    fn errors(method: &str, predicted: &[f32], actual: &[f64]) -> (f64, f64) {
+        let fitted = Calibration::fit(method, predicted, actual);
+        let apply = |value: &f32| {
+            fitted
+                .as_ref()
+                .map_or(*value, |fitted| fitted.apply(*value))
+        };
+        let values: Vec<f64> = predicted.iter().map(|v| f64::from(apply(v))).collect();
+        let error = |rows: std::ops::Range<usize>| {
+            let ratio = values[rows.clone()].iter().sum::<f64>() / actual[rows].iter().sum::<f64>();
+            (ratio - 1.0).abs()
+        };
+        let group = predicted.len() / 10;
+        let groups = (0..10).map(|k| error(k * group..(k + 1) * group));
+        (groups.fold(0.0, f64::max), error(0..predicted.len()))
+    }
+
+    #[test]
+    fn a_power_is_found_and_a_bend_needs_the_curve() {
+        let (predicted, actual) = customers(|value| 3.0 * value.powf(0.8));
+        for (method, at_most) in [
+            ("none", 5.0),
+            ("total", 1.0),
+            ("power", 1e-3),
+            ("curve", 0.02),
+        ] {
+            assert!(errors(method, &predicted, &actual).0 < at_most, "{method}");
+        }
+        // Small spenders are predicted three times too much, large ones right.
+        let (predicted, actual) = customers(|value| if value < 30.0 { value / 3.0 } else { value });
+        let (power, _) = errors("power", &predicted, &actual);
+        let (curve, total) = errors("curve", &predicted, &actual);
+        assert!(power > 0.3 && curve < 0.2, "{power} {curve}");
+        assert!(total < 1e-5, "{total}");
+    }
+
+    #[test]
+    fn few_paying_rows_correct_little() {
+        let (predicted, actual) = customers(|value| value * 3.0);
+        let few = |payers: usize| {
+            let mut seen = 0;
+            let keep = |y: &f64| {
+                seen += usize::from(*y > 0.0);
+                if seen > payers { 0.0 } else { *y }
+            };
+            actual.iter().map(keep).collect::<Vec<f64>>()
+        };
+        assert_eq!(Calibration::fit("auto", &predicted, &few(19)), None);
+        let curve = |payers| {
+            Calibration::fit("auto", &predicted[..400], &few(payers)[..400])
+                .map(|fitted| fitted.curve.is_some())
+        };
+        assert_eq!(curve(50), Some(false));
+        assert_eq!(curve(200), Some(true));
+    }
+
+    /// What a few predictions out of all proportion do to a total is no reason to scale all others.
+    #[test]
+    fn an_absurd_total_is_left_alone() {
+        let (mut predicted, actual) = customers(|value| value);
+        predicted[7] = 1e12;
+        assert_eq!(Calibration::fit("auto", &predicted, &actual), None);
+    }
+
+    #[test]
+    fn a_calibration_of_an_earlier_version_is_read() {
+        let text = r#"{"intercept": 0.5, "slope": 1.0}"#;
+        let read: Calibration = serde_json::from_str(text).expect("a calibration");
+        assert_eq!(read.curve, None);
+        assert!((read.apply(2.0) - 2.0 * 0.5f32.exp()).abs() < 1e-5);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_it_is_fitted_on_it_keeps_the_order(
+            rows in prop::collection::vec((0.0f32..1e4, 0.0f64..1e5, 0.0f64..1.0), 120..400),
+            share in 0.0f64..1.0,
+            mut scored in prop::collection::vec(0.0f32..1e9, 2..50),
+        ) {
+            let predicted: Vec<f32> = rows.iter().map(|(value, ..)| *value).collect();
+            let actual: Vec<f64> = rows.iter().map(|(_, y, u)| if *u < share { *y } else { 0.0 }).collect();
+            if let Some(fitted) = Calibration::fit("curve", &predicted, &actual) {
+                scored.extend([0.0, f32::MIN_POSITIVE, f32::MAX]);
+                scored.sort_by(f32::total_cmp);
+                let values: Vec<f32> = scored.iter().map(|value| fitted.apply(*value)).collect();
+                for pair in values.windows(2) {
+                    prop_assert!(pair[0].is_finite() && pair[1].is_finite());
+                    // Up to the last digits of float32.
+                    prop_assert!(pair[0] <= pair[1] * (1.0 + 1e-5), "{pair:?}");
+                }
+            }
+        }
+    }
+}
