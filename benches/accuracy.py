@@ -183,6 +183,8 @@ def main():
                         found |= peers(connection, parts, horizon, arguments.seeds)
                     results.setdefault(data, {}).setdefault(protocol, {}).update(found)
                     store.write_text(json.dumps(results, indent=1))
+    if not results:
+        raise SystemExit("There are no results yet; run it without --docs first.")
     if arguments.quick:
         print("A quick run: its numbers say nothing about accuracy, docs/accuracy.md stays as it is.")
     else:

@@ -9,8 +9,9 @@ const GROUPS: usize = 20;
 /// As many paying customers count for "as predicted" in each group: the correction of a group with fewer is more than half
 /// shrunk away, and amounts with a heavy tail count for few.
 const PRIOR: f64 = 25.0;
-/// The map rises at least so much, so that no two predictions become one.
-const LEAST_SLOPE: f64 = 0.1;
+/// The map rises at least so much, so that no two predictions become one, and at most so much, so that a difference in
+/// their last digits stays one.
+const SLOPES: (f64, f64) = (0.1, 4.0);
 /// Knots lie at least so far apart.
 const LEAST_STEP: f64 = 1e-3;
 
@@ -56,8 +57,8 @@ impl Curve {
         for index in 1..knots.len() {
             let (at, plus) = knots[index - 1];
             let step = knots[index].0 - at;
-            let least = plus - (1.0 - LEAST_SLOPE) * step;
-            knots[index].1 = knots[index].1.max(least);
+            let [least, most] = [SLOPES.0, SLOPES.1].map(|slope| plus + (slope - 1.0) * step);
+            knots[index].1 = knots[index].1.clamp(least, most);
         }
         let finite = knots.iter().all(|(at, plus)| (at + plus).is_finite());
         (knots.len() > 1 && finite).then(|| Self {

@@ -161,6 +161,21 @@ mod tests {
         assert!(total < 1e-5, "{total}");
     }
 
+    /// Predictions that hardly differ, of customers who differ much: rounding must not show.
+    #[test]
+    fn last_digits_stay_last_digits() {
+        let rows = 0..20_000u32;
+        let predicted: Vec<f32> = rows.clone().map(|row| 20.0 + 1e-5 * row as f32).collect();
+        let actual: Vec<f64> = rows.map(|row| f64::from(row / 1000 % 2) * 40.0).collect();
+        let fitted = Calibration::fit("auto", &predicted, &actual);
+        assert!(fitted.as_ref().is_some_and(|fitted| fitted.curve.is_some()));
+        for value in predicted {
+            let [value, next] = [value, value.next_up()]
+                .map(|value| fitted.as_ref().map_or(0.0, |fitted| fitted.apply(value)));
+            assert!((next / value - 1.0).abs() < 5e-6, "{value} {next}");
+        }
+    }
+
     #[test]
     fn few_paying_rows_correct_little() {
         let (predicted, actual) = customers(|value| value * 3.0);
