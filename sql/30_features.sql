@@ -178,6 +178,34 @@ END
 $$;
 COMMENT ON FUNCTION ltv.features_query IS 'the SELECT that computes the features of a definition';
 
+-- Cut-offs to learn from where none is named: the last day whose horizon has ended, and the same day of the six months before it
+-- as far as at least a third of the log up to the last one lies before them. Names in the source are the caller's.
+CREATE FUNCTION ltv.training_cutoffs(definition jsonb) RETURNS ltv.cutoffs
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    first_day date;
+    last_day date;
+    latest date;
+    days date[];
+BEGIN
+    EXECUTE pg_catalog.format('SELECT pg_catalog.min(s.day), COALESCE(%L::date, pg_catalog.max(s.day)) FROM %s',
+        definition ->> 'log_end', ltv.features_orders(definition)) INTO first_day, last_day;
+    latest := (last_day - (definition ->> 'horizon')::interval)::date;
+    IF latest > first_day IS NOT TRUE THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'the log is too short for the horizon: there is no cut-off to learn from',
+            DETAIL = CASE WHEN first_day IS NULL THEN 'The log is empty.' ELSE pg_catalog.format('The log goes from %s to %s.', first_day, last_day) END,
+            HINT = 'Give a shorter horizon, or a cut-off in as_of for features without a label.';
+    END IF;
+    days := ARRAY(SELECT d FROM pg_catalog.generate_series(6, 0, -1) k, LATERAL (SELECT (latest - pg_catalog.make_interval(months => k))::date AS d) c
+                  WHERE d >= first_day + (latest - first_day) / 3);
+    RAISE NOTICE USING MESSAGE = pg_catalog.format('as_of is left out: cut-offs to learn from are %s', pg_catalog.array_to_string(days, ', ')),
+        DETAIL = pg_catalog.format('The log goes from %s to %s; the horizon of each has ended by then.', first_day, last_day);
+    RETURN ltv.cutoffs(days);
+END
+$$;
+COMMENT ON FUNCTION ltv.training_cutoffs IS 'the cut-offs of features to train on, chosen by the log and the horizon of a definition';
+
 -- Makes the relation, or fills it again, and says where labels are missing. Runs in the search_path of the definition.
 -- There are about as many customer-days as orders: hash tables for them spill or fill the memory, while sorting by
 -- customer and day is done by parallel workers and serves both levels of grouping. Compiling the statement would take
@@ -335,7 +363,7 @@ BEGIN
         'horizon', ltv.parse_horizon(horizon), 'windows', ARRAY(SELECT DISTINCT w FROM pg_catalog.unnest(windows) w ORDER BY w),
         'sequence', CASE WHEN channels IS NOT NULL THEN pg_catalog.jsonb_build_object('columns', channels, 'steps', 64) END,
         'materialized', materialized, 'log_end', log_end, 'search_path', pg_catalog.current_setting('search_path'), 'attributes', NULL);
-    spec := ltv.with_cutoffs(spec, as_of);
+    spec := ltv.with_cutoffs(spec, COALESCE(as_of, ltv.training_cutoffs(spec)));
 
     IF attributes IS NOT NULL THEN
         attributes := ltv.query_text(attributes);

@@ -60,6 +60,12 @@ SELECT as_of, count(*), count(ltv) FROM v GROUP BY 1 ORDER BY 1;
 SELECT ltv_create_features('w', 'orders', 'customer_id', 'ts', 'amount', '2024-04-01', '1 month', log_end => '2024-05-01', windows => '{}');
 SELECT customer_id, ltv FROM w ORDER BY 1;
 
+-- Without a cut-off: those whose horizon has ended, a month apart, that see at least a third of the log.
+SELECT ltv_create_features('l', 'orders', 'customer_id', 'ts', 'amount', horizon => 30);
+SELECT as_of, count(*), count(ltv) FROM l GROUP BY 1 ORDER BY 1;
+SELECT ltv_create_features('m', 'SELECT customer_id, ts::date AS ts, amount FROM orders', 'customer_id', 'ts', 'amount', horizon => '1 week', log_end => '2024-06-30');
+SELECT as_of, count(*), count(ltv) FROM m GROUP BY 1 ORDER BY 1;
+
 -- Attributes and sequences.
 CREATE TABLE customers (customer_id text PRIMARY KEY, country text, born date);
 INSERT INTO customers VALUES ('a', 'DE', '1990-01-01'), ('c', 'GB', NULL);
@@ -137,7 +143,8 @@ SELECT f.* FROM (VALUES
     ($$'x', 'orders', 'customer_id', NULL, 'amount', '2024-03-01', 30$$),
     ($$'x', 'orders', 'customer_id', 'units', 'amount', '2024-03-01', 30$$),
     ($$'x', 'orders', 'customer_id', 'ts', 'customer_id', '2024-03-01', 30$$),
-    ($$'x', 'orders', 'customer_id', 'ts', 'amount', NULL, 30$$),
+    ($$'x', 'orders', 'customer_id', 'ts', 'amount', NULL, 100$$),
+    ($$'x', 'select * from orders where false', 'customer_id', 'ts', 'amount', horizon => 30$$),
     ($$'x', 'orders', 'customer_id', 'ts', 'amount', '{}', 30$$),
     ($$'x', 'orders', 'customer_id', 'ts', 'amount', '{2024-03-01,NULL}', 30$$),
     ($$'x', 'orders', 'customer_id', 'ts', 'amount', 'last tuesday', 30$$),
