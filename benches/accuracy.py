@@ -1,10 +1,11 @@
 """Accuracy on data never seen: pg_ltv, through SQL, beside LightGBM and BG/NBD in Python.
 
-    cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,B] [--only ours|peers] [--docs]
+    cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B] [--only ours|peers] [--docs]
 
-Protocol A: the customers of a held-out part, at the cut-off that the others are trained on. Protocol B: everybody at a later
-cut-off, trained at earlier ones whose horizon has ended by then. Both sides see the same features, made by ltv_create_features, and
-the same training rows. pg_ltv runs with its defaults (`ltv_train`) and chooses among models (`ltv_compare`).
+Protocol A: the customers of a held-out part, at the cut-off that the others are trained on. AX: the same, each fifth of the customers
+held out in turn, judged together, so that chance has less of a say. Protocol B: everybody at a later cut-off, trained at earlier
+ones whose horizon has ended by then. Both sides see the same features, made by ltv_create_features, and the same training rows.
+pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`).
 
 Results of separate runs are put together in target/bench/accuracy.json; --docs writes docs/accuracy.md and its picture from it.
 """
@@ -62,88 +63,102 @@ def features(connection, name, data, as_of, horizon):
     )
 
 
-def prepare(connection, data, protocol):
-    """The relation to fit on (with its part, for LightGBM's early stopping), the query to score, the horizon."""
+def exams(connection, data, protocol):
+    """For each exam its name, the query to fit on, the query to score, both together for the peers (with the part that stops the trees: a
+    quarter of the training customers), and the horizon."""
     plan = DATA[data]
     name = f"{data}_{protocol.lower()}"
     buckets = f"(SELECT customer_id, min(split_bucket) AS bucket FROM {data} GROUP BY 1) b USING (customer_id)"
     first, last = plan["test"]
-    if protocol == "A":
-        as_of, horizon = plan["A"]
-        features(connection, f"{name}_all", data, [as_of], horizon)
-        fit = f"SELECT f.* FROM {name}_all f JOIN {buckets} WHERE bucket < {first}"
-        score = f"SELECT f.* FROM {name}_all f JOIN {buckets} WHERE bucket >= {first} AND bucket < {last}"
-        stops = first * 3 // 4
-    else:
+    if protocol == "B":
         as_of, later, horizon = plan["B"]
         features(connection, f"{name}_all", data, as_of, horizon)
         features(connection, f"{name}_later", data, [later], horizon)
-        fit = f"SELECT f.* FROM {name}_all f"
-        score = f"SELECT f.* FROM {name}_later f"
-        stops = last * 3 // 4
-    # Who stops the trees: a quarter of the training customers.
-    parts = (
-        f"SELECT CASE WHEN bucket < {stops} THEN 'fit' ELSE 'validation' END AS part, f.* FROM ({fit}) f JOIN {buckets}"
-        f" UNION ALL SELECT 'score', f.* FROM ({score}) f"
-    )
-    return name, fit, score, parts, horizon
+        divisions = [(f"SELECT f.* FROM {name}_all f", f"SELECT f.* FROM {name}_later f", f"bucket < {last * 3 // 4}")]
+    else:
+        as_of, horizon = plan["A"]
+        features(connection, f"{name}_all", data, [as_of], horizon)
+        rows = f"SELECT f.* FROM {name}_all f JOIN {buckets} WHERE"
+        if protocol == "A":
+            divisions = [(f"{rows} bucket < {first}", f"{rows} bucket >= {first} AND bucket < {last}", f"bucket < {first * 3 // 4}")]
+        else:
+            parts = [f"bucket >= {lowest} AND bucket < {lowest + 20}" for lowest in range(0, last, 20)]
+            divisions = [(f"{rows} NOT ({part})", f"{rows} {part}", "bucket % 4 > 0") for part in parts]
+    for index, (fit, score, grows) in enumerate(divisions):
+        both = (
+            f"SELECT CASE WHEN {grows} THEN 'fit' ELSE 'validation' END AS part, f.* FROM ({fit}) f JOIN {buckets}"
+            f" UNION ALL SELECT 'score', f.* FROM ({score}) f"
+        )
+        yield f"{name}_{index}", fit, score, both, horizon
 
 
-def ours(connection, name, fit, score, horizon, seeds, arguments):
-    results = {}
+def ours(connection, name, fit, score, seeds, compare, arguments):
+    """By label and seed: truth, prediction, probability, seconds, and what a comparison chose."""
+    found = {}
 
-    def judge(label, model, job, seed, begun):
+    def run(label, function, model, seed, options, more=""):
+        begun = time.monotonic()
+        (job,) = connection.execute(f"SELECT {function}(%s, query => %s, options => %s{more})", (model, fit, json.dumps(options))).fetchone()
         connection.execute("SELECT ltv_wait(%s)", (job,))
         rows = connection.execute(
             f"SELECT f.ltv, p.ltv, p.purchase_probability FROM ({score}) f, LATERAL ltv_predict_all(%s, f) p", (model,)
         ).fetchall()
         columns = np.array([[np.nan if value is None else value for value in row] for row in rows], dtype=float)
-        probability = None if np.isnan(columns[:, 2]).any() else columns[:, 2]
-        entry = {"seed": seed, "seconds": time.monotonic() - begun, "metrics": evaluate(columns[:, 0], columns[:, 1], probability)}
-        results.setdefault(label, []).append(entry)
-        print(f"  {label} {seed}: {summary(entry)}", flush=True)
+        found[label, seed] = {"columns": columns, "seconds": time.monotonic() - begun}
 
     for seed in range(seeds):
-        options = json.dumps({"seed": seed, **({"epochs": 10, "ensemble": 2} if arguments.quick else {})})
-        begun = time.monotonic()
-        (job,) = connection.execute(
-            "SELECT ltv_train(%s, query => %s, options => %s)", (f"{name}_{seed}", fit, options)
-        ).fetchone()
-        judge("pg_ltv defaults", f"{name}_{seed}", job, seed, begun)
-    for seed in range(1 if arguments.quick else min(seeds, arguments.compare)):
-        options = json.dumps({"seed": seed, **({"epochs": 5, "ensemble": 1} if arguments.quick else {})})
-        begun = time.monotonic()
+        options = {"seed": seed, **({"epochs": 10, "ensemble": 2} if arguments.quick else {})}
+        run("pg_ltv defaults", "ltv_train", f"{name}_{seed}", seed, options)
+    for seed in range(compare):
+        options = {"seed": seed, **({"epochs": 5, "ensemble": 1} if arguments.quick else {})}
         model = f"{name}_compared_{seed}"
-        (job,) = connection.execute(
-            "SELECT ltv_compare(%s, query => %s, options => %s, budget => %s * interval '1 second')",
-            (model, fit, options, arguments.budget),
-        ).fetchone()
-        judge("pg_ltv compare", model, job, seed, begun)
+        run("pg_ltv compare", "ltv_compare", model, seed, options, f", budget => {arguments.budget} * interval '1 second'")
         chosen = connection.execute("SELECT candidate FROM ltv_comparison(%s) WHERE chosen", (model,)).fetchone()[0]
-        results["pg_ltv compare"][-1]["chosen"] = chosen
-    return results
+        found["pg_ltv compare", seed]["chosen"] = chosen
+    return found
 
 
-def peers(connection, parts, horizon, seeds):
-    table = OUT / "accuracy_features.csv"
+def peers(connection, both, horizon, seeds):
+    """The same of the peers."""
+    table, predictions = OUT / "accuracy_features.csv", OUT / "accuracy_predictions.csv"
     with connection.cursor() as cursor, open(table, "wb") as file:
-        with cursor.copy(f"COPY ({parts}) TO STDOUT (FORMAT csv, HEADER)") as copy:
+        with cursor.copy(f"COPY ({both}) TO STDOUT (FORMAT csv, HEADER)") as copy:
             for block in copy:
                 file.write(block)
-    names = connection.execute(f"SELECT * FROM ({parts}) p LIMIT 0").description
+    names = connection.execute(f"SELECT * FROM ({both}) p LIMIT 0").description
     # What pg_ltv does not learn from either.
     columns = [column.name for column in names if column.name not in ("part", "customer_id", "as_of", "ltv", "first_month")]
+    command = [sys.executable, ROOT / "benches/accuracy/peers.py", table, "--horizon", str(horizon), "--seeds", str(seeds)]
     output = subprocess.run(
-        [sys.executable, ROOT / "benches/accuracy/peers.py", table, "--horizon", str(horizon), "--seeds", str(seeds), "--columns", ",".join(columns)],
-        check=True,
-        stdout=subprocess.PIPE,
+        [*command, "--columns", ",".join(columns), "--predictions", predictions], check=True, stdout=subprocess.PIPE
     ).stdout
-    table.unlink()
+    with open(predictions, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
     labels = {"lightgbm_hurdle": "LightGBM hurdle", "lightgbm_tweedie": "LightGBM Tweedie", "bgnbd": "BG/NBD + Gamma-Gamma"}
-    results = {labels[name]: entries for name, entries in json.loads(output).items()}
-    for label, entries in results.items():
+    found = {}
+    for peer, entries in json.loads(output).items():
         for entry in entries:
-            print(f"  {label} {entry['seed']}: {summary(entry)}", flush=True)
+            wanted = ("ltv", f"{peer}_{entry['seed']}", f"{peer}_{entry['seed']}_probability")
+            columns = np.array([[row.get(column, "nan") for column in wanted] for row in rows], dtype=float)
+            found[labels[peer], entry["seed"]] = {"columns": columns, "seconds": entry["seconds"]}
+    table.unlink()
+    predictions.unlink()
+    return found
+
+
+def judged(parts):
+    """Metrics of all exams of a protocol together, by label a list with one entry for each seed."""
+    results = {}
+    for label, seed in parts[0]:
+        runs = [part[label, seed] for part in parts]
+        truth, prediction, probability = np.concatenate([run["columns"] for run in runs]).T
+        entry = {
+            "seed": seed,
+            "seconds": sum(run["seconds"] for run in runs),
+            "metrics": evaluate(truth, prediction, None if np.isnan(probability).any() else probability),
+        } | {key: run[key] for run in runs for key in ("chosen",) if key in run}
+        results.setdefault(label, []).append(entry)
+        print(f"  {label} {seed}: {summary(entry)}", flush=True)
     return results
 
 
@@ -160,7 +175,7 @@ def main():
     parser.add_argument("--compare", type=int, default=1, help="seeds of ltv_compare")
     parser.add_argument("--budget", type=int, default=90, help="seconds for the candidates of ltv_compare")
     parser.add_argument("--data", default=",".join(DATA))
-    parser.add_argument("--protocol", default="A,B")
+    parser.add_argument("--protocol", default="A,AX,B")
     parser.add_argument("--only", choices=("ours", "peers"))
     parser.add_argument("--docs", action="store_true", help="write docs/accuracy.md from all results so far and end")
     arguments = parser.parse_args()
@@ -175,12 +190,17 @@ def main():
                 load(connection, data)
                 for protocol in arguments.protocol.split(","):
                     print(f"{data}, protocol {protocol}", flush=True)
-                    name, fit, score, parts, horizon = prepare(connection, data, protocol)
-                    found = {}
-                    if arguments.only != "peers":
-                        found |= ours(connection, name, fit, score, horizon, arguments.seeds, arguments)
-                    if arguments.only != "ours":
-                        found |= peers(connection, parts, horizon, arguments.seeds)
+                    seeds, compare = arguments.seeds, 0 if protocol == "AX" else min(arguments.seeds, arguments.compare)
+                    parts = []
+                    for name, fit, score, both, horizon in exams(connection, data, protocol):
+                        part = {}
+                        if arguments.only != "peers":
+                            part |= ours(connection, name, fit, score, seeds, compare, arguments)
+                        if arguments.only != "ours":
+                            part |= peers(connection, both, horizon, seeds)
+                        parts.append(part)
+                        print(f"  {name}: fitted and scored", flush=True)
+                    found = judged(parts)
                     results.setdefault(data, {}).setdefault(protocol, {}).update(found)
                     store.write_text(json.dumps(results, indent=1))
     if not results:

@@ -4,6 +4,7 @@ import numpy as np
 from shared.page import write_generated
 
 NAMES = {"cdnow": "CDNOW", "online_retail_2": "Online Retail II"}
+PROTOCOLS = {"A": "protocol A", "AX": "protocol A, every fifth in turn", "B": "protocol B"}
 ORDER = ["pg_ltv defaults", "pg_ltv compare", "LightGBM hurdle", "LightGBM Tweedie", "BG/NBD + Gamma-Gamma"]
 METRICS = [
     ("normalized_gini", "norm. Gini"),
@@ -28,7 +29,7 @@ def tables(results):
     lines = []
     for data, protocols in results.items():
         for protocol, models in sorted(protocols.items()):
-            lines += ["", f"### {NAMES[data]}, protocol {protocol}", ""]
+            lines += ["", f"### {NAMES[data]}, {PROTOCOLS[protocol]}", ""]
             lines.append("| model | " + " | ".join(title for _, title in METRICS) + " | seconds |")
             lines.append("|---|" + "---|" * (len(METRICS) + 1))
             for label in ORDER:
@@ -48,7 +49,7 @@ def picture(results):
     parts = []
     for row, (data, protocol, models) in enumerate(panels):
         y = top + row * height
-        parts.append(f'<text x="8" y="{y + 44}" font-weight="bold">{NAMES[data]}</text><text x="8" y="{y + 60}">protocol {protocol}</text>')
+        parts.append(f'<text x="8" y="{y + 44}" font-weight="bold">{NAMES[data]}</text>' + "".join(f'<text x="8" y="{y + 60 + 16 * line}">{text}</text>' for line, text in enumerate(PROTOCOLS[protocol].split(", "))))
         for column, (metric, title) in enumerate(METRICS):
             x = left + column * width
             if row == 0:

@@ -9,7 +9,7 @@ The CSV has a header, one row per customer and cut-off, and these columns:
   others    numeric features; BG/NBD takes frequency, recency, t and monetary_mean. customer_id is kept, not learnt from
 
 It prints one JSON object: for each peer a list with one entry per seed: seed, seconds, metrics. --predictions FILE writes
-the predictions of the first seed as CSV.
+a CSV with customer_id, ltv, and for each peer and seed the prediction (and, where there is one, the probability of a purchase).
 """
 
 import argparse
@@ -107,7 +107,9 @@ def main():
         if is_known:
             entry["metrics"] = evaluate(truth[score], prediction, probability)
         results.setdefault(peer, []).append(entry)
-        predictions.setdefault(peer, prediction)
+        predictions[f"{peer}_{seed}"] = prediction
+        if probability is not None:
+            predictions[f"{peer}_{seed}_probability"] = probability
 
     for peer, method in (("lightgbm_hurdle", hurdle), ("lightgbm_tweedie", tweedie)):
         for seed in range(options.seeds):
@@ -125,9 +127,9 @@ def main():
     if options.predictions:
         with open(options.predictions, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["customer_id", *predictions])
+            writer.writerow(["customer_id", "ltv", *predictions])
             kept = [name for name, wanted in zip(ids, score) if wanted]
-            writer.writerows(zip(kept, *predictions.values()))
+            writer.writerows(zip(kept, truth[score], *predictions.values()))
     json.dump(results, sys.stdout, indent=1)
     print()
 
