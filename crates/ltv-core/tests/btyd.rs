@@ -5,6 +5,7 @@ mod common;
 use ltv_core::btyd::{BgNbd, Btyd, Customer, CustomerValues, Dropout, GammaGamma, export};
 use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder};
 use ltv_core::params::standard_normal;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -37,7 +38,7 @@ fn close(ours: f64, theirs: f64, relative: f64, what: &str) {
 }
 
 /// `expected` and `alive` come from mpmath's hypergeometric function at 60 digits: for BG/NBD equation 10 of the paper, for
-/// MBG/NBD the formula of Batislam and others.
+/// MBG/NBD the formula of Batislam and others; those of `btyd_domain.json` lie all over what parameters and customers can be.
 fn reference() -> Vec<(serde_json::Value, Dropout)> {
     let of = |text: &str, dropout| {
         let cases: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
@@ -45,7 +46,13 @@ fn reference() -> Vec<(serde_json::Value, Dropout)> {
     };
     let repeats = of(include_str!("reference/btyd.json"), Dropout::AfterRepeats);
     let every = of(include_str!("reference/mbgnbd.json"), Dropout::AfterEvery);
-    repeats.chain(every).collect()
+    let domain = include_str!("reference/btyd_domain.json");
+    let domain = of(domain, Dropout::AfterRepeats).map(|(case, _)| {
+        let every = case["first"] == 1;
+        let dropout = [Dropout::AfterRepeats, Dropout::AfterEvery][usize::from(every)];
+        (case, dropout)
+    });
+    repeats.chain(every).chain(domain).collect()
 }
 
 fn model_of(case: &serde_json::Value, dropout: Dropout) -> (BgNbd, Customer, f64) {
@@ -194,65 +201,130 @@ fn expected_purchases_agree_with_the_hypergeometric_formula() {
     }
 }
 
+/// The outputs `ltv` and `purchase_probability` of the exported graph.
+fn score(model: &Btyd, customers: &[Customer]) -> [Vec<f32>; 2] {
+    let mut graph = GraphBuilder::new();
+    let axes = [BATCH, Axis::Fixed(1)];
+    let mut input = |name: &str| graph.input(name, ElementType::Float, &axes);
+    let values = CustomerValues {
+        frequency: input("frequency"),
+        recency: input("recency"),
+        age: input("age"),
+        monetary: input("monetary"),
+    };
+    for (name, value) in export(&mut graph, model, &values) {
+        graph.output(name, &value, ElementType::Float, &[BATCH]);
+    }
+    let mut session = ort::session::Session::builder(common::environment())
+        .unwrap()
+        .commit_from_memory(&graph.finish(&[]))
+        .unwrap();
+    let tensor = |of: &dyn Fn(&Customer) -> f64| {
+        let values: Vec<f32> = customers.iter().map(|c| of(c) as f32).collect();
+        ort::value::Tensor::from_array(([customers.len(), 1], values)).unwrap()
+    };
+    let outputs = session
+        .run(ort::inputs![
+            "frequency" => tensor(&|c| c.frequency),
+            "recency" => tensor(&|c| c.recency),
+            "age" => tensor(&|c| c.age),
+            "monetary" => tensor(&|c| c.monetary),
+        ])
+        .unwrap();
+    ["ltv", "purchase_probability"].map(|name| {
+        let (_, values) = outputs[name].try_extract_tensor::<f32>().unwrap();
+        values.to_vec()
+    })
+}
+
+const SPEND: GammaGamma = GammaGamma {
+    p: 6.25,
+    q: 3.74,
+    v: 15.44,
+};
+
+/// To the digits of its outputs, which are float32.
+fn agrees(actual: f32, expected: f64, what: &str) {
+    assert!(actual.is_finite() && actual >= 0.0, "{what}: {actual}");
+    if expected > f64::from(f32::MIN_POSITIVE) {
+        close(f64::from(actual), expected, 1e-7, what);
+    } else {
+        assert!(actual <= f32::MIN_POSITIVE, "{what}: {actual}");
+    }
+}
+
 #[test]
 fn the_exported_graph_gives_the_same_numbers() {
     for (case, dropout) in reference() {
         let (purchases, customer, horizon) = model_of(&case, dropout);
         let model = Btyd {
             purchases,
-            spend: GammaGamma {
-                p: 6.25,
-                q: 3.74,
-                v: 15.44,
-            },
+            spend: SPEND,
             horizon,
         };
-        let mut graph = GraphBuilder::new();
-        let axes = [BATCH, Axis::Fixed(1)];
-        let mut input = |name: &str| graph.input(name, ElementType::Float, &axes);
-        let values = CustomerValues {
-            frequency: input("frequency"),
-            recency: input("recency"),
-            age: input("age"),
-            monetary: input("monetary"),
-        };
-        for (name, value) in export(&mut graph, &model, &values) {
-            graph.output(name, &value, ElementType::Float, &[BATCH]);
-        }
-        let mut session = ort::session::Session::builder(common::environment())
-            .unwrap()
-            .commit_from_memory(&graph.finish(&[]))
-            .unwrap();
-        let tensor =
-            |value: f64| ort::value::Tensor::from_array(([1usize, 1], vec![value as f32])).unwrap();
-        let outputs = session
-            .run(ort::inputs![
-                "frequency" => tensor(customer.frequency),
-                "recency" => tensor(customer.recency),
-                "age" => tensor(customer.age),
-                "monetary" => tensor(customer.monetary),
-            ])
-            .unwrap();
-        let get = |name: &str| f64::from(outputs[name].try_extract_tensor::<f32>().unwrap().1[0]);
         // The graph reads float32 inputs, so the same rounding is done before computing natively.
         let rounded = Customer {
             recency: f64::from(customer.recency as f32),
             age: f64::from(customer.age as f32),
             ..customer
         };
-        close(
-            get("ltv"),
-            model.expected_value(&rounded),
-            1e-6,
-            &case.to_string(),
-        );
-        close(
-            get("purchase_probability"),
-            purchases.purchase_probability(&rounded, horizon),
-            1e-6,
-            &case.to_string(),
-        );
+        let [ltv, probability] = score(&model, &[customer]);
+        agrees(ltv[0], model.expected_value(&rounded), &case.to_string());
+        let expected = purchases.purchase_probability(&rounded, horizon);
+        agrees(probability[0], expected, &case.to_string());
     }
+}
+
+/// One model scores new customers and old ones, busy and idle ones, of whom some are surely gone and others surely not.
+#[test]
+fn one_graph_is_right_for_all_customers() {
+    let customers: Vec<Customer> = [0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0, 1e4, 1e6]
+        .into_iter()
+        .flat_map(|x| [0.0, 0.5, 3.0, 30.0, 400.0, 3000.0, 1e5].map(|age| (x, age)))
+        .flat_map(|(x, age)| [0.0, 0.5, 1.0].map(|part| (x, age, part)))
+        .map(|(frequency, age, part)| Customer {
+            frequency,
+            recency: if frequency > 0.0 { part * age } else { 0.0 },
+            age,
+            monetary: 20.0,
+        })
+        .collect();
+    let parameter = -2.0..3.4;
+    let parameters = [(); 4].map(|()| parameter.clone());
+    let mut runner = TestRunner::new_with_rng(
+        Config {
+            cases: 48,
+            failure_persistence: None,
+            ..Config::default()
+        },
+        TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+    );
+    let strategy = (parameters, -2.0..4.0, proptest::bool::ANY);
+    let outcome = runner.run(&strategy, |(logs, longest, every)| {
+        let [r, alpha, a, b] = logs.map(|log: f64| 10f64.powf(log));
+        let model = Btyd {
+            purchases: BgNbd {
+                r,
+                alpha,
+                a,
+                b,
+                dropout: [Dropout::AfterRepeats, Dropout::AfterEvery][usize::from(every)],
+            },
+            spend: SPEND,
+            horizon: alpha * 10f64.powf(longest),
+        };
+        let [ltv, probability] = score(&model, &customers);
+        for ((customer, ltv), probability) in customers.iter().zip(ltv).zip(probability) {
+            let what = format!("{model:?} {customer:?}");
+            agrees(ltv, model.expected_value(customer), &what);
+            let expected = model
+                .purchases
+                .purchase_probability(customer, model.horizon);
+            agrees(probability, expected, &what);
+        }
+        Ok(())
+    });
+    outcome.unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::Customer;
 use super::fit::{log_sum_exp, maximise};
-use super::quadrature::Nodes;
+use super::quadrature::mean_purchases;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::ln_gamma;
@@ -126,28 +126,10 @@ impl BgNbd {
     /// is near certain or impossible. The same number is `P(alive) * E[(1 - (1 + p w)^-(r+x)) / p]` with
     /// `w = horizon / (alpha + T)` and p ~ Beta(a, b + x) (MBG/NBD: b + x + 1): a sum of positive terms.
     pub fn expected_purchases(&self, customer: &Customer, horizon: f64) -> f64 {
-        let nodes = Nodes::shared();
         let x = customer.frequency;
-        let survived = self.dropout.occasions(x);
         let w = horizon / (self.alpha + customer.age);
-        let log_weights: Vec<f64> = (0..nodes.p.len())
-            .map(|k| {
-                (self.a - 1.0) * nodes.log_p[k]
-                    + (self.b + survived - 1.0) * nodes.log_1_minus_p[k]
-                    + nodes.log_weight[k]
-            })
-            .collect();
-        let largest = log_weights
-            .iter()
-            .copied()
-            .fold(f64::NEG_INFINITY, f64::max);
-        let (mut sum, mut total) = (0.0, 0.0);
-        for (p, log_weight) in nodes.p.iter().zip(log_weights) {
-            let weight = (log_weight - largest).exp();
-            sum += weight * -(-(self.r + x) * (p * w).ln_1p()).exp_m1() / p;
-            total += weight;
-        }
-        self.probability_alive(customer) * sum / total
+        let b = self.b + self.dropout.occasions(x);
+        self.probability_alive(customer) * mean_purchases(self.a, b, self.r + x, w)
     }
 
     /// P(at least one purchase in (T, T + horizon]).

@@ -2,7 +2,7 @@
 
 use super::Btyd;
 use super::bgnbd::Dropout;
-use super::quadrature::Nodes;
+use super::surface::{LEAST_DISTANCE, MOST_PURCHASES, Nodes, Surface};
 use crate::onnx::{ElementType, GraphBuilder, Value};
 
 /// Raw inputs inside the graph, float `[batch, 1]` each, in the units of [`super::Customer`].
@@ -19,94 +19,163 @@ pub fn export(
     model: &Btyd,
     inputs: &CustomerValues,
 ) -> Vec<(&'static str, Value)> {
-    let double = |graph: &mut GraphBuilder, value: &Value| graph.cast(value, ElementType::Double);
-    let x = double(graph, &inputs.frequency);
-    let recency = double(graph, &inputs.recency);
-    let age = double(graph, &inputs.age);
-    let monetary = double(graph, &inputs.monetary);
-    let zero = graph.double(0.0);
-    let one = graph.double(1.0);
-    let repeat = graph.op("Greater", &[&x, &zero], &[]);
+    let history = History::new(graph, model, inputs);
+    let ltv = history.value(graph, model);
+    let any = one_minus_power(graph, &history.w, &history.shape);
+    let probability = graph.mul(&history.alive, &any);
+    [("ltv", ltv), ("purchase_probability", probability)]
+        .into_iter()
+        .map(|(name, value)| (name, flat(graph, &value)))
+        .collect()
+}
 
-    let alpha = graph.double(model.purchases.alpha);
-    let at_cutoff = graph.add(&alpha, &age);
-    let r = graph.double(model.purchases.r);
-    let shape = graph.add(&r, &x);
+/// The first output only.
+pub fn export_value(graph: &mut GraphBuilder, model: &Btyd, inputs: &CustomerValues) -> Value {
+    let value = History::new(graph, model, inputs).value(graph, model);
+    flat(graph, &value)
+}
 
-    // Where the first purchase counts, everybody could have dropped out at least once.
-    let first = model.purchases.dropout.first();
-    let alive = {
-        let at_last = graph.add(&alpha, &recency);
-        let ratio = graph.div(&at_cutoff, &at_last);
-        let log_ratio = graph.log(&ratio);
-        let silence = graph.mul(&shape, &log_ratio);
-        // In BG/NBD the value is not used for x = 0; the floor keeps its logarithm finite.
-        let b_minus_1 = graph.double(model.purchases.b + first - 1.0);
-        let purchases = graph.add(&b_minus_1, &x);
-        let floor = graph.double(1e-300);
-        let purchases = graph.op("Max", &[&purchases, &floor], &[]);
-        let log_purchases = graph.log(&purchases);
-        let log_a = graph.double(model.purchases.a.ln());
-        let log_odds_dropped = graph.sub(&log_a, &log_purchases);
-        let log_odds_dropped = graph.add(&log_odds_dropped, &silence);
-        // Not Sigmoid, whose float64 kernel in ONNX Runtime is an approximation that fails for small probabilities.
-        let odds_dropped = graph.exp(&log_odds_dropped);
-        let sum = graph.add(&one, &odds_dropped);
-        let probability = graph.div(&one, &sum);
-        match model.purchases.dropout {
-            Dropout::AfterRepeats => graph.select(&repeat, &probability, &one),
-            Dropout::AfterEvery => probability,
+fn flat(graph: &mut GraphBuilder, value: &Value) -> Value {
+    let flat = graph.reshape(value, &[-1]);
+    graph.cast(&flat, ElementType::Float)
+}
+
+/// What the outputs have in common, double `[batch, 1]` each.
+struct History {
+    x: Value,
+    repeat: Value,
+    monetary: Value,
+    /// r + x.
+    shape: Value,
+    w: Value,
+    /// P(alive).
+    alive: Value,
+}
+
+impl History {
+    fn new(graph: &mut GraphBuilder, model: &Btyd, inputs: &CustomerValues) -> Self {
+        let double =
+            |graph: &mut GraphBuilder, value: &Value| graph.cast(value, ElementType::Double);
+        let x = double(graph, &inputs.frequency);
+        let recency = double(graph, &inputs.recency);
+        let age = double(graph, &inputs.age);
+        let monetary = double(graph, &inputs.monetary);
+        let zero = graph.double(0.0);
+        let one = graph.double(1.0);
+        let repeat = graph.op("Greater", &[&x, &zero], &[]);
+
+        let alpha = graph.double(model.purchases.alpha);
+        let at_cutoff = graph.add(&alpha, &age);
+        let r = graph.double(model.purchases.r);
+        let shape = graph.add(&r, &x);
+
+        // Where the first purchase counts, everybody could have dropped out at least once.
+        let first = model.purchases.dropout.first();
+        let alive = {
+            let at_last = graph.add(&alpha, &recency);
+            let ratio = graph.div(&at_cutoff, &at_last);
+            let log_ratio = graph.log(&ratio);
+            let silence = graph.mul(&shape, &log_ratio);
+            // In BG/NBD the value is not used for x = 0; the floor keeps its logarithm finite.
+            let b_minus_1 = graph.double(model.purchases.b + first - 1.0);
+            let purchases = graph.add(&b_minus_1, &x);
+            let floor = graph.double(1e-300);
+            let purchases = graph.op("Max", &[&purchases, &floor], &[]);
+            let log_purchases = graph.log(&purchases);
+            let log_a = graph.double(model.purchases.a.ln());
+            let log_odds_dropped = graph.sub(&log_a, &log_purchases);
+            let log_odds_dropped = graph.add(&log_odds_dropped, &silence);
+            // Not Sigmoid, whose float64 kernel in ONNX Runtime is an approximation that fails for small probabilities.
+            let odds_dropped = graph.exp(&log_odds_dropped);
+            let sum = graph.add(&one, &odds_dropped);
+            let probability = graph.div(&one, &sum);
+            match model.purchases.dropout {
+                Dropout::AfterRepeats => graph.select(&repeat, &probability, &one),
+                Dropout::AfterEvery => probability,
+            }
+        };
+
+        let horizon = graph.double(model.horizon);
+        let w = graph.div(&horizon, &at_cutoff);
+        Self {
+            x,
+            repeat,
+            monetary,
+            shape,
+            w,
+            alive,
         }
-    };
+    }
 
-    let horizon = graph.double(model.horizon);
-    let w = graph.div(&horizon, &at_cutoff);
-    let expected_alive = {
-        let nodes = Nodes::new();
-        let row = [1, nodes.p.len()];
-        let constant: Vec<f64> = (0..nodes.p.len())
-            .map(|k| {
-                (model.purchases.a - 1.0) * nodes.log_p[k]
-                    + (model.purchases.b + first - 1.0) * nodes.log_1_minus_p[k]
-                    + nodes.log_weight[k]
-            })
-            .collect();
-        let constant = graph.doubles(&constant, &row);
-        let log_1_minus_p = graph.doubles(&nodes.log_1_minus_p, &row);
-        let by_frequency = graph.mul(&x, &log_1_minus_p);
-        let logits = graph.add(&constant, &by_frequency);
-        let weights = graph.op("Softmax", &[&logits], &[]);
-        let p = graph.doubles(&nodes.p, &row);
-        let pw = graph.mul(&p, &w);
-        let purchased = one_minus_power(graph, &pw, &shape);
-        let per_p = graph.div(&purchased, &p);
-        let weighted = graph.mul(&weights, &per_p);
-        graph.sum(&weighted, 1, true)
-    };
-    let expected_purchases = graph.mul(&alive, &expected_alive);
-
-    let expected_value = {
-        let money = graph.mul(&x, &monetary);
-        let money = graph.select(&repeat, &money, &zero);
+    fn value(&self, graph: &mut GraphBuilder, model: &Btyd) -> Value {
+        let expected_purchases = {
+            let surface = Surface::new(&model.purchases, model.horizon);
+            let logarithm = interpolate(graph, &surface, &self.x, &self.w);
+            let share = graph.exp(&logarithm);
+            let most = graph.mul(&self.shape, &self.w);
+            let while_alive = graph.mul(&most, &share);
+            graph.mul(&self.alive, &while_alive)
+        };
+        let zero = graph.double(0.0);
+        let money = graph.mul(&self.x, &self.monetary);
+        let money = graph.select(&self.repeat, &money, &zero);
         let v = graph.double(model.spend.v);
         let p = graph.double(model.spend.p);
         let numerator = graph.add(&v, &money);
         let numerator = graph.mul(&p, &numerator);
         let q_minus_1 = graph.double(model.spend.q - 1.0);
-        let denominator = graph.mul(&p, &x);
+        let denominator = graph.mul(&p, &self.x);
         let denominator = graph.add(&denominator, &q_minus_1);
-        graph.div(&numerator, &denominator)
-    };
-    let ltv = graph.mul(&expected_purchases, &expected_value);
-    let any = one_minus_power(graph, &w, &shape);
-    let probability = graph.mul(&alive, &any);
-    [("ltv", ltv), ("purchase_probability", probability)]
-        .into_iter()
-        .map(|(name, value)| {
-            let flat = graph.reshape(&value, &[-1]);
-            (name, graph.cast(&flat, ElementType::Float))
-        })
-        .collect()
+        let expected_value = graph.div(&numerator, &denominator);
+        graph.mul(&expected_purchases, &expected_value)
+    }
+}
+
+/// The surface at each customer's place, `[batch, 1]`. Customers lie along the last axis in between, where operators that
+/// repeat a column of constants for all of them are fast.
+fn interpolate(graph: &mut GraphBuilder, surface: &Surface, x: &Value, w: &Value) -> Value {
+    let x = graph.reshape(x, &[1, -1]);
+    let w = graph.reshape(w, &[1, -1]);
+    let most = graph.double(MOST_PURCHASES);
+    let x = graph.op("Min", &[&x, &most], &[]);
+    let near = graph.double(surface.near);
+    let far = graph.double(surface.far);
+    let near = graph.add(&x, &near);
+    let far = graph.add(&x, &far);
+    let ratio = graph.div(&near, &far);
+    let by_x = graph.log(&ratio);
+    let one = graph.double(1.0);
+    let scale = graph.double(surface.scale);
+    let scaled = graph.mul(&w, &scale);
+    let scaled = graph.add(&one, &scaled);
+    let by_w = graph.log(&scaled);
+
+    let (rows, columns) = (surface.purchases.at.len(), surface.window.at.len());
+    let (by_x, total_x) = parts(graph, &surface.purchases, &by_x);
+    let (by_w, total_w) = parts(graph, &surface.window, &by_w);
+    let values: Vec<f64> = (0..columns)
+        .flat_map(|column| surface.values.iter().skip(column).step_by(columns).copied())
+        .collect();
+    let values = graph.doubles(&values, &[columns, rows]);
+    let along_x = graph.op("MatMul", &[&values, &by_x], &[]);
+    let weighted = graph.mul(&along_x, &by_w);
+    let sum = graph.sum(&weighted, 0, true);
+    let total = graph.mul(&total_x, &total_w);
+    let mean = graph.div(&sum, &total);
+    graph.reshape(&mean, &[-1, 1])
+}
+
+/// How much each node counts at `t`, `[nodes, batch]`, and the sum over the nodes.
+fn parts(graph: &mut GraphBuilder, nodes: &Nodes, t: &Value) -> (Value, Value) {
+    let column = [nodes.at.len(), 1];
+    let at = graph.doubles(&nodes.at, &column);
+    let least = graph.double(LEAST_DISTANCE);
+    let distance = graph.sub(t, &at);
+    let distance = graph.add(&distance, &least);
+    let weights = graph.doubles(&nodes.weights, &column);
+    let parts = graph.div(&weights, &distance);
+    let total = graph.sum(&parts, 0, true);
+    (parts, total)
 }
 
 /// `1 - (1 + u)^-shape` as `2t / (1 + t)` with `t = tanh(shape * ln(1 + u) / 2)`, which keeps its digits near 0.

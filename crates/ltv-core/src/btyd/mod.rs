@@ -10,9 +10,10 @@ mod export;
 mod fit;
 mod gamma_gamma;
 mod quadrature;
+mod surface;
 
 pub use bgnbd::{BgNbd, Dropout};
-pub use export::{CustomerValues, export};
+pub use export::{CustomerValues, export, export_value};
 pub use gamma_gamma::GammaGamma;
 
 use serde::{Deserialize, Serialize};

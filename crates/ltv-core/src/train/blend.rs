@@ -165,11 +165,7 @@ impl Blend {
 
     pub fn export(&self, graph: &mut GraphBuilder, value: &Value) -> Value {
         let raw = Value::named(NUMERIC);
-        let outputs = classic::export(graph, &self.model, &self.columns, &raw);
-        let classic = outputs
-            .into_iter()
-            .find(|(name, _)| *name == "ltv")
-            .map_or_else(|| value.clone(), |(_, classic)| classic);
+        let classic = classic::export(graph, &self.model, &self.columns, &raw);
         let classic = graph.max(&classic, 0.0);
         let classic = export_minimum(graph, &classic, self.cap);
         let factor = graph.float(self.factor);

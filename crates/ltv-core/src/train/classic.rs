@@ -195,19 +195,19 @@ impl Columns {
     }
 }
 
-/// The outputs of `model` inside a graph whose raw matrix holds other columns as well.
+/// The expected value by `model` inside a graph whose raw matrix holds other columns as well.
 pub(super) fn export(
     graph: &mut GraphBuilder,
     model: &Btyd,
     columns: &Columns,
     raw: &Value,
-) -> Vec<(&'static str, Value)> {
+) -> Value {
     let positions: Vec<i64> = columns.position.iter().map(|&p| p as i64).collect();
     let index = graph.ints(&positions, &[positions.len()]);
     let axis = [("axis", crate::onnx::Attribute::Int(1))];
     let raw = graph.op("Gather", &[raw, &index], &axis);
     let values = clean(graph, &raw, positions.len());
-    btyd::export(graph, model, &values)
+    btyd::export_value(graph, model, &values)
 }
 
 fn rows_of(table: &TrainingTable, split: Split) -> Vec<u32> {
