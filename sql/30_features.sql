@@ -293,6 +293,8 @@ DECLARE
     log_columns record;
     date_type text;
     channel text;
+    column_type oid;
+    value_type regtype;
 BEGIN
     IF source IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'the source must not be null', HINT = 'Give the table of orders, or a query.';
@@ -315,15 +317,17 @@ BEGIN
             HINT = 'Cast it in a query: source => ''SELECT ..., ordered_on::date FROM ...''.';
     END IF;
     FOREACH channel IN ARRAY value_column || channels LOOP
-        IF (SELECT typcategory FROM pg_catalog.pg_type WHERE oid = log_columns.types[ltv.check_column(log_columns.names, channel,
-                CASE channel WHEN value_column THEN 'value_column' ELSE 'sequence' END)]) <> 'N' THEN
+        column_type := log_columns.types[ltv.check_column(log_columns.names, channel,
+            CASE channel WHEN value_column THEN 'value_column' ELSE 'sequence' END)];
+        IF (SELECT typcategory FROM pg_catalog.pg_type WHERE oid = column_type) <> 'N' THEN
             RAISE datatype_mismatch USING MESSAGE = pg_catalog.format('the column "%s" is not numeric', channel),
                 HINT = 'Cast it in a query: source => ''SELECT ..., amount::numeric FROM ...''.';
         END IF;
+        -- The value column comes first.
+        value_type := COALESCE(value_type, ltv.base_type(column_type));
     END LOOP;
     RETURN pg_catalog.jsonb_build_object('source', log, 'customer_id_column', customer_id_column, 'date_column', date_column,
-        'date_type', date_type, 'value_column', value_column, 'value_type', ltv.base_type(log_columns.types[
-            ltv.check_column(log_columns.names, value_column, 'value_column')])::regtype, 'time_zone', time_zone);
+        'date_type', date_type, 'value_column', value_column, 'value_type', value_type, 'time_zone', time_zone);
 END
 $$;
 COMMENT ON FUNCTION ltv.order_log IS 'the part of a definition of features that says where the orders are';

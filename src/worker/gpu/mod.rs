@@ -12,7 +12,7 @@ use super::interrupt::Blocked;
 use crate::error::{Report, Reportable, Result};
 use library::{Device, Library};
 use ltv_core::data::TrainingData;
-use ltv_core::recipe::Recipe;
+use ltv_core::recipe::{self, Recipe};
 use ltv_core::train::{Control, TrainedModel};
 use pgrx::prelude::*;
 
@@ -20,7 +20,6 @@ use pgrx::prelude::*;
 const WORTH_IT: usize = 200_000;
 /// The same for backbones on sequences, where a row is many times the work.
 const WORTH_IT_SEQUENCES: usize = 20_000;
-const ON_SEQUENCES: [&str; 4] = ["lstm", "gru", "transformer", "tft"];
 
 /// A device to train on.
 pub struct Gpu {
@@ -45,7 +44,7 @@ impl Choice {
     pub fn of(recipe: &Recipe, rows: usize) -> Result<Self> {
         let asked = recipe.options.device.as_str();
         let is_automatic = asked == "auto";
-        let worth_it = match ON_SEQUENCES.contains(&recipe.backbone.as_str()) {
+        let worth_it = match recipe::reads_sequences(&recipe.backbone) {
             true => WORTH_IT_SEQUENCES,
             false => WORTH_IT,
         };

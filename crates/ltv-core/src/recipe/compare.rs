@@ -1,6 +1,6 @@
 //! What a comparison tries: objectives, backbones, values of options, and for how long.
 
-use super::{BACKBONES, OBJECTIVES, OPTIONS, Options};
+use super::{BACKBONES, OBJECTIVES, OPTIONS, Options, reads_sequences};
 use crate::error::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -11,8 +11,6 @@ const MOST_COMBINATIONS: usize = 10_000;
 /// Seconds for the candidates where nothing is said.
 const BUDGET: f64 = 600.0;
 const LONGEST: f64 = 1e7;
-/// Models on sequences, which need a sequence column.
-const ON_SEQUENCES: [&str; 4] = ["lstm", "gru", "transformer", "tft"];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compare {
@@ -148,7 +146,7 @@ impl Candidates {
         let is_about_blend = settings.contains_key("blend_bgnbd");
         let needs = match (objective, backbone) {
             ("bgnbd", _) => Needs::Histories,
-            (_, backbone) if ON_SEQUENCES.contains(&backbone) => Needs::Sequence,
+            (_, backbone) if reads_sequences(backbone) => Needs::Sequence,
             _ if is_about_blend => Needs::Histories,
             _ => Needs::Nothing,
         };

@@ -23,9 +23,15 @@ pub const BACKBONES: &[&str] = &[
     "transformer",
     "tft",
 ];
+
 pub const OBJECTIVES: &[&str] = &[
     "mse", "huber", "tweedie", "purchase", "ziln", "cmltv", "expltv", "bgnbd",
 ];
+
+/// Whether a backbone needs a sequence column.
+pub fn reads_sequences(backbone: &str) -> bool {
+    matches!(backbone, "lstm" | "gru" | "transformer" | "tft")
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
