@@ -137,3 +137,36 @@ fn beyond_their_limit_dictionaries_take_frequent_values_only() {
     assert!(described[0]["missing"].as_f64().unwrap() > 0.98);
     assert!(described[1]["missing"].as_f64().unwrap() < 0.01);
 }
+
+#[test]
+fn rows_are_sorted_by_key_then_cut_off_then_target() {
+    let inputs = vec![FeatureColumn::new("row", ColumnKind::Numeric, "real")];
+    let rows = 500_u64;
+    let key = |row: u64| (row * 7919) % 97 * (u64::MAX / 97);
+    let day = |row: u64| (row % 3) as f32 * 30.0;
+    let target = |row: u64| (row % 5) as f64;
+    let mut table = TrainingTable::new(inputs, true).unwrap();
+    for row in 0..rows {
+        let mut writer = table.row();
+        writer.number(Some(row as f64)).unwrap();
+        let finished = writer.finish(target(row), Split::Train, Some(day(row)));
+        finished.unwrap();
+    }
+    let mut wanted: Vec<u64> = (0..rows).collect();
+    wanted.sort_by_key(|&row| (key(row), day(row) as u32, target(row) as u32, row));
+    let (format, steps) = table.record_format();
+    let bytes = |table: &TrainingTable, row: usize| {
+        let mut bytes = Vec::new();
+        format.write(table, row, 0, &mut bytes);
+        bytes
+    };
+    assert_eq!(steps, 0);
+    let wanted: Vec<Vec<u8>> = (wanted.iter())
+        .map(|&row| bytes(&table, row as usize))
+        .collect();
+    let keys: Vec<u64> = (0..rows).map(key).collect();
+    table.sort_by_key(&keys);
+    for (row, wanted) in wanted.iter().enumerate() {
+        assert_eq!(&bytes(&table, row), wanted, "{row}");
+    }
+}

@@ -18,19 +18,23 @@ pub struct CategoryColumn {
 }
 
 impl CategoryColumn {
-    /// Without `room`, a new value counts as missing until it has come often enough to matter.
-    pub fn push(&mut self, value: &str, room: bool) {
+    /// Without `room`, a new value counts as missing until it has come often enough to matter. Returns the bytes by
+    /// which the dictionary has grown.
+    pub fn push(&mut self, value: &str, room: bool) -> usize {
+        let mut grown = 0;
         let code = if value.is_empty() {
             0
         } else if let Some(index) = self.values.get_index_of(value) {
             index + 1
         } else if room || self.late.get_or_insert_default().is_frequent(value) {
             self.text_bytes += value.len();
+            grown = value.len() + ENTRY;
             self.values.insert_full(value.into()).0 + 1
         } else {
             0
         };
         self.codes.push(u32::try_from(code).unwrap_or(0));
+        grown
     }
 
     /// Whether there was no room for some values.

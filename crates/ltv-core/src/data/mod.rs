@@ -74,7 +74,8 @@ pub struct TrainingTable {
     pub(crate) matrix: Vec<f32>,
     /// One per categorical input, in order.
     pub(crate) categories: Vec<CategoryColumn>,
-    /// Bytes that all dictionaries may take before they take frequent values only.
+    /// Bytes that all dictionaries take, and may take before they take frequent values only.
+    dictionary_bytes: usize,
     dictionary_limit: usize,
     pub(crate) sequence: Option<SequenceColumn>,
     pub(crate) target: Vec<f32>,
@@ -126,6 +127,7 @@ impl TrainingTable {
             rows: 0,
             matrix: Vec::new(),
             categories,
+            dictionary_bytes: 0,
             dictionary_limit: usize::MAX,
             sequence,
             target: Vec::new(),
@@ -231,8 +233,7 @@ impl TrainingTable {
 
     /// Bytes of the dictionaries, which stay in memory whatever the rows do.
     pub fn dictionary_bytes(&self) -> usize {
-        let columns = self.categories.iter();
-        columns.map(CategoryColumn::dictionary_bytes).sum()
+        self.dictionary_bytes
     }
 
     /// Starts a row; a row that was started and not finished is forgotten.
@@ -275,6 +276,7 @@ impl RowWriter<'_> {
     }
 
     /// A numeric value, or a timestamp as days since 1970-01-01. `None`, NaN and infinities are missing values.
+    #[inline]
     pub fn number(&mut self, value: Option<f64>) -> Result<()> {
         match self.next()? {
             ColumnKind::Numeric | ColumnKind::Timestamp => {
@@ -292,8 +294,9 @@ impl RowWriter<'_> {
         let ColumnKind::Categorical = self.next()? else {
             return Err(self.wrong_kind());
         };
-        let room = self.table.dictionary_bytes() < self.table.dictionary_limit;
-        self.table.categories[self.category].push(value.unwrap_or_default(), room);
+        let room = self.table.dictionary_bytes < self.table.dictionary_limit;
+        let column = &mut self.table.categories[self.category];
+        self.table.dictionary_bytes += column.push(value.unwrap_or_default(), room);
         self.category += 1;
         Ok(())
     }
@@ -383,6 +386,7 @@ impl RowWriter<'_> {
         Ok(())
     }
 
+    #[inline]
     fn next(&mut self) -> Result<ColumnKind> {
         let input = self
             .table

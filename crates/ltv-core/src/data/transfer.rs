@@ -31,9 +31,9 @@ impl TrainingTable {
         let mut table = Self::new(inputs, with_as_of)?;
         for (column, values) in table.categories.iter_mut().zip(dictionaries) {
             *column = CategoryColumn::default();
-            values
-                .into_iter()
-                .for_each(|value| column.push(value, true));
+            for value in values {
+                table.dictionary_bytes += column.push(value, true);
+            }
             column.truncate(0);
         }
         Ok(table)
