@@ -7,7 +7,7 @@
 mod ranking;
 
 use crate::error::{Error, Result};
-use ranking::Ranking;
+use ranking::{Order, Ranking};
 
 /// What was predicted and what happened, one entry per customer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,17 +38,25 @@ pub fn evaluate(observed: &Observations) -> Result<Vec<Metric>> {
     let prediction = observed.prediction;
     let rows = actual.len() as f64;
     let payers = actual.iter().filter(|&&y| y > 0.0).count();
-    let ranking = Ranking::new(actual, prediction);
+    let (by_actual, by_prediction) = (Order::new(actual), Order::new(prediction));
+    let by_probability = observed.purchase_probability.map(Order::new);
+    let ranking = Ranking::new(&by_prediction, actual);
     let mut metrics: Vec<Metric> = vec![
         ("rows".into(), Some(rows)),
         ("payers".into(), Some(payers as f64)),
-        ("normalized_gini".into(), normalized_gini(actual, &ranking)),
-        ("spearman".into(), ranking::spearman(actual, prediction)),
+        (
+            "normalized_gini".into(),
+            normalized_gini(&Ranking::new(&by_actual, actual), &ranking),
+        ),
+        (
+            "spearman".into(),
+            ranking::spearman(&by_actual, &by_prediction),
+        ),
         (
             "auc".into(),
             ranking::auc(
                 |row| actual[row] > 0.0,
-                observed.purchase_probability.unwrap_or(prediction),
+                by_probability.as_ref().unwrap_or(&by_prediction),
             ),
         ),
     ];
@@ -87,7 +95,9 @@ pub fn evaluate(observed: &Observations) -> Result<Vec<Metric>> {
             .iter()
             .map(|&y| f64::from(u8::from(y >= threshold)))
             .collect();
-        let by_whale = Ranking::new(&whales, observed.whale_probability.unwrap_or(prediction));
+        let by_whale_probability = observed.whale_probability.map(Order::new);
+        let order = by_whale_probability.as_ref().unwrap_or(&by_prediction);
+        let by_whale = Ranking::new(order, &whales);
         for percent in CAPTURE_PERCENTS {
             push(
                 &format!("top_recall_{percent}"),
@@ -106,8 +116,12 @@ pub fn evaluate(observed: &Observations) -> Result<Vec<Metric>> {
 
 /// How well the order fits, in one number: the mean of normalized Gini (money) and Spearman (customers); 0 where neither is defined.
 pub fn rank_order(actual: &[f64], prediction: &[f64]) -> f64 {
-    let gini = normalized_gini(actual, &Ranking::new(actual, prediction));
-    let spearman = ranking::spearman(actual, prediction);
+    let (by_actual, by_prediction) = (Order::new(actual), Order::new(prediction));
+    let gini = normalized_gini(
+        &Ranking::new(&by_actual, actual),
+        &Ranking::new(&by_prediction, actual),
+    );
+    let spearman = ranking::spearman(&by_actual, &by_prediction);
     (gini.unwrap_or(0.0) + spearman.unwrap_or(0.0)) / 2.0
 }
 
@@ -158,7 +172,7 @@ pub fn decile_stats(observed: &Observations, groups: usize) -> Result<Vec<Decile
         return Err(Error::invalid("the number of groups must be at least 1"));
     }
     Ok(decile_rows(
-        &Ranking::new(observed.actual, observed.prediction),
+        &Ranking::new(&Order::new(observed.prediction), observed.actual),
         observed.actual,
         observed.prediction,
         groups,
@@ -175,7 +189,7 @@ fn decile_rows(
         .iter()
         .map(|&y| f64::from(u8::from(y > 0.0)))
         .collect();
-    let payers = Ranking::new(&paid, prediction);
+    let payers = Ranking::new(ranking.order, &paid);
     let mut running = 0.0;
     ranking
         .parts(groups)
@@ -184,9 +198,9 @@ fn decile_rows(
             let money: f64 = ranking.outcome[start..end].iter().sum();
             running += money;
             let mean = |values: &[f64]| values.iter().sum::<f64>() / rows;
-            let predicted: Vec<f64> = ranking.order[start..end]
+            let predicted: Vec<f64> = ranking.order.rows[start..end]
                 .iter()
-                .map(|&row| prediction[row])
+                .map(|&row| prediction[row as usize])
                 .collect();
             DecileRow {
                 decile: group + 1,
@@ -212,8 +226,8 @@ fn decile_mape(deciles: &[DecileRow]) -> Option<f64> {
     (!errors.is_empty()).then(|| errors.iter().sum::<f64>() / errors.len() as f64)
 }
 
-fn normalized_gini(actual: &[f64], ranking: &Ranking) -> Option<f64> {
-    let ideal = Ranking::new(actual, actual).gini()?;
+fn normalized_gini(ideal: &Ranking, ranking: &Ranking) -> Option<f64> {
+    let ideal = ideal.gini()?;
     let gini = ranking.gini()?;
     (ideal > 0.0).then(|| gini / ideal)
 }

@@ -1,6 +1,6 @@
 //! Learning the preprocessing from the training rows.
 
-use super::statistics::{describe_categories, describe_values};
+use super::statistics::{describe_categories, describe_values, range, sum};
 use super::{
     AS_OF, Channel, DatePart, DatePartColumn, MatrixColumn, Preprocessing, SequenceScaling,
     signed_log,
@@ -112,8 +112,8 @@ pub(super) fn fit(
     Ok((fitted, described))
 }
 
-/// Columns read at once: a pass over the rows is a pass over memory, whatever it takes along.
-const BLOCK: usize = 8;
+/// Columns that are looked at by all threads together: a pass over the rows is a pass over memory, whatever it takes along.
+const AT_ONCE: usize = 16;
 
 /// The numeric columns of the matrix in order, with their descriptions.
 fn fit_numeric(
@@ -138,9 +138,10 @@ fn fit_numeric(
             column += 1;
         }
     }
+    let block = (AT_ONCE / rayon::current_num_threads()).max(1);
     columns
-        .par_chunks(BLOCK)
-        .zip(named.par_chunks(BLOCK))
+        .par_chunks(block)
+        .zip(named.par_chunks(block))
         .flat_map_iter(|(columns, named)| {
             let values = read(table, rows, columns).into_iter();
             values.zip(named).map(|(mut values, (name, transform))| {
@@ -157,19 +158,19 @@ fn fit_numeric(
 
 /// The values that are there, of each of some columns of the matrix.
 fn read(table: &TrainingTable, rows: &[u32], columns: &[usize]) -> Vec<Vec<f32>> {
-    // Not `vec![..; n]`: clones of an empty vector have no capacity.
-    let mut read: Vec<Vec<f32>> = columns
-        .iter()
-        .map(|_| Vec::with_capacity(rows.len()))
-        .collect();
+    let mut read = vec![vec![0.0; rows.len()]; columns.len()];
+    let mut counts = vec![0; columns.len()];
     for &row in rows {
         let values = &table.matrix[row as usize * table.width..];
-        for (into, &column) in read.iter_mut().zip(columns) {
-            let value = values[column];
-            if value.is_finite() {
-                into.push(value);
-            }
+        for ((into, count), &column) in read.iter_mut().zip(&mut counts).zip(columns) {
+            // Without a branch, which columns with some missing values would mislead: what is not there is written over.
+            let value: f32 = values[column];
+            into[*count] = value;
+            *count += usize::from(value.is_finite());
         }
+    }
+    for (into, count) in read.iter_mut().zip(counts) {
+        into.truncate(count);
     }
     read
 }
@@ -277,10 +278,13 @@ fn fit_column(
     let (mean, scale) = standardisation(values, fill, missing);
     let clip = options.clip_features.unwrap_or(CLIP) as f32;
     let margin = options.range_margin as f32;
-    let standardised = values.iter().map(|value| (value - mean) * scale);
-    let (low, high) = standardised.fold((0.0_f32, 0.0_f32), |(low, high), value| {
-        (low.min(value), high.max(value))
-    });
+    // Standardising keeps the order, so that the range of the values has the range of the standardised ones.
+    let (low, high) = match values.is_empty() {
+        true => (0.0, 0.0),
+        false => range(values),
+    };
+    let standardised = |value: f32| (value - mean) * scale;
+    let (low, high) = (standardised(low).min(0.0), standardised(high).max(0.0));
     MatrixColumn {
         is_date: false,
         median,
@@ -300,9 +304,8 @@ fn standardisation(values: &[f32], fill: f32, missing: usize) -> (f32, f32) {
         return (0.0, 0.0);
     }
     let fill = f64::from(fill);
-    let sum: f64 = values.iter().map(|&v| f64::from(v)).sum();
-    let mean = (sum + fill * missing as f64) / rows;
-    let squares: f64 = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum();
+    let mean = (sum(values, |value| value) + fill * missing as f64) / rows;
+    let squares = sum(values, |value| (value - mean).powi(2));
     let std = ((squares + (fill - mean).powi(2) * missing as f64) / rows).sqrt();
     let scale = 1.0 / std;
     if std <= NOISE * mean.abs() || !(scale as f32).is_normal() {
@@ -327,13 +330,9 @@ fn median(values: &mut [f32]) -> f32 {
 
 fn skewness(values: &[f32]) -> f64 {
     let rows = values.len() as f64;
-    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / rows;
-    let (mut second, mut third) = (0.0, 0.0);
-    for &value in values {
-        let distance = f64::from(value) - mean;
-        second += distance * distance;
-        third += distance * distance * distance;
-    }
+    let mean = sum(values, |value| value) / rows;
+    let second = sum(values, |value| (value - mean).powi(2));
+    let third = sum(values, |value| (value - mean).powi(3));
     let std = (second / rows).sqrt();
     if std > NOISE * mean.abs() {
         third / rows / std.powi(3)
