@@ -7,6 +7,9 @@ COMMENT ON FUNCTION ltv.launch_workers() IS 'starts training workers for queued 
 CREATE FUNCTION ltv.wake_queue() RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_wake_queue';
 COMMENT ON FUNCTION ltv.wake_queue() IS 'starts workers for queued jobs now and tidies up lost ones; false if no worker slot is free';
 
+CREATE FUNCTION ltv.await_worker(job bigint, milliseconds int) RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_await_worker';
+COMMENT ON FUNCTION ltv.await_worker IS 'waits until a worker takes a job or lets go of it, at most so long';
+
 CREATE FUNCTION ltv.interrupt_job(job bigint) RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_interrupt_job';
 COMMENT ON FUNCTION ltv.interrupt_job IS 'interrupts the worker of a running job when the transaction commits';
 
@@ -197,7 +200,7 @@ DECLARE
     line text;
     last_line text := '';
     last_print timestamptz := '-infinity';
-    last_wake timestamptz := '-infinity';
+    last_wake timestamptz := clock_timestamp() - interval '0.9 s';  -- the worker that a commit has just started gets a moment to come
     gone_since timestamptz;
 BEGIN
     IF job IS NULL THEN
@@ -270,7 +273,7 @@ BEGIN
                 gone_since := COALESCE(gone_since, clock_timestamp());
             END IF;
         END IF;
-        PERFORM pg_sleep(0.1);
+        PERFORM ltv.await_worker(job, 100);
     END LOOP;
 EXCEPTION WHEN query_canceled THEN
     IF state.status IN ('queued', 'running') THEN

@@ -31,6 +31,7 @@ macro_rules! functions {
 functions! {
     ltv_launch_workers / pg_finfo_ltv_launch_workers => launch_workers;
     ltv_wake_queue / pg_finfo_ltv_wake_queue => wake_queue;
+    ltv_await_worker / pg_finfo_ltv_await_worker => await_worker;
     ltv_interrupt_job / pg_finfo_ltv_interrupt_job => interrupt_job;
     ltv_check_recipe / pg_finfo_ltv_check_recipe => check_recipe;
 }
@@ -46,6 +47,17 @@ fn launch_workers(_: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
 /// `ltv.wake_queue()`: starts workers for jobs that wait; false if no worker slot is free.
 fn wake_queue(_: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     Ok(queue::wake()?.into())
+}
+
+/// `ltv.await_worker(job, milliseconds)`: waits until a worker takes the job or lets go of it.
+fn await_worker(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as bigint and int.
+    let (job, milliseconds): (Option<i64>, Option<i32>) =
+        unsafe { (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1)) };
+    if let (Some(job), Some(milliseconds)) = (job, milliseconds) {
+        queue::await_change(job, milliseconds.max(0) as u64);
+    }
+    Ok(VOID)
 }
 
 /// `ltv.interrupt_job(job)`: once the transaction commits its worker is told. Runs as the caller, who sees own jobs only.

@@ -39,7 +39,7 @@ pub use function::{Output, ScoringFunction};
 pub use graph::Graph;
 pub use lanes::{Lanes, Traffic, Versions};
 pub use model::Model;
-pub use runtime::{environment, library_directory, preload};
+pub use runtime::{disable_telemetry, environment, library_directory, preload};
 pub use schema::{Input, Kind, Schema};
 pub use session::{Port, Session};
 pub use spare::take;

@@ -73,11 +73,7 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
     if let Some(environment) = ENVIRONMENT.get() {
         return Ok(environment);
     }
-    // Builds by Microsoft otherwise start a thread that writes a database under the home directory and sends usage
-    // data out. Data must not leave the server, the setting below comes too late for that, and a second thread in the
-    // postmaster would not survive its forks.
-    // SAFETY: the process has one thread.
-    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
+    disable_telemetry();
     let path = library_path();
     let environment = ort::init_from(&path)
         .map_err(|e| load_error(e, path))?
@@ -90,6 +86,17 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
     // Whatever goes wrong is reported as an error; ONNX Runtime's own log would land raw in the server's.
     environment.set_log_level(LogLevel::Fatal);
     Ok(ENVIRONMENT.get_or_init(|| environment))
+}
+
+/// Builds by Microsoft otherwise start a thread that writes a database under the home directory and sends usage
+/// data out. Data must not leave the server, the setting of the environment comes too late for that, and a second thread
+/// in the postmaster would not survive its forks. To be called while the process has one thread.
+pub fn disable_telemetry() {
+    const NAME: &str = "ORT_DISABLE_TELEMETRY";
+    if std::env::var_os(NAME).is_none_or(|value| value != "1") {
+        // SAFETY: whoever has other threads has called this before they began.
+        unsafe { std::env::set_var(NAME, "1") };
+    }
 }
 
 /// In the postmaster (shared_preload_libraries) the library is loaded at once, so that backends inherit it: their

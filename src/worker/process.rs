@@ -6,7 +6,7 @@ use super::session::{self, Identity};
 use super::training::Work;
 use super::{gpu, interrupt, memory, read, store, training, trial};
 use crate::error::Result;
-use crate::guc;
+use crate::{guc, scoring};
 use ltv_core::recipe::Recipe;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::pg_sys;
@@ -18,6 +18,7 @@ use pgrx::prelude::*;
 pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
     interrupt::install();
     leave_threads_to_us();
+    scoring::disable_telemetry();
     let mut oids = BackgroundWorker::get_extra()
         .split(' ')
         .filter_map(|oid| oid.parse::<u32>().ok());
@@ -139,7 +140,6 @@ fn train_and_store(job: &Job) -> Result<i32> {
     let mut recipe = Recipe::from_json(&job.recipe)?;
     let mut data = read_rows(job, &mut recipe)?;
     let spilled = data.training.spilled.is_some();
-    trial::prepare();
     let mut choice = Choice::of(&recipe, data.training.rows)?;
     let (model, mut notes) = loop {
         let is_automatic = choice.gpu.as_ref().is_some_and(|gpu| gpu.is_automatic);

@@ -12,6 +12,10 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 use pgrx::{JsonB, Spi, pg_sys};
+use std::time::{Duration, Instant};
+
+/// Milliseconds between two looks at whether a job is still held.
+const LOOK_EVERY: i64 = 5;
 
 /// A claimed job.
 pub struct Job {
@@ -75,6 +79,17 @@ pub fn is_alive(job: i64) -> bool {
         }
         pg_sys::LockRelease(&tag, pg_sys::ShareLock as i32, false);
         false
+    }
+}
+
+/// Returns when a worker has taken the job or let go of it, at the latest after so many milliseconds. Looking at a lock
+/// costs next to nothing, unlike a query.
+pub fn await_change(job: i64, milliseconds: u64) {
+    let before = is_alive(job);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(milliseconds) && is_alive(job) == before {
+        session::wait(LOOK_EVERY);
+        pg_sys::check_for_interrupts!();
     }
 }
 

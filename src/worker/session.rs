@@ -5,6 +5,7 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use pgrx::{PgTryBuilder, pg_sys};
 use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::AssertUnwindSafe;
 
 /// Settings that decide what the training query means, besides `ltv.*`.
@@ -220,12 +221,21 @@ pub fn set_option(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) {
 
 /// Waits for a signal or the time to pass; ends the process if the server is gone.
 pub fn wait(milliseconds: i64) {
-    // SAFETY: the process's own latch.
+    wait_for(None, milliseconds);
+}
+
+/// The same, or for something to read from a socket, or for the end of who holds its other side.
+pub fn wait_for(socket: Option<BorrowedFd>, milliseconds: i64) {
+    let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    if socket.is_some() {
+        events |= pg_sys::WL_SOCKET_READABLE;
+    }
+    // SAFETY: the process's own latch; the socket is open for as long as it is borrowed.
     unsafe {
-        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-        pg_sys::WaitLatch(
+        pg_sys::WaitLatchOrSocket(
             pg_sys::MyLatch,
             events as i32,
+            socket.map_or(-1, |socket| socket.as_raw_fd()),
             milliseconds,
             pg_sys::PG_WAIT_EXTENSION,
         );
@@ -248,6 +258,15 @@ pub fn apply_settings(settings: &serde_json::Value) -> Result<()> {
     // The same rows in the same order, so that the same seed gives the same model.
     local(c"synchronize_seqscans", c"off");
     Ok(())
+}
+
+/// The commit of this transaction does not wait for the disk: for what nobody misses after a crash.
+pub fn commit_without_waiting() {
+    set_option(
+        c"synchronous_commit",
+        c"off",
+        pg_sys::GucAction::GUC_ACTION_LOCAL,
+    );
 }
 
 /// What `pg_stat_activity` shows of this worker.

@@ -5,7 +5,7 @@
 
 use super::gpu::Gpu;
 use super::session::{self, Identity, unexpected};
-use super::{interrupt, memory, queue};
+use super::{interrupt, memory, queue, trial};
 use crate::error::{Report, Result, panic_report};
 use ltv_core::data::TrainingData;
 use ltv_core::recipe::Recipe;
@@ -14,11 +14,16 @@ use parking_lot::Mutex;
 use pgrx::Spi;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// Milliseconds between two looks at the memory.
+const LOOK_EVERY: i64 = 20;
 
 /// Time between two writes of the progress.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -51,6 +56,8 @@ impl Control for Link {
 struct Computation {
     link: Arc<Link>,
     thread: Option<JoinHandle<Result<TrainedModel>>>,
+    /// The thread holds the other side, and closes it when it ends.
+    end: UnixStream,
 }
 
 impl Computation {
@@ -62,11 +69,21 @@ impl Computation {
             stop: interrupt::stop_flag(),
         });
         let control = link.clone();
+        let refused = |error: std::io::Error| {
+            Report::new(
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+                "could not start a thread for the training",
+            )
+            .detail(format!("{error}."))
+            .hint("Check the limits of the server's user on processes and memory.")
+        };
+        let (end, held) = UnixStream::pair().map_err(refused)?;
         let blocked = interrupt::Blocked::new();
         let thread = std::thread::Builder::new()
             .name("pg_ltv training".to_owned())
             .stack_size(STACK)
             .spawn(move || {
+                let _held = held;
                 // Here, because the place of a panic is known to its own thread only.
                 catch_unwind(AssertUnwindSafe(|| work.run(&*control))).map_or_else(
                     |payload| {
@@ -77,17 +94,10 @@ impl Computation {
                 )
             });
         drop(blocked);
-        let thread = thread.map_err(|error| {
-            Report::new(
-                PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
-                "could not start a thread for the training",
-            )
-            .detail(format!("{error}."))
-            .hint("Check the limits of the server's user on processes and memory.")
-        })?;
         Ok(Self {
             link,
-            thread: Some(thread),
+            thread: Some(thread.map_err(refused)?),
+            end,
         })
     }
 
@@ -153,16 +163,11 @@ impl Work {
 /// Trains in a thread and reports meanwhile. With the model comes what the trainer had to say.
 pub fn run(work: Work, job: i64) -> Result<(TrainedModel, Vec<String>)> {
     let computation = Computation::start(work)?;
+    trial::prepare();
     let began = Instant::now();
     let mut reported: Option<Instant> = None;
     while computation.is_running() {
-        // Short trainings end soon; long ones are not worth looking at often.
-        let pause = if began.elapsed() < Duration::from_secs(1) {
-            10
-        } else {
-            25
-        };
-        session::wait(pause);
+        session::wait_for(Some(computation.end.as_fd()), LOOK_EVERY);
         memory::watch();
         if !session::serve_interrupts() {
             interrupt::cancel();
@@ -190,6 +195,7 @@ pub fn run(work: Work, job: i64) -> Result<(TrainedModel, Vec<String>)> {
 /// Writes the progress down and looks whether the job was cancelled. A failure costs one report, not the job.
 fn report(job: i64, progress: Option<&Progress>) {
     let written = session::transaction(|| {
+        session::commit_without_waiting();
         let _owner = Identity::catalog_owner()?;
         if let Some(progress) = progress {
             write(job, progress)?;
@@ -241,6 +247,7 @@ fn write(job: i64, progress: &Progress) -> Result<()> {
 /// Writes a phase that the trainer does not know of.
 pub fn report_phase(job: i64, phase: &str, rows: Option<i64>) -> Result<()> {
     session::transaction(|| {
+        session::commit_without_waiting();
         let _owner = Identity::catalog_owner()?;
         Spi::connect_mut(|client| {
             client

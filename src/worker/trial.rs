@@ -6,7 +6,7 @@ use crate::scoring::{Batch, Graph, Model, Schema, environment};
 use ltv_core::train::TrainedModel;
 use std::rc::Rc;
 
-/// Loads ONNX Runtime, if there is one, while the process still has one thread only.
+/// Loads ONNX Runtime, if there is one: while a model is trained there is time for it.
 pub fn prepare() {
     let _ = environment();
 }

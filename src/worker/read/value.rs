@@ -44,6 +44,8 @@ pub enum Element {
 /// 2000-01-01, PostgreSQL's epoch, in days since 1970-01-01.
 const EPOCH: f64 = 10_957.0;
 const MICROSECONDS_PER_DAY: f64 = 86_400e6;
+/// Characters of the smallest bigint.
+const LONGEST_INTEGER: usize = 20;
 
 impl Type {
     pub fn of(oid: pg_sys::Oid) -> Self {
@@ -106,6 +108,7 @@ impl Type {
 ///
 /// # Safety
 /// `datum` is a value of type `kind`, not null.
+#[inline]
 pub unsafe fn number(kind: Type, datum: pg_sys::Datum) -> f64 {
     let value = match kind {
         Type::Int4 => f64::from(datum.value() as i32),
@@ -157,7 +160,6 @@ pub unsafe fn with_text<T>(
     datum: pg_sys::Datum,
     use_it: impl FnOnce(&str) -> T,
 ) -> T {
-    let mut buffer = String::new();
     match kind {
         // SAFETY: a varlena, as the caller promises.
         Type::Text => use_it(&utf8(unsafe { varlena(datum) })),
@@ -174,10 +176,15 @@ pub unsafe fn with_text<T>(
                 Type::Int4 => i64::from(datum.value() as i32),
                 _ => datum.value() as i64,
             };
-            let _ = write!(buffer, "{value}");
-            use_it(&buffer)
+            // Not a String, whose memory is asked for: each row has an id.
+            let mut digits = [0; LONGEST_INTEGER];
+            let mut rest = digits.as_mut_slice();
+            let _ = std::io::Write::write_fmt(&mut rest, format_args!("{value}"));
+            let length = LONGEST_INTEGER - rest.len();
+            use_it(&utf8(&digits[..length]))
         }
         Type::Uuid => {
+            let mut buffer = String::with_capacity(36);
             // SAFETY: sixteen bytes.
             let bytes = unsafe { &*datum.cast_mut_ptr::<[u8; 16]>() };
             for (index, byte) in bytes.iter().enumerate() {
