@@ -14,6 +14,7 @@ import psycopg
 
 URL = os.environ["PG_LTV_URL"]
 PEERS = Path(__file__).with_name("peers.py")
+LONGEST = 300
 
 
 class Memory(threading.Thread):
@@ -41,19 +42,29 @@ class Memory(threading.Thread):
 
 
 def peer(missing, **job):
-    """The peer's result; None, and why in `missing`, where it cannot run here."""
+    """The peer's result; None, and why in `missing`, where it cannot run here or does not come to an end."""
+    label = ", ".join(filter(None, [job["kind"], job.get("backbone"), job.get("objective")]))
+    if job["kind"] in missing:
+        return None
     process = subprocess.Popen([sys.executable, str(PEERS), json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     memory = Memory(lambda: process.pid)
     memory.start()
-    out, err = process.communicate()
+    try:
+        out, err = process.communicate(timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()[0], f"no result after {LONGEST} s"
     most = memory.end()
     found = re.search(r"^RESULT (.*)$", out, re.M)
-    if not found:
-        missing[job["kind"]] = (err.strip().splitlines() or ["no result"])[-1][:200]
-        print(f"{job['kind']} left out: {missing[job['kind']]}", flush=True)
-        return None
-    missing.pop(job["kind"], None)
-    return json.loads(found[1]) | {"memory": most}
+    if found:
+        missing.pop(label, None)
+        return json.loads(found[1]) | {"memory": most}
+    why = (err.strip().splitlines() or ["no result"])[-1][:200]
+    # What is not installed need not be tried again.
+    label = job["kind"] if why.startswith(("ModuleNotFoundError", "ImportError")) else label
+    missing[label] = why
+    print(f"  {label} left out: {why}", flush=True)
+    return None
 
 
 class Trainer:
@@ -88,17 +99,19 @@ class Trainer:
             found = self.watcher.execute("SELECT pid FROM ltv.jobs WHERE status = 'running' AND pid IS NOT NULL").fetchone()
             return found and found[0]
 
+        self.connection.execute("SELECT set_config('ltv.training_memory', %s, false)", (memory,))
         watched = Memory(worker)
         watched.start()
-        begun = time.perf_counter()
-        self.connection.execute("SELECT set_config('ltv.training_memory', %s, false)", (memory,))
-        job = self.connection.execute(
-            "SELECT ltv_train('bench', %s, objective => %s, backbone => %s, options => %s)",
-            (table, objective, backbone, json.dumps(options)),
-        ).fetchone()[0]
-        version = self.connection.execute("SELECT ltv_wait(%s)", (job,)).fetchone()[0]
-        seconds = time.perf_counter() - begun
-        most = watched.end()
+        try:
+            begun = time.perf_counter()
+            job = self.connection.execute(
+                "SELECT ltv_train('bench', %s, objective => %s, backbone => %s, options => %s)",
+                (table, objective, backbone, json.dumps(options)),
+            ).fetchone()[0]
+            version = self.connection.execute("SELECT ltv_wait(%s)", (job,)).fetchone()[0]
+            seconds = time.perf_counter() - begun
+        finally:
+            most = watched.end()
         history, metrics = self.connection.execute(
             "SELECT history, metrics FROM ltv.versions WHERE model = 'bench' AND version = %s", (version,)
         ).fetchone()

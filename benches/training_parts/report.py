@@ -79,10 +79,11 @@ def whole_table(parts):
             f"{middle_of(results, 'memory'):,.0f}", ratio(seconds, first and middle_of(first, "seconds")),
         ])
     head = ["", "seconds (range)", "runs", "of them training", "whole / training", "of them imports", "MB", "times ltv_train"]
-    return ["From a table of 200,000 rows with 32 columns to a stored model, 10 epochs, one thread unless said otherwise, everything included:\n\n" + table(head, lines)]
+    rows = next((f" of {results[0]['rows']:,} rows with 32 columns" for results in found.values() if "rows" in results[0]), "")
+    return [f"From a table{rows} to a stored model, 10 epochs, one thread unless said otherwise, everything included:\n\n{table(head, lines)}"]
 
 
-def growth_table(parts):
+def growth_table(parts, most):
     found = named(parts, "growth").values()
     if not found:
         return []
@@ -93,7 +94,7 @@ def growth_table(parts):
         for one in found
     ]
     head = ["rows", "columns", "batch", "pg_ltv, rows/s", "seconds in all", "per million rows", "MB", "PyTorch, rows/s", "ratio"]
-    return ["Growth with rows, columns and batch size: mlp, ziln, one thread, three epochs, everything included; PyTorch on at most 100,000 rows:\n\n" + table(head, lines)]
+    return [f"Growth with rows, columns and batch size: mlp, ziln, one thread, three epochs, everything included; PyTorch on at most {most:,} rows:\n\n{table(head, lines)}"]
 
 
 def memory_table(parts):
@@ -122,9 +123,9 @@ def picture(parts):
     for steps, title in ((0, "networks of columns (32)"), (max((one["steps"] for one in found.values()), default=0), "networks of sequences (20 steps, 2 channels)")):
         some = {name: one for name, one in found.items() if one["steps"] == steps}
         rates = [rate(result) for one in some.values() for result in one.values() if isinstance(result, dict)]
-        if not rates:
+        most = max(filter(None, rates), default=None)
+        if not most:
             continue
-        most = max(value for value in rates if value)
         lines.append(label(12, y + 14, title, font_weight="bold"))
         y += 24
         for name, one in some.items():
@@ -146,7 +147,8 @@ def write(folder, parts, results):
     if networks(parts):
         (folder / "training.svg").write_text(picture(parts), encoding="utf-8")
         texts.append("![rows per second of each network](training.svg)")
-    texts += [*speed_tables(parts), *whole_table(parts), *growth_table(parts), *memory_table(parts)]
-    if results.get("missing"):
-        texts.append("Left out on this machine: " + "; ".join(f"{kind} ({why})" for kind, why in results["missing"].items()) + ".")
+    texts += [*speed_tables(parts), *whole_table(parts), *growth_table(parts, results["sizes"]["large_rows"] // 200), *memory_table(parts)]
+    left_out = results["missing"] | results["failed"]
+    if left_out:
+        texts.append("Left out on this machine: " + "; ".join(f"{what} ({why})" for what, why in left_out.items()) + ".")
     write_generated(folder / "training.md", "training", "\n\n".join(texts))
