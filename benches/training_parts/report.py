@@ -111,7 +111,7 @@ def memory_table(parts):
 
 
 def picture(parts):
-    """Rows per second of each network; networks of columns and of sequences on scales of their own."""
+    """Rows per second of each network; networks of columns, the linear model and networks of sequences on scales of their own."""
     found = networks(parts)
     left, width, height, right = 190, 470, 11, 90
     lines = [label(12, 24, "Rows per second of the training steps", font_weight="bold", font_size=15)]
@@ -120,8 +120,12 @@ def picture(parts):
             x = 12 + (2 * index + threads - 1) * 150
             lines += [bar(x, 37, 12, 12, colour), label(x + 17, 47, f"{who}, {threads} thread{'s' if threads > 1 else ''}")]
     y = 62
-    for steps, title in ((0, "networks of columns (32)"), (max((one["steps"] for one in found.values()), default=0), "networks of sequences (20 steps, 2 channels)")):
-        some = {name: one for name, one in found.items() if one["steps"] == steps}
+    groups = {"networks of columns (32)": [], "a linear model of the same columns": [], "networks of sequences (20 steps, 2 channels)": []}
+    columns, linear, sequences = groups.values()
+    for name, one in found.items():
+        (sequences if one["steps"] else linear if name.startswith("linear") else columns).append(name)
+    for title, names in groups.items():
+        some = {name: found[name] for name in names}
         rates = [rate(result) for one in some.values() for result in one.values() if isinstance(result, dict)]
         most = max(filter(None, rates), default=None)
         if not most:
