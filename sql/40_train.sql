@@ -273,7 +273,7 @@ BEGIN
                 gone_since := COALESCE(gone_since, clock_timestamp());
             END IF;
         END IF;
-        PERFORM ltv.await_worker(job, 100);
+        PERFORM ltv.await_worker(job, 250);
     END LOOP;
 EXCEPTION WHEN query_canceled THEN
     IF state.status IN ('queued', 'running') THEN

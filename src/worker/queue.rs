@@ -15,7 +15,7 @@ use pgrx::{JsonB, Spi, pg_sys};
 use std::time::{Duration, Instant};
 
 /// Milliseconds between two looks at whether a job is still held.
-const LOOK_EVERY: i64 = 5;
+const LOOK_EVERY: i64 = 10;
 
 /// A claimed job.
 pub struct Job {
@@ -83,7 +83,7 @@ pub fn is_alive(job: i64) -> bool {
 }
 
 /// Returns when a worker has taken the job or let go of it, at the latest after so many milliseconds. Looking at a lock
-/// costs next to nothing, unlike a query.
+/// costs little, unlike the queries of `ltv_wait`.
 pub fn await_change(job: i64, milliseconds: u64) {
     let before = is_alive(job);
     let begun = Instant::now();

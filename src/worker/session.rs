@@ -219,23 +219,30 @@ pub fn set_option(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) {
     }
 }
 
+const WAKING: u32 = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+
 /// Waits for a signal or the time to pass; ends the process if the server is gone.
 pub fn wait(milliseconds: i64) {
-    wait_for(None, milliseconds);
+    // SAFETY: the process's own latch.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            WAKING as i32,
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
 }
 
-/// The same, or for something to read from a socket, or for the end of who holds its other side.
-pub fn wait_for(socket: Option<BorrowedFd>, milliseconds: i64) {
-    let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-    if socket.is_some() {
-        events |= pg_sys::WL_SOCKET_READABLE;
-    }
+/// The same, or for the end of who holds the other side of a socket.
+pub fn wait_for(socket: BorrowedFd, milliseconds: i64) {
     // SAFETY: the process's own latch; the socket is open for as long as it is borrowed.
     unsafe {
         pg_sys::WaitLatchOrSocket(
             pg_sys::MyLatch,
-            events as i32,
-            socket.map_or(-1, |socket| socket.as_raw_fd()),
+            (WAKING | pg_sys::WL_SOCKET_READABLE) as i32,
+            socket.as_raw_fd(),
             milliseconds,
             pg_sys::PG_WAIT_EXTENSION,
         );

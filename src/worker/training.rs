@@ -167,7 +167,7 @@ pub fn run(work: Work, job: i64) -> Result<(TrainedModel, Vec<String>)> {
     let began = Instant::now();
     let mut reported: Option<Instant> = None;
     while computation.is_running() {
-        session::wait_for(Some(computation.end.as_fd()), LOOK_EVERY);
+        session::wait_for(computation.end.as_fd(), LOOK_EVERY);
         memory::watch();
         if !session::serve_interrupts() {
             interrupt::cancel();
