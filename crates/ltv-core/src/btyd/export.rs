@@ -1,8 +1,8 @@
 //! BG/NBD + Gamma-Gamma as an ONNX graph. Computed in float64 inside: the formulas take logarithms of ratios near 1.
 
-use super::Btyd;
-use super::bgnbd::Dropout;
+use super::bgnbd::{BgNbd, Dropout};
 use super::surface::{LEAST_DISTANCE, MOST_PURCHASES, Nodes, Surface};
+use super::{Btyd, GammaGamma};
 use crate::onnx::{ElementType, GraphBuilder, Value};
 
 /// Raw inputs inside the graph, float `[batch, 1]` each, in the units of [`super::Customer`].
@@ -19,8 +19,11 @@ pub fn export(
     model: &Btyd,
     inputs: &CustomerValues,
 ) -> Vec<(&'static str, Value)> {
-    let history = History::new(graph, model, inputs);
-    let ltv = history.value(graph, model);
+    let history = History::new(graph, &model.purchases, model.horizon, inputs);
+    let purchases = history.purchases(graph, &model.purchases, model.horizon);
+    let mean = double(graph, &inputs.monetary);
+    let spend = export_spend(graph, &model.spend, &history.x, &mean);
+    let ltv = graph.mul(&purchases, &spend);
     let any = one_minus_power(graph, &history.w, &history.shape);
     let probability = graph.mul(&history.alive, &any);
     [("ltv", ltv), ("purchase_probability", probability)]
@@ -29,22 +32,50 @@ pub fn export(
         .collect()
 }
 
-/// The first output only.
-pub fn export_value(graph: &mut GraphBuilder, model: &Btyd, inputs: &CustomerValues) -> Value {
-    let value = History::new(graph, model, inputs).value(graph, model);
-    flat(graph, &value)
+/// [`BgNbd::expected_purchases`], double `[batch, 1]`.
+pub fn export_purchases(
+    graph: &mut GraphBuilder,
+    model: &BgNbd,
+    horizon: f64,
+    inputs: &CustomerValues,
+) -> Value {
+    History::new(graph, model, horizon, inputs).purchases(graph, model, horizon)
 }
 
-fn flat(graph: &mut GraphBuilder, value: &Value) -> Value {
+/// [`GammaGamma::expected_value`] of so many purchases with that mean, double `[batch, 1]` each.
+pub fn export_spend(
+    graph: &mut GraphBuilder,
+    model: &GammaGamma,
+    count: &Value,
+    mean: &Value,
+) -> Value {
+    let zero = graph.double(0.0);
+    let any = graph.op("Greater", &[count, &zero], &[]);
+    let money = graph.mul(count, mean);
+    let money = graph.select(&any, &money, &zero);
+    let v = graph.double(model.v);
+    let p = graph.double(model.p);
+    let numerator = graph.add(&v, &money);
+    let numerator = graph.mul(&p, &numerator);
+    let q_minus_1 = graph.double(model.q - 1.0);
+    let denominator = graph.mul(&p, count);
+    let denominator = graph.add(&denominator, &q_minus_1);
+    graph.div(&numerator, &denominator)
+}
+
+/// One float for each customer.
+pub fn flat(graph: &mut GraphBuilder, value: &Value) -> Value {
     let flat = graph.reshape(value, &[-1]);
     graph.cast(&flat, ElementType::Float)
+}
+
+pub fn double(graph: &mut GraphBuilder, value: &Value) -> Value {
+    graph.cast(value, ElementType::Double)
 }
 
 /// What the outputs have in common, double `[batch, 1]` each.
 struct History {
     x: Value,
-    repeat: Value,
-    monetary: Value,
     /// r + x.
     shape: Value,
     w: Value,
@@ -53,81 +84,58 @@ struct History {
 }
 
 impl History {
-    fn new(graph: &mut GraphBuilder, model: &Btyd, inputs: &CustomerValues) -> Self {
-        let double =
-            |graph: &mut GraphBuilder, value: &Value| graph.cast(value, ElementType::Double);
+    fn new(graph: &mut GraphBuilder, model: &BgNbd, horizon: f64, inputs: &CustomerValues) -> Self {
         let x = double(graph, &inputs.frequency);
         let recency = double(graph, &inputs.recency);
         let age = double(graph, &inputs.age);
-        let monetary = double(graph, &inputs.monetary);
-        let zero = graph.double(0.0);
         let one = graph.double(1.0);
-        let repeat = graph.op("Greater", &[&x, &zero], &[]);
-
-        let alpha = graph.double(model.purchases.alpha);
+        let alpha = graph.double(model.alpha);
         let at_cutoff = graph.add(&alpha, &age);
-        let r = graph.double(model.purchases.r);
+        let r = graph.double(model.r);
         let shape = graph.add(&r, &x);
 
         // Where the first purchase counts, everybody could have dropped out at least once.
-        let first = model.purchases.dropout.first();
+        let first = model.dropout.first();
         let alive = {
             let at_last = graph.add(&alpha, &recency);
             let ratio = graph.div(&at_cutoff, &at_last);
             let log_ratio = graph.log(&ratio);
             let silence = graph.mul(&shape, &log_ratio);
             // In BG/NBD the value is not used for x = 0; the floor keeps its logarithm finite.
-            let b_minus_1 = graph.double(model.purchases.b + first - 1.0);
+            let b_minus_1 = graph.double(model.b + first - 1.0);
             let purchases = graph.add(&b_minus_1, &x);
             let floor = graph.double(1e-300);
             let purchases = graph.op("Max", &[&purchases, &floor], &[]);
             let log_purchases = graph.log(&purchases);
-            let log_a = graph.double(model.purchases.a.ln());
+            let log_a = graph.double(model.a.ln());
             let log_odds_dropped = graph.sub(&log_a, &log_purchases);
             let log_odds_dropped = graph.add(&log_odds_dropped, &silence);
             // Not Sigmoid, whose float64 kernel in ONNX Runtime is an approximation that fails for small probabilities.
             let odds_dropped = graph.exp(&log_odds_dropped);
             let sum = graph.add(&one, &odds_dropped);
             let probability = graph.div(&one, &sum);
-            match model.purchases.dropout {
-                Dropout::AfterRepeats => graph.select(&repeat, &probability, &one),
+            match model.dropout {
+                Dropout::AfterRepeats => {
+                    let zero = graph.double(0.0);
+                    let repeat = graph.op("Greater", &[&x, &zero], &[]);
+                    graph.select(&repeat, &probability, &one)
+                }
                 Dropout::AfterEvery => probability,
             }
         };
 
-        let horizon = graph.double(model.horizon);
+        let horizon = graph.double(horizon);
         let w = graph.div(&horizon, &at_cutoff);
-        Self {
-            x,
-            repeat,
-            monetary,
-            shape,
-            w,
-            alive,
-        }
+        Self { x, shape, w, alive }
     }
 
-    fn value(&self, graph: &mut GraphBuilder, model: &Btyd) -> Value {
-        let expected_purchases = {
-            let surface = Surface::new(&model.purchases, model.horizon);
-            let logarithm = interpolate(graph, &surface, &self.x, &self.w);
-            let share = graph.exp(&logarithm);
-            let most = graph.mul(&self.shape, &self.w);
-            let while_alive = graph.mul(&most, &share);
-            graph.mul(&self.alive, &while_alive)
-        };
-        let zero = graph.double(0.0);
-        let money = graph.mul(&self.x, &self.monetary);
-        let money = graph.select(&self.repeat, &money, &zero);
-        let v = graph.double(model.spend.v);
-        let p = graph.double(model.spend.p);
-        let numerator = graph.add(&v, &money);
-        let numerator = graph.mul(&p, &numerator);
-        let q_minus_1 = graph.double(model.spend.q - 1.0);
-        let denominator = graph.mul(&p, &self.x);
-        let denominator = graph.add(&denominator, &q_minus_1);
-        let expected_value = graph.div(&numerator, &denominator);
-        graph.mul(&expected_purchases, &expected_value)
+    fn purchases(&self, graph: &mut GraphBuilder, model: &BgNbd, horizon: f64) -> Value {
+        let surface = Surface::new(model, horizon);
+        let logarithm = interpolate(graph, &surface, &self.x, &self.w);
+        let share = graph.exp(&logarithm);
+        let most = graph.mul(&self.shape, &self.w);
+        let while_alive = graph.mul(&most, &share);
+        graph.mul(&self.alive, &while_alive)
     }
 }
 

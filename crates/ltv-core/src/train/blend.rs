@@ -2,48 +2,43 @@
 //! were shown; MBG/NBD is a law of how customers age. Where customers follow another law, held-out rows show it and its
 //! weight is less, or nothing.
 
-use super::classic::{self, Columns};
 use super::deviance::{deviance, deviance_of_mean};
-use crate::btyd::{BgNbd, Btyd, Dropout, GammaGamma};
+use super::law::Law;
 use crate::data::TrainingTable;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::objective::terms::export_minimum;
 use crate::onnx::{GraphBuilder, NUMERIC, Value};
 use crate::recipe::Recipe;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 /// Weights of MBG/NBD that are tried; the networks have the rest.
-const WEIGHTS: [f32; 6] = [0.5, 0.4, 0.3, 0.2, 0.1, 0.0];
+const WEIGHTS: [f32; 9] = [0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0];
 
+/// The most that it gets for a later time alone.
+const MOST_FOR_LATER: f32 = 0.5;
 /// Share of the deviance that the networks explain which their held-out rows may lose to the blend where it is to be used
 /// at a later time than theirs: what a law of ageing gains there they cannot show.
 const ALLOWANCE: f64 = 0.03;
 /// Share that it must gain where it is to be used at the same time.
 const LEAST_GAIN: f64 = 0.002;
 
-/// Customers whose histories decide the parameters; with ten times as many they move by a percent or two.
-const MOST_FITTED: usize = 10_000;
-
 /// Paying rows without which the weight is not looked for.
 const FEWEST_PAYERS: usize = 20;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Blend {
-    model: Btyd,
-    columns: Columns,
-    /// Of the model's value; the rest is the networks'.
+    law: Law,
+    /// Of the law's value; the rest is the networks'.
     weight: f32,
-    /// Brings the model's total to the networks'.
+    /// Brings the law's total to the networks'.
     factor: f32,
     /// Its value counts for no more than this.
     cap: f32,
 }
 
-/// A model whose weight is not yet known, and its values for the rows of the table.
+/// A law whose weight is not yet known, and its values for the rows of the table.
 pub(super) struct Classic {
-    model: Btyd,
-    columns: Columns,
+    law: Law,
     pub values: Vec<f32>,
     /// Whether it is there for a later time rather than for what it gains now.
     is_for_later: bool,
@@ -65,41 +60,15 @@ pub(super) fn fit(
     if asked.is_none() && (recipe.options.horizon.is_none() || !(is_for_later || members > 1)) {
         return Ok(None);
     }
-    match attempt(table, rows, recipe, is_for_later) {
-        Ok(classic) => Ok(Some(classic)),
+    match Law::fit(table, rows, recipe) {
+        Ok(law) => Ok(Some(Classic {
+            values: law.values(table),
+            law,
+            is_for_later,
+        })),
         Err(error) if asked == Some(true) => Err(error),
         Err(_) => Ok(None),
     }
-}
-
-fn attempt(
-    table: &TrainingTable,
-    rows: &[u32],
-    recipe: &Recipe,
-    is_for_later: bool,
-) -> Result<Classic, Error> {
-    let columns = Columns::find(table)?;
-    let customers = classic::training_customers(table, &columns, rows.to_vec(), MOST_FITTED);
-    let model = Btyd {
-        purchases: BgNbd::fit_with(&customers, Dropout::AfterEvery)?,
-        spend: GammaGamma::fit_to_mean(&customers)?,
-        horizon: classic::horizon(recipe)?,
-    };
-    let values = values(&model, &columns, table);
-    Ok(Classic {
-        model,
-        columns,
-        values,
-        is_for_later,
-    })
-}
-
-/// The expected values of all rows.
-fn values(model: &Btyd, columns: &Columns, table: &TrainingTable) -> Vec<f32> {
-    (0..table.rows() as u32)
-        .into_par_iter()
-        .map(|row| model.expected_value(&columns.customer(table, row)) as f32)
-        .collect()
 }
 
 impl Classic {
@@ -108,9 +77,8 @@ impl Classic {
         let sum = |values: &[f32]| -> f64 { values.iter().map(|&v| f64::from(v.min(cap))).sum() };
         let factor = (sum(networks) / sum(own)) as f32;
         let mut blend = Blend {
-            model: self.model,
-            columns: self.columns,
-            weight: WEIGHTS[0],
+            law: self.law,
+            weight: MOST_FOR_LATER,
             factor: if factor.is_normal() { factor } else { 1.0 },
             cap,
         };
@@ -130,21 +98,16 @@ impl Classic {
         let alone = of(0.0);
         let explained = (deviance_of_mean(actual) - alone).max(0.0);
         let deviances = WEIGHTS.map(|weight| (weight, of(weight)));
-        let weight = if self.is_for_later {
+        let best = deviances.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        let gains = |(_, deviance): &(f32, f64)| *deviance < alone - LEAST_GAIN * explained;
+        let mut weight = best.filter(gains).map_or(0.0, |(weight, _)| weight);
+        if self.is_for_later {
             let most = alone + ALLOWANCE * explained;
-            let found = deviances.iter().find(|(_, deviance)| *deviance <= most);
-            found.map_or(0.0, |(weight, _)| *weight)
-        } else {
-            let (weight, least) = deviances
-                .into_iter()
-                .min_by(|a, b| a.1.total_cmp(&b.1))
-                .unwrap_or((0.0, alone));
-            if least < alone - LEAST_GAIN * explained {
-                weight
-            } else {
-                0.0
-            }
-        };
+            let later = deviances
+                .iter()
+                .find(|(weight, deviance)| *weight <= MOST_FOR_LATER && *deviance <= most);
+            weight = later.map_or(weight, |(later, _)| weight.max(*later));
+        }
         blend.weight = weight;
         (weight > 0.0).then_some(blend)
     }
@@ -152,7 +115,7 @@ impl Classic {
 
 impl Blend {
     pub fn values(&self, table: &TrainingTable) -> Vec<f32> {
-        values(&self.model, &self.columns, table)
+        self.law.values(table)
     }
 
     /// The mean of the roots, squared: between the arithmetic mean, where the larger value decides for customers
@@ -164,8 +127,7 @@ impl Blend {
     }
 
     pub fn export(&self, graph: &mut GraphBuilder, value: &Value) -> Value {
-        let raw = Value::named(NUMERIC);
-        let classic = classic::export(graph, &self.model, &self.columns, &raw);
+        let classic = self.law.export(graph, &Value::named(NUMERIC));
         let classic = graph.max(&classic, 0.0);
         let classic = export_minimum(graph, &classic, self.cap);
         let factor = graph.float(self.factor);
@@ -186,30 +148,13 @@ impl Blend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{ColumnKind, FeatureColumn};
+    use crate::error::Error;
 
     const ROWS: u32 = 4000;
 
     fn classic(is_for_later: bool) -> Result<Classic> {
-        let names = ["frequency", "recency", "t", "monetary_mean"];
-        let inputs = names.map(|name| FeatureColumn::new(name, ColumnKind::Numeric, "real"));
         Ok(Classic {
-            model: Btyd {
-                purchases: BgNbd {
-                    r: 1.0,
-                    alpha: 1.0,
-                    a: 1.0,
-                    b: 1.0,
-                    dropout: Dropout::AfterEvery,
-                },
-                spend: GammaGamma {
-                    p: 1.0,
-                    q: 2.0,
-                    v: 1.0,
-                },
-                horizon: 1.0,
-            },
-            columns: Columns::find(&TrainingTable::new(inputs.to_vec(), false)?)?,
+            law: Law::example()?,
             values: Vec::new(),
             is_for_later,
         })
@@ -248,6 +193,19 @@ mod tests {
         let (one, other) = (noisy(&expected, 3, 3.0), noisy(&expected, 4, 3.0));
         assert_eq!(weight(&one, &other, false)?, Some(0.5));
         assert_eq!(weight(&one, &other, true)?, Some(0.5));
+        Ok(())
+    }
+
+    #[test]
+    fn the_better_voice_has_the_larger_weight() -> Result<()> {
+        let (expected, _) = truth();
+        let (good, worse) = (noisy(&expected, 3, 1.0), noisy(&expected, 4, 3.0));
+        for is_for_later in [false, true] {
+            let law = weight(&good, &worse, is_for_later)?;
+            assert!(law.is_some_and(|weight| weight > 0.5), "{law:?}");
+        }
+        let networks = weight(&worse, &good, false)?;
+        assert!(networks.is_none_or(|weight| weight < 0.5), "{networks:?}");
         Ok(())
     }
 

@@ -127,11 +127,20 @@ pub(super) struct Columns {
 
 impl Columns {
     pub fn find(table: &TrainingTable) -> Result<Self> {
+        Self::named(table, &[OPTIONAL])
+    }
+
+    /// Without the first amount: the mean value is that of all purchases.
+    pub fn of_all_purchases(table: &TrainingTable) -> Result<Self> {
+        Self::named(table, &[])
+    }
+
+    fn named(table: &TrainingTable, optional: &[&str]) -> Result<Self> {
         let mut found = Self {
             inputs: Vec::new(),
             position: Vec::new(),
         };
-        for name in REQUIRED.into_iter().chain([OPTIONAL]) {
+        for &name in REQUIRED.iter().chain(optional) {
             let mut position = 0;
             let mut hit = None;
             for input in table.inputs() {
@@ -145,7 +154,7 @@ impl Columns {
                     found.inputs.push(input);
                     found.position.push(position);
                 }
-                None if name == OPTIONAL => {}
+                None if optional.contains(&name) => {}
                 None => {
                     return Err(Error::invalid(format!(
                         "objective \"bgnbd\" needs a numeric feature \"{name}\""
@@ -195,19 +204,17 @@ impl Columns {
     }
 }
 
-/// The expected value by `model` inside a graph whose raw matrix holds other columns as well.
-pub(super) fn export(
+/// [`Columns::customer`] inside a graph whose raw matrix holds other columns as well.
+pub(super) fn customers(
     graph: &mut GraphBuilder,
-    model: &Btyd,
     columns: &Columns,
     raw: &Value,
-) -> Value {
+) -> CustomerValues {
     let positions: Vec<i64> = columns.position.iter().map(|&p| p as i64).collect();
     let index = graph.ints(&positions, &[positions.len()]);
     let axis = [("axis", crate::onnx::Attribute::Int(1))];
     let raw = graph.op("Gather", &[raw, &index], &axis);
-    let values = clean(graph, &raw, positions.len());
-    btyd::export_value(graph, model, &values)
+    clean(graph, &raw, positions.len())
 }
 
 fn rows_of(table: &TrainingTable, split: Split) -> Vec<u32> {

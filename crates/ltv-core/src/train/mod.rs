@@ -15,6 +15,7 @@ mod epochs;
 mod flat_adam;
 mod folds;
 mod judge;
+mod law;
 mod loss_sum;
 mod network;
 mod optimizer;
