@@ -1,17 +1,21 @@
 //! `activation(x w^T + b)`: where nearly all of the arithmetic of every model is done.
 
 use super::activation::Activation;
-use super::kernel::{self, Matrix, Numbers, product, slice};
+use super::kernel::{self, Matrix, Real, product};
+use super::operation::{Given, Operation, apply3};
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor, Var, WithDType};
+use candle_core::{Tensor, Var};
 
 /// `x` `[.., in]`, `weight` `[out, in]`, `bias` `[out]` -> `[.., out]`.
 pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
     if kernel::applies(x) && weight.elem_count() > 0 {
-        let x = x.contiguous()?;
-        return Ok(x.apply_op3(weight, bias, Fused { activation })?);
+        let mut shape = x.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = bias.elem_count();
+        }
+        return Ok(apply3(Fused { activation }, [x, weight, bias], shape)?);
     }
     Ok(definition(x, weight, bias, activation)?)
 }
@@ -44,8 +48,11 @@ struct Fused {
     activation: Activation,
 }
 
-impl Fused {
-    fn forward<T: WithDType>(&self, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
+impl Operation<3> for Fused {
+    const NAME: &'static str = "dense";
+    type Kept<T: Real> = ();
+
+    fn forward<T: Real>(&self, [x, weight, bias]: [&[T]; 3]) -> candle_core::Result<(Vec<T>, ())> {
         let outputs = bias.len();
         let inputs = weight.len() / outputs;
         let rows = x.len() / inputs;
@@ -58,105 +65,41 @@ impl Fused {
             false,
         );
         kernel::finish(&mut y, bias, self.activation, 0);
-        y
+        Ok((y, ()))
     }
 
-    fn backward<T: WithDType>(
+    fn backward<T: Real>(
         &self,
-        (x, weight): (&Tensor, &Tensor),
-        result: &Tensor,
-        gradient: &Tensor,
-    ) -> candle_core::Result<Gradients> {
-        let (outputs, inputs) = weight.dims2()?;
-        let rows = x.elem_count() / inputs;
+        given: Given<T, (), 3>,
+    ) -> candle_core::Result<[Option<Vec<T>>; 3]> {
+        let [x, weight, bias] = given.inputs;
+        let outputs = bias.len();
+        let inputs = weight.len() / outputs;
+        let rows = x.len() / inputs;
         let mut by_bias = vec![T::zero(); outputs];
-        let mut by_output = Numbers::of(gradient).get::<T>()?.to_vec();
-        let scale = match self.activation {
-            Activation::ReluDropout(draw) => draw.scale(),
-            _ => 1.0,
-        };
-        if self.activation == Activation::Identity {
-            kernel::column_sums(&by_output, &mut by_bias);
-        } else {
-            let result = Numbers::of(result);
-            kernel::through_relu(
-                &mut by_output,
-                result.get()?,
-                T::from_f64(scale),
-                &mut by_bias,
-            );
-        }
+        let mut by_output = given.gradient.to_vec();
+        kernel::unfinish(&mut by_output, given.result, self.activation, &mut by_bias);
         let by_output = Matrix::rows(&by_output, outputs);
         let mut by_weight = vec![T::zero(); outputs * inputs];
         product(
             &mut by_weight,
             (outputs, inputs, rows),
             by_output.transposed(),
-            Matrix::rows(Numbers::of(x).get()?, inputs),
+            Matrix::rows(x, inputs),
             false,
         );
-        let by_x = if x.track_op() {
+        let by_x = given.wanted[0].then(|| {
             let mut by_x = vec![T::zero(); rows * inputs];
             product(
                 &mut by_x,
                 (rows, inputs, outputs),
                 by_output,
-                Matrix::rows(Numbers::of(weight).get()?, inputs),
+                Matrix::rows(weight, inputs),
                 false,
             );
-            Some(Tensor::from_vec(by_x, x.shape(), x.device())?)
-        } else {
-            None
-        };
-        let device = weight.device();
-        let by_weight = Tensor::from_vec(by_weight, weight.shape(), device)?;
-        let by_bias = Tensor::from_vec(by_bias, outputs, device)?;
-        Ok((by_x, Some(by_weight), Some(by_bias)))
-    }
-}
-
-type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
-
-impl CustomOp3 for Fused {
-    fn name(&self) -> &'static str {
-        "dense"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let mut shape = l1.dims().to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = l3.shape().elem_count();
-        }
-        let storage = match s1 {
-            CpuStorage::F64(_) => {
-                CpuStorage::F64(self.forward(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?))
-            }
-            _ => CpuStorage::F32(self.forward(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?)),
-        };
-        Ok((storage, Shape::from(shape)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _bias: &Tensor,
-        result: &Tensor,
-        gradient: &Tensor,
-    ) -> candle_core::Result<Gradients> {
-        let gradient = gradient.contiguous()?;
-        match x.dtype() {
-            DType::F64 => self.backward::<f64>((x, weight), result, &gradient),
-            _ => self.backward::<f32>((x, weight), result, &gradient),
-        }
+            by_x
+        });
+        Ok([by_x, Some(by_weight), Some(by_bias)])
     }
 }
 

@@ -3,6 +3,7 @@
 
 use candle_core::{CpuStorage, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail};
 use gemm::Parallelism;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::cell::Cell;
 
 /// A matrix inside a slice: element (i, j) is at `i * row + j * column`.
@@ -143,6 +144,24 @@ pub fn alone<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
+/// Rows below which a thread of its own is not worth it.
+const ROWS_PER_THREAD: usize = 128;
+
+/// How many of `rows` each part gets that a thread works on; the last one may get fewer.
+pub fn rows_per_part(rows: usize) -> usize {
+    let parts = threads().min(rows / ROWS_PER_THREAD).max(1);
+    rows.div_ceil(parts).max(1)
+}
+
+/// Applies `work` to all items, on the pool's threads where there is more than one; results in the items' order.
+pub fn each<I: Send, O: Send>(items: Vec<I>, work: impl Fn(I) -> O + Send + Sync) -> Vec<O> {
+    if items.len() < 2 {
+        items.into_iter().map(work).collect()
+    } else {
+        items.into_par_iter().map(work).collect()
+    }
+}
+
 /// Whether custom operations, which are written for the CPU, may be used on the tensor.
 pub fn has_custom_operations(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && !PLAIN.get()
@@ -207,9 +226,8 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// Zero where the output of a ReLU (with dropout) was not positive, times `scale` elsewhere. `sums` collects the
 /// column sums: the gradient of the bias.
-pub fn through_relu<T: WithDType>(gradient: &mut [T], output: &[T], scale: T, sums: &mut [T]) {
+fn through_relu<T: WithDType>(gradient: &mut [T], output: &[T], scale: T, sums: &mut [T]) {
     let width = sums.len();
-
     for (gradient, output) in gradient.chunks_mut(width).zip(output.chunks(width)) {
         for ((gradient, output), sum) in gradient.iter_mut().zip(output).zip(sums.iter_mut()) {
             *gradient = if *output > T::zero() {
@@ -241,19 +259,34 @@ pub fn finish<T: WithDType>(
     use super::activation::Activation;
     let zero = T::zero();
     let relu = activation != Activation::Identity;
-
     for row in x.chunks_mut(bias.len().max(1)) {
         for (value, bias) in row.iter_mut().zip(bias) {
             let sum = *value + *bias;
             *value = if relu && sum < zero { zero } else { sum };
         }
     }
-
     if let Activation::ReluDropout(draw) = activation {
         let scale = T::from_f64(draw.scale());
         draw.for_each(first, x, |value, kept| {
             *value *= if kept { scale } else { zero };
         });
+    }
+}
+
+/// The way back through [`finish`], given what it put out; `sums` collects the gradient of the bias.
+pub fn unfinish<T: WithDType>(
+    gradient: &mut [T],
+    output: &[T],
+    activation: super::activation::Activation,
+    sums: &mut [T],
+) {
+    use super::activation::Activation;
+    match activation {
+        Activation::Identity => column_sums(gradient, sums),
+        Activation::Relu => through_relu(gradient, output, T::one(), sums),
+        Activation::ReluDropout(draw) => {
+            through_relu(gradient, output, T::from_f64(draw.scale()), sums);
+        }
     }
 }
 

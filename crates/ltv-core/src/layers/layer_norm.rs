@@ -1,10 +1,11 @@
 //! Layer normalisation over the last axis, by tensor operations and as one operation.
 
-use super::kernel::{self, Numbers, Real};
+use super::kernel::{self, Real};
+use super::operation::{Given, Operation, apply3};
 use crate::error::Result;
 use crate::onnx::{Attribute, GraphBuilder, Value};
 use crate::params::{Init, Params};
-use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Shape, Tensor, Var};
+use candle_core::{D, Tensor, Var};
 
 const EPSILON: f64 = 1e-5;
 
@@ -67,7 +68,7 @@ pub fn export_layer_norm(
 }
 
 fn fused(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    Ok(x.contiguous()?.apply_op3(weight, bias, Normalised)?)
+    Ok(apply3(Normalised, [x, weight, bias], x.shape())?)
 }
 
 /// `x` `[.., n]`, weight and bias `[n]`.
@@ -86,98 +87,47 @@ fn moments<T: Real>(row: &[T]) -> (T, T) {
     )
 }
 
-fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
-    let mut out = x.to_vec();
+impl Operation<3> for Normalised {
+    const NAME: &'static str = "layer-norm";
+    type Kept<T: Real> = ();
 
-    for row in out.chunks_exact_mut(weight.len().max(1)) {
-        let (mean, scale) = moments(row);
-        for ((x, &weight), &bias) in row.iter_mut().zip(weight).zip(bias) {
-            *x = (*x - mean) * scale * weight + bias;
-        }
-    }
-
-    out
-}
-
-/// Gradients by `x`, weight and bias.
-fn backward<T: Real>(x: &[T], weight: &[T], gradient: &[T]) -> [Vec<T>; 3] {
-    let width = weight.len();
-    let count = T::from_f64(width as f64);
-    let mut by_x = gradient.to_vec();
-    let mut by_weight = vec![T::zero(); width];
-    let mut by_bias = vec![T::zero(); width];
-    let mut normal = vec![T::zero(); width];
-
-    for (row, by_x) in x.chunks_exact(width).zip(by_x.chunks_exact_mut(width)) {
-        let (mean, scale) = moments(row);
-        for k in 0..width {
-            normal[k] = (row[k] - mean) * scale;
-            by_weight[k] += by_x[k] * normal[k];
-            by_bias[k] += by_x[k];
-            by_x[k] *= weight[k];
-        }
-        let shift = kernel::sum(width, |k| by_x[k]) / count;
-        let tilt = kernel::sum(width, |k| by_x[k] * normal[k]) / count;
-        for (by_x, &normal) in by_x.iter_mut().zip(&normal) {
-            *by_x = scale * (*by_x - shift - normal * tilt);
-        }
-    }
-
-    [by_x, by_weight, by_bias]
-}
-
-impl CustomOp3 for Normalised {
-    fn name(&self) -> &'static str {
-        "layer-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        use kernel::slice;
-        let out = match s1 {
-            CpuStorage::F64(_) => {
-                CpuStorage::F64(forward(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?))
+    fn forward<T: Real>(&self, [x, weight, bias]: [&[T]; 3]) -> candle_core::Result<(Vec<T>, ())> {
+        let mut out = x.to_vec();
+        for row in out.chunks_exact_mut(weight.len().max(1)) {
+            let (mean, scale) = moments(row);
+            for ((x, &weight), &bias) in row.iter_mut().zip(weight).zip(bias) {
+                *x = (*x - mean) * scale * weight + bias;
             }
-            _ => CpuStorage::F32(forward(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?)),
-        };
-        Ok((out, l1.shape().clone()))
+        }
+        Ok((out, ()))
     }
 
-    fn bwd(
+    fn backward<T: Real>(
         &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        fn tensors<T: Real>(
-            values: [Vec<T>; 3],
-            x: &Tensor,
-            bias: &Tensor,
-        ) -> candle_core::Result<[Tensor; 3]> {
-            let [by_x, by_weight, by_bias] = values;
-            let device = x.device();
-            Ok([
-                Tensor::from_vec(by_x, x.shape(), device)?,
-                Tensor::from_vec(by_weight, bias.shape(), device)?,
-                Tensor::from_vec(by_bias, bias.shape(), device)?,
-            ])
+        given: Given<T, (), 3>,
+    ) -> candle_core::Result<[Option<Vec<T>>; 3]> {
+        let [x, weight, _] = given.inputs;
+        let width = weight.len();
+        let count = T::from_f64(width as f64);
+        let mut by_x = given.gradient.to_vec();
+        let mut by_weight = vec![T::zero(); width];
+        let mut by_bias = vec![T::zero(); width];
+        let mut normal = vec![T::zero(); width];
+        for (row, by_x) in x.chunks_exact(width).zip(by_x.chunks_exact_mut(width)) {
+            let (mean, scale) = moments(row);
+            for k in 0..width {
+                normal[k] = (row[k] - mean) * scale;
+                by_weight[k] += by_x[k] * normal[k];
+                by_bias[k] += by_x[k];
+                by_x[k] *= weight[k];
+            }
+            let shift = kernel::sum(width, |k| by_x[k]) / count;
+            let tilt = kernel::sum(width, |k| by_x[k] * normal[k]) / count;
+            for (by_x, &normal) in by_x.iter_mut().zip(&normal) {
+                *by_x = scale * (*by_x - shift - normal * tilt);
+            }
         }
-        let gradient = gradient.contiguous()?;
-        let (a, w, g) = (Numbers::of(x), Numbers::of(weight), Numbers::of(&gradient));
-        let [by_x, by_weight, by_bias] = match x.dtype() {
-            DType::F64 => tensors(backward::<f64>(a.get()?, w.get()?, g.get()?), x, bias)?,
-            _ => tensors(backward::<f32>(a.get()?, w.get()?, g.get()?), x, bias)?,
-        };
-        Ok((Some(by_x), Some(by_weight), Some(by_bias)))
+        Ok([Some(by_x), Some(by_weight), Some(by_bias)])
     }
 }
 

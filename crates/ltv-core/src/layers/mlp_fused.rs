@@ -1,174 +1,197 @@
 //! All hidden layers of a multilayer perceptron as one operation: hidden values and their gradients never become
 //! tensors of their own, and the rows are shared out among the threads of the pool that training runs in.
 //!
-//! The weights come as one vector: of each layer the matrix `[out, in]`, then the bias. Every thread sums the gradient
-//! of its rows; the sums are added in the order of the rows, so the result depends on the number of threads alone.
+//! The weights come as one vector: of each layer the matrix `[out, in]`, the bias, and where it is normalised the weight
+//! and the bias of that. Every thread sums the gradient of its rows; the sums are added in the order of the rows, so the
+//! result depends on the number of threads alone. Where a layer is normalised, the threads wait for each other: batch
+//! statistics are those of all rows.
 
 use super::activation::Activation;
-use super::kernel::{self, Matrix, Numbers, product, slice};
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType};
+use super::batch_norm::{Moments, Norm, Pull};
+use super::kernel::{self, Matrix, Real, product};
+use super::operation::{Given, Operation};
+use candle_core::Result;
 use parking_lot::Mutex;
-use rayon::prelude::*;
-
-/// Rows below which a thread of its own is not worth it.
-const ROWS_PER_THREAD: usize = 128;
+use std::ops::Range;
+use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Layer {
     pub inputs: usize,
     pub outputs: usize,
+    /// By the statistics of the batch.
+    pub normalised: bool,
     pub activation: Activation,
 }
 
 impl Layer {
     fn weights(&self) -> usize {
-        (self.inputs + 1) * self.outputs
+        let norm = if self.normalised { 2 } else { 0 };
+        (self.inputs + 1 + norm) * self.outputs
     }
+
+    fn split<'a, T>(&self, weights: &'a [T]) -> Weights<'a, T> {
+        let (matrix, rest) = weights.split_at(self.inputs * self.outputs);
+        let (bias, norm) = rest.split_at(self.outputs);
+        Weights { matrix, bias, norm }
+    }
+}
+
+/// Of one layer.
+struct Weights<'a, T> {
+    matrix: &'a [T],
+    bias: &'a [T],
+    /// Weight, then bias of the normalisation; empty without one.
+    norm: &'a [T],
 }
 
 pub struct Stack {
     layers: Vec<Layer>,
-    /// Rows of each part but the last, which may be shorter.
-    rows_per_part: usize,
-    /// What the layers but the last put out, kept for the gradient.
-    hidden: Mutex<Hidden>,
+    /// Where the weights of each layer are.
+    places: Vec<Range<usize>>,
+    /// Runs of layers through which rows go without knowing of each other: each but the last ends with the product of a
+    /// layer that is normalised, and each but the first begins with the normalisation.
+    runs: Vec<Range<usize>>,
+    /// Of the batch, per layer that is normalised.
+    moments: Arc<Mutex<Vec<Moments>>>,
 }
 
-enum Hidden {
-    F32(Vec<Vec<f32>>),
-    F64(Vec<Vec<f64>>),
+/// What some rows leave behind on the way forward: what each layer puts out, without the last one, and the product where
+/// it is normalised.
+pub struct Part<T> {
+    first_row: usize,
+    outputs: Vec<Vec<T>>,
+    products: Vec<Vec<T>>,
+}
+
+pub struct Kept<T> {
+    rows_per_part: usize,
+    parts: Vec<Part<T>>,
+    norms: Vec<Norm<T>>,
+}
+
+/// On the way back.
+struct Back<'a, T> {
+    x: &'a [T],
+    part: &'a Part<T>,
+    result: &'a [T],
+    gradient: Vec<T>,
+    by_theta: Vec<T>,
 }
 
 impl Stack {
-    pub fn new(layers: Vec<Layer>, rows: usize) -> Self {
-        let parts = kernel::threads().min(rows / ROWS_PER_THREAD).max(1);
+    pub fn new(layers: Vec<Layer>) -> Self {
+        let mut places = Vec::with_capacity(layers.len());
+        let mut runs = Vec::new();
+        let (mut place, mut begin) = (0, 0);
+        for (index, layer) in layers.iter().enumerate() {
+            places.push(place..place + layer.weights());
+            place += layer.weights();
+            if layer.normalised {
+                runs.push(begin..index + 1);
+                begin = index + 1;
+            }
+        }
+        runs.push(begin..layers.len());
         Self {
             layers,
-            rows_per_part: rows.div_ceil(parts).max(1),
-            hidden: Mutex::new(Hidden::F32(Vec::new())),
+            places,
+            runs,
+            moments: Arc::default(),
         }
     }
 
-    /// What every layer puts out, the last one included.
-    fn forward<T: WithDType>(&self, x: &[T], theta: &[T]) -> Vec<Vec<T>> {
-        let inputs = self.layers[0].inputs;
-        let rows = x.len() / inputs;
-        let mut outputs: Vec<Vec<T>> = self
-            .layers
-            .iter()
-            .map(|layer| vec![T::zero(); rows * layer.outputs])
-            .collect();
-        let mut parts: Vec<Vec<&mut [T]>> = Vec::new();
-        for (output, layer) in outputs.iter_mut().zip(&self.layers) {
-            let chunks = output.chunks_mut(self.rows_per_part * layer.outputs);
-            for (index, chunk) in chunks.enumerate() {
-                match parts.get_mut(index) {
-                    Some(part) => part.push(chunk),
-                    None => parts.push(vec![chunk]),
-                }
-            }
-        }
-        let x_parts = x.chunks(self.rows_per_part * inputs);
-        let work: Vec<_> = x_parts.zip(parts).enumerate().collect();
-        each(work, |(index, (x, mut outputs))| {
-            self.forward_part(index * self.rows_per_part, x, theta, &mut outputs);
-        });
-        outputs
+    /// Filled on the way forward with what the running statistics learn from.
+    pub fn moments(&self) -> Arc<Mutex<Vec<Moments>>> {
+        self.moments.clone()
     }
 
-    fn forward_part<T: WithDType>(
+    fn weights<'a, T>(&self, layer: usize, theta: &'a [T]) -> Weights<'a, T> {
+        self.layers[layer].split(&theta[self.places[layer].clone()])
+    }
+
+    /// The layer that the normalisation at the beginning of `run` belongs to, and its number among those.
+    fn normalised_before(&self, run: usize) -> Option<(usize, usize)> {
+        (run > 0).then(|| (self.runs[run].start - 1, run - 1))
+    }
+
+    /// One part through one run; the moments of the product it ends with, if it is to be normalised.
+    fn forward_run<T: Real>(
         &self,
-        first_row: usize,
-        x: &[T],
-        theta: &[T],
-        outputs: &mut [&mut [T]],
-    ) {
-        let mut theta = theta;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let (weights, rest) = theta.split_at(layer.weights());
-            theta = rest;
-            let (matrix, bias) = weights.split_at(layer.inputs * layer.outputs);
-            let (before, after) = outputs.split_at_mut(index);
-            let input = before.last().map_or(x, |input| &**input);
-            let output = &mut *after[0];
+        run: usize,
+        (x, theta): (&[T], &[T]),
+        norms: &[Norm<T>],
+        part: &mut Part<T>,
+    ) -> Option<Moments> {
+        if let Some((layer, norm)) = self.normalised_before(run) {
+            let Layer {
+                outputs,
+                activation,
+                ..
+            } = self.layers[layer];
+            let bias = &self.weights(layer, theta).norm[outputs..];
+            let product = &part.products[norm];
+            let first = part.first_row * outputs;
+            let output = norms[norm].apply(product, bias, activation, first);
+            part.outputs.push(output);
+        }
+        for index in self.runs[run].clone() {
+            let layer = &self.layers[index];
+            let weights = self.weights(index, theta);
+            let input = part.outputs.last().map_or(x, Vec::as_slice);
+            let rows = input.len() / layer.inputs;
+            let mut output = vec![T::zero(); rows * layer.outputs];
             product(
-                output,
-                (output.len() / layer.outputs, layer.outputs, layer.inputs),
+                &mut output,
+                (rows, layer.outputs, layer.inputs),
                 Matrix::rows(input, layer.inputs),
-                Matrix::rows(matrix, layer.inputs).transposed(),
+                Matrix::rows(weights.matrix, layer.inputs).transposed(),
                 false,
             );
-            let first = first_row * layer.outputs;
-            kernel::finish(output, bias, layer.activation, first);
+            if layer.normalised {
+                // Without the bias, which is normalised away.
+                let moments = Moments::of(&output, layer.outputs);
+                part.products.push(output);
+                return Some(moments);
+            }
+            let first = part.first_row * layer.outputs;
+            kernel::finish(&mut output, weights.bias, layer.activation, first);
+            part.outputs.push(output);
         }
+        None
     }
 
-    /// The gradients of the weights and, if wanted, of `x`.
-    fn backward<T: WithDType>(
+    /// One part back through one run; what the gradient needs to pass the normalisation it begins with, if it does.
+    fn backward_run<T: Real>(
         &self,
-        (x, theta): (&[T], &[T]),
-        outputs: &[&[T]],
-        gradient: &[T],
+        run: usize,
+        theta: &[T],
+        (norms, pull): (&[Norm<T>], Option<&Pull<T>>),
         with_x: bool,
-    ) -> (Option<Vec<T>>, Vec<T>) {
-        let inputs = self.layers[0].inputs;
-        let starts: Vec<usize> = (0..x.len() / inputs).step_by(self.rows_per_part).collect();
-        let parts = each(starts, |start| {
-            let end = (start + self.rows_per_part).min(x.len() / inputs);
-            let x = &x[start * inputs..end * inputs];
-            let outputs: Vec<&[T]> = outputs
-                .iter()
-                .zip(&self.layers)
-                .map(|(output, layer)| &output[start * layer.outputs..end * layer.outputs])
-                .collect();
-            let width = self.layers.last().map_or(0, |layer| layer.outputs);
-            let gradient = gradient[start * width..end * width].to_vec();
-            self.backward_part((x, theta), &outputs, gradient, with_x)
-        });
-        let mut by_theta: Vec<T> = Vec::new();
-        let mut by_x = with_x.then(|| Vec::with_capacity(x.len()));
-        for (part_x, part_theta) in parts {
-            if by_theta.is_empty() {
-                by_theta = part_theta;
-            } else {
-                for (sum, value) in by_theta.iter_mut().zip(part_theta) {
-                    *sum += value;
+        back: &mut Back<T>,
+    ) -> Option<Pull<T>> {
+        for index in self.runs[run].clone().rev() {
+            let layer = &self.layers[index];
+            let size = layer.inputs * layer.outputs;
+            let place = self.places[index].clone();
+            let (by_matrix, by_rest) = back.by_theta[place].split_at_mut(size);
+            let by_bias = &mut by_rest[..layer.outputs];
+            match pull.filter(|_| layer.normalised) {
+                Some(pull) => {
+                    norms[run].pass(pull, &back.part.products[run], &mut back.gradient);
+                }
+                None => {
+                    let output = back.part.outputs.get(index);
+                    let output = output.map_or(back.result, Vec::as_slice);
+                    kernel::unfinish(&mut back.gradient, output, layer.activation, by_bias);
                 }
             }
-            if let Some(by_x) = &mut by_x {
-                by_x.extend(part_x);
-            }
-        }
-        (by_x, by_theta)
-    }
-
-    fn backward_part<T: WithDType>(
-        &self,
-        (x, theta): (&[T], &[T]),
-        outputs: &[&[T]],
-        mut gradient: Vec<T>,
-        with_x: bool,
-    ) -> (Vec<T>, Vec<T>) {
-        let mut by_theta = vec![T::zero(); theta.len()];
-        let mut end = theta.len();
-        for (index, layer) in self.layers.iter().enumerate().rev() {
-            let start = end - layer.weights();
-            let size = layer.inputs * layer.outputs;
-            let (by_matrix, by_bias) = by_theta[start..end].split_at_mut(size);
-            let matrix = &theta[start..start + size];
-            end = start;
-            let scale = match layer.activation {
-                Activation::ReluDropout(draw) => T::from_f64(draw.scale()),
-                _ => T::one(),
+            let input = match index {
+                0 => back.x,
+                _ => &back.part.outputs[index - 1],
             };
-            if layer.activation == Activation::Identity {
-                kernel::column_sums(&gradient, by_bias);
-            } else {
-                kernel::through_relu(&mut gradient, outputs[index], scale, by_bias);
-            }
-            let input = if index == 0 { x } else { outputs[index - 1] };
-            let rows = gradient.len() / layer.outputs;
-            let by_output = Matrix::rows(&gradient, layer.outputs);
+            let rows = back.gradient.len() / layer.outputs;
+            let by_output = Matrix::rows(&back.gradient, layer.outputs);
             product(
                 by_matrix,
                 (layer.outputs, layer.inputs, rows),
@@ -182,97 +205,115 @@ impl Stack {
                     &mut by_input,
                     (rows, layer.inputs, layer.outputs),
                     by_output,
-                    Matrix::rows(matrix, layer.inputs),
+                    Matrix::rows(self.weights(index, theta).matrix, layer.inputs),
                     false,
                 );
-                gradient = by_input;
+                back.gradient = by_input;
             }
         }
-        if !with_x {
-            gradient.clear();
-        }
-        (gradient, by_theta)
+        let (layer, norm) = self.normalised_before(run)?;
+        let output = back.part.outputs.get(layer);
+        let output = output.map_or(back.result, Vec::as_slice);
+        let activation = self.layers[layer].activation;
+        let product = &back.part.products[norm];
+        Some(norms[norm].pull(product, &mut back.gradient, output, activation))
     }
 }
 
-/// Applies `work` to all items, on the pool's threads where there is more than one; results in the items' order.
-fn each<I: Send, O: Send>(items: Vec<I>, work: impl Fn(I) -> O + Send + Sync) -> Vec<O> {
-    if items.len() < 2 {
-        items.into_iter().map(work).collect()
-    } else {
-        items.into_par_iter().map(work).collect()
-    }
-}
+impl Operation<2> for Stack {
+    const NAME: &'static str = "mlp";
+    type Kept<T: Real> = Kept<T>;
 
-impl CustomOp2 for Stack {
-    fn name(&self) -> &'static str {
-        "mlp"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let width = self.layers.last().map_or(0, |layer| layer.outputs);
-        let shape = Shape::from((l1.dims()[0], width));
-        let missing = || candle_core::Error::Msg("an MLP without layers".to_owned());
-        Ok(match s1 {
-            CpuStorage::F64(_) => {
-                let mut outputs = self.forward::<f64>(slice(s1, l1)?, slice(s2, l2)?);
-                let last = outputs.pop().ok_or_else(missing)?;
-                *self.hidden.lock() = Hidden::F64(outputs);
-                (CpuStorage::F64(last), shape)
+    fn forward<T: Real>(&self, [x, theta]: [&[T]; 2]) -> Result<(Vec<T>, Kept<T>)> {
+        let inputs = self.layers.first().map_or(1, |layer| layer.inputs);
+        let rows_per_part = kernel::rows_per_part(x.len() / inputs);
+        let mut parts: Vec<(&[T], Part<T>)> = x
+            .chunks(rows_per_part * inputs)
+            .enumerate()
+            .map(|(index, x)| {
+                let part = Part {
+                    first_row: index * rows_per_part,
+                    outputs: Vec::with_capacity(self.layers.len()),
+                    products: Vec::with_capacity(self.runs.len()),
+                };
+                (x, part)
+            })
+            .collect();
+        let mut moments = Vec::new();
+        let mut norms: Vec<Norm<T>> = Vec::new();
+        for (run, layers) in self.runs.iter().enumerate() {
+            let found = kernel::each(parts.iter_mut().collect(), |(x, part)| {
+                self.forward_run(run, (x, theta), &norms, part)
+            });
+            if let Some(all) = found.into_iter().flatten().reduce(Moments::and) {
+                let last = layers.end - 1;
+                let weights = self.weights(last, theta);
+                let scale = &weights.norm[..self.layers[last].outputs];
+                norms.push(Norm::new(&all, scale));
+                moments.push(all.shifted(weights.bias));
             }
-            _ => {
-                let mut outputs = self.forward::<f32>(slice(s1, l1)?, slice(s2, l2)?);
-                let last = outputs.pop().ok_or_else(missing)?;
-                *self.hidden.lock() = Hidden::F32(outputs);
-                (CpuStorage::F32(last), shape)
-            }
-        })
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        theta: &Tensor,
-        result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let hidden = self.hidden.lock();
-        let tensors = (x, theta, result, &gradient);
-        match (&*hidden, x.dtype()) {
-            (Hidden::F64(hidden), _) => self.tensors(tensors, hidden),
-            (Hidden::F32(hidden), DType::F32) => self.tensors(tensors, hidden),
-            _ => candle_core::bail!("an MLP's gradient before its values"),
         }
+        *self.moments.lock() = moments;
+        let mut parts: Vec<Part<T>> = parts.into_iter().map(|(_, part)| part).collect();
+        let mut last = parts.iter_mut().filter_map(|part| part.outputs.pop());
+        let mut result = last.next().unwrap_or_default();
+        last.for_each(|output| result.extend(output));
+        let kept = Kept {
+            rows_per_part,
+            parts,
+            norms,
+        };
+        Ok((result, kept))
     }
-}
 
-impl Stack {
-    fn tensors<T: WithDType>(
-        &self,
-        (x, theta, result, gradient): (&Tensor, &Tensor, &Tensor, &Tensor),
-        hidden: &[Vec<T>],
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let numbers = [x, theta, result, gradient].map(Numbers::of);
-        let [x_numbers, theta_numbers, result_numbers, gradient_numbers] = &numbers;
-        let mut outputs: Vec<&[T]> = hidden.iter().map(Vec::as_slice).collect();
-        outputs.push(result_numbers.get()?);
-        let (by_x, by_theta) = self.backward(
-            (x_numbers.get()?, theta_numbers.get()?),
-            &outputs,
-            gradient_numbers.get()?,
-            x.track_op(),
-        );
-        let by_x = by_x
-            .map(|by_x| Tensor::from_vec(by_x, x.shape(), x.device()))
-            .transpose()?;
-        let by_theta = Tensor::from_vec(by_theta, theta.shape(), theta.device())?;
-        Ok((by_x, Some(by_theta)))
+    fn backward<T: Real>(&self, given: Given<T, Kept<T>, 2>) -> Result<[Option<Vec<T>>; 2]> {
+        let [x, theta] = given.inputs;
+        let with_x = given.wanted[0];
+        let inputs = self.layers.first().map_or(1, |layer| layer.inputs);
+        let width = self.layers.last().map_or(1, |layer| layer.outputs);
+        let rows = given.kept.rows_per_part;
+        let norms = given.kept.norms.as_slice();
+        let mut backs: Vec<Back<T>> = x
+            .chunks(rows * inputs)
+            .zip(given.result.chunks(rows * width))
+            .zip(given.gradient.chunks(rows * width))
+            .zip(&given.kept.parts)
+            .map(|(((x, result), gradient), part)| Back {
+                x,
+                part,
+                result,
+                gradient: gradient.to_vec(),
+                by_theta: vec![T::zero(); theta.len()],
+            })
+            .collect();
+        let mut pull: Option<Pull<T>> = None;
+        for run in (0..self.runs.len()).rev() {
+            let found = kernel::each(backs.iter_mut().collect(), |back| {
+                self.backward_run(run, theta, (norms, pull.as_ref()), with_x, back)
+            });
+            pull = found.into_iter().flatten().reduce(Pull::and);
+            if let (Some(pull), Some((layer, norm)), Some(back)) =
+                (&pull, self.normalised_before(run), backs.first_mut())
+            {
+                let end = self.places[layer].end;
+                let start = end - 2 * self.layers[layer].outputs;
+                norms[norm].by_weights(pull, &mut back.by_theta[start..end]);
+            }
+        }
+        let mut by_x = with_x.then(|| Vec::with_capacity(x.len()));
+        let mut by_theta: Option<Vec<T>> = None;
+        for back in backs {
+            match &mut by_theta {
+                None => by_theta = Some(back.by_theta),
+                Some(sums) => sums
+                    .iter_mut()
+                    .zip(back.by_theta)
+                    .for_each(|(sum, value)| *sum += value),
+            }
+            if let Some(by_x) = &mut by_x {
+                by_x.extend(back.gradient);
+            }
+        }
+        Ok([by_x, by_theta])
     }
 }

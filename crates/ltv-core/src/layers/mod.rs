@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod layer_norm;
 pub mod mlp;
 mod mlp_fused;
+pub mod operation;
 pub mod recurrent;
 mod recurrent_fused;
 pub mod softmax;

@@ -1,9 +1,10 @@
 //! Softmax over the last axis, by tensor operations and as one operation.
 
-use super::kernel::{self, Numbers, Real};
+use super::kernel::{self, Real};
+use super::operation::{Given, Operation, apply1};
 use crate::error::Result;
 use crate::onnx::{Attribute, GraphBuilder, Value};
-use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Shape, Tensor};
+use candle_core::{D, Tensor};
 
 pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
     let shifted = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?;
@@ -13,7 +14,7 @@ pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
 
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
     if kernel::applies(x) {
-        return Ok(x.contiguous()?.apply_op1(Softmax)?);
+        return Ok(apply1(Softmax(x.dim(D::Minus1)?), [x], x.shape())?);
     }
     definition(x)
 }
@@ -28,67 +29,41 @@ pub fn export_softmax(graph: &mut GraphBuilder, x: &Value) -> Value {
     graph.op("Softmax", &[x], &[("axis", Attribute::Int(-1))])
 }
 
-struct Softmax;
+/// Over rows of this many numbers.
+struct Softmax(usize);
 
-fn forward<T: Real>(x: &[T], width: usize) -> Vec<T> {
-    let mut out = x.to_vec();
-    for row in out.chunks_exact_mut(width.max(1)) {
-        let most = row
-            .iter()
-            .fold(row[0], |most, &x| if x > most { x } else { most });
-        row.iter_mut().for_each(|x| *x -= most);
-        T::exps(row);
+impl Operation<1> for Softmax {
+    const NAME: &'static str = "softmax";
+    type Kept<T: Real> = ();
 
-        let total = kernel::sum(row.len(), |k| row[k]);
-        row.iter_mut().for_each(|x| *x /= total);
-    }
-    out
-}
-
-fn backward<T: Real>(result: &[T], gradient: &[T], width: usize) -> Vec<T> {
-    let mut out = gradient.to_vec();
-
-    let width = width.max(1);
-    for (row, y) in out.chunks_exact_mut(width).zip(result.chunks_exact(width)) {
-        let mixed = kernel::sum(width, |k| row[k] * y[k]);
-        for (gradient, &y) in row.iter_mut().zip(y) {
-            *gradient = y * (*gradient - mixed);
+    fn forward<T: Real>(&self, [x]: [&[T]; 1]) -> candle_core::Result<(Vec<T>, ())> {
+        let mut out = x.to_vec();
+        for row in out.chunks_exact_mut(self.0.max(1)) {
+            let most = row
+                .iter()
+                .fold(row[0], |most, &x| if x > most { x } else { most });
+            row.iter_mut().for_each(|x| *x -= most);
+            T::exps(row);
+            let total = kernel::sum(row.len(), |k| row[k]);
+            row.iter_mut().for_each(|x| *x /= total);
         }
+        Ok((out, ()))
     }
 
-    out
-}
-
-impl CustomOp1 for Softmax {
-    fn name(&self) -> &'static str {
-        "softmax"
-    }
-
-    fn cpu_fwd(&self, s: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let width = layout.dims().last().copied().unwrap_or(1);
-        let out = match s {
-            CpuStorage::F64(_) => CpuStorage::F64(forward(kernel::slice(s, layout)?, width)),
-            _ => CpuStorage::F32(forward(kernel::slice(s, layout)?, width)),
-        };
-        Ok((out, layout.shape().clone()))
-    }
-
-    fn bwd(
+    fn backward<T: Real>(
         &self,
-        x: &Tensor,
-        result: &Tensor,
-        gradient: &Tensor,
-    ) -> candle_core::Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        let width = x.dim(D::Minus1)?;
-        let (y, g) = (Numbers::of(result), Numbers::of(&gradient));
-        let (shape, device) = (x.shape(), x.device());
-        Ok(Some(match x.dtype() {
-            DType::F64 => {
-                Tensor::from_vec(backward::<f64>(y.get()?, g.get()?, width), shape, device)?
+        given: Given<T, (), 1>,
+    ) -> candle_core::Result<[Option<Vec<T>>; 1]> {
+        let width = self.0.max(1);
+        let mut out = given.gradient.to_vec();
+        let results = given.result.chunks_exact(width);
+        for (row, y) in out.chunks_exact_mut(width).zip(results) {
+            let mixed = kernel::sum(width, |k| row[k] * y[k]);
+            for (gradient, &y) in row.iter_mut().zip(y) {
+                *gradient = y * (*gradient - mixed);
             }
-            _ => Tensor::from_vec(backward::<f32>(y.get()?, g.get()?, width), shape, device)?,
-        }))
+        }
+        Ok([Some(out)])
     }
 }
 
