@@ -4,10 +4,7 @@ mod common;
 
 use candle_core::{DType, Device, Tensor};
 use common::{TestResult, assert_close, check_gradients, numbers, random_batch, reference, values};
-use ltv_core::backbone::{
-    self, BackboneConfig, CrossKind, DcnConfig, DeepFmConfig, MlpConfig, RecurrentConfig,
-    TftConfig, TransformerConfig,
-};
+use ltv_core::backbone::{self, CrossKind};
 use ltv_core::batch::{Batch, InputShape, Mode, SequenceShape};
 use ltv_core::layers::batch_norm::BatchNorm;
 use ltv_core::layers::cross::Cross;
@@ -75,11 +72,27 @@ fn categories_enter_the_factorisation_machine_as_fields_of_value_one() -> TestRe
     let batch = random_batch(&shape, 5, 1.0, 6, DType::F64)?;
     let output = fm.forward(&batch)?;
     let second = output.second.to_vec2::<f64>()?;
-    let embeddings = output.embeddings.to_vec2::<f64>()?;
+    let numbers = batch.numeric.to_vec2::<f64>()?;
+    let vectors = |name: &str| -> TestResult<Vec<Vec<f64>>> {
+        let found = params.weights().iter().find(|(other, _)| other == name);
+        Ok(found.expect("a weight").1.to_vec2()?)
+    };
+    let of_numbers = vectors("fm.numeric.second")?;
+    let mut of_categories = Vec::new();
+    for (field, ids) in batch.categories.iter().enumerate() {
+        let name = format!("fm.category.{field}.second.weight");
+        of_categories.push((vectors(&name)?, ids.to_vec1::<u32>()?));
+    }
     for row in 0..5 {
         // By the definition: all pairs of fields.
         for channel in 0..3 {
-            let field = |i: usize| embeddings[row][i * 3 + channel];
+            let field = |i: usize| match i.checked_sub(2) {
+                None => numbers[row][i] * of_numbers[i][channel],
+                Some(i) => {
+                    let (vectors, ids) = &of_categories[i];
+                    vectors[ids[row] as usize][channel]
+                }
+            };
             let mut pairs = 0.0;
             for i in 0..4 {
                 for j in i + 1..4 {
@@ -213,59 +226,6 @@ fn composed_functions_equal_the_exact_ones() -> TestResult {
     Ok(())
 }
 
-fn backbones() -> Vec<BackboneConfig> {
-    let deep = MlpConfig {
-        hidden: vec![6, 4],
-        ..MlpConfig::default()
-    };
-    let normed = MlpConfig {
-        batch_norm: true,
-        ..deep.clone()
-    };
-    let dcn = |kind| {
-        BackboneConfig::Dcn(DcnConfig {
-            cross_layers: 2,
-            kind,
-            deep: deep.clone(),
-        })
-    };
-    vec![
-        BackboneConfig::Linear,
-        BackboneConfig::Mlp(deep.clone()),
-        BackboneConfig::Mlp(normed.clone()),
-        BackboneConfig::DeepFm(DeepFmConfig {
-            size: 3,
-            deep: normed,
-        }),
-        dcn(CrossKind::V1),
-        dcn(CrossKind::V2),
-        BackboneConfig::Lstm(RecurrentConfig {
-            sizes: vec![5, 3],
-            deep: deep.clone(),
-        }),
-        BackboneConfig::Gru(RecurrentConfig {
-            sizes: vec![5, 3],
-            deep: MlpConfig {
-                hidden: Vec::new(),
-                ..deep.clone()
-            },
-        }),
-        BackboneConfig::Tft(TftConfig {
-            size: 4,
-            heads: 2,
-            ..TftConfig::default()
-        }),
-        BackboneConfig::Transformer(TransformerConfig {
-            size: 6,
-            heads: 2,
-            feed_forward: 10,
-            deep: deep.clone(),
-            ..TransformerConfig::default()
-        }),
-        dcn(CrossKind::LowRank(2)),
-    ]
-}
-
 #[test]
 fn backbone_gradients_equal_differences() -> TestResult {
     let shape = InputShape {
@@ -277,7 +237,7 @@ fn backbone_gradients_equal_differences() -> TestResult {
         }),
         embedding_size: Some(2),
     };
-    for config in backbones() {
+    for config in common::backbones() {
         let mut params = params();
         let backbone = backbone::build(&config, &shape, &mut params)?;
         common::perturb(&params, 0.2, 8)?;

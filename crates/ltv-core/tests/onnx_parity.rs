@@ -3,11 +3,8 @@
 mod common;
 
 use candle_core::{DType, Device};
-use common::{TestResult, graph_inputs, random_batch, run_onnx, statistics, values};
-use ltv_core::backbone::{
-    self, BackboneConfig, CrossKind, DcnConfig, DeepFmConfig, MlpConfig, RecurrentConfig,
-    TftConfig, TransformerConfig,
-};
+use common::{TestResult, backbones, graph_inputs, random_batch, run_onnx, statistics, values};
+use ltv_core::backbone::{self, BackboneConfig};
 use ltv_core::batch::{Batch, InputShape, Mode, SequenceShape};
 use ltv_core::objective::{
     self, CmltvConfig, ExpltvConfig, ObjectiveConfig, RegressionConfig, TargetTransform,
@@ -16,60 +13,6 @@ use ltv_core::objective::{
 use ltv_core::onnx::{BATCH, ElementType, GraphBuilder};
 use ltv_core::params::Params;
 use proptest::prelude::*;
-
-fn backbones() -> Vec<BackboneConfig> {
-    let deep = MlpConfig {
-        hidden: vec![16, 8],
-        ..MlpConfig::default()
-    };
-    let normed = MlpConfig {
-        hidden: vec![12],
-        batch_norm: true,
-        ..MlpConfig::default()
-    };
-    let dcn = |kind| {
-        BackboneConfig::Dcn(DcnConfig {
-            cross_layers: 2,
-            kind,
-            deep: deep.clone(),
-        })
-    };
-    vec![
-        BackboneConfig::Linear,
-        BackboneConfig::Mlp(deep.clone()),
-        BackboneConfig::Mlp(normed.clone()),
-        BackboneConfig::DeepFm(DeepFmConfig {
-            size: 4,
-            deep: normed,
-        }),
-        dcn(CrossKind::V1),
-        dcn(CrossKind::V2),
-        BackboneConfig::Lstm(RecurrentConfig {
-            sizes: vec![5, 3],
-            deep: deep.clone(),
-        }),
-        BackboneConfig::Gru(RecurrentConfig {
-            sizes: vec![5, 3],
-            deep: MlpConfig {
-                hidden: Vec::new(),
-                ..deep.clone()
-            },
-        }),
-        BackboneConfig::Tft(TftConfig {
-            size: 4,
-            heads: 2,
-            ..TftConfig::default()
-        }),
-        BackboneConfig::Transformer(TransformerConfig {
-            size: 6,
-            heads: 2,
-            feed_forward: 10,
-            deep: deep.clone(),
-            ..TransformerConfig::default()
-        }),
-        dcn(CrossKind::LowRank(3)),
-    ]
-}
 
 fn objectives() -> Vec<ObjectiveConfig> {
     let log = RegressionConfig {

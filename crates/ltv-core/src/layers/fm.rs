@@ -1,6 +1,8 @@
 //! The factorisation machine of DeepFM. Field i has a weight w_i and an embedding v_i; a numeric field takes part
 //! with its value x_i, a categorical one with x_i = 1 and the weight and embedding of its category.
 
+use super::activation::Activation;
+use super::dense::dense;
 use super::embedding::Embedding;
 use super::fm_fused;
 use super::kernel::{self, matmul};
@@ -20,18 +22,51 @@ pub struct FactorizationMachine {
     size: usize,
 }
 
-/// `[batch, n]` times `[n, k]`, field by field: `[batch, n * k]`.
-pub(super) fn products(x: &Tensor, embedding: &Tensor) -> Result<Tensor> {
-    let products = x.unsqueeze(2)?.broadcast_mul(&embedding.unsqueeze(0)?)?;
-    Ok(products.flatten_from(1)?)
-}
-
-/// `first` `[batch, 1]`: sum of w_i x_i. `second` `[batch, k]`: per channel, the sum over pairs of products.
-/// `embeddings` `[batch, fields * k]`: v_i x_i.
+/// `first` `[batch, 1]`: sum of w_i x_i. `second` `[batch, k]`: per channel, the sum over pairs of products v_i x_i v_j x_j.
 pub struct FmOutput<T> {
     pub first: T,
     pub second: T,
-    pub embeddings: T,
+    /// `[batch, categorical fields * k]`: their embeddings, if there are any.
+    pub categories: Option<T>,
+}
+
+/// Of numbers `[batch, n]` with their embeddings `[n, k]`, and of the embeddings of categories, side by side.
+pub(super) fn second_order(
+    numbers: Option<(&Tensor, &Tensor)>,
+    categories: Option<&Tensor>,
+    size: usize,
+) -> Result<Tensor> {
+    let mut sums = Vec::new();
+    let mut squares = Vec::new();
+    if let Some((x, embedding)) = numbers {
+        sums.push(matmul(x, embedding)?);
+        squares.push(matmul(&x.sqr()?, &embedding.sqr()?)?);
+    }
+    if let Some(vectors) = categories {
+        for start in (0..vectors.dim(1)?).step_by(size) {
+            let vector = vectors.narrow(1, start, size)?;
+            squares.push(vector.sqr()?);
+            sums.push(vector);
+        }
+    }
+    Ok((total(sums)?.sqr()? - total(squares)?)?.affine(0.5, 0.0)?)
+}
+
+/// A matrix for v_i x_i of the numbers, the embeddings of the categories and x_i of the numbers, as one for x_i of the
+/// numbers and the embeddings of the categories: v_i x_i takes k columns, whose sum weighed by v_i is one for x_i.
+pub(super) fn folded(matrix: &Tensor, embedding: &Tensor) -> Result<Tensor> {
+    let (outputs, inputs) = matrix.dims2()?;
+    let (fields, size) = embedding.dims2()?;
+    let products = matrix.narrow(1, 0, fields * size)?;
+    let products = products.reshape((outputs, fields, size))?;
+    let products = products.broadcast_mul(embedding)?.sum(2)?;
+    let numbers = (products + matrix.narrow(1, inputs - fields, fields)?)?;
+    let categories = inputs - fields - fields * size;
+    if categories == 0 {
+        return Ok(numbers);
+    }
+    let categories = matrix.narrow(1, fields * size, categories)?;
+    Ok(Tensor::cat(&[numbers, categories], 1)?)
 }
 
 impl FactorizationMachine {
@@ -72,39 +107,55 @@ impl FactorizationMachine {
         })
     }
 
-    /// Width of the concatenated embeddings.
+    /// Of v_i x_i of all fields.
     pub fn embedding_width(&self) -> usize {
         self.fields * self.size
     }
 
+    /// Of x_i of the numbers and v_i of the categories.
+    pub fn folded_width(&self) -> usize {
+        let numbers = self.fields - self.categories.len();
+        numbers + self.categories.len() * self.size
+    }
+
     pub fn forward(&self, batch: &Batch) -> Result<FmOutput<Tensor>> {
         let mut first = Vec::new();
-        let mut sums = Vec::new();
-        let mut squares = Vec::new();
-        let mut embeddings = Vec::new();
-        if let Some((weight, embedding)) = &self.numeric {
-            let x = &batch.numeric;
-            first.push(matmul(x, &weight.t()?)?);
-            sums.push(matmul(x, embedding)?);
-            squares.push(matmul(&x.sqr()?, &embedding.sqr()?)?);
-            embeddings.push(match kernel::applies(x) {
-                true => fm_fused::products(x, embedding)?,
-                false => products(x, embedding)?,
-            });
-        }
+        let mut vectors = Vec::new();
         for ((weight, embedding), ids) in self.categories.iter().zip(&batch.categories) {
             first.push(weight.forward(ids)?);
-            let vector = embedding.forward(ids)?;
-            squares.push(vector.sqr()?);
-            sums.push(vector.clone());
-            embeddings.push(vector);
+            vectors.push(embedding.forward(ids)?);
         }
-        let (sum, square) = (total(sums)?, total(squares)?);
+        let categories = match vectors.as_slice() {
+            [] => None,
+            vectors => Some(Tensor::cat(vectors, 1)?),
+        };
+        let x = &batch.numeric;
+        let numbers = self.numeric.as_ref().map(|(_, vectors)| (x, &**vectors));
+        let second = match (numbers, &categories) {
+            (Some((x, vectors)), _) if kernel::applies(x) => {
+                fm_fused::second_order(x, vectors, categories.as_ref())?
+            }
+            _ => second_order(numbers, categories.as_ref(), self.size)?,
+        };
+        if let Some((weight, _)) = &self.numeric {
+            let zero = Tensor::zeros(1, x.dtype(), x.device())?;
+            first.push(dense(x, weight, &zero, Activation::Identity)?);
+        }
         Ok(FmOutput {
             first: total(first)?,
-            second: (sum.sqr()? - square)?.affine(0.5, 0.0)?,
-            embeddings: Tensor::cat(&embeddings, 1)?,
+            second,
+            categories,
         })
+    }
+
+    /// A matrix `[out, embedding_width + n]` for v_i x_i of all fields and x_i of the n numbers, as one
+    /// `[out, folded_width]`: less to multiply with, by k + 1 columns to one of each number.
+    pub fn fold(&self, matrix: &Tensor) -> Result<Tensor> {
+        match &self.numeric {
+            Some((_, embedding)) if kernel::applies(matrix) => fm_fused::folded(matrix, embedding),
+            Some((_, embedding)) => folded(matrix, embedding),
+            None => Ok(matrix.clone()),
+        }
     }
 
     pub fn export(
@@ -115,27 +166,23 @@ impl FactorizationMachine {
         let mut first = Vec::new();
         let mut sums = Vec::new();
         let mut squares = Vec::new();
-        let mut embeddings = Vec::new();
+        let mut vectors = Vec::new();
         if let Some((weight, embedding)) = &self.numeric {
             let x = &inputs.numeric;
             let weight = graph.tensor(&weight.t()?.contiguous()?)?;
             first.push(graph.matmul(x, &weight));
-            let vectors = graph.tensor(embedding)?;
-            sums.push(graph.matmul(x, &vectors));
             let squared = graph.tensor(&embedding.sqr()?)?;
+            let embedding = graph.tensor(embedding)?;
+            sums.push(graph.matmul(x, &embedding));
             let x_squared = graph.mul(x, x);
             squares.push(graph.matmul(&x_squared, &squared));
-            let fields = embedding.dim(0)?;
-            let column = graph.reshape(x, &[-1, fields as i64, 1]);
-            let products = graph.mul(&column, &vectors);
-            embeddings.push(graph.reshape(&products, &[-1, (fields * self.size) as i64]));
         }
         for ((weight, embedding), ids) in self.categories.iter().zip(&inputs.categories) {
             first.push(weight.export(graph, ids)?);
             let vector = embedding.export(graph, ids)?;
             squares.push(graph.mul(&vector, &vector));
             sums.push(vector.clone());
-            embeddings.push(vector);
+            vectors.push(vector);
         }
         let mut total = |values: &[Value]| {
             let mut sum = values.first().cloned();
@@ -148,11 +195,12 @@ impl FactorizationMachine {
         let squared_sum = graph.mul(&sum, &sum);
         let difference = graph.sub(&squared_sum, &square);
         let half = graph.float(0.5);
-        let parts: Vec<&Value> = embeddings.iter().collect();
+        let second = graph.mul(&difference, &half);
+        let vectors: Vec<&Value> = vectors.iter().collect();
         Ok(FmOutput {
             first,
-            second: graph.mul(&difference, &half),
-            embeddings: graph.concat(&parts, 1),
+            second,
+            categories: (!vectors.is_empty()).then(|| graph.concat(&vectors, 1)),
         })
     }
 }

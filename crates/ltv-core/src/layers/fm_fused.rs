@@ -1,122 +1,273 @@
-//! Numbers times the embeddings of their fields as one operation; [`products`](super::fm::products) defines it.
+//! The two parts of a factorisation machine that take time, as one operation each; [`fm`](super::fm) defines them by
+//! tensor operations. The numbers are data: there is no gradient by them.
 
-use super::kernel::{self, Numbers, slice};
+use super::kernel::{self, Real};
+use super::operation::{Given, Operation, apply2, apply3};
 use crate::error;
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::{Result, Tensor};
+use std::ops::Range;
 
-pub fn products(x: &Tensor, embedding: &Tensor) -> error::Result<Tensor> {
-    Ok(x.contiguous()?.apply_op2(embedding, Products)?)
+/// See [`fm::second_order`](super::fm::second_order).
+pub fn second_order(
+    x: &Tensor,
+    embedding: &Tensor,
+    categories: Option<&Tensor>,
+) -> error::Result<Tensor> {
+    let (rows, (fields, size)) = (x.dim(0)?, embedding.dims2()?);
+    let categories = match categories {
+        Some(vectors) => vectors.clone(),
+        None => Tensor::zeros((rows, 0), x.dtype(), x.device())?,
+    };
+    let operation = SecondOrder {
+        fields,
+        size,
+        width: categories.dim(1)?,
+    };
+    Ok(apply3(
+        operation,
+        [x, embedding, &categories],
+        (rows, size),
+    )?)
 }
 
-/// `[batch, n]` and `[n, k]` -> `[batch, n * k]`.
-struct Products;
+/// See [`fm::folded`](super::fm::folded).
+pub fn folded(matrix: &Tensor, embedding: &Tensor) -> error::Result<Tensor> {
+    let (outputs, inputs) = matrix.dims2()?;
+    let (fields, size) = embedding.dims2()?;
+    let width = inputs - fields * size;
+    Ok(apply2(
+        Folded {
+            inputs,
+            fields,
+            size,
+        },
+        [matrix, embedding],
+        (outputs, width),
+    )?)
+}
 
-fn forward<T: WithDType>(x: &[T], embedding: &[T], size: usize) -> Vec<T> {
-    let mut out = Vec::with_capacity(x.len() * size);
+/// Channels that are worked on side by side.
+const LANES: usize = 8;
 
-    for x in x.chunks_exact((embedding.len() / size).max(1)) {
-        for (&x, vector) in x.iter().zip(embedding.chunks_exact(size)) {
-            out.extend(vector.iter().map(|&v| x * v));
-        }
+struct SecondOrder {
+    fields: usize,
+    size: usize,
+    /// Of the embeddings of all categories of a row.
+    width: usize,
+}
+
+/// The same channels of each field, zero beyond the last one.
+type Vectors<T> = Vec<[T; LANES]>;
+
+impl SecondOrder {
+    /// Block by block of channels.
+    fn blocks<T: Real>(&self, embedding: &[T]) -> Vec<Vectors<T>> {
+        (0..self.size)
+            .step_by(LANES)
+            .map(|start| {
+                let channels = start..(start + LANES).min(self.size);
+                let vectors = embedding.chunks_exact(self.size);
+                vectors
+                    .map(|vector| padded(&vector[channels.clone()]))
+                    .collect()
+            })
+            .collect()
     }
 
-    out
+    /// Per channel of one block the sum over the fields of a row, and the sum of the squares.
+    #[inline(always)]
+    fn sums<T: Real>(
+        &self,
+        vectors: &Vectors<T>,
+        x: &[T],
+        categories: &[T],
+        channels: Range<usize>,
+    ) -> ([T; LANES], [T; LANES]) {
+        let mut sum = [T::zero(); LANES];
+        let mut squares = [T::zero(); LANES];
+        let mut add = |field: [T; LANES]| {
+            for lane in 0..LANES {
+                sum[lane] += field[lane];
+                squares[lane] += field[lane] * field[lane];
+            }
+        };
+        for (&x, vector) in x.iter().zip(vectors) {
+            add(vector.map(|v| x * v));
+        }
+        for vector in categories.chunks_exact(self.size) {
+            add(padded(&vector[channels.clone()]));
+        }
+        (sum, squares)
+    }
+
+    fn rows<T>(&self, x: &[T]) -> Vec<Range<usize>> {
+        let rows = x.len() / self.fields;
+        let at_once = kernel::rows_per_part(rows);
+        (0..rows)
+            .step_by(at_once)
+            .map(|start| start..(start + at_once).min(rows))
+            .collect()
+    }
+
+    fn row<'a, T>(&self, x: &'a [T], categories: &'a [T], row: usize) -> (&'a [T], &'a [T]) {
+        (
+            &x[row * self.fields..][..self.fields],
+            &categories[row * self.width..][..self.width],
+        )
+    }
 }
 
-/// Gradients by the numbers (if anybody asks) and by the embeddings.
-fn backward<T: WithDType>(
-    x: &[T],
-    embedding: &[T],
-    gradient: &[T],
-    size: usize,
-    wanted: bool,
-) -> (Vec<T>, Vec<T>) {
-    let mut by_x = Vec::new();
-    let mut by_embedding = vec![T::zero(); embedding.len()];
-    let fields = (embedding.len() / size).max(1);
+fn padded<T: Real>(values: &[T]) -> [T; LANES] {
+    let mut lanes = [T::zero(); LANES];
+    lanes[..values.len()].copy_from_slice(values);
+    lanes
+}
 
-    for (x, gradient) in x
-        .chunks_exact(fields)
-        .zip(gradient.chunks_exact(fields * size))
-    {
-        let vectors = by_embedding.chunks_exact_mut(size);
-        for ((&x, sums), gradient) in x.iter().zip(vectors).zip(gradient.chunks_exact(size)) {
-            for (sum, &gradient) in sums.iter_mut().zip(gradient) {
-                *sum += x * gradient;
+impl Operation<3> for SecondOrder {
+    const NAME: &'static str = "second-order";
+    type Kept<T: Real> = ();
+
+    fn forward<T: Real>(&self, [x, embedding, categories]: [&[T]; 3]) -> Result<(Vec<T>, ())> {
+        let half = T::from_f64(0.5);
+        let blocks = self.blocks(embedding);
+        let parts = kernel::each(self.rows(x), |rows| {
+            let mut out = vec![T::zero(); rows.len() * self.size];
+            for (row, out) in rows.zip(out.chunks_exact_mut(self.size)) {
+                let (x, categories) = self.row(x, categories, row);
+                for (index, (vectors, out)) in blocks.iter().zip(out.chunks_mut(LANES)).enumerate()
+                {
+                    let channels = index * LANES..index * LANES + out.len();
+                    let (sum, squares) = self.sums(vectors, x, categories, channels);
+                    for (lane, out) in out.iter_mut().enumerate() {
+                        *out = (sum[lane] * sum[lane] - squares[lane]) * half;
+                    }
+                }
+            }
+            out
+        });
+        Ok((joined(parts), ()))
+    }
+
+    fn backward<T: Real>(&self, given: Given<T, (), 3>) -> Result<[Option<Vec<T>>; 3]> {
+        let [x, embedding, categories] = given.inputs;
+        let blocks = self.blocks(embedding);
+        let parts = kernel::each(self.rows(x), |rows| {
+            let mut by_categories = vec![T::zero(); rows.len() * self.width];
+            // Of each field the sums of x times the rest of the field's sum, and of x squared.
+            let none = [[T::zero(); LANES]; 2];
+            let mut by_vectors = vec![vec![none; self.fields]; blocks.len()];
+            for (place, row) in rows.enumerate() {
+                let gradient = &given.gradient[row * self.size..][..self.size];
+                let (x, categories) = self.row(x, categories, row);
+                let by_categories = &mut by_categories[place * self.width..][..self.width];
+                let all = blocks.iter().zip(&mut by_vectors);
+                for (index, (vectors, by_vectors)) in all.enumerate() {
+                    let channels = index * LANES..((index + 1) * LANES).min(self.size);
+                    let gradient = padded(&gradient[channels.clone()]);
+                    let (mut sum, _) = self.sums(vectors, x, categories, channels.clone());
+                    let fields = categories.chunks_exact(self.size);
+                    for (out, field) in by_categories.chunks_exact_mut(self.size).zip(fields) {
+                        for (lane, channel) in channels.clone().enumerate() {
+                            out[channel] = gradient[lane] * (sum[lane] - field[channel]);
+                        }
+                    }
+                    for (sum, gradient) in sum.iter_mut().zip(gradient) {
+                        *sum *= gradient;
+                    }
+                    for (&x, [mixed, squares]) in x.iter().zip(by_vectors) {
+                        for lane in 0..LANES {
+                            mixed[lane] += x * sum[lane];
+                            squares[lane] += x * x * gradient[lane];
+                        }
+                    }
+                }
+            }
+            (by_categories, by_vectors)
+        });
+        let mut by_embedding = vec![T::zero(); embedding.len()];
+        let mut by_categories = Vec::with_capacity(parts.len());
+        for (categories, by_vectors) in parts {
+            by_categories.push(categories);
+            for (index, by_vectors) in by_vectors.iter().enumerate() {
+                let fields = by_embedding
+                    .chunks_exact_mut(self.size)
+                    .zip(embedding.chunks_exact(self.size));
+                for ((out, vector), [mixed, squares]) in fields.zip(by_vectors) {
+                    let channels = index * LANES..((index + 1) * LANES).min(self.size);
+                    for (lane, channel) in channels.enumerate() {
+                        out[channel] += mixed[lane] - vector[channel] * squares[lane];
+                    }
+                }
             }
         }
-        if wanted {
-            let vectors = embedding
-                .chunks_exact(size)
-                .zip(gradient.chunks_exact(size));
-            by_x.extend(
-                vectors.map(|(vector, gradient)| kernel::sum(size, |k| vector[k] * gradient[k])),
-            );
-        }
+        let by_categories = given.wanted[2].then(|| joined(by_categories));
+        Ok([None, Some(by_embedding), by_categories])
     }
-
-    (by_x, by_embedding)
 }
 
-impl CustomOp2 for Products {
-    fn name(&self) -> &'static str {
-        "field-products"
+fn joined<T>(parts: Vec<Vec<T>>) -> Vec<T> {
+    let mut parts = parts.into_iter();
+    let mut all = parts.next().unwrap_or_default();
+    parts.for_each(|part| all.extend(part));
+    all
+}
+
+struct Folded {
+    inputs: usize,
+    fields: usize,
+    size: usize,
+}
+
+impl Folded {
+    /// A row of the matrix: what products, categories and numbers are multiplied by.
+    fn split<'a, T>(&self, row: &'a [T]) -> [&'a [T]; 3] {
+        let (products, rest) = row.split_at(self.fields * self.size);
+        let (categories, numbers) = rest.split_at(rest.len() - self.fields);
+        [products, categories, numbers]
+    }
+}
+
+impl Operation<2> for Folded {
+    const NAME: &'static str = "folded";
+    type Kept<T: Real> = ();
+
+    fn forward<T: Real>(&self, [matrix, embedding]: [&[T]; 2]) -> Result<(Vec<T>, ())> {
+        let mut out = Vec::with_capacity(matrix.len());
+        for row in matrix.chunks_exact(self.inputs) {
+            let [products, categories, numbers] = self.split(row);
+            let weights = products.chunks_exact(self.size);
+            let vectors = embedding.chunks_exact(self.size);
+            for ((weights, vector), &number) in weights.zip(vectors).zip(numbers) {
+                out.push(kernel::sum(self.size, |k| weights[k] * vector[k]) + number);
+            }
+            out.extend_from_slice(categories);
+        }
+        Ok((out, ()))
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (fields, size) = l2.shape().dims2()?;
-        let out = match s1 {
-            CpuStorage::F64(_) => CpuStorage::F64(forward(slice(s1, l1)?, slice(s2, l2)?, size)),
-            _ => CpuStorage::F32(forward(slice(s1, l1)?, slice(s2, l2)?, size)),
-        };
-        Ok((out, Shape::from((l1.dims()[0], fields * size))))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        embedding: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        fn tensors<T: WithDType>(
-            (by_x, by_embedding): (Vec<T>, Vec<T>),
-            x: &Tensor,
-            embedding: &Tensor,
-        ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-            let by_x = match by_x.is_empty() {
-                true => None,
-                false => Some(Tensor::from_vec(by_x, x.shape(), x.device())?),
-            };
-            let by_embedding = Tensor::from_vec(by_embedding, embedding.shape(), x.device())?;
-            Ok((by_x, Some(by_embedding)))
+    fn backward<T: Real>(&self, given: Given<T, (), 2>) -> Result<[Option<Vec<T>>; 2]> {
+        let [matrix, embedding] = given.inputs;
+        let mut by_matrix = Vec::with_capacity(matrix.len());
+        let mut by_embedding = vec![T::zero(); embedding.len()];
+        let width = self.inputs - self.fields * self.size;
+        let gradients = given.gradient.chunks_exact(width);
+        for (row, gradient) in matrix.chunks_exact(self.inputs).zip(gradients) {
+            let (by_numbers, by_categories) = gradient.split_at(self.fields);
+            for (&by_number, vector) in by_numbers.iter().zip(embedding.chunks_exact(self.size)) {
+                by_matrix.extend(vector.iter().map(|&v| by_number * v));
+            }
+            by_matrix.extend_from_slice(by_categories);
+            by_matrix.extend_from_slice(by_numbers);
+            let [products, ..] = self.split(row);
+            let sums = by_embedding.chunks_exact_mut(self.size);
+            let weights = products.chunks_exact(self.size);
+            for ((sums, weights), &by_number) in sums.zip(weights).zip(by_numbers) {
+                for (sum, &weight) in sums.iter_mut().zip(weights) {
+                    *sum += by_number * weight;
+                }
+            }
         }
-        let gradient = gradient.contiguous()?;
-        let size = embedding.dim(1)?;
-        let wanted = x.track_op();
-        let (a, e, g) = (
-            Numbers::of(x),
-            Numbers::of(embedding),
-            Numbers::of(&gradient),
-        );
-        match x.dtype() {
-            DType::F64 => tensors(
-                backward::<f64>(a.get()?, e.get()?, g.get()?, size, wanted),
-                x,
-                embedding,
-            ),
-            _ => tensors(
-                backward::<f32>(a.get()?, e.get()?, g.get()?, size, wanted),
-                x,
-                embedding,
-            ),
-        }
+        Ok([Some(by_matrix), Some(by_embedding)])
     }
 }
 
@@ -126,35 +277,66 @@ mod tests {
     use crate::layers::fm;
     use candle_core::{Device, Var};
 
-    #[test]
-    fn one_operation_equals_the_definition() -> error::Result<()> {
-        let wave = |count: usize, k: f64| -> Vec<f64> {
-            (0..count).map(|i| (i as f64 * k).sin()).collect()
-        };
-        for size in [1, 8, 11] {
-            let (batch, fields) = (7, 5);
-            let x = Var::from_vec(wave(batch * fields, 1.3), (batch, fields), &Device::Cpu)?;
-            let embedding = Var::from_vec(wave(fields * size, 0.7), (fields, size), &Device::Cpu)?;
-            let mix = wave(batch * fields * size, 2.3);
-            let mix = Tensor::from_vec(mix, (batch, fields * size), &Device::Cpu)?;
-            let run = |y: Tensor| -> error::Result<Vec<f64>> {
-                let gradients = (&y * &mix)?.sum_all()?.backward()?;
-                let mut numbers: Vec<f64> = y.flatten_all()?.to_vec1()?;
-                for var in [&x, &embedding] {
-                    if let Some(gradient) = gradients.get(var) {
-                        numbers.extend(gradient.flatten_all()?.to_vec1::<f64>()?);
-                    }
-                }
-                Ok(numbers)
-            };
-            let (fast, plain) = (
-                run(products(&x, &embedding)?)?,
-                run(fm::products(&x, &embedding)?)?,
-            );
-            assert_eq!(fast.len(), plain.len());
-            for (a, b) in fast.iter().zip(&plain) {
-                assert!((a - b).abs() < 1e-13, "{a} {b}");
+    fn wave(rows: usize, columns: usize, k: f64) -> Result<Var> {
+        let values = (0..rows * columns).map(|i| (i as f64 * k + 0.3).sin());
+        Var::from_vec(values.collect(), (rows, columns), &Device::Cpu)
+    }
+
+    /// The values and the gradients by `vars`.
+    fn numbers(y: &Tensor, vars: &[&Var]) -> error::Result<Vec<f64>> {
+        let (rows, columns) = y.dims2()?;
+        let mix = wave(rows, columns, 2.3)?;
+        let gradients = (y * mix.as_tensor())?.sum_all()?.backward()?;
+        let mut numbers: Vec<f64> = y.flatten_all()?.to_vec1()?;
+        for var in vars {
+            if let Some(gradient) = gradients.get(var) {
+                numbers.extend(gradient.flatten_all()?.to_vec1::<f64>()?);
             }
+        }
+        Ok(numbers)
+    }
+
+    fn assert_equal(fast: &[f64], plain: &[f64]) {
+        assert_eq!(fast.len(), plain.len());
+        for (a, b) in fast.iter().zip(plain) {
+            assert!((a - b).abs() < 1e-12 * (1.0 + b.abs()), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn second_order_equals_the_definition() -> error::Result<()> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let Ok(pool) = pool else {
+            panic!("no thread pool");
+        };
+        for (size, rows, categories) in [(1, 7, 0), (8, 300, 2), (11, 7, 1), (16, 7, 3)] {
+            let x = wave(rows, 5, 1.3)?;
+            let x = x.as_detached_tensor();
+            let embedding = wave(5, size, 0.7)?;
+            let vectors = match categories {
+                0 => None,
+                _ => Some(wave(rows, categories * size, 0.9)?),
+            };
+            let vars: Vec<&Var> = std::iter::once(&embedding).chain(&vectors).collect();
+            let vectors = vectors.as_deref();
+            let fast = || numbers(&second_order(&x, &embedding, vectors)?, &vars);
+            let plain = fm::second_order(Some((&x, &embedding)), vectors, size)?;
+            let plain = numbers(&plain, &vars)?;
+            assert_equal(&fast()?, &plain);
+            assert_equal(&pool.install(fast)?, &plain);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn folding_equals_the_definition() -> error::Result<()> {
+        for (size, categories) in [(1, 0), (8, 2), (11, 1)] {
+            let matrix = wave(6, 5 * size + categories * size + 5, 1.3)?;
+            let embedding = wave(5, size, 0.7)?;
+            let vars = [&matrix, &embedding];
+            let fast = numbers(&folded(&matrix, &embedding)?, &vars)?;
+            let plain = numbers(&fm::folded(&matrix, &embedding)?, &vars)?;
+            assert_equal(&fast, &plain);
         }
         Ok(())
     }

@@ -2,6 +2,10 @@
 #![allow(dead_code)]
 
 use candle_core::{DType, Device, Tensor, Var};
+use ltv_core::backbone::{
+    BackboneConfig, CrossKind, DcnConfig, DeepFmConfig, MlpConfig, RecurrentConfig, TftConfig,
+    TransformerConfig,
+};
 use ltv_core::batch::GraphInputs;
 use ltv_core::batch::{Batch, InputShape, Mode, SequenceBatch};
 use ltv_core::objective::TargetStatistics;
@@ -128,6 +132,65 @@ pub fn random_batch(
         categories,
         sequence,
     })
+}
+
+/// One of each kind and version, small.
+pub fn backbones() -> Vec<BackboneConfig> {
+    let deep = MlpConfig {
+        hidden: vec![16, 8],
+        ..MlpConfig::default()
+    };
+    let normed = MlpConfig {
+        batch_norm: true,
+        ..deep.clone()
+    };
+    let none = MlpConfig {
+        hidden: Vec::new(),
+        ..deep.clone()
+    };
+    let dcn = |kind| {
+        BackboneConfig::Dcn(DcnConfig {
+            cross_layers: 2,
+            kind,
+            deep: deep.clone(),
+        })
+    };
+    vec![
+        BackboneConfig::Linear,
+        BackboneConfig::Mlp(deep.clone()),
+        BackboneConfig::Mlp(normed.clone()),
+        BackboneConfig::DeepFm(DeepFmConfig {
+            size: 4,
+            deep: normed,
+        }),
+        BackboneConfig::DeepFm(DeepFmConfig {
+            size: 4,
+            deep: none.clone(),
+        }),
+        dcn(CrossKind::V1),
+        dcn(CrossKind::V2),
+        BackboneConfig::Lstm(RecurrentConfig {
+            sizes: vec![5, 3],
+            deep: deep.clone(),
+        }),
+        BackboneConfig::Gru(RecurrentConfig {
+            sizes: vec![5, 3],
+            deep: none,
+        }),
+        BackboneConfig::Tft(TftConfig {
+            size: 4,
+            heads: 2,
+            ..TftConfig::default()
+        }),
+        BackboneConfig::Transformer(TransformerConfig {
+            size: 6,
+            heads: 2,
+            feed_forward: 10,
+            deep: deep.clone(),
+            ..TransformerConfig::default()
+        }),
+        dcn(CrossKind::LowRank(3)),
+    ]
 }
 
 /// Moves every weight and buffer away from its start, so that nothing is hidden by zeros and ones.
