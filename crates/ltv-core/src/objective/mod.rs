@@ -119,10 +119,14 @@ pub trait Objective: Send + Sync {
     fn predict(&self, output: &HeadOutput) -> Result<Prediction>;
 
     /// Names of what [`Objective::predict`] and [`Objective::export`] return, `ltv` first where there is one.
-    fn outputs(&self) -> &'static [&'static str];
+    fn outputs(&self) -> &'static [&'static str] {
+        &["ltv"]
+    }
 
     /// How `mu`/`sigma` or `alpha`/`rate` among the outputs are to be read, if they are there.
-    fn distribution(&self) -> Option<Distribution>;
+    fn distribution(&self) -> Option<Distribution> {
+        None
+    }
 
     fn export(
         &self,

@@ -1,7 +1,7 @@
 //! `purchase`: whether a customer will buy at all.
 
 use super::terms::{bce, export_probability, paying};
-use super::{Distribution, HeadOutput, Loss, Objective, Prediction, TargetStatistics, head};
+use super::{HeadOutput, Loss, Objective, Prediction, TargetStatistics, head};
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::layers::activation::Activation;
@@ -65,10 +65,6 @@ impl Objective for Purchase {
 
     fn outputs(&self) -> &'static [&'static str] {
         &["purchase_probability"]
-    }
-
-    fn distribution(&self) -> Option<Distribution> {
-        None
     }
 
     fn export(

@@ -1,7 +1,7 @@
 //! `mse` and `huber`: one output for the amount, or for log1p of it.
 
 use super::terms::{EXPONENT_LIMIT, export_expm1, export_minimum};
-use super::{Distribution, HeadOutput, Loss, Objective, Prediction, TargetStatistics, head};
+use super::{HeadOutput, Loss, Objective, Prediction, TargetStatistics, head};
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::layers::activation::Activation;
@@ -111,14 +111,6 @@ impl Objective for Regression {
             TargetTransform::Log1p => expm1(&output[0].minimum(EXPONENT_LIMIT)?)?,
         };
         Ok(vec![("ltv", ltv.maximum(0.0)?)])
-    }
-
-    fn outputs(&self) -> &'static [&'static str] {
-        &["ltv"]
-    }
-
-    fn distribution(&self) -> Option<Distribution> {
-        None
     }
 
     fn export(

@@ -1,7 +1,7 @@
 //! `tweedie`: the mean of a compound Poisson-gamma law, whose many zeros and few large amounts are one distribution.
 
 use super::terms::EXPONENT_LIMIT;
-use super::{Distribution, HeadOutput, Loss, Objective, Prediction, TargetStatistics, head};
+use super::{HeadOutput, Loss, Objective, Prediction, TargetStatistics, head};
 use crate::batch::Mode;
 use crate::error::{Error, Result};
 use crate::layers::activation::Activation;
@@ -85,14 +85,6 @@ impl Objective for Tweedie {
     fn predict(&self, output: &HeadOutput) -> Result<Prediction> {
         let ltv = limited(&output[0])?.exp()?.affine(self.scale, 0.0)?;
         Ok(vec![("ltv", ltv.minimum(EXPONENT_LIMIT.exp())?)])
-    }
-
-    fn outputs(&self) -> &'static [&'static str] {
-        &["ltv"]
-    }
-
-    fn distribution(&self) -> Option<Distribution> {
-        None
     }
 
     fn export(
