@@ -153,7 +153,7 @@ impl Operation<3> for SecondOrder {
         let blocks = self.blocks(embedding);
         let parts = kernel::each(self.rows(x), |rows| {
             let mut by_categories = vec![T::zero(); rows.len() * self.width];
-            // Of each field the sums of x times the rest of the field's sum, and of x squared.
+            // Per field the sums over the rows of x s g and of x^2 g, s the sum over the fields and g the gradient.
             let none = [[T::zero(); LANES]; 2];
             let mut by_vectors = vec![vec![none; self.fields]; blocks.len()];
             for (place, row) in rows.enumerate() {
