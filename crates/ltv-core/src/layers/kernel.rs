@@ -48,8 +48,22 @@ pub fn product<T: WithDType>(
     b: Matrix<T>,
     add: bool,
 ) {
+    assert!(out.len() == m * n, "matrix sizes do not fit");
+    product_spaced(out, n, (m, n, k), a, b, add);
+}
+
+/// As [`product`], into rows that begin `stride` numbers apart.
+pub fn product_spaced<T: WithDType>(
+    out: &mut [T],
+    stride: usize,
+    (m, n, k): (usize, usize, usize),
+    a: Matrix<T>,
+    b: Matrix<T>,
+    add: bool,
+) {
+    let fits = m == 0 || n == 0 || (n <= stride && (m - 1) * stride + n <= out.len());
     assert!(
-        out.len() == m * n && a.holds(m, k) && b.holds(k, n),
+        fits && a.holds(m, k) && b.holds(k, n),
         "matrix sizes do not fit"
     );
     // SAFETY: the assertion above keeps all accesses within the three slices, `out` is borrowed mutably and so
@@ -61,7 +75,7 @@ pub fn product<T: WithDType>(
             k,
             out.as_mut_ptr(),
             1,
-            n as isize,
+            stride as isize,
             add,
             a.data.as_ptr(),
             a.column as isize,
@@ -290,17 +304,38 @@ pub fn unfinish<T: WithDType>(
     }
 }
 
-/// A float with the functions that recurrent layers spend their time in, many at once.
+/// A float with the functions that recurrent layers spend their time in, one by one for loops that do more, and many at
+/// once.
 pub trait Real: WithDType {
+    fn sigmoid(x: Self) -> Self;
+    fn tanh(x: Self) -> Self;
+    fn exp(x: Self) -> Self;
+    fn root(x: Self) -> Self;
     fn sigmoids(values: &mut [Self]);
     fn tanhs(values: &mut [Self]);
     fn exps(values: &mut [Self]);
 }
 
 impl Real for f64 {
+    fn sigmoid(x: Self) -> Self {
+        super::functions::scalar::sigmoid(x)
+    }
+
+    fn tanh(x: Self) -> Self {
+        x.tanh()
+    }
+
+    fn exp(x: Self) -> Self {
+        x.exp()
+    }
+
+    fn root(x: Self) -> Self {
+        x.sqrt()
+    }
+
     fn sigmoids(values: &mut [Self]) {
         for value in values {
-            *value = super::functions::scalar::sigmoid(*value);
+            *value = <Self as Real>::sigmoid(*value);
         }
     }
 
@@ -320,10 +355,36 @@ impl Real for f64 {
 /// In float32 by polynomials without branches, which the compiler turns into vector instructions; within 2 units in
 /// the last place of 1.
 impl Real for f32 {
+    #[inline(always)]
+    fn sigmoid(x: Self) -> Self {
+        1.0 / (1.0 + exp_f32(-x))
+    }
+
+    #[inline(always)]
+    fn tanh(x: Self) -> Self {
+        // Near zero 1 - exp(-2x) would cancel; there x (1 - x^2/3 + 2 x^4/15 - 17 x^6/315) is exact.
+        let square = x * x;
+        let near =
+            x * (1.0 + square * (-1.0 / 3.0 + square * (2.0 / 15.0 + square * (-17.0 / 315.0))));
+        let e = exp_f32(-2.0 * x.abs());
+        let far = ((1.0 - e) / (1.0 + e)).copysign(x);
+        if square < 0.04 { near } else { far }
+    }
+
+    #[inline(always)]
+    fn exp(x: Self) -> Self {
+        exp_f32(x)
+    }
+
+    #[inline(always)]
+    fn root(x: Self) -> Self {
+        x.sqrt()
+    }
+
     fn sigmoids(values: &mut [Self]) {
         vectorised(|| {
             for value in values {
-                *value = 1.0 / (1.0 + exp_f32(-*value));
+                *value = <Self as Real>::sigmoid(*value);
             }
         });
     }
@@ -339,15 +400,7 @@ impl Real for f32 {
     fn tanhs(values: &mut [Self]) {
         vectorised(|| {
             for value in values {
-                let x = *value;
-                // Near zero 1 - exp(-2x) would cancel; there x (1 - x^2/3 + 2 x^4/15 - 17 x^6/315) is exact.
-                let square = x * x;
-                let near = x
-                    * (1.0
-                        + square * (-1.0 / 3.0 + square * (2.0 / 15.0 + square * (-17.0 / 315.0))));
-                let e = exp_f32(-2.0 * x.abs());
-                let far = ((1.0 - e) / (1.0 + e)).copysign(x);
-                *value = if square < 0.04 { near } else { far };
+                *value = <Self as Real>::tanh(*value);
             }
         });
     }
@@ -357,10 +410,11 @@ impl Real for f32 {
 /// result is a normal number.
 #[inline(always)]
 fn exp_f32(x: f32) -> f32 {
-    // Adding and taking away 1.5 * 2^23 rounds to an integer.
+    // Adding 1.5 * 2^23 rounds to an integer, which then stands in the lowest bits; taking it away leaves it as a float.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
     p = p * r + 1.398_2e-3;
@@ -368,7 +422,7 @@ fn exp_f32(x: f32) -> f32 {
     p = p * r + 4.166_579_6e-2;
     p = p * r + 1.666_666_5e-1;
     p = p * r + 0.5;
-    let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
     (p * r * r + r + 1.0) * power
 }
 
