@@ -48,12 +48,14 @@ fn recurrent_layers_equal_pytorch() -> TestResult {
     for (name, cell) in [("lstm", Cell::Lstm), ("gru", Cell::Gru)] {
         let case = &all[name];
         let layer = recurrent(cell, case)?;
-        let x = common::tensor(&case["x"])?.transpose(0, 1)?.contiguous()?;
-        let (steps, batch, _) = x.dims3()?;
-        let mask = Tensor::ones((steps, batch), DType::F64, &Device::Cpu)?;
-        let out = layer.forward(&x, &mask, None)?.transpose(0, 1)?;
+        let x = common::tensor(&case["x"])?;
+        let (batch, steps, _) = x.dims3()?;
+        let mask = Tensor::ones((batch, steps), DType::F64, &Device::Cpu)?;
+        let out = layer.forward(&x, &mask, None)?;
         let expected = numbers(&case["out"]).0;
-        assert_close(name, &values(&out.contiguous()?)?, &expected, 1e-12, 1e-13);
+        assert_close(name, &values(&out)?, &expected, 1e-12, 1e-13);
+        let newest = values(&out.narrow(1, steps - 1, 1)?.contiguous()?)?;
+        assert_eq!(values(&layer.newest(&x, &mask)?)?, newest);
     }
     Ok(())
 }
@@ -63,25 +65,18 @@ fn padding_in_front_changes_nothing() -> TestResult {
     let all = reference("layers.json")?;
     for (name, cell) in [("lstm", Cell::Lstm), ("gru", Cell::Gru)] {
         let layer = recurrent(cell, &all[name])?;
-        let x = common::tensor(&all[name]["x"])?
-            .transpose(0, 1)?
-            .contiguous()?;
-        let (steps, batch, channels) = x.dims3()?;
-        let ones = Tensor::ones((steps, batch), DType::F64, &Device::Cpu)?;
-        let plain = layer.forward(&x, &ones, None)?.get(steps - 1)?;
+        let x = common::tensor(&all[name]["x"])?;
+        let (batch, steps, channels) = x.dims3()?;
+        let ones = Tensor::ones((batch, steps), DType::F64, &Device::Cpu)?;
+        let plain = layer.newest(&x, &ones)?;
         // Whatever stands in the padding.
-        let noise = Tensor::full(123.0, (3, batch, channels), &Device::Cpu)?;
-        let padded = Tensor::cat(&[&noise, &x], 0)?;
-        let mask = Tensor::cat(&[&ones.narrow(0, 0, 3)?.zeros_like()?, &ones], 0)?;
+        let noise = Tensor::full(123.0, (batch, 3, channels), &Device::Cpu)?;
+        let padded = Tensor::cat(&[&noise, &x], 1)?;
+        let mask = Tensor::cat(&[&ones.narrow(1, 0, 3)?.zeros_like()?, &ones], 1)?;
         let states = layer.forward(&padded, &mask, None)?;
-        assert_close(
-            name,
-            &values(&states.get(steps + 2)?)?,
-            &values(&plain)?,
-            1e-14,
-            1e-15,
-        );
-        let early = values(&states.get(2)?)?;
+        let step = |step: usize| values(&states.narrow(1, step, 1)?.contiguous()?);
+        assert_close(name, &step(steps + 2)?, &values(&plain)?, 1e-14, 1e-15);
+        let early = step(2)?;
         assert!(early.iter().all(|&v| v == 0.0), "{name}: {early:?}");
     }
     Ok(())
@@ -183,6 +178,40 @@ fn temporal_fusion_transformer_equals_numpy() -> TestResult {
     let steps = selected[1].1.broadcast_mul(&mask.unsqueeze(2)?)?;
     let expected = numbers(&case["sequence_weights"]).0;
     assert_close("sequence", &values(&steps)?, &expected, 1e-11, 1e-13);
+    Ok(())
+}
+
+/// What a customer did decides, not how many steps there could have been.
+#[test]
+fn more_room_in_front_changes_no_prediction() -> TestResult {
+    let shape = |steps: usize| InputShape {
+        numeric: 3,
+        cardinalities: vec![4],
+        sequence: Some(SequenceShape { steps, channels: 2 }),
+        ..InputShape::default()
+    };
+    let (steps, more) = (5, 4);
+    for config in [
+        BackboneConfig::Lstm(RecurrentConfig::default()),
+        BackboneConfig::Gru(RecurrentConfig::default()),
+        BackboneConfig::Transformer(TransformerConfig::default()),
+        BackboneConfig::Tft(TftConfig::default()),
+    ] {
+        let short = common::random_batch(&shape(steps), 9, 1.0, 3, DType::F64)?;
+        let mut long = short.clone();
+        let sequence = long.sequence.as_mut().expect("a sequence");
+        // As rows without steps there and as steps of nothing but NULL arrive.
+        sequence.values = sequence.values.pad_with_zeros(1, more, 0)?;
+        sequence.mask = sequence.mask.pad_with_zeros(1, more, 0)?;
+        let run = |steps: usize, batch: &Batch| -> TestResult<Vec<f64>> {
+            let mut params = params();
+            let backbone = backbone::build(&config, &shape(steps), &mut params)?;
+            common::perturb(&params, 0.3, 5)?;
+            values(&backbone.forward(batch, &Mode::Evaluate)?)
+        };
+        let (short, long) = (run(steps, &short)?, run(steps + more, &long)?);
+        assert_close(&format!("{config:?}"), &long, &short, 1e-12, 1e-13);
+    }
     Ok(())
 }
 

@@ -115,7 +115,8 @@ impl Tail {
 
 /// Recurrent layers on top of each other; the last state summarises the sequence.
 pub struct RecurrentBackbone {
-    layers: Vec<Recurrent>,
+    lower: Vec<Recurrent>,
+    top: Recurrent,
     tail: Tail,
 }
 
@@ -137,11 +138,14 @@ impl RecurrentBackbone {
             layers.push(Recurrent::new(params, &name, cell, width, size)?);
             width = size;
         }
-        if layers.is_empty() {
-            return Err(Error::invalid(format!("{name} needs at least one layer")));
-        }
+        let missing = || Error::invalid(format!("{name} needs at least one layer"));
+        let top = layers.pop().ok_or_else(missing)?;
         let tail = Tail::new(params, shape, width, &config.deep)?;
-        Ok(Self { layers, tail })
+        Ok(Self {
+            lower: layers,
+            top,
+            tail,
+        })
     }
 }
 
@@ -152,20 +156,19 @@ impl Backbone for RecurrentBackbone {
 
     fn forward(&self, batch: &Batch, mode: &Mode) -> Result<Tensor> {
         let sequence = sequence_of(batch)?;
-        let mask = sequence.mask.t()?.contiguous()?;
-        let mut x = sequence.values.transpose(0, 1)?.contiguous()?;
-        for layer in &self.layers {
-            x = layer.forward(&x, &mask, None)?;
+        let mut x = sequence.values.clone();
+        for layer in &self.lower {
+            x = layer.forward(&x, &sequence.mask, None)?;
         }
-        let last = x.get(x.dim(0)? - 1)?;
-        self.tail.forward(last, batch, mode)
+        let newest = self.top.newest(&x, &sequence.mask)?;
+        self.tail.forward(newest, batch, mode)
     }
 
     fn export(&self, graph: &mut GraphBuilder, inputs: &GraphInputs) -> Result<Value> {
         let (values, mask) = sequence_values(inputs)?;
         let mask = graph.transpose(mask, &[1, 0]);
         let mut x = graph.transpose(values, &[1, 0, 2]);
-        for layer in &self.layers {
+        for layer in self.lower.iter().chain([&self.top]) {
             x = layer.export(graph, &x, &mask, None)?;
         }
         let index = graph.ints(&[-1], &[]);

@@ -4,13 +4,13 @@
 
 use super::Backbone;
 use super::sequence::{require_sequence, sequence_of, sequence_values};
-use crate::batch::{Batch, GraphInputs, InputShape, Mode};
+use crate::batch::{Batch, GraphInputs, InputShape, Mode, SequenceShape};
 use crate::error::Result;
 use crate::layers::attention::LastStepAttention;
 use crate::layers::embedding::Embedding;
 use crate::layers::gated_residual::{GatedResidual, GatedSkip};
 use crate::layers::recurrent::{Cell, Recurrent, State};
-use crate::layers::variable_selection::VariableSelection;
+use crate::layers::variable_selection::{VariableSelection, Variables};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};
@@ -36,6 +36,7 @@ impl Default for TftConfig {
 
 pub struct Tft {
     size: usize,
+    steps: usize,
     channels: usize,
     statics: Option<Statics>,
     /// Per channel, value * weight + bias is its vector; `[channels, size]` each.
@@ -107,8 +108,8 @@ impl Statics {
         }))
     }
 
-    /// The contexts, and the selection weights `[batch, variables]`.
-    fn forward(&self, batch: &Batch, mode: &Mode) -> Result<(Contexts<Tensor>, Tensor)> {
+    /// A vector per variable, `[batch, variables, size]`.
+    fn variables(&self, batch: &Batch) -> Result<Tensor> {
         let mut variables = Vec::with_capacity(self.categories.len() + 1);
         if let Some((weight, bias)) = &self.numeric {
             let x = batch.numeric.unsqueeze(2)?;
@@ -117,17 +118,22 @@ impl Statics {
         for (embedding, ids) in self.categories.iter().zip(&batch.categories) {
             variables.push(embedding.forward(ids)?.unsqueeze(1)?);
         }
-        let variables = Tensor::cat(&variables, 1)?;
-        let (summary, weights) = self.selection.forward(&variables, None, mode)?;
-        let contexts = Contexts {
-            selection: self.for_selection.forward(&summary, None, mode)?,
+        Ok(Tensor::cat(&variables, 1)?)
+    }
+
+    fn forward(&self, batch: &Batch, mode: &Mode) -> Result<Contexts<Tensor>> {
+        let variables = self.variables(batch)?;
+        let variables = Variables::Vectors(&variables);
+        let summary = self.selection.forward(&variables, None, mode)?;
+        let context = |network: &GatedResidual| network.forward(&summary, None, mode);
+        Ok(Contexts {
+            selection: context(&self.for_selection)?,
             start: State {
-                h: self.for_h.forward(&summary, None, mode)?,
-                c: Some(self.for_c.forward(&summary, None, mode)?),
+                h: context(&self.for_h)?,
+                c: Some(context(&self.for_c)?),
             },
-            enrichment: self.for_enrichment.forward(&summary, None, mode)?,
-        };
-        Ok((contexts, weights))
+            enrichment: context(&self.for_enrichment)?,
+        })
     }
 
     fn export(&self, graph: &mut GraphBuilder, inputs: &GraphInputs) -> Result<Contexts<Value>> {
@@ -180,7 +186,7 @@ fn export_vectors(graph: &mut GraphBuilder, x: &Value, weight: &Var, bias: &Var)
 
 impl Tft {
     pub fn new(params: &mut Params, shape: &InputShape, config: &TftConfig) -> Result<Self> {
-        let channels = require_sequence(shape, "tft")?.channels;
+        let SequenceShape { steps, channels } = require_sequence(shape, "tft")?;
         let &TftConfig {
             size,
             heads,
@@ -203,6 +209,7 @@ impl Tft {
         let output = GatedSkip::new(params, "tft.output", size, size)?;
         Ok(Self {
             size,
+            steps,
             channels,
             statics,
             channel_weight,
@@ -218,61 +225,9 @@ impl Tft {
         })
     }
 
-    /// `h` `[batch, size]` and the weights of the static variables (if any) and of the channels
-    /// `[batch, steps, channels]`.
-    fn run(&self, batch: &Batch, mode: &Mode) -> Result<(Tensor, Option<Tensor>, Tensor)> {
-        let sequence = sequence_of(batch)?;
-        let (rows, steps, channels) = sequence.values.dims3()?;
-        let (contexts, static_weights) = match &self.statics {
-            Some(statics) => {
-                let (contexts, weights) = statics.forward(batch, mode)?;
-                (Some(contexts), Some(weights))
-            }
-            None => (None, None),
-        };
-        let vectors = sequence
-            .values
-            .unsqueeze(3)?
-            .broadcast_mul(&self.channel_weight)?
-            .broadcast_add(&self.channel_bias)?
-            .reshape((rows * steps, channels, self.size))?;
-        // Every step is steered by its customer's context.
-        let steering = match &contexts {
-            Some(contexts) => Some(
-                contexts
-                    .selection
-                    .unsqueeze(1)?
-                    .broadcast_as((rows, steps, self.size))?
-                    .contiguous()?
-                    .reshape((rows * steps, self.size))?,
-            ),
-            None => None,
-        };
-        let (selected, weights) = self.selection.forward(&vectors, steering.as_ref(), mode)?;
-        let selected = selected.reshape((rows, steps, self.size))?;
-        let states = self.lstm.forward(
-            &selected.transpose(0, 1)?.contiguous()?,
-            &sequence.mask.t()?.contiguous()?,
-            contexts.as_ref().map(|contexts| &contexts.start),
-        )?;
-        let states = states.transpose(0, 1)?.contiguous()?;
-        let temporal = self.after_lstm.forward(&states, &selected)?;
-        let enriched = self.enrichment.forward(
-            &temporal,
-            contexts.as_ref().map(|contexts| &contexts.enrichment),
-            mode,
-        )?;
-        let newest = |x: &Tensor| -> Result<Tensor> {
-            Ok(x.narrow(1, steps - 1, 1)?.squeeze(1)?.contiguous()?)
-        };
-        let attended = self.attention.forward(&enriched, &sequence.mask)?;
-        let attended = self
-            .after_attention
-            .forward(&attended, &newest(&enriched)?)?;
-        let processed = self.feed_forward.forward(&attended, None, mode)?;
-        let h = self.output.forward(&processed, &newest(&temporal)?)?;
-        let weights = weights.reshape((rows, steps, channels))?;
-        Ok((h, static_weights, weights))
+    /// The channels of the sequence.
+    fn variables<'a>(&'a self, values: &'a Tensor) -> Variables<'a> {
+        Variables::Numbers(values, (&self.channel_weight, &self.channel_bias))
     }
 }
 
@@ -282,16 +237,49 @@ impl Backbone for Tft {
     }
 
     fn forward(&self, batch: &Batch, mode: &Mode) -> Result<Tensor> {
-        Ok(self.run(batch, mode)?.0)
+        let sequence = sequence_of(batch)?;
+        let steps = sequence.values.dim(1)?;
+        let statics = self.statics.as_ref();
+        let contexts = statics
+            .map(|statics| statics.forward(batch, mode))
+            .transpose()?;
+        let contexts = contexts.as_ref();
+        // Every step is steered by its customer's context.
+        let steering = contexts.map(|contexts| &contexts.selection);
+        let channels = self.variables(&sequence.values);
+        let selected = self.selection.forward(&channels, steering, mode)?;
+        let start = contexts.map(|contexts| &contexts.start);
+        let states = self.lstm.forward(&selected, &sequence.mask, start)?;
+        let temporal = self.after_lstm.forward(&states, &selected)?;
+        let enrichment = contexts.map(|contexts| &contexts.enrichment);
+        let enriched = self.enrichment.forward(&temporal, enrichment, mode)?;
+        let newest = |x: &Tensor| -> Result<Tensor> {
+            Ok(x.narrow(1, steps - 1, 1)?.squeeze(1)?.contiguous()?)
+        };
+        let attended = self.attention.forward(&enriched, &sequence.mask)?;
+        let attended = self
+            .after_attention
+            .forward(&attended, &newest(&enriched)?)?;
+        let processed = self.feed_forward.forward(&attended, None, mode)?;
+        self.output.forward(&processed, &newest(&temporal)?)
     }
 
     fn selection_weights(&self, batch: &Batch) -> Result<Vec<(&'static str, Tensor)>> {
-        let (_, statics, channels) = self.run(batch, &Mode::Evaluate)?;
-        let mut weights: Vec<_> = statics
-            .map(|weights| ("static", weights))
-            .into_iter()
-            .collect();
-        weights.push(("sequence", channels));
+        let mode = Mode::Evaluate;
+        let mut weights = Vec::new();
+        let mut steering = None;
+        if let Some(statics) = &self.statics {
+            let variables = statics.variables(batch)?;
+            let variables = Variables::Vectors(&variables);
+            let (summary, shares) = statics.selection.definition(&variables, None, &mode)?;
+            steering = Some(statics.for_selection.forward(&summary, None, &mode)?);
+            weights.push(("static", shares));
+        }
+        let channels = self.variables(&sequence_of(batch)?.values);
+        let selected = self
+            .selection
+            .definition(&channels, steering.as_ref(), &mode)?;
+        weights.push(("sequence", selected.1));
         Ok(weights)
     }
 
@@ -327,7 +315,9 @@ impl Backbone for Tft {
         let selected = graph.op("Reshape", &[&selected, &shape], &[]);
         let time_major = graph.transpose(&selected, &[1, 0, 2]);
         let mask_by_step = graph.transpose(mask, &[1, 0]);
-        let start = contexts.as_ref().map(|contexts| &contexts.start);
+        let start = contexts
+            .as_ref()
+            .map(|contexts| (&contexts.start, self.steps));
         let states = self.lstm.export(graph, &time_major, &mask_by_step, start)?;
         let states = graph.transpose(&states, &[1, 0, 2]);
         let temporal = self.after_lstm.export(graph, &states, &selected, 3)?;

@@ -1,17 +1,20 @@
 //! Self-attention over the steps of a sequence, `[batch, steps, width]`; padding steps are never looked at.
 
 use super::activation::Activation;
+use super::attention_fused::{AllSteps, NewestStep};
+use super::blocks::Kept;
 use super::dense::Dense;
-use super::kernel::matmul;
+use super::kernel::{self, matmul};
 use super::softmax::{export_softmax, softmax};
 use crate::error::{Error, Result};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::Tensor;
+use parking_lot::Mutex;
 
 /// Added to the score of a padding step: exp() of it is 0. Large enough to swallow any score, so that a sequence of
 /// padding only looks at all its steps exactly alike.
-const HIDDEN: f64 = -1e30;
+pub(super) const HIDDEN: f64 = -1e30;
 
 /// `[batch, 1, 1, steps]`: 0 for real steps, [`HIDDEN`] for padding.
 fn penalty(mask: &Tensor) -> Result<Tensor> {
@@ -63,8 +66,26 @@ impl SelfAttention {
     }
 
     pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
-        let (batch, steps, width) = x.dims3()?;
         let projected = self.input.forward(x, Activation::Identity)?;
+        let mixed = if kernel::applies(x) {
+            self.mix(&projected, mask)?
+        } else {
+            self.definition(&projected, mask)?
+        };
+        self.output.forward(&mixed, Activation::Identity)
+    }
+
+    fn mix(&self, projected: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        Ok(projected.apply_op1(AllSteps {
+            heads: self.heads,
+            mask: mask.contiguous()?,
+            kept: Mutex::new(Kept::Nothing),
+        })?)
+    }
+
+    /// What the heads mix, from the queries, keys and values of all steps.
+    fn definition(&self, projected: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let (batch, steps, width) = projected.dims3()?;
         // [3, batch, heads, steps, head width]
         let split = projected
             .reshape((batch, steps, 3, self.heads, self.head_width))?
@@ -76,11 +97,10 @@ impl SelfAttention {
             .affine(self.scale(), 0.0)?
             .broadcast_add(&penalty(mask)?)?;
         let mixed = matmul(&softmax(&scores)?, &values)?;
-        let mixed = mixed
+        Ok(mixed
             .transpose(1, 2)?
             .contiguous()?
-            .reshape((batch, steps, width))?;
-        self.output.forward(&mixed, Activation::Identity)
+            .reshape((batch, steps, width / 3))?)
     }
 
     pub fn export(&self, graph: &mut GraphBuilder, x: &Value, mask: &Value) -> Result<Value> {
@@ -147,12 +167,35 @@ impl LastStepAttention {
 
     /// `x` `[batch, steps, width]` -> `[batch, width]`.
     pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
-        let (batch, steps, _) = x.dims3()?;
+        let steps = x.dim(1)?;
         let last = x.narrow(1, steps - 1, 1)?.contiguous()?;
         let queries = self
             .queries
-            .forward(&last, Activation::Identity)?
-            .reshape((batch, self.heads, 1, self.head_width))?;
+            .forward(&last.squeeze(1)?, Activation::Identity)?;
+        let mixed = if kernel::applies(x) {
+            self.mix(x, &queries, mask)?
+        } else {
+            self.definition(x, &queries, mask)?
+        };
+        self.output.forward(&mixed, Activation::Identity)
+    }
+
+    fn mix(&self, x: &Tensor, queries: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let op = NewestStep {
+            heads: self.heads,
+            steps: x.dim(1)?,
+            mask: mask.contiguous()?,
+            kept: Mutex::new(Kept::Nothing),
+        };
+        // The shares add up to 1, so the mean of the values is the value of the mean.
+        let mean = x.contiguous()?.apply_op3(queries, self.keys.weight(), op)?;
+        self.values.forward(&mean, Activation::Identity)
+    }
+
+    /// The mean of the values by what the heads look at.
+    fn definition(&self, x: &Tensor, queries: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let (batch, steps, _) = x.dims3()?;
+        let queries = queries.reshape((batch, self.heads, 1, self.head_width))?;
         let keys = self
             .keys
             .forward(x, Activation::Identity)?
@@ -165,8 +208,7 @@ impl LastStepAttention {
         let scores = scores.broadcast_mul(&mask.unsqueeze(1)?.unsqueeze(1)?)?;
         let weights = softmax(&scores.broadcast_add(&penalty(mask)?)?)?.mean(1)?;
         let values = self.values.forward(x, Activation::Identity)?;
-        let mixed = matmul(&weights, &values)?.squeeze(1)?;
-        self.output.forward(&mixed, Activation::Identity)
+        Ok(matmul(&weights, &values)?.squeeze(1)?)
     }
 
     pub fn export(&self, graph: &mut GraphBuilder, x: &Value, mask: &Value) -> Result<Value> {
@@ -189,5 +231,38 @@ impl LastStepAttention {
         let axis = graph.ints(&[1], &[1]);
         let mixed = graph.op("Squeeze", &[&mixed, &axis], &[]);
         self.output.export(graph, &mixed, 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare::{assert_same, mask, params, wave};
+    use super::*;
+
+    #[test]
+    fn one_operation_equals_the_definition() -> Result<()> {
+        // More rows than one block has.
+        let (batch, steps, width) = (70, 5, 6);
+        let mask = mask(batch, steps)?;
+        for heads in [1, 2, 3] {
+            let mut params = params();
+            let layer = SelfAttention::new(&mut params, "a", width, heads)?;
+            let projected = wave(&[batch, steps, 3 * width], 1.7)?;
+            assert_same(&params, &[&projected], |fast, _| match fast {
+                true => layer.mix(&projected, &mask),
+                false => layer.definition(&projected, &mask),
+            })?;
+        }
+        for heads in [1, 2, 3] {
+            let mut params = params();
+            let layer = LastStepAttention::new(&mut params, "a", width, heads)?;
+            let x = wave(&[batch, steps, width], 1.7)?;
+            let queries = wave(&[batch, width], 0.7)?;
+            assert_same(&params, &[&x, &queries], |fast, _| match fast {
+                true => layer.mix(&x, &queries, &mask),
+                false => layer.definition(&x, &queries, &mask),
+            })?;
+        }
+        Ok(())
     }
 }

@@ -3,13 +3,14 @@
 use super::activation::Activation;
 use super::attention::SelfAttention;
 use super::dense::Dense;
-use super::dropout::dropout;
+use super::dropout::{Dropout, dropout};
+use super::kernel::{self, Numbers, slice};
 use super::layer_norm::LayerNorm;
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Shape, Tensor, WithDType};
 
 /// `x + attention(norm(x))`, then `x + W_2 relu(W_1 norm(x))`.
 pub struct EncoderBlock {
@@ -55,12 +56,12 @@ impl EncoderBlock {
     /// `x` `[batch, steps, width]`, `mask` `[batch, steps]`.
     pub fn forward(&self, x: &Tensor, mask: &Tensor, mode: &Mode) -> Result<Tensor> {
         let attended = self.attention.forward(&self.first_norm.forward(x)?, mask)?;
-        let x = (x + dropout(&attended, self.dropout, mode)?)?;
+        let x = add_dropped(x, &attended, self.dropout, mode)?;
         let inner = self
             .inner
             .forward(&self.second_norm.forward(&x)?, Activation::Relu)?;
         let outer = self.outer.forward(&inner, Activation::Identity)?;
-        Ok((x + dropout(&outer, self.dropout, mode)?)?)
+        add_dropped(&x, &outer, self.dropout, mode)
     }
 
     pub fn export(&self, graph: &mut GraphBuilder, x: &Value, mask: &Value) -> Result<Value> {
@@ -72,6 +73,78 @@ impl EncoderBlock {
         let inner = graph.relu(&inner);
         let outer = self.outer.export(graph, &inner, 3)?;
         Ok(graph.add(&x, &outer))
+    }
+}
+
+/// `x + dropout(y)`.
+fn add_dropped(x: &Tensor, y: &Tensor, rate: f64, mode: &Mode) -> Result<Tensor> {
+    if kernel::applies(x) && mode.is_training() && rate > 0.0 {
+        let draw = Dropout::draw(rate, mode);
+        let (x, y) = (x.contiguous()?, y.contiguous()?);
+        return Ok(x.apply_op2(&y, AddDropped { draw })?);
+    }
+    Ok((x + dropout(y, rate, mode)?)?)
+}
+
+/// Without a mask that is kept, and without a gradient for it.
+struct AddDropped {
+    draw: Option<Dropout>,
+}
+
+impl AddDropped {
+    fn dropped<T: WithDType>(&self, y: &[T]) -> Vec<T> {
+        let mut dropped = y.to_vec();
+        if let Some(draw) = self.draw {
+            let scale = T::from_f64(draw.scale());
+            draw.for_each(0, &mut dropped, |value, kept| {
+                *value *= if kept { scale } else { T::zero() };
+            });
+        }
+        dropped
+    }
+
+    fn forward<T: WithDType>(&self, x: &[T], y: &[T]) -> Vec<T> {
+        let mut sum = self.dropped(y);
+        for (sum, x) in sum.iter_mut().zip(x) {
+            *sum += *x;
+        }
+        sum
+    }
+}
+
+impl CustomOp2 for AddDropped {
+    fn name(&self) -> &'static str {
+        "residual dropout"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let sum = match s1 {
+            CpuStorage::F64(_) => CpuStorage::F64(self.forward(slice(s1, l1)?, slice(s2, l2)?)),
+            _ => CpuStorage::F32(self.forward(slice(s1, l1)?, slice(s2, l2)?)),
+        };
+        Ok((sum, l1.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        _x: &Tensor,
+        y: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let gradient = gradient.contiguous()?;
+        let (numbers, shape, device) = (Numbers::of(&gradient), y.shape(), y.device());
+        let by_y = match y.dtype() {
+            DType::F64 => Tensor::from_vec(self.dropped::<f64>(numbers.get()?), shape, device)?,
+            _ => Tensor::from_vec(self.dropped::<f32>(numbers.get()?), shape, device)?,
+        };
+        Ok((Some(gradient.clone()), Some(by_y)))
     }
 }
 
@@ -92,4 +165,19 @@ pub fn time_encoding(steps: usize, width: usize, dtype: DType, device: &Device) 
     }
     let encoding = Tensor::from_vec(values, (steps, width), &Device::Cpu)?;
     Ok(encoding.to_dtype(dtype)?.to_device(device)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare::{assert_same, params, wave};
+    use super::*;
+
+    #[test]
+    fn one_operation_equals_the_definition() -> Result<()> {
+        let (x, y) = (wave(&[7, 5, 3], 1.7)?, wave(&[7, 5, 3], 0.9)?);
+        assert_same(&params(), &[&x, &y], |fast, mode| match fast {
+            true => add_dropped(&x, &y, 0.3, mode),
+            false => Ok((x.as_tensor() + dropout(&y, 0.3, mode)?)?),
+        })
+    }
 }

@@ -3,16 +3,20 @@
 //! whose first half gates the second.
 
 use super::activation::Activation;
+use super::blocks::Kept;
 use super::dense::Dense;
-use super::dropout::dropout;
+use super::dropout::{Dropout, dropout};
 use super::functions::sigmoid;
-use super::kernel::matmul;
+use super::gated_residual_block::{Gate, Network};
+use super::gated_residual_fused::{ResidualOperation, SkipOperation};
+use super::kernel::{self, matmul};
 use super::layer_norm::{LayerNorm, export_layer_norm, normalise};
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{D, Tensor, Var};
+use parking_lot::Mutex;
 
 /// Splits the last axis in half and gates the second half by the first.
 fn gate(x: &Tensor) -> Result<Tensor> {
@@ -27,6 +31,10 @@ fn export_gate(graph: &mut GraphBuilder, x: &Value, width: usize) -> Value {
     let gate = graph.sigmoid(&gate);
     let value = graph.slice(x, -1, width, 2 * width);
     graph.mul(&gate, &value)
+}
+
+fn flattened(dense: &Dense) -> Result<Vec<Tensor>> {
+    Ok(vec![dense.weight().flatten_all()?, dense.bias().clone()])
 }
 
 /// `norm(skip + GLU(x))`: lets a model switch a part of itself off.
@@ -52,6 +60,29 @@ impl GatedSkip {
     }
 
     pub fn forward(&self, x: &Tensor, skip: &Tensor) -> Result<Tensor> {
+        if !kernel::applies(x) {
+            return self.definition(x, skip);
+        }
+        let op = SkipOperation {
+            gate: Gate {
+                inputs: x.dim(D::Minus1)?,
+                width: self.width,
+            },
+            kept: Mutex::new(Kept::Nothing),
+        };
+        let theta = Tensor::cat(&self.flat()?, 0)?;
+        Ok(x.contiguous()?.apply_op3(&skip.contiguous()?, &theta, op)?)
+    }
+
+    /// The weights in the order of [`Gate`].
+    fn flat(&self) -> Result<Vec<Tensor>> {
+        let (weight, bias) = self.norm.weights();
+        let mut flat = flattened(&self.gate)?;
+        flat.extend([weight.clone(), bias.clone()]);
+        Ok(flat)
+    }
+
+    fn definition(&self, x: &Tensor, skip: &Tensor) -> Result<Tensor> {
         let gated = gate(&self.gate.forward(x, Activation::Identity)?)?;
         self.norm.forward(&(gated + skip)?)
     }
@@ -118,9 +149,56 @@ impl GatedResidual {
 
     /// `x` `[batch, .., inputs]`; `context` `[batch, width]` is the same for all steps of a row.
     pub fn forward(&self, x: &Tensor, context: Option<&Tensor>, mode: &Mode) -> Result<Tensor> {
+        if !kernel::applies(x) {
+            return self.definition(x, context, mode);
+        }
+        let op = ResidualOperation {
+            network: self.network(mode),
+            steps: x.elem_count() / (x.dim(0)? * x.dim(D::Minus1)?).max(1),
+            kept: Mutex::new(Kept::Nothing),
+        };
+        let shifts = self.shifts(x, context)?;
+        let theta = Tensor::cat(&self.flat()?, 0)?;
+        Ok(x.contiguous()?.apply_op3(&shifts, &theta, op)?)
+    }
+
+    /// What one operation knows of it, with the draw for its dropout.
+    pub(super) fn network(&self, mode: &Mode) -> Network {
+        Network {
+            inputs: self.inner.weight().dims()[1],
+            width: self.inner.outputs(),
+            dropout: Dropout::draw(self.dropout, mode),
+        }
+    }
+
+    /// What the context adds to the inner layer, `[batch, width]`; without one no numbers.
+    pub(super) fn shifts(&self, x: &Tensor, context: Option<&Tensor>) -> Result<Tensor> {
+        match (&self.context, context) {
+            (Some(dense), Some(context)) => dense.forward(context, Activation::Identity),
+            _ => Ok(Tensor::zeros(0, x.dtype(), x.device())?),
+        }
+    }
+
+    /// The weights in the order of [`Network`].
+    pub(super) fn flat(&self) -> Result<Vec<Tensor>> {
+        let mut flat = flattened(&self.inner)?;
+        flat.extend(flattened(&self.outer)?);
+        if let Some(skip) = &self.skip {
+            flat.extend(flattened(skip)?);
+        }
+        flat.extend(self.gated.flat()?);
+        Ok(flat)
+    }
+
+    pub(super) fn definition(
+        &self,
+        x: &Tensor,
+        context: Option<&Tensor>,
+        mode: &Mode,
+    ) -> Result<Tensor> {
         let mut inner = self.inner.forward(x, Activation::Identity)?;
-        if let (Some(dense), Some(context)) = (&self.context, context) {
-            let mut shift = dense.forward(context, Activation::Identity)?;
+        if let (Some(_), Some(_)) = (&self.context, context) {
+            let mut shift = self.shifts(x, context)?;
             if inner.rank() == 3 {
                 shift = shift.unsqueeze(1)?;
             }
@@ -131,8 +209,8 @@ impl GatedResidual {
         match &self.skip {
             Some(skip) => self
                 .gated
-                .forward(&outer, &skip.forward(x, Activation::Identity)?),
-            None => self.gated.forward(&outer, x),
+                .definition(&outer, &skip.forward(x, Activation::Identity)?),
+            None => self.gated.definition(&outer, x),
         }
     }
 
@@ -213,7 +291,23 @@ impl GroupedGatedResidual {
         })
     }
 
-    pub fn forward(&self, x: &Tensor, mode: &Mode) -> Result<Tensor> {
+    /// What one operation knows of each of them, with one draw for the dropout of all.
+    pub(super) fn network(&self, mode: &Mode) -> Network {
+        Network {
+            inputs: self.width,
+            width: self.width,
+            dropout: Dropout::draw(self.dropout, mode),
+        }
+    }
+
+    /// Matrix and bias of each layer, then the norm's weights, each of all variables.
+    pub(super) fn flat(&self) -> Result<Vec<Tensor>> {
+        let layers = self.layers.iter().chain([&self.norm]);
+        let parts = layers.flat_map(|(weight, bias)| [weight, bias]);
+        parts.map(|part| Ok(part.flatten_all()?)).collect()
+    }
+
+    pub(super) fn definition(&self, x: &Tensor, mode: &Mode) -> Result<Tensor> {
         let dense = |x: &Tensor, (weight, bias): &(Var, Var)| -> Result<Tensor> {
             Ok(matmul(x, weight)?.broadcast_add(bias)?)
         };
@@ -248,5 +342,54 @@ impl GroupedGatedResidual {
         let bias = graph.tensor(&self.norm.1)?;
         let scaled = graph.mul(&normalised, &weight);
         Ok(graph.add(&scaled, &bias))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare::{assert_same, params, wave};
+    use super::*;
+
+    #[test]
+    fn one_operation_equals_the_definition() -> Result<()> {
+        // More rows than one block has, and not a whole number of blocks.
+        let (batch, steps) = (61, 19);
+        for (inputs, width, context) in [
+            (6, 6, Some(4)),
+            (6, 6, None),
+            (5, 10, Some(3)),
+            (8, 2, None),
+        ] {
+            let mut params = params();
+            let network = GatedResidual::new(&mut params, "n", inputs, width, context, 0.2)?;
+            let x = wave(&[batch, steps, inputs], 1.7)?;
+            let steering = wave(&[batch, context.unwrap_or(1)], 0.7)?;
+            let context = context.map(|_| steering.as_tensor());
+            assert_same(&params, &[&x, &steering], |fast, mode| match fast {
+                true => network.forward(&x, context, mode),
+                false => network.definition(&x, context, mode),
+            })?;
+            let x = wave(&[batch, inputs], 1.1)?;
+            assert_same(&params, &[&x, &steering], |fast, mode| match fast {
+                true => network.forward(&x, context, mode),
+                false => network.definition(&x, context, mode),
+            })?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_gated_skip_as_one_operation_equals_the_definition() -> Result<()> {
+        for (inputs, width) in [(6, 6), (3, 9)] {
+            let mut params = params();
+            let skip = GatedSkip::new(&mut params, "s", inputs, width)?;
+            let x = wave(&[61, 19, inputs], 1.7)?;
+            let past = wave(&[61, 19, width], 0.9)?;
+            assert_same(&params, &[&x, &past], |fast, _| match fast {
+                true => skip.forward(&x, &past),
+                false => skip.definition(&x, &past),
+            })?;
+        }
+        Ok(())
     }
 }

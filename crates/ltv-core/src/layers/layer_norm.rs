@@ -7,7 +7,7 @@ use crate::onnx::{Attribute, GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{D, Tensor, Var};
 
-const EPSILON: f64 = 1e-5;
+pub(super) const EPSILON: f64 = 1e-5;
 
 /// Zero mean and unit variance over the last axis.
 pub fn normalise(x: &Tensor) -> Result<Tensor> {
@@ -36,6 +36,10 @@ impl LayerNorm {
             weight: params.weight(&format!("{name}.weight"), &[width], Init::Constant(1.0))?,
             bias: params.weight(&format!("{name}.bias"), &[width], Init::Constant(0.0))?,
         })
+    }
+
+    pub(super) fn weights(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {

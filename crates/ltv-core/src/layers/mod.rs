@@ -3,7 +3,11 @@
 
 pub mod activation;
 pub mod attention;
+mod attention_fused;
 pub mod batch_norm;
+mod blocks;
+#[cfg(test)]
+mod compare;
 pub mod cross;
 pub mod dense;
 pub mod dropout;
@@ -14,6 +18,8 @@ pub mod fm;
 mod fm_fused;
 pub mod functions;
 pub mod gated_residual;
+mod gated_residual_block;
+mod gated_residual_fused;
 pub mod kernel;
 pub mod layer_norm;
 pub mod mlp;
@@ -21,5 +27,7 @@ mod mlp_fused;
 pub mod operation;
 pub mod recurrent;
 mod recurrent_fused;
+mod recurrent_steps;
 pub mod softmax;
 pub mod variable_selection;
+mod variable_selection_fused;

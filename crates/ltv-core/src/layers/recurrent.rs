@@ -1,15 +1,14 @@
-//! LSTM and GRU layers, as PyTorch and ONNX define them. Everything is time-major: values `[steps, batch, n]`, mask
-//! `[steps, batch]`. Sequences are right-aligned; a padding step (mask 0) writes nothing into the memory.
-//!
-//! The product of all steps' inputs with the weights of all gates is one matrix product; per step only the product
-//! with the previous state remains.
+//! LSTM and GRU layers, as PyTorch and ONNX define them. Values are `[batch, steps, n]`, the mask `[batch, steps]`.
+//! Sequences are right-aligned; a padding step (mask 0) writes nothing into the memory, and before the first real step a
+//! given start waits unchanged.
 
 use super::activation::Activation;
+use super::blocks::Kept;
 use super::dense::Dense;
 use super::functions::sigmoid;
 use super::{kernel, recurrent_fused};
-use crate::error::Result;
-use crate::onnx::{Attribute, GraphBuilder, Value};
+use crate::error::{Error, Result};
+use crate::onnx::{Attribute, ElementType, GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};
 use parking_lot::Mutex;
@@ -23,7 +22,7 @@ pub enum Cell {
 }
 
 impl Cell {
-    fn gates(self) -> usize {
+    pub(super) fn gates(self) -> usize {
         match self {
             Self::Lstm => 4,
             Self::Gru => 3,
@@ -94,64 +93,78 @@ impl Recurrent {
         self.hidden
     }
 
-    /// The states after each step, `[steps, batch, hidden]`. Without `start` from zero.
+    /// The states after each step, `[batch, steps, hidden]`. Without `start` from zero.
     pub fn forward(
         &self,
         x: &Tensor,
         mask: &Tensor,
         start: Option<&State<Tensor>>,
     ) -> Result<Tensor> {
-        let projected = self.input.forward(x, Activation::Identity)?;
-        if kernel::applies(&projected) {
-            match (self.cell, &self.state_bias, start) {
-                (Cell::Lstm, ..) => return self.fused_lstm(&projected, mask, start),
-                (Cell::Gru, Some(bias), None) => return self.fused_gru(&projected, mask, bias),
-                _ => {}
-            }
+        if self.has_fused(x, start) {
+            return self.fused(x, mask, start, false);
         }
-        self.definition(&projected, mask, start)
+        Ok(Tensor::stack(&self.definition(x, mask, start)?, 1)?)
     }
 
-    /// Step by step, from the projected inputs of all steps.
+    /// The state after the newest step, `[batch, hidden]`, from zero.
+    pub fn newest(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        if self.has_fused(x, None) {
+            return self.fused(x, mask, None, true);
+        }
+        let states = self.definition(x, mask, None)?;
+        let newest = states.last().cloned();
+        newest.ok_or_else(|| Error::internal("a sequence without steps"))
+    }
+
+    fn has_fused(&self, x: &Tensor, start: Option<&State<Tensor>>) -> bool {
+        let some = x.elem_count() > 0;
+        some && kernel::applies(x) && (self.cell == Cell::Lstm || start.is_none())
+    }
+
+    fn fused(
+        &self,
+        x: &Tensor,
+        mask: &Tensor,
+        start: Option<&State<Tensor>>,
+        newest_only: bool,
+    ) -> Result<Tensor> {
+        let mut weights = vec![
+            self.input.weight().flatten_all()?,
+            self.input.bias().clone(),
+            self.state.flatten_all()?,
+        ];
+        weights.extend(self.state_bias.iter().map(|bias| bias.as_tensor().clone()));
+        let start = match start {
+            Some(State { h, c: Some(c) }) => Tensor::stack(&[h, c], 0)?,
+            Some(State { h, c: None }) => Tensor::stack(&[h, &h.zeros_like()?], 0)?,
+            None => Tensor::zeros(0, x.dtype(), x.device())?,
+        };
+        let op = recurrent_fused::Steps {
+            cell: self.cell,
+            steps: x.dim(1)?,
+            inputs: x.dim(2)?,
+            hidden: self.hidden,
+            newest_only,
+            mask: mask.contiguous()?,
+            kept: Mutex::new(Kept::Nothing),
+        };
+        let x = x.contiguous()?;
+        Ok(x.apply_op3(&start, &Tensor::cat(&weights, 0)?, op)?)
+    }
+
+    /// Step by step.
     fn definition(
         &self,
-        projected: &Tensor,
+        x: &Tensor,
         mask: &Tensor,
         start: Option<&State<Tensor>>,
-    ) -> Result<Tensor> {
+    ) -> Result<Vec<Tensor>> {
+        // The product of all steps' inputs with the weights of all gates is one matrix product.
+        let projected = self.input.forward(x, Activation::Identity)?;
         match self.cell {
-            Cell::Lstm => self.lstm(projected, mask, start),
-            Cell::Gru => self.gru(projected, mask, start),
+            Cell::Lstm => self.lstm(&projected, mask, start),
+            Cell::Gru => self.gru(&projected, mask, start),
         }
-    }
-
-    fn fused_lstm(
-        &self,
-        projected: &Tensor,
-        mask: &Tensor,
-        start: Option<&State<Tensor>>,
-    ) -> Result<Tensor> {
-        let batch = projected.dim(1)?;
-        let (dtype, device) = (projected.dtype(), projected.device());
-        let zero = Tensor::zeros((batch, self.hidden), dtype, device)?;
-        let h = start.map_or(&zero, |start| &start.h);
-        let c = start.and_then(|start| start.c.as_ref()).unwrap_or(&zero);
-        let op = recurrent_fused::Lstm {
-            hidden: self.hidden,
-            mask: mask.contiguous()?,
-            kept: Mutex::default(),
-        };
-        let start = Tensor::stack(&[h, c], 0)?;
-        Ok(projected.apply_op3(&self.state, &start, op)?)
-    }
-
-    fn fused_gru(&self, projected: &Tensor, mask: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        let op = recurrent_fused::Gru {
-            hidden: self.hidden,
-            mask: mask.contiguous()?,
-            kept: Mutex::default(),
-        };
-        Ok(projected.apply_op3(&self.state, bias, op)?)
     }
 
     fn lstm(
@@ -159,27 +172,38 @@ impl Recurrent {
         projected: &Tensor,
         mask: &Tensor,
         start: Option<&State<Tensor>>,
-    ) -> Result<Tensor> {
-        let (steps, batch, _) = projected.dims3()?;
+    ) -> Result<Vec<Tensor>> {
+        let (batch, steps, _) = projected.dims3()?;
         let zero = Tensor::zeros((batch, self.hidden), projected.dtype(), projected.device())?;
         let mut h = start.map_or_else(|| zero.clone(), |start| start.h.clone());
         let mut c = start
             .and_then(|start| start.c.clone())
             .unwrap_or_else(|| zero.clone());
         let weight = self.state.t()?;
+        let mut begun = mask.narrow(1, 0, 1)?.zeros_like()?;
         let mut states = Vec::with_capacity(steps);
         for step in 0..steps {
-            let gates = (projected.get(step)? + kernel::matmul(&h, &weight)?)?;
+            let gates = projected.narrow(1, step, 1)?.squeeze(1)?;
+            let gates = (gates + kernel::matmul(&h, &weight)?)?;
             let gate = |index: usize| gates.narrow(1, index * self.hidden, self.hidden);
-            let kept = mask.get(step)?.unsqueeze(1)?;
+            let kept = mask.narrow(1, step, 1)?;
             let write = sigmoid(&gate(0)?)?.broadcast_mul(&kept)?;
             let forget = sigmoid(&gate(1)?)?.broadcast_mul(&kept)?;
             let forget = forget.broadcast_add(&kept.affine(-1.0, 1.0)?)?;
             c = ((forget * c)? + (write * gate(2)?.tanh()?)?)?;
-            h = (sigmoid(&gate(3)?)? * c.tanh()?)?;
-            states.push(h.clone());
+            let state = (sigmoid(&gate(3)?)? * c.tanh()?)?;
+            if start.is_none() {
+                // From zero nothing comes of padding anyway.
+                h = state.clone();
+                states.push(state);
+                continue;
+            }
+            begun = begun.maximum(&kept)?;
+            let state = state.broadcast_mul(&begun)?;
+            h = (h.broadcast_mul(&begun.affine(-1.0, 1.0)?)? + &state)?;
+            states.push(state);
         }
-        Ok(Tensor::stack(&states, 0)?)
+        Ok(states)
     }
 
     fn gru(
@@ -187,8 +211,8 @@ impl Recurrent {
         projected: &Tensor,
         mask: &Tensor,
         start: Option<&State<Tensor>>,
-    ) -> Result<Tensor> {
-        let (steps, batch, _) = projected.dims3()?;
+    ) -> Result<Vec<Tensor>> {
+        let (batch, steps, _) = projected.dims3()?;
         let mut h = match start {
             Some(start) => start.h.clone(),
             None => Tensor::zeros((batch, self.hidden), projected.dtype(), projected.device())?,
@@ -196,7 +220,7 @@ impl Recurrent {
         let weight = self.state.t()?;
         let mut states = Vec::with_capacity(steps);
         for step in 0..steps {
-            let inputs = projected.get(step)?;
+            let inputs = projected.narrow(1, step, 1)?.squeeze(1)?;
             let mut memory = kernel::matmul(&h, &weight)?;
             if let Some(bias) = &self.state_bias {
                 memory = memory.broadcast_add(bias)?;
@@ -205,22 +229,24 @@ impl Recurrent {
             let reset = sigmoid(&(part(&inputs, 0)? + part(&memory, 0)?)?)?;
             let update = sigmoid(&(part(&inputs, 1)? + part(&memory, 1)?)?)?;
             let new = (part(&inputs, 2)? + (reset * part(&memory, 2)?)?)?.tanh()?;
-            let kept = mask.get(step)?.unsqueeze(1)?;
+            let kept = mask.narrow(1, step, 1)?;
             let change = update.affine(-1.0, 1.0)?.broadcast_mul(&kept)?;
             h = (&h + (change * (new - &h)?)?)?;
             states.push(h.clone());
         }
-        Ok(Tensor::stack(&states, 0)?)
+        Ok(states)
     }
 
-    /// The native operator; `x` and `mask` as in [`Recurrent::forward`]. Padding enters as one more input channel that
-    /// closes the input gate and opens the forget gate (GRU: opens the update gate).
+    /// The native operator; time-major as that is: `x` `[steps, batch, inputs]`, `mask` `[steps, batch]`. Padding enters as one more input channel that
+    /// closes the input gate and opens the forget gate (GRU: opens the update gate). That keeps cells but not the state of
+    /// an LSTM; so one that starts from a state is given the sequence backwards, where the padding comes after `steps`
+    /// steps at most and is left out.
     pub fn export(
         &self,
         graph: &mut GraphBuilder,
         x: &Value,
         mask: &Value,
-        start: Option<&State<Value>>,
+        start: Option<(&State<Value>, usize)>,
     ) -> Result<Value> {
         const SHUT: f64 = 1e4;
         let one = graph.float(1.0);
@@ -263,20 +289,43 @@ impl Recurrent {
             Some(state) => graph.op("Unsqueeze", &[state, &first], &[]),
             None => absent.clone(),
         };
-        let h = direction(start.map(|start| &start.h));
-        let c = direction(start.and_then(|start| start.c.as_ref()));
-        let hidden = ("hidden_size", Attribute::Int(self.hidden as i64));
-        let states = match self.cell {
+        let h = direction(start.map(|(start, _)| &start.h));
+        let c = direction(start.and_then(|(start, _)| start.c.as_ref()));
+        let mut attributes = vec![("hidden_size", Attribute::Int(self.hidden as i64))];
+        let (mut x, mut lengths) = (x, absent.clone());
+        let backwards = start.map(|(_, steps)| {
+            let places: Vec<i64> = (0..steps as i64).rev().collect();
+            graph.ints(&places, &[steps])
+        });
+        if let (Some((_, steps)), Some(backwards)) = (start, &backwards) {
+            // How many steps back the oldest real one lies, itself included.
+            let back: Vec<f32> = (0..steps).map(|step| (steps - step) as f32).collect();
+            let back = graph.floats(&back, &[steps, 1]);
+            let back = graph.mul(mask, &back);
+            let axes = [
+                ("axes", Attribute::Ints(vec![0])),
+                ("keepdims", Attribute::Int(0)),
+            ];
+            let longest = graph.op("ReduceMax", &[&back], &axes);
+            lengths = graph.cast(&longest, ElementType::Int32);
+            x = graph.op("Gather", &[&x, backwards], &[("axis", Attribute::Int(0))]);
+            attributes.push(("direction", Attribute::Text("reverse".to_owned())));
+        }
+        let mut states = match self.cell {
             Cell::Lstm => {
-                let inputs = [&x, &weight, &state, &bias, &absent, &h, &c];
-                graph.op("LSTM", &inputs, &[hidden])
+                let inputs = [&x, &weight, &state, &bias, &lengths, &h, &c];
+                graph.op("LSTM", &inputs, &attributes)
             }
             Cell::Gru => {
-                let inputs = [&x, &weight, &state, &bias, &absent, &h];
-                let after_product = ("linear_before_reset", Attribute::Int(1));
-                graph.op("GRU", &inputs, &[hidden, after_product])
+                let inputs = [&x, &weight, &state, &bias, &lengths, &h];
+                attributes.push(("linear_before_reset", Attribute::Int(1)));
+                graph.op("GRU", &inputs, &attributes)
             }
         };
+        if let Some(backwards) = &backwards {
+            let inputs = [&states, backwards];
+            states = graph.op("Gather", &inputs, &[("axis", Attribute::Int(0))]);
+        }
         // [steps, directions, batch, hidden]
         let axis = graph.ints(&[1], &[1]);
         Ok(graph.op("Squeeze", &[&states, &axis], &[]))
@@ -285,66 +334,35 @@ impl Recurrent {
 
 #[cfg(test)]
 mod tests {
+    use super::super::compare::{assert_same, mask, params, wave};
     use super::*;
-    use candle_core::{DType, Device};
-
-    fn random(dims: &[usize], k: f64) -> Result<Var> {
-        let count = dims.iter().product();
-        let values: Vec<f64> = (0..count).map(|i| (i as f64 * k + 0.3).sin()).collect();
-        Ok(Var::from_vec(values, dims, &Device::Cpu)?)
-    }
 
     #[test]
     fn one_operation_equals_step_by_step() -> Result<()> {
-        let (steps, batch, inputs, hidden) = (5, 4, 3, 6);
+        // More rows than one block has.
+        let (batch, steps, inputs, hidden) = (70, 5, 3, 6);
         for cell in [Cell::Lstm, Cell::Gru] {
-            let mut params = Params::new(1, DType::F64, Device::Cpu);
-            let layer = Recurrent::new(&mut params, "l", cell, inputs, hidden)?;
-            if let Some(bias) = &layer.state_bias {
-                bias.set(random(&[3 * hidden], 0.9)?.as_tensor())?;
-            }
-            let x = random(&[steps, batch, inputs], 1.7)?;
-            let mix = random(&[steps, batch, hidden], 2.9)?;
-            // Padding in front, in the middle, everywhere and nowhere.
-            let mask: Vec<f64> = (0..steps * batch)
-                .map(|i| match (i / batch, i % batch) {
-                    (step, 0) => f64::from(step > 2),
-                    (step, 1) => f64::from(step != 2),
-                    (_, row) => f64::from(row == 2),
-                })
-                .collect();
-            let mask = Tensor::from_vec(mask, (steps, batch), &Device::Cpu)?;
-            let start = (
-                random(&[batch, hidden], 0.6)?,
-                random(&[batch, hidden], 1.1)?,
-            );
-            let state = State {
-                h: start.0.as_tensor().clone(),
-                c: Some(start.1.as_tensor().clone()),
-            };
-            let state = (cell == Cell::Lstm).then_some(&state);
-            let run = |fast: bool| -> Result<Vec<Vec<f64>>> {
-                let states = if fast {
-                    layer.forward(&x, &mask, state)?
-                } else {
-                    let projected = layer.input.forward(&x, Activation::Identity)?;
-                    layer.definition(&projected, &mask, state)?
-                };
-                let gradients = (&states * mix.as_tensor())?.sum_all()?.backward()?;
-                let mut numbers = vec![states.flatten_all()?.to_vec1()?];
-                let weights = params.weights().iter().map(|(_, var)| var);
-                for var in weights.chain([&x, &start.0, &start.1]) {
-                    if let Some(gradient) = gradients.get(var) {
-                        numbers.push(gradient.flatten_all()?.to_vec1()?);
-                    }
-                }
-                Ok(numbers)
-            };
-            let (fast, plain) = (run(true)?, run(false)?);
-            assert_eq!(fast.len(), plain.len());
-            for (fast, plain) in fast.iter().zip(&plain) {
-                for (a, b) in fast.iter().zip(plain) {
-                    assert!((a - b).abs() < 1e-12 * (1.0 + b.abs()), "{cell:?}: {a} {b}");
+            for with_start in [false, cell == Cell::Lstm] {
+                let mut params = params();
+                let layer = Recurrent::new(&mut params, "l", cell, inputs, hidden)?;
+                let x = wave(&[batch, steps, inputs], 1.7)?;
+                let mask = mask(batch, steps)?;
+                let start = [wave(&[batch, hidden], 0.6)?, wave(&[batch, hidden], 1.1)?];
+                let [h, c] = [&start[0], &start[1]].map(|var| var.as_tensor().clone());
+                let state = State { h, c: Some(c) };
+                let state = with_start.then_some(&state);
+                assert_same(&params, &[&x, &start[0], &start[1]], |fast, _| match fast {
+                    true => layer.forward(&x, &mask, state),
+                    false => Ok(Tensor::stack(&layer.definition(&x, &mask, state)?, 1)?),
+                })?;
+                if !with_start {
+                    assert_same(&params, &[&x], |fast, _| {
+                        let newest = |states: Vec<Tensor>| states[steps - 1].clone();
+                        match fast {
+                            true => layer.newest(&x, &mask),
+                            false => Ok(newest(layer.definition(&x, &mask, None)?)),
+                        }
+                    })?;
                 }
             }
         }

@@ -1,404 +1,559 @@
-//! A whole sequence of LSTM or GRU steps as one operation, forward and back. Everything is time-major, as in
-//! `recurrent`, whose step by step definition this equals.
+//! A whole sequence of LSTM or GRU steps as one operation, forward and back, inputs' weights included. It equals the step
+//! by step definition in `recurrent`.
+//!
+//! Blocks of rows go through all their steps while they are in the cache. Inside a block everything is time-major, so
+//! that a step is a matrix without gaps.
 
-use super::kernel::{self, Matrix, Numbers, Real, product, slice};
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor};
+use super::blocks::{self, Kept, add_rows, each, meets_candle, total};
+use super::kernel::{self, Matrix, Numbers, Real, product, product_spaced};
+use super::recurrent::Cell;
+use super::recurrent_steps::{gru_step, gru_step_back, lstm_step, lstm_step_back};
+use candle_core::{Result, Shape, Tensor};
 use parking_lot::Mutex;
 
-/// `projected` `[steps, batch, 4 hidden]`, state weights `[4 hidden, hidden]`, start `[2, batch, hidden]` (h, c) ->
-/// `[steps, batch, hidden]`. Gates in the order i f g o.
-pub struct Lstm {
+/// Rows of a block.
+const ROWS: usize = 64;
+
+/// `x` `[batch, steps, inputs]`, start `[2, batch, hidden]` (h, c) or nothing `[0]`, weights in one vector (inputs'
+/// `[gates * hidden, inputs]` and bias, state's `[gates * hidden, hidden]` and the GRU's bias) ->
+/// `[batch, steps, hidden]`, or `[batch, hidden]` after the newest step.
+pub struct Steps {
+    pub cell: Cell,
+    pub steps: usize,
+    pub inputs: usize,
     pub hidden: usize,
-    /// `[steps, batch]`.
+    pub newest_only: bool,
+    /// `[batch, steps]`.
     pub mask: Tensor,
-    pub kept: Mutex<Kept>,
+    pub kept: Mutex<Kept<Trace<f32>, Trace<f64>>>,
 }
 
-/// `projected` `[steps, batch, 3 hidden]`, state weights `[3 hidden, hidden]` and bias `[3 hidden]` ->
-/// `[steps, batch, hidden]`, from zero. Gates in the order r z n.
-pub struct Gru {
-    pub hidden: usize,
-    pub mask: Tensor,
-    pub kept: Mutex<Kept>,
-}
-
-/// What the way back needs.
-#[derive(Default)]
-pub enum Kept {
-    #[default]
-    Nothing,
-    F32(Trace<f32>),
-    F64(Trace<f64>),
-}
-
+/// Of one block, time-major.
 pub struct Trace<T> {
-    /// The gates after their functions, `[steps, batch, gates * hidden]`.
+    /// The gates after their functions. LSTM `[steps, rows, i f g o]`; GRU `[steps, rows, n r z m]`, where m is what the
+    /// state gave n before the reset. The way back puts their gradients in the same place.
     gates: Vec<T>,
-    /// The states before each step.
-    before: Vec<T>,
-    /// LSTM: the cells before each step, and those after the last one.
-    cells: Vec<T>,
-    /// GRU: what the state gave the third gate before the reset.
-    memory: Vec<T>,
+    /// LSTM `[steps, rows, inputs + hidden]`: each step's input beside the state before it. GRU: the inputs alone.
+    entered: Vec<T>,
+    /// Before the first step and after each one: the LSTM's cells, the GRU's states.
+    carried: Vec<T>,
 }
 
-/// Sizes of one run.
-#[derive(Clone, Copy)]
-struct Size {
-    batch: usize,
-    hidden: usize,
+/// The weights as the products need them.
+struct Weights<T> {
+    /// LSTM: of inputs and state side by side, `[4 hidden, inputs + hidden]`. GRU: of the inputs, its gates in the order
+    /// n r z.
+    input: Vec<T>,
+    /// GRU: of the state, its gates in the order r z n.
+    state: Vec<T>,
+    /// What each step multiplies by, LSTM `input` and GRU `state`, transposed: products need no copy of it then.
+    each_step: Vec<T>,
+    bias: Vec<T>,
 }
 
-impl Size {
-    fn state(self) -> usize {
-        self.batch * self.hidden
+/// The gradients of the weights; matrices transposed, which lets products copy the smaller of their operands.
+struct ByWeights<T> {
+    input: Vec<T>,
+    state: Vec<T>,
+    bias: Vec<T>,
+}
+
+/// `x` `[rows, columns]` as `[columns, rows]`.
+fn transposed<T: Copy>(x: &[T], columns: usize) -> Vec<T> {
+    let column = |column| x[column..].iter().step_by(columns).copied();
+    (0..columns).flat_map(column).collect()
+}
+
+/// What a block has of its own.
+struct Block<'a, T> {
+    x: &'a [T],
+    mask: &'a [T],
+    start: Option<[&'a [T]; 2]>,
+}
+
+impl<T: Real> Block<'_, T> {
+    /// The first step of each row that is no padding.
+    fn begins(&self, steps: usize) -> Vec<usize> {
+        let first = |mask: &[T]| mask.iter().position(|&kept| kept > T::zero());
+        let rows = self.mask.chunks_exact(steps);
+        rows.map(|mask| first(mask).unwrap_or(steps)).collect()
     }
 }
 
-impl Lstm {
-    fn forward<T: Real>(
+/// Copies the gates `order` of a matrix or vector of gates.
+fn reordered<T: Copy>(gates: &[T], size: usize, order: &[usize]) -> Vec<T> {
+    let parts = order.iter().map(|gate| &gates[gate * size..][..size]);
+    parts.flatten().copied().collect()
+}
+
+impl Steps {
+    /// Numbers per row and step that the gates take.
+    fn wide(&self) -> usize {
+        4 * self.hidden
+    }
+
+    fn weights<T: Real>(&self, theta: &[T]) -> Weights<T> {
+        let (inputs, hidden) = (self.inputs, self.hidden);
+        let rows = self.cell.gates() * hidden;
+        let (input, rest) = theta.split_at(rows * inputs);
+        let (bias, rest) = rest.split_at(rows);
+        let (state, state_bias) = rest.split_at(rows * hidden);
+        match self.cell {
+            Cell::Lstm => {
+                let mut joined = Vec::with_capacity(rows * (inputs + hidden));
+                for (input, state) in input.chunks(inputs).zip(state.chunks(hidden)) {
+                    joined.extend_from_slice(input);
+                    joined.extend_from_slice(state);
+                }
+                Weights {
+                    each_step: transposed(&joined, inputs + hidden),
+                    input: joined,
+                    state: Vec::new(),
+                    bias: bias.to_vec(),
+                }
+            }
+            Cell::Gru => {
+                let mut biases = reordered(bias, hidden, &[2, 0, 1]);
+                let state_sums = biases[hidden..].iter_mut().zip(state_bias);
+                state_sums.for_each(|(sum, bias)| *sum += *bias);
+                biases.extend_from_slice(&state_bias[2 * hidden..]);
+                Weights {
+                    input: reordered(input, hidden * inputs, &[2, 0, 1]),
+                    state: state.to_vec(),
+                    each_step: transposed(state, hidden),
+                    bias: biases,
+                }
+            }
+        }
+    }
+
+    /// The gradients in the order of the vector.
+    fn theta<T: Real>(&self, by: ByWeights<T>) -> Vec<T> {
+        let (inputs, hidden) = (self.inputs, self.hidden);
+        let ByWeights { input, state, bias } = by;
+        match self.cell {
+            Cell::Lstm => {
+                let (input, state) = input.split_at(inputs * self.wide());
+                let mut theta = transposed(input, self.wide());
+                theta.extend(bias);
+                theta.extend(transposed(state, self.wide()));
+                theta
+            }
+            Cell::Gru => {
+                let input = transposed(&input, 3 * hidden);
+                let mut theta = reordered(&input, hidden * inputs, &[1, 2, 0]);
+                theta.extend(reordered(&bias, hidden, &[1, 2, 0]));
+                theta.extend(transposed(&state, 3 * hidden));
+                theta.extend_from_slice(&bias[hidden..]);
+                theta
+            }
+        }
+    }
+
+    /// The block's `x` by step, each row followed by room for `more` numbers.
+    fn by_step<T: Real>(&self, x: &[T], steps: usize, more: usize) -> Vec<T> {
+        let inputs = self.inputs;
+        let rows = x.len() / (steps * inputs);
+        let width = inputs + more;
+        let mut entered = vec![T::zero(); steps * rows * width];
+        for (row, x) in x.chunks_exact(steps * inputs).enumerate() {
+            for (step, x) in x.chunks_exact(inputs).enumerate() {
+                entered[(step * rows + row) * width..][..inputs].copy_from_slice(x);
+            }
+        }
+        entered
+    }
+
+    /// Where a row's state after a step goes in the result.
+    fn place(&self, row: usize, step: usize, steps: usize) -> Option<usize> {
+        match self.newest_only {
+            true => (step + 1 == steps).then_some(row * self.hidden),
+            false => Some((row * steps + step) * self.hidden),
+        }
+    }
+
+    fn lstm<T: Real>(
         &self,
-        projected: &[T],
-        weight: &[T],
-        start: &[T],
-        size: Size,
-    ) -> Result<(Vec<T>, Trace<T>)> {
-        let Size { batch, hidden } = size;
-        let state = size.state();
-        let (wide, steps) = (4 * hidden, projected.len() / (4 * state).max(1));
-        let mask = Numbers::of(&self.mask);
-        let mask = mask.get::<T>()?;
-        let mut gates = projected.to_vec();
-        let mut before = Vec::with_capacity(steps * state);
-        let mut cells = Vec::with_capacity((steps + 1) * state);
-        let mut states = Vec::with_capacity(steps * state);
-        let (h, c) = start.split_at(state);
-        let (mut h, mut c) = (h.to_vec(), c.to_vec());
-        for (step, gates) in gates.chunks_exact_mut(batch * wide).enumerate() {
-            before.extend_from_slice(&h);
-            cells.extend_from_slice(&c);
+        block: &Block<T>,
+        steps: usize,
+        weights: &Weights<T>,
+        out: &mut [T],
+    ) -> Trace<T> {
+        let (inputs, hidden, wide) = (self.inputs, self.hidden, self.wide());
+        let rows = block.mask.len() / steps;
+        let width = inputs + hidden;
+        let mut entered = self.by_step(block.x, steps, hidden);
+        let mut gates = vec![T::zero(); steps * rows * wide];
+        let mut carried = vec![T::zero(); (steps + 1) * rows * hidden];
+        if let Some([h, c]) = block.start {
+            carried[..rows * hidden].copy_from_slice(c);
+            for (entered, h) in entered.chunks_exact_mut(width).zip(h.chunks_exact(hidden)) {
+                entered[inputs..].copy_from_slice(h);
+            }
+        }
+        let begins = block.begins(steps);
+        let mut state = vec![T::zero(); hidden];
+        for step in 0..steps {
+            let (entered, next) = entered[step * rows * width..].split_at_mut(rows * width);
+            let gates = &mut gates[step * rows * wide..][..rows * wide];
             product(
                 gates,
-                (batch, wide, hidden),
-                Matrix::rows(&h, hidden),
-                Matrix::rows(weight, hidden).transposed(),
-                true,
-            );
-            for (row, gates) in gates.chunks_exact_mut(wide).enumerate() {
-                let kept = mask[step * batch + row];
-                let (i, rest) = gates.split_at_mut(hidden);
-                let (f, rest) = rest.split_at_mut(hidden);
-                let (g, o) = rest.split_at_mut(hidden);
-                T::sigmoids(i);
-                T::sigmoids(f);
-                T::tanhs(g);
-                T::sigmoids(o);
-                let c = &mut c[row * hidden..][..hidden];
-                let h = &mut h[row * hidden..][..hidden];
-                for k in 0..hidden {
-                    let forget = f[k] * kept + (T::one() - kept);
-                    c[k] = forget * c[k] + i[k] * kept * g[k];
-                    h[k] = c[k];
-                }
-                T::tanhs(h);
-                for k in 0..hidden {
-                    h[k] *= o[k];
-                }
-            }
-            states.extend_from_slice(&h);
-        }
-        cells.extend(c);
-        let trace = Trace {
-            gates,
-            before,
-            cells,
-            memory: Vec::new(),
-        };
-        Ok((states, trace))
-    }
-
-    /// Gradients by `projected`, weights and start.
-    fn backward<T: Real>(
-        &self,
-        weight: &[T],
-        trace: &Trace<T>,
-        gradient: &[T],
-        size: Size,
-    ) -> Result<[Vec<T>; 3]> {
-        let Size { batch, hidden } = size;
-        let (state, wide) = (size.state(), 4 * hidden);
-        let steps = gradient.len() / state.max(1);
-        let mask = Numbers::of(&self.mask);
-        let mask = mask.get::<T>()?;
-        let one = T::one();
-        let mut by_gates = vec![T::zero(); trace.gates.len()];
-        let mut by_h = vec![T::zero(); state];
-        let mut by_c = vec![T::zero(); state];
-        let mut squashed = vec![T::zero(); hidden];
-        for step in (0..steps).rev() {
-            let after = &trace.cells[(step + 1) * state..][..state];
-            let by_gates = &mut by_gates[step * batch * wide..][..batch * wide];
-            for (row, by_gate) in by_gates.chunks_exact_mut(wide).enumerate() {
-                let kept = mask[step * batch + row];
-                let gates = &trace.gates[(step * batch + row) * wide..][..wide];
-                let before = &trace.cells[(step * batch + row) * hidden..][..hidden];
-                let gradient = &gradient[(step * batch + row) * hidden..][..hidden];
-                squashed.copy_from_slice(&after[row * hidden..][..hidden]);
-                T::tanhs(&mut squashed);
-                let by_h = &by_h[row * hidden..][..hidden];
-                let by_c = &mut by_c[row * hidden..][..hidden];
-
-                for k in 0..hidden {
-                    let (i, f) = (gates[k], gates[hidden + k]);
-                    let (g, o) = (gates[2 * hidden + k], gates[3 * hidden + k]);
-                    let dh = gradient[k] + by_h[k];
-                    let dc = by_c[k] + dh * o * (one - squashed[k] * squashed[k]);
-                    by_gate[k] = dc * g * kept * i * (one - i);
-                    by_gate[hidden + k] = dc * before[k] * kept * f * (one - f);
-                    by_gate[2 * hidden + k] = dc * i * kept * (one - g * g);
-                    by_gate[3 * hidden + k] = dh * squashed[k] * o * (one - o);
-                    by_c[k] = dc * (f * kept + (one - kept));
-                }
-            }
-            product(
-                &mut by_h,
-                (batch, hidden, wide),
-                Matrix::rows(by_gates, wide),
-                Matrix::rows(weight, hidden),
+                (rows, wide, width),
+                Matrix::rows(entered, width),
+                Matrix::rows(&weights.each_step, wide),
                 false,
             );
-        }
-        let by_weight = weight_gradient(&by_gates, &trace.before, wide, hidden);
-        by_h.extend(by_c);
-        Ok([by_gates, by_weight, by_h])
-    }
-}
-
-/// All steps at once: `gates^T states`.
-fn weight_gradient<T: Real>(by_gates: &[T], before: &[T], wide: usize, hidden: usize) -> Vec<T> {
-    let mut by_weight = vec![T::zero(); wide * hidden];
-    product(
-        &mut by_weight,
-        (wide, hidden, before.len() / hidden),
-        Matrix::rows(by_gates, wide).transposed(),
-        Matrix::rows(before, hidden),
-        false,
-    );
-    by_weight
-}
-
-impl Gru {
-    fn forward<T: Real>(
-        &self,
-        projected: &[T],
-        weight: &[T],
-        bias: &[T],
-        size: Size,
-    ) -> Result<(Vec<T>, Trace<T>)> {
-        let Size { batch, hidden } = size;
-        let state = size.state();
-        let (wide, steps) = (3 * hidden, projected.len() / (3 * state).max(1));
-        let mask = Numbers::of(&self.mask);
-        let mask = mask.get::<T>()?;
-        let mut gates = projected.to_vec();
-        let mut memory = Vec::with_capacity(steps * state);
-        let mut before = Vec::with_capacity(steps * state);
-        let mut states = Vec::with_capacity(steps * state);
-        let mut h = vec![T::zero(); state];
-        let mut given = vec![T::zero(); batch * wide];
-        for (step, gates) in gates.chunks_exact_mut(batch * wide).enumerate() {
-            before.extend_from_slice(&h);
-            for row in given.chunks_exact_mut(wide) {
-                row.copy_from_slice(bias);
-            }
-            product(
-                &mut given,
-                (batch, wide, hidden),
-                Matrix::rows(&h, hidden),
-                Matrix::rows(weight, hidden).transposed(),
-                true,
-            );
-            for (row, gates) in gates.chunks_exact_mut(wide).enumerate() {
-                let kept = mask[step * batch + row];
-                let given = &given[row * wide..][..wide];
-                let (both, n) = gates.split_at_mut(2 * hidden);
-                for (gate, given) in both.iter_mut().zip(given) {
-                    *gate += *given;
+            let (before, after) = carried[step * rows * hidden..].split_at_mut(rows * hidden);
+            for row in 0..rows {
+                let before = &before[row * hidden..][..hidden];
+                let after = &mut after[row * hidden..][..hidden];
+                let gates = &mut gates[row * wide..][..wide];
+                if step < begins[row] {
+                    after.copy_from_slice(before);
+                    gates.fill(T::zero());
+                    if let Some(next) = next.get_mut(row * width + inputs..(row + 1) * width) {
+                        next.copy_from_slice(&entered[row * width + inputs..][..hidden]);
+                    }
+                    continue;
                 }
-                T::sigmoids(both);
-                let (r, z) = both.split_at(hidden);
-                let given = &given[2 * hidden..];
-                memory.extend_from_slice(given);
-                for k in 0..hidden {
-                    n[k] += r[k] * given[k];
+                let kept = block.mask[row * steps + step];
+                lstm_step(gates, &weights.bias, kept, before, after, &mut state);
+                if let Some(next) = next.get_mut(row * width + inputs..(row + 1) * width) {
+                    next.copy_from_slice(&state);
                 }
-                T::tanhs(n);
-                let h = &mut h[row * hidden..][..hidden];
-                for k in 0..hidden {
-                    h[k] += (T::one() - z[k]) * kept * (n[k] - h[k]);
+                if let Some(place) = self.place(row, step, steps) {
+                    out[place..][..hidden].copy_from_slice(&state);
                 }
             }
-            states.extend_from_slice(&h);
         }
-        let trace = Trace {
+        Trace {
             gates,
-            before,
-            cells: Vec::new(),
-            memory,
-        };
-        Ok((states, trace))
+            entered,
+            carried,
+        }
     }
 
-    /// Gradients by `projected`, weights and bias.
-    fn backward<T: Real>(
+    /// The gradients of the weights, of `x` if wanted, and of the start.
+    fn lstm_back<T: Real>(
         &self,
-        weight: &[T],
-        trace: &Trace<T>,
+        block: &Block<T>,
+        steps: usize,
+        weights: &Weights<T>,
+        trace: Trace<T>,
         gradient: &[T],
-        size: Size,
-    ) -> Result<[Vec<T>; 3]> {
-        let Size { batch, hidden } = size;
-        let (state, wide) = (size.state(), 3 * hidden);
-        let steps = gradient.len() / state.max(1);
-        let mask = Numbers::of(&self.mask);
-        let mask = mask.get::<T>()?;
-        let one = T::one();
-        let mut by_gates = vec![T::zero(); trace.gates.len()];
-        let mut by_given = vec![T::zero(); trace.gates.len()];
-        let mut by_h = vec![T::zero(); state];
+        by_x: Option<&mut [T]>,
+    ) -> (ByWeights<T>, [Vec<T>; 2]) {
+        let (inputs, hidden, wide) = (self.inputs, self.hidden, self.wide());
+        let rows = block.mask.len() / steps;
+        let width = inputs + hidden;
+        let Trace {
+            mut gates,
+            entered,
+            carried,
+        } = trace;
+        let begins = block.begins(steps);
+        let nothing = vec![T::zero(); hidden];
+        let mut by_h = vec![T::zero(); rows * hidden];
+        let mut by_c = vec![T::zero(); rows * hidden];
         for step in (0..steps).rev() {
-            let rows = step * batch * wide..(step + 1) * batch * wide;
-            let (by_gates, by_given) = (&mut by_gates[rows.clone()], &mut by_given[rows]);
-            for row in 0..batch {
-                let kept = mask[step * batch + row];
-                let at = step * batch + row;
-                let gates = &trace.gates[at * wide..][..wide];
-                let memory = &trace.memory[at * hidden..][..hidden];
-                let before = &trace.before[at * hidden..][..hidden];
-                let gradient = &gradient[at * hidden..][..hidden];
-                let by_gate = &mut by_gates[row * wide..][..wide];
-                let by_given = &mut by_given[row * wide..][..wide];
-                let by_h = &mut by_h[row * hidden..][..hidden];
-
-                for k in 0..hidden {
-                    let (r, z, n) = (gates[k], gates[hidden + k], gates[2 * hidden + k]);
-                    let dh = gradient[k] + by_h[k];
-                    let change = (one - z) * kept;
-                    let by_n = dh * change * (one - n * n);
-                    let by_r = by_n * memory[k] * r * (one - r);
-                    let by_z = dh * kept * (before[k] - n) * z * (one - z);
-                    by_gate[k] = by_r;
-                    by_gate[hidden + k] = by_z;
-                    by_gate[2 * hidden + k] = by_n;
-                    by_given[k] = by_r;
-                    by_given[hidden + k] = by_z;
-                    by_given[2 * hidden + k] = by_n * r;
-                    by_h[k] = dh * (one - change);
+            let gates = &mut gates[step * rows * wide..][..rows * wide];
+            let (before, after) = carried[step * rows * hidden..].split_at(rows * hidden);
+            for row in 0..rows {
+                if step < begins[row] {
+                    continue;
                 }
+                let at = row * hidden..(row + 1) * hidden;
+                let place = self.place(row, step, steps);
+                lstm_step_back(
+                    &mut gates[row * wide..][..wide],
+                    block.mask[row * steps + step],
+                    &before[at.clone()],
+                    &after[at.clone()],
+                    place.map_or(&nothing, |place| &gradient[place..][..hidden]),
+                    &mut by_h[at.clone()],
+                    &mut by_c[at],
+                );
             }
             product(
                 &mut by_h,
-                (batch, hidden, wide),
-                Matrix::rows(by_given, wide),
-                Matrix::rows(weight, hidden),
+                (rows, hidden, wide),
+                Matrix::rows(gates, wide),
+                Matrix::rows(&weights.input[inputs..], width),
                 true,
             );
         }
-        let by_weight = weight_gradient(&by_given, &trace.before, wide, hidden);
-        let mut by_bias = vec![T::zero(); wide];
-        kernel::column_sums(&by_given, &mut by_bias);
-        Ok([by_gates, by_weight, by_bias])
+        let mut by = ByWeights {
+            input: vec![T::zero(); wide * width],
+            state: Vec::new(),
+            bias: vec![T::zero(); wide],
+        };
+        product(
+            &mut by.input,
+            (width, wide, steps * rows),
+            Matrix::rows(&entered, width).transposed(),
+            Matrix::rows(&gates, wide),
+            false,
+        );
+        add_rows(&gates, wide, &mut by.bias);
+        if let Some(by_x) = by_x {
+            self.by_input(
+                by_x,
+                steps,
+                &gates,
+                Matrix::rows(&weights.input, width),
+                wide,
+            );
+        }
+        (by, [by_h, by_c])
+    }
+
+    /// The gradient of `x` from those of the first `depth` gates.
+    fn by_input<T: Real>(
+        &self,
+        by_x: &mut [T],
+        steps: usize,
+        by_gates: &[T],
+        weights: Matrix<T>,
+        depth: usize,
+    ) {
+        let (inputs, wide) = (self.inputs, self.wide());
+        let rows = by_x.len() / (steps * inputs);
+        let mut by_step = vec![T::zero(); by_x.len()];
+        product(
+            &mut by_step,
+            (steps * rows, inputs, depth),
+            Matrix::rows(by_gates, wide),
+            weights,
+            false,
+        );
+        for (row, by_x) in by_x.chunks_exact_mut(steps * inputs).enumerate() {
+            for (step, by_x) in by_x.chunks_exact_mut(inputs).enumerate() {
+                by_x.copy_from_slice(&by_step[(step * rows + row) * inputs..][..inputs]);
+            }
+        }
+    }
+
+    fn gru<T: Real>(
+        &self,
+        block: &Block<T>,
+        steps: usize,
+        weights: &Weights<T>,
+        out: &mut [T],
+    ) -> Trace<T> {
+        let (inputs, hidden, wide) = (self.inputs, self.hidden, self.wide());
+        let rows = block.mask.len() / steps;
+        let entered = self.by_step(block.x, steps, 0);
+        let mut gates = vec![T::zero(); steps * rows * wide];
+        let mut carried = vec![T::zero(); (steps + 1) * rows * hidden];
+        product_spaced(
+            &mut gates,
+            wide,
+            (steps * rows, 3 * hidden, inputs),
+            Matrix::rows(&entered, inputs),
+            Matrix::rows(&weights.input, inputs).transposed(),
+            false,
+        );
+        for step in 0..steps {
+            let gates = &mut gates[step * rows * wide..][..rows * wide];
+            let (before, after) = carried[step * rows * hidden..].split_at_mut(rows * hidden);
+            product_spaced(
+                &mut gates[hidden..],
+                wide,
+                (rows, 3 * hidden, hidden),
+                Matrix::rows(before, hidden),
+                Matrix::rows(&weights.each_step, 3 * hidden),
+                true,
+            );
+            for row in 0..rows {
+                let kept = block.mask[row * steps + step];
+                let at = row * hidden..(row + 1) * hidden;
+                let state = &mut after[at.clone()];
+                let gates = &mut gates[row * wide..][..wide];
+                gru_step(gates, &weights.bias, kept, &before[at], state);
+                if let Some(place) = self.place(row, step, steps) {
+                    out[place..][..hidden].copy_from_slice(state);
+                }
+            }
+        }
+        Trace {
+            gates,
+            entered,
+            carried,
+        }
+    }
+
+    fn gru_back<T: Real>(
+        &self,
+        block: &Block<T>,
+        steps: usize,
+        weights: &Weights<T>,
+        trace: Trace<T>,
+        gradient: &[T],
+        by_x: Option<&mut [T]>,
+    ) -> ByWeights<T> {
+        let (inputs, hidden, wide) = (self.inputs, self.hidden, self.wide());
+        let rows = block.mask.len() / steps;
+        let Trace {
+            mut gates,
+            entered,
+            carried,
+        } = trace;
+        let nothing = vec![T::zero(); hidden];
+        let mut by_h = vec![T::zero(); rows * hidden];
+        for step in (0..steps).rev() {
+            let gates = &mut gates[step * rows * wide..][..rows * wide];
+            let before = &carried[step * rows * hidden..][..rows * hidden];
+            for row in 0..rows {
+                let at = row * hidden..(row + 1) * hidden;
+                let place = self.place(row, step, steps);
+                gru_step_back(
+                    &mut gates[row * wide..][..wide],
+                    block.mask[row * steps + step],
+                    &before[at.clone()],
+                    place.map_or(&nothing, |place| &gradient[place..][..hidden]),
+                    &mut by_h[at],
+                );
+            }
+            product(
+                &mut by_h,
+                (rows, hidden, 3 * hidden),
+                Matrix::rows(&gates[hidden..], wide),
+                Matrix::rows(&weights.state, hidden),
+                true,
+            );
+        }
+        let mut by = ByWeights {
+            input: vec![T::zero(); 3 * hidden * inputs],
+            state: vec![T::zero(); 3 * hidden * hidden],
+            bias: vec![T::zero(); wide],
+        };
+        product(
+            &mut by.input,
+            (inputs, 3 * hidden, steps * rows),
+            Matrix::rows(&entered, inputs).transposed(),
+            Matrix::rows(&gates, wide),
+            false,
+        );
+        product(
+            &mut by.state,
+            (hidden, 3 * hidden, steps * rows),
+            Matrix::rows(&carried, hidden).transposed(),
+            Matrix::rows(&gates[hidden..], wide),
+            false,
+        );
+        add_rows(&gates, wide, &mut by.bias);
+        if let Some(by_x) = by_x {
+            let weights = Matrix::rows(&weights.input, inputs);
+            self.by_input(by_x, steps, &gates, weights, 3 * hidden);
+        }
+        by
+    }
+
+    /// The blocks that the rows fall into.
+    fn blocks<'a, T: Real>(
+        &self,
+        x: &'a [T],
+        mask: &'a [T],
+        start: &'a [T],
+        steps: usize,
+    ) -> Vec<Block<'a, T>> {
+        let start = start.split_at(start.len() / 2);
+        let state = ROWS * self.hidden;
+        let masks = mask.chunks(ROWS * steps);
+        let xs = x.chunks(ROWS * steps * self.inputs);
+        masks
+            .zip(xs)
+            .enumerate()
+            .map(|(index, (mask, x))| {
+                let of = |part: &'a [T]| {
+                    part.get(index * state..)
+                        .map(|rest| &rest[..state.min(rest.len())])
+                };
+                Block {
+                    x,
+                    mask,
+                    start: of(start.0)
+                        .zip(of(start.1))
+                        .filter(|(h, _)| !h.is_empty())
+                        .map(|(h, c)| [h, c]),
+                }
+            })
+            .collect()
+    }
+
+    fn shape(&self, dims: &[usize]) -> Shape {
+        match self.newest_only {
+            true => Shape::from((dims[0], self.hidden)),
+            false => Shape::from((dims[0], dims[1], self.hidden)),
+        }
+    }
+
+    /// Numbers of a row in the result.
+    fn per_row(&self) -> usize {
+        self.hidden * if self.newest_only { 1 } else { self.steps }
+    }
+
+    fn forward<T: Real>(
+        &self,
+        x: &[T],
+        start: &[T],
+        theta: &[T],
+    ) -> Result<(Vec<T>, Vec<Trace<T>>)> {
+        let mask = Numbers::of(&self.mask);
+        let mask = mask.get::<T>()?;
+        let (steps, per_row) = (self.steps, self.per_row());
+        let weights = self.weights(theta);
+        let mut out = vec![T::zero(); mask.len() / steps * per_row];
+        let blocks = self.blocks(x, mask, start, steps);
+        let work = blocks.into_iter().zip(out.chunks_mut(ROWS * per_row));
+        let traces = each(work.collect(), |(block, out)| match self.cell {
+            Cell::Lstm => self.lstm(&block, steps, &weights, out),
+            Cell::Gru => self.gru(&block, steps, &weights, out),
+        });
+        Ok((out, traces))
+    }
+
+    fn backward<T: Real>(
+        &self,
+        [x, start, theta, gradient]: [&[T]; 4],
+        traces: Vec<Trace<T>>,
+        with_x: bool,
+    ) -> Result<[Vec<T>; 3]> {
+        let mask = Numbers::of(&self.mask);
+        let steps = self.steps;
+        let weights = self.weights(theta);
+        let blocks = self.blocks(x, mask.get()?, start, steps);
+        let mut by_x = vec![T::zero(); if with_x { x.len() } else { 0 }];
+        let mut by_x_parts = by_x.chunks_mut(ROWS * steps * self.inputs);
+        let work = blocks
+            .into_iter()
+            .zip(traces)
+            .zip(gradient.chunks(ROWS * self.per_row()))
+            .map(|work| (work, by_x_parts.next()));
+        let parts = each(
+            work.collect(),
+            |(((block, trace), gradient), by_x)| match self.cell {
+                Cell::Lstm => self.lstm_back(&block, steps, &weights, trace, gradient, by_x),
+                Cell::Gru => {
+                    let by = self.gru_back(&block, steps, &weights, trace, gradient, by_x);
+                    (by, [Vec::new(), Vec::new()])
+                }
+            },
+        );
+        let mut by_start = [Vec::new(), Vec::new()];
+        let mut by_theta = Vec::with_capacity(parts.len());
+        for (weights, start) in parts {
+            by_theta.push(self.theta(weights));
+            for (all, part) in by_start.iter_mut().zip(start) {
+                all.extend(part);
+            }
+        }
+        let by_start = match start.is_empty() {
+            true => Vec::new(),
+            false => by_start.concat(),
+        };
+        Ok([by_x, by_start, total(by_theta)])
     }
 }
 
-/// Both cells meet candle in the same way.
-macro_rules! custom_op {
-    ($cell:ty, $name:literal) => {
-        impl CustomOp3 for $cell {
-            fn name(&self) -> &'static str {
-                $name
-            }
-
-            fn cpu_fwd(
-                &self,
-                s1: &CpuStorage,
-                l1: &Layout,
-                s2: &CpuStorage,
-                l2: &Layout,
-                s3: &CpuStorage,
-                l3: &Layout,
-            ) -> Result<(CpuStorage, Shape)> {
-                let dims = l1.dims();
-                let hidden = self.hidden;
-                let size = Size {
-                    batch: dims[1],
-                    hidden,
-                };
-                let shape = Shape::from((dims[0], dims[1], hidden));
-                Ok(match s1 {
-                    CpuStorage::F64(_) => {
-                        let (states, trace) =
-                            self.forward(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?, size)?;
-                        *self.kept.lock() = Kept::F64(trace);
-                        (CpuStorage::F64(states), shape)
-                    }
-                    _ => {
-                        let (states, trace) =
-                            self.forward(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?, size)?;
-                        *self.kept.lock() = Kept::F32(trace);
-                        (CpuStorage::F32(states), shape)
-                    }
-                })
-            }
-
-            fn bwd(
-                &self,
-                projected: &Tensor,
-                weight: &Tensor,
-                third: &Tensor,
-                _result: &Tensor,
-                gradient: &Tensor,
-            ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-                let gradient = gradient.contiguous()?;
-                let size = Size {
-                    batch: projected.dims3()?.1,
-                    hidden: self.hidden,
-                };
-                let shapes = [projected.shape(), weight.shape(), third.shape()];
-                let device = projected.device();
-                let kept = self.kept.lock();
-                let (weight, gradient) = (Numbers::of(weight), Numbers::of(&gradient));
-                let [a, b, c] = match (&*kept, projected.dtype()) {
-                    (Kept::F64(trace), DType::F64) => tensors(
-                        self.backward(weight.get()?, trace, gradient.get()?, size)?,
-                        shapes,
-                        device,
-                    )?,
-                    (Kept::F32(trace), DType::F32) => tensors(
-                        self.backward(weight.get()?, trace, gradient.get()?, size)?,
-                        shapes,
-                        device,
-                    )?,
-                    _ => candle_core::bail!("a recurrent layer's gradient before its values"),
-                };
-                Ok((Some(a), Some(b), Some(c)))
-            }
-        }
-    };
-}
-
-custom_op!(Lstm, "lstm");
-custom_op!(Gru, "gru");
-
-fn tensors<T: Real>(
-    values: [Vec<T>; 3],
-    shapes: [&Shape; 3],
-    device: &candle_core::Device,
-) -> Result<[Tensor; 3]> {
-    let [a, b, c] = values;
-    Ok([
-        Tensor::from_vec(a, shapes[0], device)?,
-        Tensor::from_vec(b, shapes[1], device)?,
-        Tensor::from_vec(c, shapes[2], device)?,
-    ])
-}
+meets_candle!(Steps, "recurrent layer");

@@ -31,6 +31,7 @@ impl Value {
 pub enum ElementType {
     Float,
     Double,
+    Int32,
     Int64,
     String,
 }
@@ -40,6 +41,7 @@ impl ElementType {
         match self {
             Self::Float => data_type::FLOAT,
             Self::Double => data_type::DOUBLE,
+            Self::Int32 => data_type::INT32,
             Self::Int64 => data_type::INT64,
             Self::String => data_type::STRING,
         }
