@@ -239,7 +239,9 @@ mod tests {
                 assert_eq!(fast.len(), plain.len());
                 for (a, b) in fast.iter().zip(plain) {
                     let gap = (a - b).abs();
-                    assert!(gap < 1e-10 * (1.0 + b.abs()), "{rows} {threads}: {a} {b}");
+                    // Statistics in another order of additions cost a digit.
+                    let bound = if batch_norm { 1e-10 } else { 1e-11 };
+                    assert!(gap < bound * (1.0 + b.abs()), "{rows} {threads}: {a} {b}");
                 }
             }
             // Twice the same, bit for bit.
