@@ -184,7 +184,7 @@ options! {
         /// is trained on all folds but one, which stops it. By default 5 up to 50,000 rows, 3 up to 100,000 (200,000 with several cut-offs), else 1.
         ensemble: Option<usize> = None, Integer { min: 1, max: 64 };
         /// Average the networks' value with that of MBG/NBD and Gamma-Gamma, weighed by customers that the networks were not trained on: the best weight up to
-        /// 0.8, but where it is for a later time (several cut-offs, or `true`) at least the largest up to one half that costs them little. By default where the features that BG/NBD reads
+        /// 0.8, at least the largest up to one half that costs them little, because the model is for a later time. By default where the features that BG/NBD reads
         /// are there, `horizon` is known, and there are several cut-offs or networks.
         blend_bgnbd: Option<bool> = None, Boolean;
         /// Monotone correction of the expected value, fitted on rows that the network was not trained on and kept in the graph: `total`, `power` (total and

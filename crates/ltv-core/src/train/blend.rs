@@ -14,13 +14,11 @@ use serde::{Deserialize, Serialize};
 /// Weights of MBG/NBD that are tried; the networks have the rest.
 const WEIGHTS: [f32; 9] = [0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0];
 
-/// The most that it gets for a later time alone.
-const MOST_FOR_LATER: f32 = 0.5;
-/// Share of the deviance that the networks explain which their held-out rows may lose to the blend where it is to be used
-/// at a later time than theirs: what a law of ageing gains there they cannot show.
+/// What it gets where held-out rows hardly mind: a model is used at a later time than it was trained for, and what a law of
+/// ageing gains there they cannot show.
+const FOR_LATER: f32 = 0.5;
+/// Share of the deviance that the networks explain which held-out rows may lose to that.
 const ALLOWANCE: f64 = 0.03;
-/// Share that it must gain where it is to be used at the same time.
-const LEAST_GAIN: f64 = 0.002;
 
 /// Paying rows without which the weight is not looked for.
 const FEWEST_PAYERS: usize = 20;
@@ -40,7 +38,7 @@ pub(super) struct Blend {
 pub(super) struct Classic {
     law: Law,
     pub values: Vec<f32>,
-    /// Whether it is there for a later time rather than for what it gains now.
+    /// Whether it is wanted where there are too few held-out rows to weigh it by.
     is_for_later: bool,
 }
 
@@ -78,7 +76,7 @@ impl Classic {
         let factor = (sum(networks) / sum(own)) as f32;
         let mut blend = Blend {
             law: self.law,
-            weight: MOST_FOR_LATER,
+            weight: FOR_LATER,
             factor: if factor.is_normal() { factor } else { 1.0 },
             cap,
         };
@@ -98,16 +96,12 @@ impl Classic {
         let alone = of(0.0);
         let explained = (deviance_of_mean(actual) - alone).max(0.0);
         let deviances = WEIGHTS.map(|weight| (weight, of(weight)));
-        let best = deviances.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
-        let gains = |(_, deviance): &(f32, f64)| *deviance < alone - LEAST_GAIN * explained;
-        let mut weight = best.filter(gains).map_or(0.0, |(weight, _)| weight);
-        if self.is_for_later {
-            let most = alone + ALLOWANCE * explained;
-            let later = deviances
-                .iter()
-                .find(|(weight, deviance)| *weight <= MOST_FOR_LATER && *deviance <= most);
-            weight = later.map_or(weight, |(later, _)| weight.max(*later));
-        }
+        let best = deviances.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        let most = alone + ALLOWANCE * explained;
+        let later =
+            (deviances.iter()).find(|(weight, deviance)| *weight <= FOR_LATER && *deviance <= most);
+        let weight = best.into_iter().chain(later).map(|(weight, _)| *weight);
+        let weight = weight.fold(0.0, f32::max);
         blend.weight = weight;
         (weight > 0.0).then_some(blend)
     }
@@ -181,9 +175,9 @@ mod tests {
             .collect()
     }
 
-    fn weight(own: &[f32], networks: &[f32], is_for_later: bool) -> Result<Option<f32>> {
+    fn weight(own: &[f32], networks: &[f32]) -> Result<Option<f32>> {
         let (_, actual) = truth();
-        let blend = classic(is_for_later)?.weigh(networks, own, &actual, 1000.0);
+        let blend = classic(false)?.weigh(networks, own, &actual, 1000.0);
         Ok(blend.map(|blend| blend.weight))
     }
 
@@ -191,8 +185,7 @@ mod tests {
     fn two_voices_of_equal_quality_count_the_same() -> Result<()> {
         let (expected, _) = truth();
         let (one, other) = (noisy(&expected, 3, 3.0), noisy(&expected, 4, 3.0));
-        assert_eq!(weight(&one, &other, false)?, Some(0.5));
-        assert_eq!(weight(&one, &other, true)?, Some(0.5));
+        assert_eq!(weight(&one, &other)?, Some(0.5));
         Ok(())
     }
 
@@ -200,21 +193,18 @@ mod tests {
     fn the_better_voice_has_the_larger_weight() -> Result<()> {
         let (expected, _) = truth();
         let (good, worse) = (noisy(&expected, 3, 1.0), noisy(&expected, 4, 3.0));
-        for is_for_later in [false, true] {
-            let law = weight(&good, &worse, is_for_later)?;
-            assert!(law.is_some_and(|weight| weight > 0.5), "{law:?}");
-        }
-        let networks = weight(&worse, &good, false)?;
+        let law = weight(&good, &worse)?;
+        assert!(law.is_some_and(|weight| weight > 0.5), "{law:?}");
+        let networks = weight(&worse, &good)?;
         assert!(networks.is_none_or(|weight| weight < 0.5), "{networks:?}");
         Ok(())
     }
 
     #[test]
-    fn a_voice_that_adds_nothing_is_heard_only_for_a_later_time() -> Result<()> {
+    fn a_voice_that_costs_little_is_heard_for_a_later_time() -> Result<()> {
         let (expected, _) = truth();
         let (good, worse) = (noisy(&expected, 3, 0.2), noisy(&expected, 4, 1.0));
-        assert_eq!(weight(&worse, &good, false)?, None);
-        assert_eq!(weight(&worse, &good, true)?, Some(0.5));
+        assert_eq!(weight(&worse, &good)?, Some(0.5));
         Ok(())
     }
 
@@ -227,10 +217,20 @@ mod tests {
             .map(|row| (40.0 * noise(row, 5)).exp() as f32)
             .collect();
         for own in [reversed, explosive] {
-            assert_eq!(weight(&own, &good, false)?, None);
-            let later = weight(&own, &good, true)?;
-            assert!(later.is_none_or(|weight| weight <= 0.1), "{later:?}");
+            let weight = weight(&own, &good)?;
+            assert!(weight.is_none_or(|weight| weight <= 0.1), "{weight:?}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn too_few_payers_weigh_nothing() -> Result<()> {
+        let few = |is_for_later| -> Result<Option<f32>> {
+            let (values, actual) = (vec![1.0; 100], vec![0.0; 100]);
+            let blend = classic(is_for_later)?.weigh(&values, &values, &actual, 10.0);
+            Ok(blend.map(|blend| blend.weight))
+        };
+        assert_eq!((few(false)?, few(true)?), (None, Some(FOR_LATER)));
         Ok(())
     }
 
