@@ -25,6 +25,7 @@ const FEWEST_PAYERS: usize = 20;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Blend {
+    #[serde(rename = "model")]
     law: Law,
     /// Of the law's value; the rest is the networks'.
     weight: f32,
