@@ -178,8 +178,9 @@ END
 $$;
 COMMENT ON FUNCTION ltv.features_query IS 'the SELECT that computes the features of a definition';
 
--- Cut-offs to learn from where none is named: the last day whose horizon has ended, and the same day of the six months before it
--- as far as at least a third of the log up to the last one lies before them. Names in the source are the caller's.
+-- Cut-offs to learn from where none is named: the last day whose horizon has ended, the same day of the six months before it, and
+-- the day a year before the end of the log, because what is learnt is used from that end on and so seen in its season; of these
+-- all that have at least a third of the log up to the last one before them. Names in the source are the caller's.
 CREATE FUNCTION ltv.training_cutoffs(definition jsonb) RETURNS ltv.cutoffs
 LANGUAGE plpgsql
 AS $$
@@ -197,8 +198,12 @@ BEGIN
             DETAIL = CASE WHEN first_day IS NULL THEN 'The log is empty.' ELSE pg_catalog.format('The log goes from %s to %s.', first_day, last_day) END,
             HINT = 'Give a shorter horizon, or a cut-off in as_of for features without a label.';
     END IF;
-    days := ARRAY(SELECT d FROM pg_catalog.generate_series(6, 0, -1) k, LATERAL (SELECT (latest - pg_catalog.make_interval(months => k))::date AS d) c
-                  WHERE d >= first_day + (latest - first_day) / 3);
+    days := ARRAY(
+        WITH monthly AS (SELECT (latest - pg_catalog.make_interval(months => k))::date AS d FROM pg_catalog.generate_series(0, 6) k),
+             in_season AS (SELECT (last_day - interval '1 year')::date AS d)
+        SELECT c.d FROM (TABLE monthly UNION ALL
+                         SELECT i.d FROM in_season i WHERE i.d < latest AND NOT EXISTS (SELECT FROM monthly m WHERE pg_catalog.abs(m.d - i.d) <= 15)) c
+        WHERE c.d >= first_day + (latest - first_day) / 3 ORDER BY c.d);
     RAISE NOTICE USING MESSAGE = pg_catalog.format('as_of is left out: cut-offs to learn from are %s', pg_catalog.array_to_string(days, ', ')),
         DETAIL = pg_catalog.format('The log goes from %s to %s; the horizon of each has ended by then.', first_day, last_day);
     RETURN ltv.cutoffs(days);

@@ -65,6 +65,9 @@ SELECT ltv_create_features('l', 'orders', 'customer_id', 'ts', 'amount', horizon
 SELECT as_of, count(*), count(ltv) FROM l GROUP BY 1 ORDER BY 1;
 SELECT ltv_create_features('m', 'SELECT customer_id, ts::date AS ts, amount FROM orders', 'customer_id', 'ts', 'amount', horizon => '1 week', log_end => '2024-06-30');
 SELECT as_of, count(*), count(ltv) FROM m GROUP BY 1 ORDER BY 1;
+-- A log of two years shows the season in which the model will be used.
+SELECT ltv_create_features('n', 'SELECT customer_id, ts, amount FROM orders UNION ALL SELECT customer_id, ts - interval ''600 days'', amount FROM orders',
+    'customer_id', 'ts', 'amount', horizon => 30);
 
 -- Attributes and sequences.
 CREATE TABLE customers (customer_id text PRIMARY KEY, country text, born date);

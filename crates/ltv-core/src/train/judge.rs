@@ -6,6 +6,7 @@ use super::combine::Finish;
 use super::epochs::Trainer;
 use super::network::{Network, Predictions};
 use super::report;
+use super::season::Season;
 use crate::error::{Error, Result};
 use crate::objective::TargetStatistics;
 use crate::preprocess::describe_values;
@@ -30,7 +31,7 @@ pub(super) fn judge(
     trainer: &Trainer,
     networks: &[Network],
     target: &TargetStatistics,
-    classic: Option<Classic>,
+    (classic, season): (Option<Classic>, Option<Season>),
     mut features: Vec<Value>,
 ) -> Result<Judged> {
     let options = trainer.options;
@@ -59,6 +60,7 @@ pub(super) fn judge(
         Some(rows.iter().map(|&row| values[row as usize]).collect())
     };
     let own = classic_of(&rows).unwrap_or_default();
+    let mut season_log = 0.0;
     finish.blend = classic.and_then(|classic| {
         let networks = held_out.get("ltv").unwrap_or_default();
         classic.weigh(networks, &own, &actual, cap)
@@ -66,6 +68,12 @@ pub(super) fn judge(
     if let Some(value) = held_out.get("ltv") {
         let blended = finish.blended(value.to_vec(), Some(&own));
         finish.calibration = Calibration::fit(&options.calibration, &blended, &actual);
+        if let (Some(calibration), Some(season)) = (&mut finish.calibration, &season) {
+            let calibrated = blended.iter().map(|&value| calibration.apply(value).into());
+            let calibrated: Vec<f64> = calibrated.collect();
+            season_log = season.correction(&rows, &calibrated, &actual);
+            calibration.raise(season_log);
+        }
     }
     let sample = sample(trainer, SAMPLE);
     let mut members = Vec::with_capacity(networks.len());
@@ -97,6 +105,7 @@ pub(super) fn judge(
         "target": target,
         "calibration": finish.calibration,
         "bgnbd": finish.blend,
+        "season_factor": season_log.exp(),
     });
     Ok(Judged {
         finish,

@@ -22,6 +22,7 @@ mod optimizer;
 mod place;
 mod report;
 mod rows;
+mod season;
 mod selection;
 mod spilled;
 mod step;
@@ -44,6 +45,7 @@ use network::{Network, NetworkConfig};
 use place::Place;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rows::{Arrangement, Rows};
+use season::Season;
 use spilled::Spilled;
 use std::time::Instant;
 
@@ -175,6 +177,7 @@ fn train_one(
         network = stored.network.clone();
     }
     let classic = blend::fit(&table, &rows, recipe, members)?;
+    let season = Season::of(&table, options.horizon);
     let spilled = match &spilled {
         Some(rows) => Some(Spilled::new(rows, &table, &preprocessing)?),
         None => None,
@@ -257,7 +260,13 @@ fn train_one(
     };
 
     control.progress(Progress::of(Phase::Validating));
-    let judged = judge::judge(&trainer, &networks, &network.target, classic, features)?;
+    let judged = judge::judge(
+        &trainer,
+        &networks,
+        &network.target,
+        (classic, season),
+        features,
+    )?;
     let mut statistics = judged.statistics;
     statistics["selection"] = variables::describe(&trainer, &networks, &preprocessing)?;
     control.progress(Progress::of(Phase::Exporting));

@@ -74,6 +74,14 @@ impl Calibration {
         Some(fitted)
     }
 
+    /// Every value is `exp(by)` times as high.
+    pub fn raise(&mut self, by: f64) {
+        match &mut self.curve {
+            Some(curve) => curve.raise(by),
+            None => self.intercept += by as f32,
+        }
+    }
+
     pub fn apply(&self, value: f32) -> f32 {
         let straight = value.max(TINY).ln() * self.slope + self.intercept;
         let exponent = match &self.curve {
