@@ -2,15 +2,14 @@
 
 use super::activation::Activation;
 use super::attention_fused::{AllSteps, NewestStep};
-use super::blocks::Kept;
 use super::dense::Dense;
 use super::kernel::{self, matmul};
+use super::operation::{apply1, apply3};
 use super::softmax::{export_softmax, softmax};
 use crate::error::{Error, Result};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::Tensor;
-use parking_lot::Mutex;
 
 /// Added to the score of a padding step: exp() of it is 0. Large enough to swallow any score, so that a sequence of
 /// padding only looks at all its steps exactly alike.
@@ -76,11 +75,14 @@ impl SelfAttention {
     }
 
     fn mix(&self, projected: &Tensor, mask: &Tensor) -> Result<Tensor> {
-        Ok(projected.apply_op1(AllSteps {
+        let (batch, steps, all) = projected.dims3()?;
+        let op = AllSteps {
             heads: self.heads,
+            steps,
+            width: all / 3,
             mask: mask.contiguous()?,
-            kept: Mutex::new(Kept::Nothing),
-        })?)
+        };
+        Ok(apply1(op, [projected], (batch, steps, all / 3))?)
     }
 
     /// What the heads mix, from the queries, keys and values of all steps.
@@ -181,14 +183,14 @@ impl LastStepAttention {
     }
 
     fn mix(&self, x: &Tensor, queries: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let (batch, steps, width) = x.dims3()?;
         let op = NewestStep {
             heads: self.heads,
-            steps: x.dim(1)?,
+            steps,
             mask: mask.contiguous()?,
-            kept: Mutex::new(Kept::Nothing),
         };
         // The shares add up to 1, so the mean of the values is the value of the mean.
-        let mean = x.contiguous()?.apply_op3(queries, self.keys.weight(), op)?;
+        let mean = apply3(op, [x, queries, self.keys.weight()], (batch, width))?;
         self.values.forward(&mean, Activation::Identity)
     }
 

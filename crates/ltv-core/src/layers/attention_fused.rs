@@ -2,12 +2,10 @@
 //! Rows are independent of each other, and the scores of one never leave the cache.
 
 use super::attention::HIDDEN;
-use super::blocks::{
-    self, Kept, LANES, each, meets_candle, softmax, softmax_back, total, vectorised,
-};
-use super::kernel::{self, Matrix, Numbers, Real, product_spaced, slice};
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
-use parking_lot::Mutex;
+use super::blocks::{LANES, each, softmax, softmax_back, total, vectorised};
+use super::kernel::{self, Matrix, Numbers, Real, product_spaced};
+use super::operation::{Given, Operation};
+use candle_core::{Result, Tensor};
 
 /// Rows of a block.
 const ROWS: usize = 64;
@@ -132,10 +130,10 @@ fn attend_back<T: Real>(
 /// Queries, keys and values `[batch, steps, 3 width]` -> what the heads mix, `[batch, steps, width]`.
 pub struct AllSteps {
     pub heads: usize,
+    pub steps: usize,
+    pub width: usize,
     /// `[batch, steps]`.
     pub mask: Tensor,
-    /// The shares of each block.
-    pub kept: Mutex<Kept<Vec<f32>, Vec<f64>>>,
 }
 
 /// What is added to the scores of each step, `lanes` of them; those after the last step are hidden from rows of padding
@@ -151,24 +149,22 @@ fn penalties<T: Real>(mask: &[T], steps: usize, lanes: usize) -> Vec<T> {
 }
 
 impl AllSteps {
-    /// Steps and width.
-    fn sizes(&self, x: &Layout) -> (usize, usize) {
-        (x.dims()[1], x.dims()[2] / 3)
+    fn scale<T: Real>(&self) -> T {
+        T::from_f64(1.0 / ((self.width / self.heads) as f64).sqrt())
     }
 
-    fn scale<T: Real>(&self, width: usize) -> T {
-        T::from_f64(1.0 / ((width / self.heads) as f64).sqrt())
+    fn scratch<T: Real>(&self, lanes: usize) -> Vec<T> {
+        vec![T::zero(); 2 * lanes * (self.width / self.heads) + lanes]
     }
+}
 
-    fn scratch<T: Real>(&self, lanes: usize, width: usize) -> Vec<T> {
-        vec![T::zero(); 2 * lanes * (width / self.heads) + lanes]
-    }
+impl Operation<1> for AllSteps {
+    const NAME: &'static str = "attention";
+    /// The shares of each block.
+    type Kept<T: Real> = Vec<Vec<T>>;
 
-    fn forward<T: Real>(
-        &self,
-        x: &[T],
-        (steps, width): (usize, usize),
-    ) -> Result<(Vec<T>, Vec<Vec<T>>)> {
+    fn forward<T: Real>(&self, [x]: [&[T]; 1]) -> Result<(Vec<T>, Vec<Vec<T>>)> {
+        let (steps, width) = (self.steps, self.width);
         let mask = Numbers::of(&self.mask);
         let mut out = vec![T::zero(); x.len() / 3];
         let blocks = x
@@ -177,7 +173,7 @@ impl AllSteps {
             .zip(out.chunks_mut(ROWS * steps * width));
         let kept = each(blocks.collect(), |((x, mask), out)| {
             let lanes = steps.next_multiple_of(LANES);
-            let mut scratch = self.scratch(lanes, width);
+            let mut scratch = self.scratch(lanes);
             let of_row = self.heads * steps * lanes;
             let mut shares = vec![T::zero(); mask.len() / steps * of_row];
             let penalty = penalties(mask, steps, lanes);
@@ -187,7 +183,7 @@ impl AllSteps {
                 .zip(out.chunks_exact_mut(steps * width))
                 .zip(shares.chunks_exact_mut(of_row));
             for (((x, penalty), out), shares) in rows {
-                let scale = self.scale(width);
+                let scale = self.scale();
                 attend(x, penalty, self.heads, scale, out, shares, &mut scratch);
             }
             shares
@@ -195,29 +191,25 @@ impl AllSteps {
         Ok((out, kept))
     }
 
-    fn backward<T: Real>(
-        &self,
-        x: &[T],
-        kept: Vec<Vec<T>>,
-        gradient: &[T],
-        (steps, width): (usize, usize),
-    ) -> Vec<T> {
+    fn backward<T: Real>(&self, given: Given<T, Vec<Vec<T>>, 1>) -> Result<[Option<Vec<T>>; 1]> {
+        let [x] = given.inputs;
+        let (steps, width) = (self.steps, self.width);
         let mut by_x = vec![T::zero(); x.len()];
         let blocks = x
             .chunks(ROWS * steps * 3 * width)
-            .zip(kept)
-            .zip(gradient.chunks(ROWS * steps * width))
+            .zip(given.kept)
+            .zip(given.gradient.chunks(ROWS * steps * width))
             .zip(by_x.chunks_mut(ROWS * steps * 3 * width));
         each(blocks.collect(), |(((x, shares), gradient), by_x)| {
             let lanes = steps.next_multiple_of(LANES);
-            let mut scratch = self.scratch(lanes, width);
+            let mut scratch = self.scratch(lanes);
             let rows = x
                 .chunks_exact(steps * 3 * width)
                 .zip(shares.chunks_exact(self.heads * steps * lanes))
                 .zip(gradient.chunks_exact(steps * width))
                 .zip(by_x.chunks_exact_mut(steps * 3 * width));
             for (((x, shares), gradient), by_x) in rows {
-                let scale = self.scale(width);
+                let scale = self.scale();
                 attend_back(
                     x,
                     shares,
@@ -230,52 +222,7 @@ impl AllSteps {
                 );
             }
         });
-        by_x
-    }
-}
-
-impl CustomOp1 for AllSteps {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> Result<(CpuStorage, Shape)> {
-        let sizes = self.sizes(l);
-        let shape = Shape::from((l.dims()[0], sizes.0, sizes.1));
-        Ok(match s {
-            CpuStorage::F64(_) => {
-                let (out, kept) = self.forward(slice(s, l)?, sizes)?;
-                *self.kept.lock() = Kept::F64(kept);
-                (CpuStorage::F64(out), shape)
-            }
-            _ => {
-                let (out, kept) = self.forward(slice(s, l)?, sizes)?;
-                *self.kept.lock() = Kept::F32(kept);
-                (CpuStorage::F32(out), shape)
-            }
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        let sizes = self.sizes(x.layout());
-        let (a, g) = (Numbers::of(x), Numbers::of(&gradient));
-        let (shape, device) = (x.shape(), x.device());
-        let kept = std::mem::replace(&mut *self.kept.lock(), Kept::Nothing);
-        let by_x = match (kept, x.dtype()) {
-            (Kept::F64(kept), DType::F64) => Tensor::from_vec(
-                self.backward(a.get()?, kept, g.get()?, sizes),
-                shape,
-                device,
-            )?,
-            (Kept::F32(kept), DType::F32) => Tensor::from_vec(
-                self.backward(a.get()?, kept, g.get()?, sizes),
-                shape,
-                device,
-            )?,
-            _ => candle_core::bail!("attention has no values to go back from"),
-        };
-        Ok(Some(by_x))
+        Ok([Some(by_x)])
     }
 }
 
@@ -339,7 +286,6 @@ pub struct NewestStep {
     pub heads: usize,
     pub steps: usize,
     pub mask: Tensor,
-    pub kept: Mutex<Kept<Looks<f32>, Looks<f64>>>,
 }
 
 /// Of a block.
@@ -350,17 +296,11 @@ pub struct Looks<T> {
     mask: Vec<T>,
 }
 
-impl NewestStep {
-    fn shape(&self, dims: &[usize]) -> Shape {
-        Shape::from((dims[0], dims[2]))
-    }
+impl Operation<3> for NewestStep {
+    const NAME: &'static str = "attention of the newest step";
+    type Kept<T: Real> = Vec<Looks<T>>;
 
-    fn forward<T: Real>(
-        &self,
-        x: &[T],
-        queries: &[T],
-        keys: &[T],
-    ) -> Result<(Vec<T>, Vec<Looks<T>>)> {
+    fn forward<T: Real>(&self, [x, queries, keys]: [&[T]; 3]) -> Result<(Vec<T>, Vec<Looks<T>>)> {
         let (heads, steps) = (self.heads, self.steps);
         let mask = Numbers::of(&self.mask);
         let mask = mask.get::<T>()?;
@@ -409,12 +349,9 @@ impl NewestStep {
         Ok((out, kept))
     }
 
-    fn backward<T: Real>(
-        &self,
-        [x, queries, keys, gradient]: [&[T]; 4],
-        kept: Vec<Looks<T>>,
-        _with_x: bool,
-    ) -> Result<[Vec<T>; 3]> {
+    fn backward<T: Real>(&self, given: Given<T, Vec<Looks<T>>, 3>) -> Result<[Option<Vec<T>>; 3]> {
+        let [x, queries, keys] = given.inputs;
+        let Given { gradient, kept, .. } = given;
         let (heads, steps) = (self.heads, self.steps);
         let rows: usize = kept.iter().map(|looks| looks.mask.len() / steps).sum();
         let width = gradient.len() / rows.max(1);
@@ -474,8 +411,6 @@ impl NewestStep {
                 by_keys
             },
         );
-        Ok([by_x, by_queries, total(by_keys)])
+        Ok([Some(by_x), Some(by_queries), total(by_keys)])
     }
 }
-
-meets_candle!(NewestStep, "attention of the newest step");

@@ -3,7 +3,6 @@
 //! whose first half gates the second.
 
 use super::activation::Activation;
-use super::blocks::Kept;
 use super::dense::Dense;
 use super::dropout::{Dropout, dropout};
 use super::functions::sigmoid;
@@ -11,12 +10,12 @@ use super::gated_residual_block::{Gate, Network};
 use super::gated_residual_fused::{ResidualOperation, SkipOperation};
 use super::kernel::{self, matmul};
 use super::layer_norm::{LayerNorm, export_layer_norm, normalise};
+use super::operation::apply3;
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{D, Tensor, Var};
-use parking_lot::Mutex;
 
 /// Splits the last axis in half and gates the second half by the first.
 fn gate(x: &Tensor) -> Result<Tensor> {
@@ -68,10 +67,9 @@ impl GatedSkip {
                 inputs: x.dim(D::Minus1)?,
                 width: self.width,
             },
-            kept: Mutex::new(Kept::Nothing),
         };
         let theta = Tensor::cat(&self.flat()?, 0)?;
-        Ok(x.contiguous()?.apply_op3(&skip.contiguous()?, &theta, op)?)
+        Ok(apply3(op, [x, skip, &theta], skip.shape())?)
     }
 
     /// The weights in the order of [`Gate`].
@@ -155,11 +153,14 @@ impl GatedResidual {
         let op = ResidualOperation {
             network: self.network(mode),
             steps: x.elem_count() / (x.dim(0)? * x.dim(D::Minus1)?).max(1),
-            kept: Mutex::new(Kept::Nothing),
         };
         let shifts = self.shifts(x, context)?;
         let theta = Tensor::cat(&self.flat()?, 0)?;
-        Ok(x.contiguous()?.apply_op3(&shifts, &theta, op)?)
+        let mut shape = x.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = self.inner.outputs();
+        }
+        Ok(apply3(op, [x, &shifts, &theta], shape)?)
     }
 
     /// What one operation knows of it, with the draw for its dropout.

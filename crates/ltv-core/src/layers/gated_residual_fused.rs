@@ -1,30 +1,23 @@
 //! A gated residual network and a gated skip as one operation each; equal to the definitions in `gated_residual`.
 
-use super::blocks::{self, Kept, each, meets_candle, total};
+use super::blocks::{chunks_of, each, total};
 use super::gated_residual_block::{
     By, Gate, GateTrace, Network, ROWS, Rows, Shifts, Trace, whole_groups,
 };
-use super::kernel::{self, Real};
-use candle_core::{Result, Shape, Tensor};
-use parking_lot::Mutex;
+use super::kernel::Real;
+use super::operation::{Given, Operation};
+use candle_core::Result;
 
 /// `x` `[.., inputs]`, skip `[.., width]`, weights -> `[.., width]`.
 pub struct SkipOperation {
     pub gate: Gate,
-    pub kept: Mutex<Kept<GateTrace<f32>, GateTrace<f64>>>,
 }
 
-impl SkipOperation {
-    fn shape(&self, dims: &[usize]) -> Shape {
-        with_last(dims, self.gate.width)
-    }
+impl Operation<3> for SkipOperation {
+    const NAME: &'static str = "gated skip";
+    type Kept<T: Real> = Vec<GateTrace<T>>;
 
-    fn forward<T: Real>(
-        &self,
-        x: &[T],
-        skip: &[T],
-        theta: &[T],
-    ) -> Result<(Vec<T>, Vec<GateTrace<T>>)> {
+    fn forward<T: Real>(&self, [x, skip, theta]: [&[T]; 3]) -> Result<(Vec<T>, Vec<GateTrace<T>>)> {
         let Gate { inputs, width } = self.gate;
         let mut out = vec![T::zero(); skip.len()];
         let blocks = x
@@ -43,18 +36,17 @@ impl SkipOperation {
 
     fn backward<T: Real>(
         &self,
-        [x, _, theta, gradient]: [&[T]; 4],
-        traces: Vec<GateTrace<T>>,
-        _with_x: bool,
-    ) -> Result<[Vec<T>; 3]> {
+        given: Given<T, Vec<GateTrace<T>>, 3>,
+    ) -> Result<[Option<Vec<T>>; 3]> {
+        let [x, _, theta] = given.inputs;
         let Gate { inputs, width } = self.gate;
-        let mut by_skip = gradient.to_vec();
+        let mut by_skip = given.gradient.to_vec();
         let mut by_x = vec![T::zero(); x.len()];
         let blocks = x
             .chunks(ROWS * inputs)
             .zip(by_skip.chunks_mut(ROWS * width))
             .zip(by_x.chunks_mut(ROWS * inputs))
-            .zip(traces);
+            .zip(given.kept);
         let by_theta = each(blocks.collect(), |(((x, gradient), by_x), trace)| {
             let x = Rows {
                 data: x,
@@ -65,31 +57,29 @@ impl SkipOperation {
                 .backward(x, theta, trace, gradient, &mut by_theta, by_x);
             by_theta
         });
-        Ok([by_x, by_skip, total(by_theta)])
+        Ok([Some(by_x), Some(by_skip), total(by_theta)])
     }
 }
-
-meets_candle!(SkipOperation, "gated skip");
 
 /// `x` `[.., inputs]`, shifts `[batch, width]` or none `[0]`, weights -> `[.., width]`.
 pub struct ResidualOperation {
     pub network: Network,
     /// Rows of `x` for each row of the shifts.
     pub steps: usize,
-    pub kept: Mutex<Kept<Trace<f32>, Trace<f64>>>,
 }
 
 impl ResidualOperation {
-    fn shape(&self, dims: &[usize]) -> Shape {
-        with_last(dims, self.network.width)
+    /// Of a block: whole groups of steps, so that no two blocks add to one shift.
+    fn rows(&self) -> usize {
+        whole_groups(self.steps)
     }
+}
 
-    fn forward<T: Real>(
-        &self,
-        x: &[T],
-        shifts: &[T],
-        theta: &[T],
-    ) -> Result<(Vec<T>, Vec<Trace<T>>)> {
+impl Operation<3> for ResidualOperation {
+    const NAME: &'static str = "gated residual network";
+    type Kept<T: Real> = Vec<Trace<T>>;
+
+    fn forward<T: Real>(&self, [x, shifts, theta]: [&[T]; 3]) -> Result<(Vec<T>, Vec<Trace<T>>)> {
         let Network { inputs, width, .. } = self.network;
         let shifts = Shifts {
             data: shifts,
@@ -112,27 +102,19 @@ impl ResidualOperation {
         Ok((out, traces))
     }
 
-    /// Of a block: whole groups of steps, so that no two blocks add to one shift.
-    fn rows(&self) -> usize {
-        whole_groups(self.steps)
-    }
-
-    fn backward<T: Real>(
-        &self,
-        [x, shifts, theta, gradient]: [&[T]; 4],
-        traces: Vec<Trace<T>>,
-        with_x: bool,
-    ) -> Result<[Vec<T>; 3]> {
+    fn backward<T: Real>(&self, given: Given<T, Vec<Trace<T>>, 3>) -> Result<[Option<Vec<T>>; 3]> {
+        let [x, shifts, theta] = given.inputs;
+        let [with_x, with_shifts, _] = given.wanted;
         let Network { inputs, width, .. } = self.network;
         let rows = self.rows();
-        let mut by_x = vec![T::zero(); if with_x { x.len() } else { 0 }];
-        let mut by_x_parts = by_x.chunks_mut(rows * inputs);
+        let mut by_x = with_x.then(|| vec![T::zero(); x.len()]);
+        let mut by_x_parts = chunks_of(&mut by_x, rows * inputs);
         let mut by_shifts = vec![T::zero(); shifts.len()];
         let mut by_shift_parts = by_shifts.chunks_mut(rows / self.steps * width);
         let blocks = x
             .chunks(rows * inputs)
-            .zip(gradient.chunks(rows * width))
-            .zip(traces)
+            .zip(given.gradient.chunks(rows * width))
+            .zip(given.kept)
             .enumerate()
             .map(|block| (block, by_x_parts.next(), by_shift_parts.next()));
         let by_theta = each(
@@ -157,16 +139,6 @@ impl ResidualOperation {
                 by_theta
             },
         );
-        Ok([by_x, by_shifts, total(by_theta)])
+        Ok([by_x, with_shifts.then_some(by_shifts), total(by_theta)])
     }
-}
-
-meets_candle!(ResidualOperation, "gated residual network");
-
-fn with_last(dims: &[usize], last: usize) -> Shape {
-    let mut dims = dims.to_vec();
-    if let Some(dim) = dims.last_mut() {
-        *dim = last;
-    }
-    Shape::from(dims)
 }

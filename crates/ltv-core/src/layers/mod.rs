@@ -28,6 +28,7 @@ pub mod operation;
 pub mod recurrent;
 mod recurrent_fused;
 mod recurrent_steps;
+mod recurrent_weights;
 pub mod softmax;
 pub mod variable_selection;
 mod variable_selection_fused;

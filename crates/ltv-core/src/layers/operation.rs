@@ -12,7 +12,7 @@ use std::any::Any;
 pub trait Operation<const N: usize>: Send + Sync + 'static {
     const NAME: &'static str;
 
-    /// What the gradient needs besides the inputs and the result.
+    /// What the gradient needs besides the inputs and the result, and uses up: values have one way back.
     type Kept<T: Real>: Send + 'static;
 
     fn forward<T: Real>(&self, inputs: [&[T]; N]) -> Result<(Vec<T>, Self::Kept<T>)>;
@@ -27,7 +27,7 @@ pub struct Given<'a, T, K, const N: usize> {
     pub wanted: [bool; N],
     pub result: &'a [T],
     pub gradient: &'a [T],
-    pub kept: &'a K,
+    pub kept: K,
 }
 
 struct Custom<O> {
@@ -98,9 +98,9 @@ impl<O> Custom<O> {
     where
         O: Operation<N>,
     {
-        let kept = self.kept.lock();
-        let Some(kept) = kept.as_ref().and_then(|kept| kept.downcast_ref()) else {
-            bail!("{}: a gradient before the values", O::NAME);
+        let kept = self.kept.lock().take();
+        let Some(kept) = kept.and_then(|kept| kept.downcast().ok()) else {
+            bail!("{}: no values to go back from", O::NAME);
         };
         let gradient = gradient.contiguous()?;
         let numbers = inputs.map(Numbers::of);
@@ -113,7 +113,7 @@ impl<O> Custom<O> {
             wanted: inputs.map(Tensor::track_op),
             result: Numbers::of(result).get()?,
             gradient: Numbers::of(&gradient).get()?,
-            kept,
+            kept: *kept,
         })?;
         let mut tensors = [const { None }; N];
         for ((tensor, input), by_input) in tensors.iter_mut().zip(inputs).zip(by_inputs) {

@@ -3,15 +3,14 @@
 //! given start waits unchanged.
 
 use super::activation::Activation;
-use super::blocks::Kept;
 use super::dense::Dense;
 use super::functions::sigmoid;
+use super::operation::apply3;
 use super::{kernel, recurrent_fused};
 use crate::error::{Error, Result};
 use crate::onnx::{Attribute, ElementType, GraphBuilder, Value};
 use crate::params::{Init, Params};
-use candle_core::{Tensor, Var};
-use parking_lot::Mutex;
+use candle_core::{Shape, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,17 +138,20 @@ impl Recurrent {
             Some(State { h, c: None }) => Tensor::stack(&[h, &h.zeros_like()?], 0)?,
             None => Tensor::zeros(0, x.dtype(), x.device())?,
         };
+        let (batch, steps, inputs) = x.dims3()?;
         let op = recurrent_fused::Steps {
             cell: self.cell,
-            steps: x.dim(1)?,
-            inputs: x.dim(2)?,
+            steps,
+            inputs,
             hidden: self.hidden,
             newest_only,
             mask: mask.contiguous()?,
-            kept: Mutex::new(Kept::Nothing),
         };
-        let x = x.contiguous()?;
-        Ok(x.apply_op3(&start, &Tensor::cat(&weights, 0)?, op)?)
+        let shape = match newest_only {
+            true => Shape::from((batch, self.hidden)),
+            false => Shape::from((batch, steps, self.hidden)),
+        };
+        Ok(apply3(op, [x, &start, &Tensor::cat(&weights, 0)?], shape)?)
     }
 
     /// Step by step.

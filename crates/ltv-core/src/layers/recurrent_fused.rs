@@ -4,12 +4,13 @@
 //! Blocks of rows go through all their steps while they are in the cache. Inside a block everything is time-major, so
 //! that a step is a matrix without gaps.
 
-use super::blocks::{self, Kept, add_rows, each, meets_candle, total};
-use super::kernel::{self, Matrix, Numbers, Real, product, product_spaced};
+use super::blocks::{add_rows, chunks_of, each, total};
+use super::kernel::{Matrix, Numbers, Real, product, product_spaced};
+use super::operation::{Given, Operation};
 use super::recurrent::Cell;
 use super::recurrent_steps::{gru_step, gru_step_back, lstm_step, lstm_step_back};
-use candle_core::{Result, Shape, Tensor};
-use parking_lot::Mutex;
+use super::recurrent_weights::{ByWeights, Weights};
+use candle_core::{Result, Tensor};
 
 /// Rows of a block.
 const ROWS: usize = 64;
@@ -25,7 +26,6 @@ pub struct Steps {
     pub newest_only: bool,
     /// `[batch, steps]`.
     pub mask: Tensor,
-    pub kept: Mutex<Kept<Trace<f32>, Trace<f64>>>,
 }
 
 /// Of one block, time-major.
@@ -37,31 +37,6 @@ pub struct Trace<T> {
     entered: Vec<T>,
     /// Before the first step and after each one: the LSTM's cells, the GRU's states.
     carried: Vec<T>,
-}
-
-/// The weights as the products need them.
-struct Weights<T> {
-    /// LSTM: of inputs and state side by side, `[4 hidden, inputs + hidden]`. GRU: of the inputs, its gates in the order
-    /// n r z.
-    input: Vec<T>,
-    /// GRU: of the state, its gates in the order r z n.
-    state: Vec<T>,
-    /// What each step multiplies by, LSTM `input` and GRU `state`, transposed: products need no copy of it then.
-    each_step: Vec<T>,
-    bias: Vec<T>,
-}
-
-/// The gradients of the weights; matrices transposed, which lets products copy the smaller of their operands.
-struct ByWeights<T> {
-    input: Vec<T>,
-    state: Vec<T>,
-    bias: Vec<T>,
-}
-
-/// `x` `[rows, columns]` as `[columns, rows]`.
-fn transposed<T: Copy>(x: &[T], columns: usize) -> Vec<T> {
-    let column = |column| x[column..].iter().step_by(columns).copied();
-    (0..columns).flat_map(column).collect()
 }
 
 /// What a block has of its own.
@@ -80,74 +55,10 @@ impl<T: Real> Block<'_, T> {
     }
 }
 
-/// Copies the gates `order` of a matrix or vector of gates.
-fn reordered<T: Copy>(gates: &[T], size: usize, order: &[usize]) -> Vec<T> {
-    let parts = order.iter().map(|gate| &gates[gate * size..][..size]);
-    parts.flatten().copied().collect()
-}
-
 impl Steps {
     /// Numbers per row and step that the gates take.
-    fn wide(&self) -> usize {
+    pub(super) fn wide(&self) -> usize {
         4 * self.hidden
-    }
-
-    fn weights<T: Real>(&self, theta: &[T]) -> Weights<T> {
-        let (inputs, hidden) = (self.inputs, self.hidden);
-        let rows = self.cell.gates() * hidden;
-        let (input, rest) = theta.split_at(rows * inputs);
-        let (bias, rest) = rest.split_at(rows);
-        let (state, state_bias) = rest.split_at(rows * hidden);
-        match self.cell {
-            Cell::Lstm => {
-                let mut joined = Vec::with_capacity(rows * (inputs + hidden));
-                for (input, state) in input.chunks(inputs).zip(state.chunks(hidden)) {
-                    joined.extend_from_slice(input);
-                    joined.extend_from_slice(state);
-                }
-                Weights {
-                    each_step: transposed(&joined, inputs + hidden),
-                    input: joined,
-                    state: Vec::new(),
-                    bias: bias.to_vec(),
-                }
-            }
-            Cell::Gru => {
-                let mut biases = reordered(bias, hidden, &[2, 0, 1]);
-                let state_sums = biases[hidden..].iter_mut().zip(state_bias);
-                state_sums.for_each(|(sum, bias)| *sum += *bias);
-                biases.extend_from_slice(&state_bias[2 * hidden..]);
-                Weights {
-                    input: reordered(input, hidden * inputs, &[2, 0, 1]),
-                    state: state.to_vec(),
-                    each_step: transposed(state, hidden),
-                    bias: biases,
-                }
-            }
-        }
-    }
-
-    /// The gradients in the order of the vector.
-    fn theta<T: Real>(&self, by: ByWeights<T>) -> Vec<T> {
-        let (inputs, hidden) = (self.inputs, self.hidden);
-        let ByWeights { input, state, bias } = by;
-        match self.cell {
-            Cell::Lstm => {
-                let (input, state) = input.split_at(inputs * self.wide());
-                let mut theta = transposed(input, self.wide());
-                theta.extend(bias);
-                theta.extend(transposed(state, self.wide()));
-                theta
-            }
-            Cell::Gru => {
-                let input = transposed(&input, 3 * hidden);
-                let mut theta = reordered(&input, hidden * inputs, &[1, 2, 0]);
-                theta.extend(reordered(&bias, hidden, &[1, 2, 0]));
-                theta.extend(transposed(&state, 3 * hidden));
-                theta.extend_from_slice(&bias[hidden..]);
-                theta
-            }
-        }
     }
 
     /// The block's `x` by step, each row followed by room for `more` numbers.
@@ -481,24 +392,17 @@ impl Steps {
             .collect()
     }
 
-    fn shape(&self, dims: &[usize]) -> Shape {
-        match self.newest_only {
-            true => Shape::from((dims[0], self.hidden)),
-            false => Shape::from((dims[0], dims[1], self.hidden)),
-        }
-    }
-
     /// Numbers of a row in the result.
     fn per_row(&self) -> usize {
         self.hidden * if self.newest_only { 1 } else { self.steps }
     }
+}
 
-    fn forward<T: Real>(
-        &self,
-        x: &[T],
-        start: &[T],
-        theta: &[T],
-    ) -> Result<(Vec<T>, Vec<Trace<T>>)> {
+impl Operation<3> for Steps {
+    const NAME: &'static str = "recurrent layer";
+    type Kept<T: Real> = Vec<Trace<T>>;
+
+    fn forward<T: Real>(&self, [x, start, theta]: [&[T]; 3]) -> Result<(Vec<T>, Vec<Trace<T>>)> {
         let mask = Numbers::of(&self.mask);
         let mask = mask.get::<T>()?;
         let (steps, per_row) = (self.steps, self.per_row());
@@ -513,22 +417,19 @@ impl Steps {
         Ok((out, traces))
     }
 
-    fn backward<T: Real>(
-        &self,
-        [x, start, theta, gradient]: [&[T]; 4],
-        traces: Vec<Trace<T>>,
-        with_x: bool,
-    ) -> Result<[Vec<T>; 3]> {
+    fn backward<T: Real>(&self, given: Given<T, Vec<Trace<T>>, 3>) -> Result<[Option<Vec<T>>; 3]> {
+        let [x, start, theta] = given.inputs;
+        let [with_x, with_start, _] = given.wanted;
         let mask = Numbers::of(&self.mask);
         let steps = self.steps;
         let weights = self.weights(theta);
         let blocks = self.blocks(x, mask.get()?, start, steps);
-        let mut by_x = vec![T::zero(); if with_x { x.len() } else { 0 }];
-        let mut by_x_parts = by_x.chunks_mut(ROWS * steps * self.inputs);
+        let mut by_x = with_x.then(|| vec![T::zero(); x.len()]);
+        let mut by_x_parts = chunks_of(&mut by_x, ROWS * steps * self.inputs);
         let work = blocks
             .into_iter()
-            .zip(traces)
-            .zip(gradient.chunks(ROWS * self.per_row()))
+            .zip(given.kept)
+            .zip(given.gradient.chunks(ROWS * self.per_row()))
             .map(|work| (work, by_x_parts.next()));
         let parts = each(
             work.collect(),
@@ -548,12 +449,7 @@ impl Steps {
                 all.extend(part);
             }
         }
-        let by_start = match start.is_empty() {
-            true => Vec::new(),
-            false => by_start.concat(),
-        };
+        let by_start = with_start.then(|| by_start.concat());
         Ok([by_x, by_start, total(by_theta)])
     }
 }
-
-meets_candle!(Steps, "recurrent layer");

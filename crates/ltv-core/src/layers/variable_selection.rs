@@ -1,9 +1,9 @@
 //! Variable selection: every variable passes its own gated residual network, and a softmax over the variables says
 //! how much each of them counts for this row.
 
-use super::blocks::Kept;
 use super::gated_residual::{GatedResidual, GroupedGatedResidual};
 use super::kernel;
+use super::operation::apply3;
 use super::softmax::{export_softmax, softmax};
 use super::variable_selection_fused::{Selection, Source};
 use crate::batch::Mode;
@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
 use candle_core::Tensor;
-use parking_lot::Mutex;
 
 /// What is selected from.
 pub enum Variables<'a> {
@@ -115,14 +114,10 @@ impl VariableSelection {
             count: self.count,
             rows,
             steps: rows / shape[0].max(1),
-            kept: Mutex::new(Kept::Nothing),
         };
         let shifts = self.weights.shifts(x, context)?;
-        let selected = x
-            .contiguous()?
-            .apply_op3(&shifts, &Tensor::cat(&weights, 0)?, op)?;
         shape.push(self.width);
-        Ok(selected.reshape(shape)?)
+        Ok(apply3(op, [x, &shifts, &Tensor::cat(&weights, 0)?], shape)?)
     }
 
     /// By tensor operations: the selected `[.., width]` and the weights `[.., variables]`.

@@ -1,10 +1,10 @@
 //! Variable selection as one operation, forward and back; equal to the definition in `variable_selection`.
 
-use super::blocks::{self, Kept, each, meets_candle, softmax, softmax_back, total, vectorised};
+use super::blocks::{chunks_of, each, softmax, softmax_back, total, vectorised};
 use super::gated_residual_block::{By, Network, Rows, Shifts, Trace, take, take_mut, whole_groups};
 use super::kernel::{self, Real};
-use candle_core::{Result, Shape, Tensor};
-use parking_lot::Mutex;
+use super::operation::{Given, Operation};
+use candle_core::Result;
 
 /// Where the variables' vectors come from.
 #[derive(Clone, Copy, PartialEq)]
@@ -25,7 +25,6 @@ pub struct Selection {
     /// Rows of `x`, and how many of them share a shift.
     pub rows: usize,
     pub steps: usize,
-    pub kept: Mutex<Kept<BlockTrace<f32>, BlockTrace<f64>>>,
 }
 
 pub struct BlockTrace<T> {
@@ -114,10 +113,6 @@ fn share_out_back<T: Real>(shares: &[T], by: &mut [T], count: usize) {
 impl Selection {
     fn width(&self) -> usize {
         self.variable.width
-    }
-
-    fn shape(&self, _dims: &[usize]) -> Shape {
-        Shape::from((self.rows, self.width()))
     }
 
     /// Numbers of `x` per row.
@@ -244,30 +239,6 @@ impl Selection {
         theta
     }
 
-    fn forward<T: Real>(
-        &self,
-        x: &[T],
-        shifts: &[T],
-        theta: &[T],
-    ) -> Result<(Vec<T>, Vec<BlockTrace<T>>)> {
-        let width = self.width();
-        let theta = &self.by_variable(theta);
-        let shifts = Shifts {
-            data: shifts,
-            steps: self.steps,
-        };
-        let of_block = whole_groups(self.steps);
-        let mut out = vec![T::zero(); self.rows * width];
-        let blocks = x
-            .chunks(of_block * self.entering())
-            .zip(out.chunks_mut(of_block * width))
-            .enumerate();
-        let traces = each(blocks.collect(), |(index, (x, out))| {
-            self.forward_block(x, shifts, index * of_block, theta, out)
-        });
-        Ok((out, traces))
-    }
-
     /// The gradient of the weights.
     fn backward_block<T: Real>(
         &self,
@@ -347,25 +318,52 @@ impl Selection {
         }
         by_theta
     }
+}
+
+impl Operation<3> for Selection {
+    const NAME: &'static str = "variable selection";
+    type Kept<T: Real> = Vec<BlockTrace<T>>;
+
+    fn forward<T: Real>(
+        &self,
+        [x, shifts, theta]: [&[T]; 3],
+    ) -> Result<(Vec<T>, Vec<BlockTrace<T>>)> {
+        let width = self.width();
+        let theta = &self.by_variable(theta);
+        let shifts = Shifts {
+            data: shifts,
+            steps: self.steps,
+        };
+        let of_block = whole_groups(self.steps);
+        let mut out = vec![T::zero(); self.rows * width];
+        let blocks = x
+            .chunks(of_block * self.entering())
+            .zip(out.chunks_mut(of_block * width))
+            .enumerate();
+        let traces = each(blocks.collect(), |(index, (x, out))| {
+            self.forward_block(x, shifts, index * of_block, theta, out)
+        });
+        Ok((out, traces))
+    }
 
     fn backward<T: Real>(
         &self,
-        [x, shifts, theta, gradient]: [&[T]; 4],
-        traces: Vec<BlockTrace<T>>,
-        with_x: bool,
-    ) -> Result<[Vec<T>; 3]> {
+        given: Given<T, Vec<BlockTrace<T>>, 3>,
+    ) -> Result<[Option<Vec<T>>; 3]> {
+        let [x, shifts, theta] = given.inputs;
+        let [with_x, with_shifts, _] = given.wanted;
         let of_block = whole_groups(self.steps);
         let theta = &self.by_variable(theta);
         // Numbers are data, which nothing learns from.
         let with_x = with_x && self.source == Source::Vectors;
-        let mut by_x = vec![T::zero(); if with_x { x.len() } else { 0 }];
-        let mut by_x_parts = by_x.chunks_mut(of_block * self.entering());
+        let mut by_x = with_x.then(|| vec![T::zero(); x.len()]);
+        let mut by_x_parts = chunks_of(&mut by_x, of_block * self.entering());
         let mut by_shifts = vec![T::zero(); shifts.len()];
         let mut by_shift_parts = by_shifts.chunks_mut(of_block / self.steps * self.count);
         let blocks = x
             .chunks(of_block * self.entering())
-            .zip(gradient.chunks(of_block * self.width()))
-            .zip(traces)
+            .zip(given.gradient.chunks(of_block * self.width()))
+            .zip(given.kept)
             .enumerate()
             .map(|block| (block, by_x_parts.next(), by_shift_parts.next()));
         let by_theta = each(
@@ -376,8 +374,10 @@ impl Selection {
                 self.backward_block((x, first), theta, trace, gradient, by_x, by_shifts)
             },
         );
-        Ok([by_x, by_shifts, self.by_layer(&total(by_theta))])
+        Ok([
+            by_x,
+            with_shifts.then_some(by_shifts),
+            total(by_theta).map(|by_theta| self.by_layer(&by_theta)),
+        ])
     }
 }
-
-meets_candle!(Selection, "variable selection");
