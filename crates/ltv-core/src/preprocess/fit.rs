@@ -112,8 +112,9 @@ pub(super) fn fit(
     Ok((fitted, described))
 }
 
-/// Columns that are looked at by all threads together: a pass over the rows is a pass over memory, whatever it takes along.
-const AT_ONCE: usize = 16;
+/// Columns that are looked at by all threads together: a pass over the rows is a pass over memory, whatever it takes along, but
+/// each takes memory of its own meanwhile.
+const AT_ONCE: usize = 8;
 
 /// The numeric columns of the matrix in order, with their descriptions.
 fn fit_numeric(
