@@ -4,13 +4,14 @@ use super::activation::Activation;
 use super::attention::SelfAttention;
 use super::dense::Dense;
 use super::dropout::{Dropout, dropout};
-use super::kernel::{self, Numbers, slice};
+use super::kernel::{self, Real};
 use super::layer_norm::LayerNorm;
+use super::operation::{Given, Operation, apply2};
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
-use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Shape, Tensor, WithDType};
+use candle_core::{DType, Device, Tensor, WithDType};
 
 /// `x + attention(norm(x))`, then `x + W_2 relu(W_1 norm(x))`.
 pub struct EncoderBlock {
@@ -80,8 +81,7 @@ impl EncoderBlock {
 fn add_dropped(x: &Tensor, y: &Tensor, rate: f64, mode: &Mode) -> Result<Tensor> {
     if kernel::applies(x) && mode.is_training() && rate > 0.0 {
         let draw = Dropout::draw(rate, mode);
-        let (x, y) = (x.contiguous()?, y.contiguous()?);
-        return Ok(x.apply_op2(&y, AddDropped { draw })?);
+        return Ok(apply2(AddDropped { draw }, [x, y], x.shape())?);
     }
     Ok((x + dropout(y, rate, mode)?)?)
 }
@@ -102,49 +102,26 @@ impl AddDropped {
         }
         dropped
     }
+}
 
-    fn forward<T: WithDType>(&self, x: &[T], y: &[T]) -> Vec<T> {
+impl Operation<2> for AddDropped {
+    const NAME: &'static str = "residual dropout";
+    type Kept<T: Real> = ();
+
+    fn forward<T: Real>(&self, [x, y]: [&[T]; 2]) -> candle_core::Result<(Vec<T>, ())> {
         let mut sum = self.dropped(y);
         for (sum, x) in sum.iter_mut().zip(x) {
             *sum += *x;
         }
-        sum
-    }
-}
-
-impl CustomOp2 for AddDropped {
-    fn name(&self) -> &'static str {
-        "residual dropout"
+        Ok((sum, ()))
     }
 
-    fn cpu_fwd(
+    fn backward<T: Real>(
         &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let sum = match s1 {
-            CpuStorage::F64(_) => CpuStorage::F64(self.forward(slice(s1, l1)?, slice(s2, l2)?)),
-            _ => CpuStorage::F32(self.forward(slice(s1, l1)?, slice(s2, l2)?)),
-        };
-        Ok((sum, l1.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        _x: &Tensor,
-        y: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let (numbers, shape, device) = (Numbers::of(&gradient), y.shape(), y.device());
-        let by_y = match y.dtype() {
-            DType::F64 => Tensor::from_vec(self.dropped::<f64>(numbers.get()?), shape, device)?,
-            _ => Tensor::from_vec(self.dropped::<f32>(numbers.get()?), shape, device)?,
-        };
-        Ok((Some(gradient.clone()), Some(by_y)))
+        given: Given<T, (), 2>,
+    ) -> candle_core::Result<[Option<Vec<T>>; 2]> {
+        let by_y = self.dropped(given.gradient);
+        Ok([Some(given.gradient.to_vec()), Some(by_y)])
     }
 }
 
