@@ -12,11 +12,11 @@ use crate::error::Result;
 use crate::layers::activation::Activation;
 use crate::layers::dense::Dense;
 use crate::layers::functions::scalar;
-use crate::layers::kernel::{self, Numbers, slice};
+use crate::layers::kernel::{self, Real};
+use crate::layers::operation::{Given, Operation, apply2};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, WithDType};
-use parking_lot::Mutex;
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,8 +72,6 @@ pub fn definition(output: &Tensor, target: &Tensor, sigma_floor: f64) -> Result<
 /// Both terms in one pass, as a vector of two, with the gradient by hand.
 struct Fused {
     floor: f64,
-    /// Per row the derivatives of its terms by logit, mu and raw sigma.
-    slopes: Mutex<Vec<[f64; 3]>>,
 }
 
 impl Fused {
@@ -97,8 +95,17 @@ impl Fused {
         };
         ([purchase, lognormal], [by_z, -t / sigma, by_sigma])
     }
+}
 
-    fn forward<T: WithDType>(&self, output: &[T], target: &[T]) -> [f64; 2] {
+impl Operation<2> for Fused {
+    const NAME: &'static str = "ziln";
+    /// Per row the derivatives of its terms by logit, mu and raw sigma.
+    type Kept<T: Real> = Vec<[f64; 3]>;
+
+    fn forward<T: Real>(
+        &self,
+        [output, target]: [&[T]; 2],
+    ) -> candle_core::Result<(Vec<T>, Vec<[f64; 3]>)> {
         let mut sums = [0.0; 2];
         let mut slopes = Vec::with_capacity(target.len());
         for (row, y) in output.chunks_exact(3).zip(target) {
@@ -108,61 +115,23 @@ impl Fused {
             sums[1] += terms[1];
             slopes.push(slope);
         }
-        *self.slopes.lock() = slopes;
-        sums.map(|sum| sum / target.len().max(1) as f64)
+        let rows = target.len().max(1) as f64;
+        Ok((sums.map(|sum| T::from_f64(sum / rows)).to_vec(), slopes))
     }
 
-    fn backward<T: WithDType>(&self, upstream: &[T]) -> Vec<T> {
-        let slopes = self.slopes.lock();
+    fn backward<T: Real>(
+        &self,
+        given: Given<T, Vec<[f64; 3]>, 2>,
+    ) -> candle_core::Result<[Option<Vec<T>>; 2]> {
+        let slopes = given.kept;
         let rows = slopes.len().max(1) as f64;
-        let [purchase, lognormal] = [0, 1].map(|term| upstream[term].to_f64() / rows);
-        slopes
+        let [purchase, lognormal] = [0, 1].map(|term| given.gradient[term].to_f64() / rows);
+        let by_output = slopes
             .iter()
             .flat_map(|[z, mu, raw]| [purchase * z, lognormal * mu, lognormal * raw])
             .map(T::from_f64)
-            .collect()
-    }
-}
-
-impl CustomOp2 for Fused {
-    fn name(&self) -> &'static str {
-        "ziln"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let storage = match s1 {
-            CpuStorage::F64(_) => {
-                CpuStorage::F64(self.forward::<f64>(slice(s1, l1)?, slice(s2, l2)?).to_vec())
-            }
-            _ => {
-                let terms = self.forward::<f32>(slice(s1, l1)?, slice(s2, l2)?);
-                CpuStorage::F32(terms.map(|term| term as f32).to_vec())
-            }
-        };
-        Ok((storage, Shape::from(2)))
-    }
-
-    fn bwd(
-        &self,
-        output: &Tensor,
-        _target: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let upstream = Numbers::of(&gradient);
-        let (shape, device) = (output.shape(), output.device());
-        let by_output = match output.dtype() {
-            DType::F64 => Tensor::from_vec(self.backward::<f64>(upstream.get()?), shape, device)?,
-            _ => Tensor::from_vec(self.backward::<f32>(upstream.get()?), shape, device)?,
-        };
-        Ok((Some(by_output), None))
+            .collect();
+        Ok([Some(by_output), None])
     }
 }
 
@@ -178,11 +147,7 @@ impl Objective for Ziln {
     fn loss(&self, output: &HeadOutput, target: &Tensor, _mode: &Mode) -> Result<Loss> {
         let floor = self.config.sigma_floor;
         let (purchase, lognormal) = if kernel::applies(&output[0]) {
-            let fused = Fused {
-                floor,
-                slopes: Mutex::new(Vec::new()),
-            };
-            let terms = output[0].contiguous()?.apply_op2(target, fused)?;
+            let terms = apply2(Fused { floor }, [&output[0], target], 2)?;
             (terms.get(0)?, terms.get(1)?)
         } else {
             definition(&output[0], target, floor)?
@@ -257,11 +222,7 @@ mod tests {
         let target =
             Tensor::from_vec((0..rows).map(pay).collect::<Vec<f64>>(), rows, &Device::Cpu)?;
         for floor in [1e-3, 0.5] {
-            let fused = Fused {
-                floor,
-                slopes: Mutex::new(Vec::new()),
-            };
-            let terms = output.apply_op2(&target, fused)?;
+            let terms = apply2(Fused { floor }, [output.as_tensor(), &target], 2)?;
             let (purchase, lognormal) = definition(&output, &target, floor)?;
             // Uneven weights, so that each term's own gradient shows.
             let fast = (terms.get(0)?.affine(0.7, 0.0)? + terms.get(1)?)?;
