@@ -45,6 +45,7 @@ MODELS = {
     "expltv_deepfm": ("customers", {"objective": "expltv", "backbone": "deepfm"}, ["customers", "extreme"]),
     "huber_linear": ("customers", {"objective": "huber", "backbone": "linear"}, ["customers", "extreme"]),
     "purchase_mlp": ("customers", {"objective": "purchase"}, ["customers", "extreme"]),
+    "ziln_aged": ("customers", {"options": json.dumps({"epochs": 2, "horizon": 90})}, ["customers", "extreme"]),
     "ziln_gru": ("histories", {"backbone": "gru"}, ["histories"]),
 }
 

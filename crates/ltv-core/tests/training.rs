@@ -148,6 +148,50 @@ fn bgnbd_is_averaged_in_where_cut_offs_differ() -> TestResult {
     Ok(())
 }
 
+/// Who is silent for longer than anybody in the training falls by the power that the model names; nobody else does.
+#[test]
+fn a_silence_longer_than_any_known_lowers_what_is_expected() -> TestResult {
+    let customers = Customers::buyers(1500, 16);
+    let longest = |times: f32| -> TestResult<Customers> {
+        let mut later = Customers::buyers(1500, 16);
+        for (column, input) in later.columns.iter_mut().zip(&later.inputs) {
+            let ltv_core::data::ColumnData::Numeric(values) = column else {
+                return Err("not numeric".into());
+            };
+            let most = values.iter().copied().fold(0.0, f32::max);
+            if ["recency", "t"].contains(&input.name.as_str()) {
+                values.fill(most * times);
+            }
+        }
+        Ok(later)
+    };
+    let options = json!({"horizon": 90, "blend_bgnbd": false, "calibration": "none"});
+    let model = trained(&customers, &recipe("mlp", "expltv", options.clone()))?;
+    let power = model.statistics["ageing"]["power"].as_f64().unwrap();
+    assert!((-4.0..-0.1).contains(&power), "{power}");
+    // Both lie at the end of the range that the networks know.
+    let (known, later) = (longest(1.5)?, longest(3.0)?);
+    assert_parity(&model, &known)?;
+    assert_parity(&model, &later)?;
+    let (before, after) = (
+        run(&model.onnx, known.raw_inputs()?)?,
+        run(&model.onnx, later.raw_inputs()?)?,
+    );
+    for name in ["ltv", "purchase_probability", "whale_probability"] {
+        for (before, after) in before[name].iter().zip(&after[name]) {
+            let ratio = f64::from(after / before);
+            assert!((ratio - 2f64.powf(power)).abs() < 1e-4, "{name}: {ratio}");
+        }
+    }
+    let mut without = options;
+    without["ageing"] = json!(false);
+    let model = trained(&customers, &recipe("mlp", "expltv", without))?;
+    assert!(model.statistics["ageing"].is_null());
+    let same = run(&model.onnx, later.raw_inputs()?)?;
+    assert_eq!(run(&model.onnx, known.raw_inputs()?)?["ltv"], same["ltv"]);
+    Ok(())
+}
+
 /// Beyond the range seen in training a prediction is that at its end.
 #[test]
 fn inputs_are_limited_to_the_training_range() -> TestResult {

@@ -184,6 +184,18 @@ impl TrainingTable {
         self.rows
     }
 
+    /// A numeric column, and where it lies in the raw matrix.
+    pub(crate) fn numeric(&self, name: &str) -> Option<(&FeatureColumn, usize)> {
+        let mut position = 0;
+        for input in &self.inputs {
+            if input.name == name && input.kind == ColumnKind::Numeric {
+                return Some((input, position));
+            }
+            position += input.kind.matrix_width();
+        }
+        None
+    }
+
     pub fn target(&self) -> &[f32] {
         &self.target
     }

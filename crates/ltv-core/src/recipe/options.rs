@@ -187,8 +187,12 @@ options! {
         /// 0.8, at least the largest up to one half that costs them little, because the model is for a later time. By default where the features that BG/NBD reads
         /// are there, `horizon` is known, and there are several cut-offs or networks.
         blend_bgnbd: Option<bool> = None, Boolean;
+        /// What networks expect of customers who have been silent for longer than any in the training falls with a power of their silence, fitted to the most silent ones
+        /// of the training. Where there is a feature `recency` and `horizon` is known.
+        ageing: bool = true, Boolean;
         /// Monotone correction of the expected value, fitted on rows that the network was not trained on and kept in the graph: `total`, `power` (total and
-        /// slope), `curve` (these, then each twentieth of the customers by prediction, as far as its paying rows allow), or `none`. `auto`: `curve`.
+        /// slope), `curve` (these, then each twentieth of the customers by prediction, as far as its paying rows allow), or `none`. `auto`: `curve`. Cut-offs that know
+        /// more of the past count for more.
         calibration: String = "auto".to_owned(), Choice(&["auto", "none", "total", "power", "curve"]);
     }
 }

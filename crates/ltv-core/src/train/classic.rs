@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::onnx::{Axis, BATCH, ElementType, GraphBuilder, NUMERIC, Value};
 use crate::preprocess::{Preprocessing, describe_values};
 use crate::recipe::Recipe;
-use crate::schema::{ColumnKind, FeatureColumn, Schema};
+use crate::schema::{FeatureColumn, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Instant;
@@ -141,17 +141,9 @@ impl Columns {
             position: Vec::new(),
         };
         for &name in REQUIRED.iter().chain(optional) {
-            let mut position = 0;
-            let mut hit = None;
-            for input in table.inputs() {
-                if input.name == name && input.kind == ColumnKind::Numeric {
-                    hit = Some((input.clone(), position));
-                }
-                position += input.kind.matrix_width();
-            }
-            match hit {
+            match table.numeric(name) {
                 Some((input, position)) => {
-                    found.inputs.push(input);
+                    found.inputs.push(input.clone());
                     found.position.push(position);
                 }
                 None if optional.contains(&name) => {}

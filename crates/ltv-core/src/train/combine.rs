@@ -1,13 +1,14 @@
 //! Several networks as one model, in Rust for the metrics and in the graph for scoring.
 //!
-//! Values and probabilities are averaged; the value is blended with MBG/NBD's where that helps, then calibrated. The
+//! Values and probabilities are averaged and fall with a silence longer than any known one; the value is blended with MBG/NBD's where that helps, then calibrated. The
 //! parameters of the distribution are set so that its mean is that value: quantiles and expectation stay consistent.
 
+use super::ageing::{Ageing, FALLS};
 use super::blend::Blend;
 use super::calibration::Calibration;
 use super::network::Predictions;
 use crate::objective::terms::export_minimum;
-use crate::onnx::{GraphBuilder, Value};
+use crate::onnx::{GraphBuilder, NUMERIC, Value};
 use serde::{Deserialize, Serialize};
 
 /// Values and probabilities are taken for at least this where their logarithm is needed.
@@ -18,17 +19,31 @@ const TINY: f32 = 1e-30;
 pub(super) struct Finish {
     /// No network's value counts for more than this.
     pub cap: Option<f32>,
+    #[serde(default)]
+    pub ageing: Option<Ageing>,
     pub blend: Option<Blend>,
     pub calibration: Option<Calibration>,
 }
 
 impl Finish {
-    /// `classic`: the expected values of the blend's model for the same rows.
-    pub fn combine(&self, mut members: Vec<Predictions>, classic: Option<&[f32]>) -> Predictions {
+    /// Of the same rows, `classic`: the expected values of the blend's model; `left`: the factors of ageing, which are 1 for the
+    /// rows of the training.
+    pub fn combine(
+        &self,
+        mut members: Vec<Predictions>,
+        classic: Option<&[f32]>,
+        left: Option<&[f32]>,
+    ) -> Predictions {
         let as_they_are = members.len() == 1 && *self == Self::default();
         members.iter_mut().for_each(|member| self.limit(member));
         let mut predictions = average(members);
         for (name, column) in &mut predictions.columns {
+            if let (true, Some(left)) = (FALLS.contains(name), left) {
+                column
+                    .iter_mut()
+                    .zip(left)
+                    .for_each(|(value, left)| *value *= left);
+            }
             if *name != "ltv" {
                 continue;
             }
@@ -80,7 +95,12 @@ impl Finish {
             [only] => only.clone(),
             several => export_average(graph, several),
         };
+        let ageing = self.ageing.as_ref();
+        let left = ageing.map(|ageing| ageing.export(graph, &Value::named(NUMERIC)));
         for (name, value) in &mut outputs {
+            if let (true, Some(left)) = (FALLS.contains(name), &left) {
+                *value = graph.mul(value, left);
+            }
             if *name != "ltv" {
                 continue;
             }
@@ -210,7 +230,7 @@ mod tests {
                 ("purchase_probability", vec![0.5; 2]),
             ],
         };
-        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], None);
+        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], None, None);
         assert_eq!(combined.value(), [7.0, 1.0]);
         assert_eq!(combined.get("purchase_probability"), Some(&[0.5; 2][..]));
     }

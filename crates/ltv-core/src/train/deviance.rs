@@ -24,17 +24,27 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The slope of `ln(E[y]) = a + slope * log` inside `range`, by Fisher scoring.
-pub(super) fn slope(logs: &[f64], actual: &[f64], range: (f64, f64)) -> Option<f64> {
-    let centre = mean(logs);
-    let (mut intercept, mut slope) = (mean(actual).ln(), 1.0);
+fn weighted_mean(values: &[f64], weights: &[f64]) -> f64 {
+    let products = values.iter().zip(weights).map(|(value, w)| value * w);
+    products.sum::<f64>() / weights.iter().sum::<f64>()
+}
+
+/// The slope of `ln(E[y]) = a + slope * log` inside `range`, by Fisher scoring; each row counts `weights`.
+pub(super) fn slope(
+    logs: &[f64],
+    actual: &[f64],
+    weights: &[f64],
+    range: (f64, f64),
+) -> Option<f64> {
+    let centre = weighted_mean(logs, weights);
+    let (mut intercept, mut slope) = (weighted_mean(actual, weights).ln(), 1.0);
     for _ in 0..100 {
         let (mut weight, mut first, mut second) = (0.0, 0.0, 0.0);
         let (mut residual, mut product) = (0.0, 0.0);
-        for (log, y) in logs.iter().zip(actual) {
+        for ((log, y), row) in logs.iter().zip(actual).zip(weights) {
             let u = log - centre;
             let expected = (intercept + slope * u).clamp(-80.0, 80.0).exp();
-            let w = expected.powf(2.0 - POWER);
+            let w = row * expected.powf(2.0 - POWER);
             let z = w * (y - expected) / expected;
             weight += w;
             first += w * u;
@@ -65,17 +75,17 @@ mod tests {
     fn the_slope_of_exact_data_is_found() {
         let logs: Vec<f64> = (0..200).map(|i| f64::from(i) / 25.0 - 3.0).collect();
         let actual: Vec<f64> = logs.iter().map(|log| (0.7 + 1.3 * log).exp()).collect();
-        let found = slope(&logs, &actual, (0.5, 1.5));
+        let found = slope(&logs, &actual, &[1.0; 200], (0.5, 1.5));
         assert!(
             found.is_some_and(|slope| (slope - 1.3).abs() < 1e-6),
             "{found:?}"
         );
-        assert_eq!(slope(&logs, &actual, (0.5, 1.2)), Some(1.2));
+        assert_eq!(slope(&logs, &actual, &[1.0; 200], (0.5, 1.2)), Some(1.2));
     }
 
     #[test]
     fn equal_predictions_have_no_slope() {
-        assert_eq!(slope(&[1.0; 9], &[2.0; 9], (0.5, 1.5)), None);
+        assert_eq!(slope(&[1.0; 9], &[2.0; 9], &[1.0; 9], (0.5, 1.5)), None);
     }
 
     #[test]

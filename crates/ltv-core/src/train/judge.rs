@@ -1,9 +1,11 @@
 //! Calibration and judgement of a trained ensemble on the rows that it has not seen.
 
+use super::ageing::Ageing;
 use super::blend::Classic;
 use super::calibration::Calibration;
 use super::combine::Finish;
 use super::epochs::Trainer;
+use super::history::History;
 use super::network::{Network, Predictions};
 use super::report;
 use super::season::Season;
@@ -19,6 +21,14 @@ const SAMPLE: usize = 50_000;
 /// out, times itself in a cross layer, can outweigh all customers together.
 const MOST: f64 = 2.0;
 
+/// What stands beside the networks.
+pub(super) struct Beside {
+    pub classic: Option<Classic>,
+    pub ageing: Option<Ageing>,
+    pub season: Option<Season>,
+    pub history: Option<History>,
+}
+
 pub(super) struct Judged {
     pub finish: Finish,
     pub metrics: Value,
@@ -31,9 +41,15 @@ pub(super) fn judge(
     trainer: &Trainer,
     networks: &[Network],
     target: &TargetStatistics,
-    (classic, season): (Option<Classic>, Option<Season>),
+    beside: Beside,
     mut features: Vec<Value>,
 ) -> Result<Judged> {
+    let Beside {
+        classic,
+        ageing,
+        season,
+        history,
+    } = beside;
     let options = trainer.options;
     let mut evaluated_on = if networks.len() == 1 {
         "validation"
@@ -45,6 +61,7 @@ pub(super) fn judge(
     let cap = (target.max * MOST) as f32;
     let mut finish = Finish {
         cap: Some(cap),
+        ageing,
         ..Finish::default()
     };
     for (network, fold) in networks.iter().zip(&trainer.folds) {
@@ -67,7 +84,11 @@ pub(super) fn judge(
     });
     if let Some(value) = held_out.get("ltv") {
         let blended = finish.blended(value.to_vec(), Some(&own));
-        finish.calibration = Calibration::fit(&options.calibration, &blended, &actual);
+        let weights = match &history {
+            Some(history) => history.weights(&rows),
+            None => vec![1.0; rows.len()],
+        };
+        finish.calibration = Calibration::fit(&options.calibration, &blended, &actual, &weights);
         if let (Some(calibration), Some(season)) = (&mut finish.calibration, &season) {
             let calibrated = blended.iter().map(|&value| calibration.apply(value).into());
             let calibrated: Vec<f64> = calibrated.collect();
@@ -80,7 +101,7 @@ pub(super) fn judge(
     for network in networks {
         members.push(predict(trainer, network, &sample)?);
     }
-    let final_predictions = finish.combine(members, classic_of(&sample).as_deref());
+    let final_predictions = finish.combine(members, classic_of(&sample).as_deref(), None);
     features.push(describe_values(
         "ltv",
         "prediction",
@@ -92,7 +113,7 @@ pub(super) fn judge(
         actual = sample.iter().map(|&row| trainer.target(row)).collect();
         final_predictions
     } else {
-        finish.combine(vec![held_out], classic_of(&rows).as_deref())
+        finish.combine(vec![held_out], classic_of(&rows).as_deref(), None)
     };
     let distribution = networks.first().and_then(Network::distribution);
     let whale = options
@@ -104,6 +125,7 @@ pub(super) fn judge(
         "features": features,
         "target": target,
         "calibration": finish.calibration,
+        "ageing": finish.ageing,
         "bgnbd": finish.blend,
         "season_factor": season_log.exp(),
     });

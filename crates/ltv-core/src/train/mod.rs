@@ -1,5 +1,6 @@
 //! From rows to a finished model.
 
+mod ageing;
 mod ahead;
 mod assemble;
 mod batches;
@@ -14,6 +15,7 @@ mod deviance;
 mod epochs;
 mod flat_adam;
 mod folds;
+mod history;
 mod judge;
 mod law;
 mod loss_sum;
@@ -39,8 +41,11 @@ use crate::error::{Error, Result};
 use crate::layers::kernel;
 use crate::preprocess::Preprocessing;
 use crate::recipe::Recipe;
+use ageing::Ageing;
 use candle_core::Device;
 use epochs::{Done, Trainer};
+use history::History;
+use judge::Beside;
 use network::{Network, NetworkConfig};
 use place::Place;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
@@ -177,7 +182,9 @@ fn train_one(
         network = stored.network.clone();
     }
     let classic = blend::fit(&table, &rows, recipe, members)?;
-    let season = Season::of(&table, options.horizon);
+    let history = History::of(&table);
+    let season = Season::of(&table, options.horizon, history.as_ref());
+    let ageing = Ageing::fit(&table, &rows, recipe);
     let spilled = match &spilled {
         Some(rows) => Some(Spilled::new(rows, &table, &preprocessing)?),
         None => None,
@@ -264,7 +271,12 @@ fn train_one(
         &trainer,
         &networks,
         &network.target,
-        (classic, season),
+        Beside {
+            classic,
+            ageing,
+            season,
+            history,
+        },
         features,
     )?;
     let mut statistics = judged.statistics;
@@ -315,6 +327,8 @@ pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str
         .blend
         .as_ref()
         .map(|blend| blend.values(&table));
+    let ageing = stored.finish.ageing.as_ref();
+    let left = ageing.map(|ageing| ageing.factors(&table));
     let data = stored.preprocessing.encode(table)?;
     let rows: Vec<u32> = (0..data.rows as u32).collect();
     let place = Place::cpu();
@@ -323,5 +337,6 @@ pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str
     for network in &networks {
         members.push(network.predict_rows(&memory, &rows, place.evaluation_batch())?);
     }
-    Ok(stored.finish.combine(members, classic.as_deref()).columns)
+    let combined = (stored.finish).combine(members, classic.as_deref(), left.as_deref());
+    Ok(combined.columns)
 }

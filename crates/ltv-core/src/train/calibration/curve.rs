@@ -23,25 +23,22 @@ pub(super) struct Curve {
 }
 
 impl Curve {
-    /// `logs`: logarithms of predictions whose total is right. `None` where they do not differ.
-    pub fn fit(logs: &[f64], actual: &[f64]) -> Option<Self> {
+    /// `logs`: logarithms of predictions whose total is right, each row counted with its weight. `None` where they do not differ.
+    pub fn fit(logs: &[f64], actual: &[f64], weights: &[f64]) -> Option<Self> {
         let mut order: Vec<usize> = (0..logs.len()).collect();
         order.sort_by(|&a, &b| logs[b].total_cmp(&logs[a]).then(a.cmp(&b)));
         let mut knots: Vec<(f64, f64)> = Vec::with_capacity(GROUPS);
         // What one paying customer weighs: his share of the sum of squares. Groups without any take it from their richer neighbours.
         let mut weight = None;
-        for group in 0..GROUPS {
-            let bounds = [group, group + 1].map(|edge| edge * order.len() / GROUPS);
-            let rows = &order[bounds[0]..bounds[1]];
-            if rows.is_empty() {
-                continue;
-            }
-            let spent: f64 = rows.iter().map(|&row| actual[row]).sum();
-            let predicted: f64 = rows.iter().map(|&row| logs[row].exp()).sum();
-            let at = rows.iter().map(|&row| logs[row]).sum::<f64>() / rows.len() as f64;
+        for rows in groups(&order, weights) {
+            let sum = |of: &dyn Fn(usize) -> f64| -> f64 {
+                rows.iter().map(|&row| weights[row] * of(row)).sum()
+            };
+            let spent = sum(&|row| actual[row]);
+            let predicted = sum(&|row| logs[row].exp());
+            let at = sum(&|row| logs[row]) / sum(&|_| 1.0);
             if spent > 0.0 {
-                let squares: f64 = rows.iter().map(|&row| actual[row].powi(2)).sum();
-                weight = Some(squares / spent);
+                weight = Some(sum(&|row| actual[row].powi(2)) / spent);
             }
             let plus = weight.map_or(0.0, |weight: f64| {
                 ((spent / weight + PRIOR) / (predicted / weight + PRIOR)).ln()
@@ -108,4 +105,26 @@ impl Curve {
         let correction = graph.add(&first, &sum);
         graph.add(log, &correction)
     }
+}
+
+/// `order` in groups of equal weight, as far as rows can be dealt so; none is empty.
+fn groups<'a>(order: &'a [usize], weights: &[f64]) -> Vec<&'a [usize]> {
+    let total: f64 = weights.iter().sum();
+    let mut passed = 0.0;
+    let mut group_of = |row: usize| {
+        // By the middle of the row: rounding cannot move a row across an edge that lies between two.
+        let middle = passed + weights[row] / 2.0;
+        passed += weights[row];
+        (middle / total * GROUPS as f64) as usize
+    };
+    let of: Vec<usize> = order.iter().map(|&row| group_of(row)).collect();
+    let mut rest = order;
+    let sizes = of.chunk_by(|a, b| a == b).map(<[usize]>::len);
+    let mut found = Vec::with_capacity(GROUPS);
+    for size in sizes {
+        let (group, others) = rest.split_at(size);
+        found.push(group);
+        rest = others;
+    }
+    found
 }

@@ -31,8 +31,9 @@ pub(super) struct Calibration {
 }
 
 impl Calibration {
-    /// Fits what `method` asks for, as far as the paying rows allow.
-    pub fn fit(method: &str, predicted: &[f32], actual: &[f64]) -> Option<Self> {
+    /// Fits what `method` asks for, as far as the paying rows allow. Each row counts with its weight for what is different from
+    /// group to group; the total is made right over all of them alike.
+    pub fn fit(method: &str, predicted: &[f32], actual: &[f64], weights: &[f64]) -> Option<Self> {
         let payers = actual.iter().filter(|&&y| y > 0.0).count();
         if method == "none" || payers < PAYERS_FOR_TOTAL {
             return None;
@@ -41,16 +42,18 @@ impl Calibration {
             .iter()
             .map(|&value| f64::from(value.max(TINY).ln()))
             .collect();
-        if total(&logs, actual, 1.0) < -TOO_HIGH.ln() {
+        let equal = vec![1.0; actual.len()];
+        if total(&logs, actual, &equal) < -TOO_HIGH.ln() {
             return None;
         }
         let enough = payers >= PAYERS_FOR_SLOPE;
         let slope = match method {
             "total" => 1.0,
-            _ if enough => deviance::slope(&logs, actual, SLOPES).unwrap_or(1.0),
+            _ if enough => deviance::slope(&logs, actual, weights, SLOPES).unwrap_or(1.0),
             _ => 1.0,
         };
-        let mut intercept = total(&logs, actual, slope);
+        let steep: Vec<f64> = logs.iter().map(|log| slope * log).collect();
+        let mut intercept = total(&steep, actual, &equal);
         if !enough {
             intercept = intercept.clamp(FACTORS.0.ln(), FACTORS.1.ln());
         }
@@ -63,12 +66,14 @@ impl Calibration {
             curve: None,
         };
         if enough && matches!(method, "auto" | "curve") {
-            let straight: Vec<f64> = logs.iter().map(|log| intercept + slope * log).collect();
-            fitted.curve = Curve::fit(&straight, actual);
-            if let Some(curve) = &mut fitted.curve {
+            let right = total(&steep, actual, weights);
+            let straight: Vec<f64> = steep.iter().map(|log| right + log).collect();
+            if let Some(mut curve) = Curve::fit(&straight, actual, weights) {
+                fitted.intercept = right as f32;
                 let curved = |log: &f64| f64::from(curve.apply(*log as f32));
                 let curved: Vec<f64> = straight.iter().map(curved).collect();
-                curve.raise(total(&curved, actual, 1.0));
+                curve.raise(total(&curved, actual, &equal));
+                fitted.curve = Some(curve);
             }
         }
         Some(fitted)
@@ -106,10 +111,17 @@ impl Calibration {
     }
 }
 
-/// The intercept that makes the total right for a given slope.
-fn total(logs: &[f64], actual: &[f64], slope: f64) -> f64 {
-    let predicted: f64 = logs.iter().map(|log| (slope * log).exp()).sum();
-    (actual.iter().sum::<f64>() / predicted).ln()
+/// What has to be added to make the total right.
+fn total(logs: &[f64], actual: &[f64], weights: &[f64]) -> f64 {
+    let sum = |values: &mut dyn Iterator<Item = f64>| -> f64 {
+        values
+            .zip(weights)
+            .map(|(value, weight)| value * weight)
+            .sum()
+    };
+    let spent = sum(&mut actual.iter().copied());
+    let predicted = sum(&mut logs.iter().map(|log| log.exp()));
+    (spent / predicted).ln()
 }
 
 #[cfg(test)]
@@ -134,7 +146,7 @@ mod tests {
 
     /// The largest relative error of the mean of ten groups, and of the total.
     fn errors(method: &str, predicted: &[f32], actual: &[f64]) -> (f64, f64) {
-        let fitted = Calibration::fit(method, predicted, actual);
+        let fitted = Calibration::fit(method, predicted, actual, &vec![1.0; actual.len()]);
         let apply = |value: &f32| {
             fitted
                 .as_ref()
@@ -169,13 +181,41 @@ mod tests {
         assert!(total < 1e-5, "{total}");
     }
 
+    /// Two kinds of rows that bend in opposite ways: the curve follows the one that counts, the total is that of both.
+    #[test]
+    fn the_curve_is_that_of_the_rows_that_count_and_the_total_that_of_all() {
+        let (predicted, bent) = customers(|value| if value < 30.0 { value / 3.0 } else { value });
+        let (_, other) = customers(|value| if value < 30.0 { value * 3.0 } else { value });
+        let both: Vec<f64> = (0..20_000)
+            .map(|row| {
+                if row / 2 % 2 == 0 {
+                    bent[row]
+                } else {
+                    other[row]
+                }
+            })
+            .collect();
+        let weights: Vec<f64> = (0..20_000)
+            .map(|row| if row / 2 % 2 == 0 { 1.0 } else { 1e-6 })
+            .collect();
+        let fitted = Calibration::fit("curve", &predicted, &both, &weights);
+        let apply = |value: f32| fitted.as_ref().map_or(value, |fitted| fitted.apply(value));
+        let small = apply(5.0) / apply(200.0) * 40.0;
+        assert!((small - 1.0 / 3.0).abs() < 0.05, "{small}");
+        let total: f64 = predicted.iter().map(|&value| f64::from(apply(value))).sum();
+        assert!(
+            (total / both.iter().sum::<f64>() - 1.0).abs() < 1e-5,
+            "{total}"
+        );
+    }
+
     /// Predictions that hardly differ, of customers who differ much: rounding must not show.
     #[test]
     fn last_digits_stay_last_digits() {
         let rows = 0..20_000u32;
         let predicted: Vec<f32> = rows.clone().map(|row| 20.0 + 1e-5 * row as f32).collect();
         let actual: Vec<f64> = rows.map(|row| f64::from(row / 1000 % 2) * 40.0).collect();
-        let fitted = Calibration::fit("auto", &predicted, &actual);
+        let fitted = Calibration::fit("auto", &predicted, &actual, &vec![1.0; actual.len()]);
         assert!(fitted.as_ref().is_some_and(|fitted| fitted.curve.is_some()));
         for value in predicted {
             let [value, next] = [value, value.next_up()]
@@ -195,9 +235,12 @@ mod tests {
             };
             actual.iter().map(keep).collect::<Vec<f64>>()
         };
-        assert_eq!(Calibration::fit("auto", &predicted, &few(19)), None);
+        assert_eq!(
+            Calibration::fit("auto", &predicted, &few(19), &vec![1.0; actual.len()]),
+            None
+        );
         let curve = |payers| {
-            Calibration::fit("auto", &predicted[..400], &few(payers)[..400])
+            Calibration::fit("auto", &predicted[..400], &few(payers)[..400], &[1.0; 400])
                 .map(|fitted| fitted.curve.is_some())
         };
         assert_eq!(curve(50), Some(false));
@@ -209,7 +252,10 @@ mod tests {
     fn an_absurd_total_is_left_alone() {
         let (mut predicted, actual) = customers(|value| value);
         predicted[7] = 1e12;
-        assert_eq!(Calibration::fit("auto", &predicted, &actual), None);
+        assert_eq!(
+            Calibration::fit("auto", &predicted, &actual, &vec![1.0; actual.len()]),
+            None
+        );
     }
 
     #[test]
@@ -229,7 +275,7 @@ mod tests {
         ) {
             let predicted: Vec<f32> = rows.iter().map(|(value, ..)| *value).collect();
             let actual: Vec<f64> = rows.iter().map(|(_, y, u)| if *u < share { *y } else { 0.0 }).collect();
-            if let Some(fitted) = Calibration::fit("curve", &predicted, &actual) {
+            if let Some(fitted) = Calibration::fit("curve", &predicted, &actual, &vec![1.0; actual.len()]) {
                 scored.extend([0.0, f32::MIN_POSITIVE, f32::MAX]);
                 scored.sort_by(f32::total_cmp);
                 let values: Vec<f32> = scored.iter().map(|value| fitted.apply(*value)).collect();
