@@ -13,6 +13,8 @@ METRICS = [
     ("total_ratio", "total"),
 ]
 COLOURS = ["#1f6f8b", "#58a6c4", "#b5651d", "#d9a066", "#8a8a8a"]
+# Width of a number behind its bar: it does not cross the line of the truth.
+LABEL = 38
 
 
 def values(entries, metric):
@@ -56,14 +58,18 @@ def picture(results):
                 parts.append(f'<text x="{x}" y="46" font-weight="bold">{title}</text>')
             shown = [(label, values(models[label], metric).mean()) for label in ORDER if label in models]
             most = max(max(value for _, value in shown), 1.0 if metric == "total_ratio" else 0.0)
+            truth = x + 150 / most if metric == "total_ratio" else None
             for bar, (label, value) in enumerate(shown):
                 length = 150 * value / most
                 colour = COLOURS[ORDER.index(label)]
                 at = y + bar * 18
                 parts.append(f'<rect x="{x}" y="{at}" width="{length:.1f}" height="13" fill="{colour}"/>')
-                parts.append(f'<text x="{x + length + 4:.1f}" y="{at + 11}">{value:.3f}</text>')
-            if metric == "total_ratio":
-                parts.append(f'<line x1="{x + 150 / most:.1f}" x2="{x + 150 / most:.1f}" y1="{y - 4}" y2="{y + 90}" stroke="#222" stroke-dasharray="3 3"/>')
+                end = x + length
+                if truth and end < truth < end + LABEL:
+                    end = truth
+                parts.append(f'<text x="{end + 4:.1f}" y="{at + 11}">{value:.3f}</text>')
+            if truth:
+                parts.append(f'<line x1="{truth:.1f}" x2="{truth:.1f}" y1="{y - 4}" y2="{y + 90}" stroke="#222" stroke-dasharray="3 3"/>')
     for index, label in enumerate(ORDER):
         parts.append(f'<rect x="{8 + index * 190}" y="10" width="12" height="12" fill="{COLOURS[index]}"/><text x="{25 + index * 190}" y="21">{label}</text>')
     size = (left + len(METRICS) * width, top + len(panels) * height)
