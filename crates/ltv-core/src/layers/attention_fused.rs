@@ -2,8 +2,8 @@
 //! Rows are independent of each other, and the scores of one never leave the cache.
 
 use super::attention::HIDDEN;
-use super::blocks::{LANES, each, softmax, softmax_back, total, vectorised};
-use super::kernel::{self, Matrix, Numbers, Real, product_spaced};
+use super::blocks::{LANES, softmax, softmax_back, total, vectorised};
+use super::kernel::{self, Matrix, Numbers, Real, each, product_spaced};
 use super::operation::{Given, Operation};
 use candle_core::{Result, Tensor};
 

@@ -2,17 +2,7 @@
 //! loops over their numbers are compiled for wide vector instructions too.
 
 use super::kernel::{self, Real};
-use rayon::prelude::*;
 use std::slice::ChunksMut;
-
-/// Applies `work` to all blocks, on the pool's threads where they have nothing else to do; results in the blocks' order.
-pub fn each<I: Send, O: Send>(blocks: Vec<I>, work: impl Fn(I) -> O + Send + Sync) -> Vec<O> {
-    if kernel::threads() < 2 || blocks.len() < 2 {
-        blocks.into_iter().map(work).collect()
-    } else {
-        blocks.into_par_iter().map(work).collect()
-    }
-}
 
 /// The blocks of a gradient, if it is wanted.
 pub fn chunks_of<T>(gradient: &mut Option<Vec<T>>, size: usize) -> ChunksMut<'_, T> {

@@ -1,10 +1,10 @@
 //! A gated residual network and a gated skip as one operation each; equal to the definitions in `gated_residual`.
 
-use super::blocks::{chunks_of, each, total};
+use super::blocks::{chunks_of, total};
 use super::gated_residual_block::{
     By, Gate, GateTrace, Network, ROWS, Rows, Shifts, Trace, whole_groups,
 };
-use super::kernel::Real;
+use super::kernel::{Real, each};
 use super::operation::{Given, Operation};
 use candle_core::Result;
 

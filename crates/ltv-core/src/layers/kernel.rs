@@ -167,9 +167,9 @@ pub fn rows_per_part(rows: usize) -> usize {
     rows.div_ceil(parts).max(1)
 }
 
-/// Applies `work` to all items, on the pool's threads where there is more than one; results in the items' order.
+/// Applies `work` to all items, on the pool's threads where they have nothing else to do; results in the items' order.
 pub fn each<I: Send, O: Send>(items: Vec<I>, work: impl Fn(I) -> O + Send + Sync) -> Vec<O> {
-    if items.len() < 2 {
+    if threads() < 2 || items.len() < 2 {
         items.into_iter().map(work).collect()
     } else {
         items.into_par_iter().map(work).collect()

@@ -4,8 +4,8 @@
 //! Blocks of rows go through all their steps while they are in the cache. Inside a block everything is time-major, so
 //! that a step is a matrix without gaps.
 
-use super::blocks::{add_rows, chunks_of, each, total};
-use super::kernel::{Matrix, Numbers, Real, product, product_spaced};
+use super::blocks::{add_rows, chunks_of, total};
+use super::kernel::{Matrix, Numbers, Real, each, product, product_spaced};
 use super::operation::{Given, Operation};
 use super::recurrent::Cell;
 use super::recurrent_steps::{gru_step, gru_step_back, lstm_step, lstm_step_back};

@@ -1,8 +1,8 @@
 //! Variable selection as one operation, forward and back; equal to the definition in `variable_selection`.
 
-use super::blocks::{chunks_of, each, softmax, softmax_back, total, vectorised};
+use super::blocks::{chunks_of, softmax, softmax_back, total, vectorised};
 use super::gated_residual_block::{By, Network, Rows, Shifts, Trace, take, take_mut, whole_groups};
-use super::kernel::{self, Real};
+use super::kernel::{self, Real, each};
 use super::operation::{Given, Operation};
 use candle_core::Result;
 

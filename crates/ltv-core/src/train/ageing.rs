@@ -25,7 +25,7 @@ pub(super) const FALLS: [&str; 3] = ["ltv", "purchase_probability", "whale_proba
 pub(super) struct Ageing {
     /// Where the silence lies in the raw matrix.
     position: usize,
-    /// Days of the most silent customer of the training.
+    /// Days of the most silent customer of the table.
     longest: f32,
     power: f32,
 }
@@ -39,7 +39,9 @@ impl Ageing {
         }
         let (_, position) = table.numeric(SILENCE)?;
         let silence = |row: u32| clean(table.matrix[row as usize * table.width + position]);
-        let longest = rows.iter().map(|&row| silence(row)).fold(0.0, f32::max);
+        // Of the rows that only judge as well: nothing falls for any row of the table.
+        let all = 0..table.rows() as u32;
+        let longest = all.map(silence).fold(0.0, f32::max);
         if longest <= 0.0 {
             return None;
         }

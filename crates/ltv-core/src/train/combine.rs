@@ -1,7 +1,8 @@
 //! Several networks as one model, in Rust for the metrics and in the graph for scoring.
 //!
-//! Values and probabilities are averaged and fall with a silence longer than any known one; the value is blended with MBG/NBD's where that helps, then calibrated. The
-//! parameters of the distribution are set so that its mean is that value: quantiles and expectation stay consistent.
+//! Values and probabilities are averaged, and fall with a silence longer than any known one; the value is blended with
+//! MBG/NBD's where that helps, then calibrated. The parameters of the distribution are set so that its mean is that value:
+//! quantiles and expectation stay consistent.
 
 use super::ageing::{Ageing, FALLS};
 use super::blend::Blend;
@@ -27,7 +28,7 @@ pub(super) struct Finish {
 
 impl Finish {
     /// Of the same rows, `classic`: the expected values of the blend's model; `left`: the factors of ageing, which are 1 for the
-    /// rows of the training.
+    /// rows of the table that it was fitted to.
     pub fn combine(
         &self,
         mut members: Vec<Predictions>,
