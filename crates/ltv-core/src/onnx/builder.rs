@@ -265,6 +265,12 @@ impl GraphBuilder {
         let floor = self.float(floor);
         self.op("Max", &[x, &floor], &[])
     }
+    /// False for NaN as well.
+    pub fn is_finite(&mut self, x: &Value) -> Value {
+        let size = self.op("Abs", &[x], &[]);
+        let largest = self.float(f32::MAX);
+        self.op("LessOrEqual", &[&size, &largest], &[])
+    }
     pub fn select(&mut self, condition: &Value, yes: &Value, no: &Value) -> Value {
         self.op("Where", &[condition, yes, no], &[])
     }

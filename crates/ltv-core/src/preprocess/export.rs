@@ -80,7 +80,7 @@ impl Preprocessing {
             let signed = graph.mul(&x, &sign);
             x = graph.add(&days, &signed);
         }
-        let present = is_finite(graph, &x);
+        let present = graph.is_finite(&x);
         let median = graph.floats(&row(&|c| self.columns[c].median), &[1, width]);
         x = graph.select(&present, &x, &median);
         let logs: Vec<bool> = self.columns.iter().map(|column| column.log).collect();
@@ -123,15 +123,9 @@ impl Preprocessing {
         let width = self.columns.len() as i64;
         let given = graph.slice(x, 1, width, width + 1);
         *x = graph.slice(x, 1, 0, width);
-        let present = is_finite(graph, &given);
+        let present = graph.is_finite(&given);
         graph.select(&present, &given, &reference)
     }
-}
-
-fn is_finite(graph: &mut GraphBuilder, x: &Value) -> Value {
-    let size = graph.op("Abs", &[x], &[]);
-    let limit = graph.float(f32::MAX);
-    graph.op("LessOrEqual", &[&size, &limit], &[])
 }
 
 /// On the columns marked; the last axis counts.
@@ -169,7 +163,7 @@ fn label_encoder(graph: &mut GraphBuilder, word: &Value, values: &[String], name
 /// The id of one calendar part, `[batch]`; see [`DatePart::of`].
 fn export_part(graph: &mut GraphBuilder, x: &Value, date: &DatePartColumn) -> Value {
     let days = graph.column(x, date.column as i64);
-    let present = is_finite(graph, &days);
+    let present = graph.is_finite(&days);
     let epoch = graph.float(0.0);
     let days = graph.select(&present, &days, &epoch);
     let days = graph.clip(&days, DAYS.0, DAYS.1);
@@ -260,7 +254,7 @@ impl SequenceScaling {
         let nan = graph.float(f32::NAN);
         let padded = graph.op("Pad", &[input, &pads, &nan], &[]);
         let x = graph.slice(&padded, 1, -steps, i64::MAX);
-        let present = is_finite(graph, &x);
+        let present = graph.is_finite(&x);
         let zero = graph.float(0.0);
         let x = graph.select(&present, &x, &zero);
         let logs: Vec<bool> = self.channels.iter().map(|channel| channel.log).collect();

@@ -79,10 +79,7 @@ impl Ageing {
         let position = self.position as i64;
         let silence = graph.slice(raw, 1, position, position + 1);
         let silence = graph.reshape(&silence, &[-1]);
-        // False for NaN as well.
-        let largest = graph.float(f32::MAX);
-        let finite = graph.op("Abs", &[&silence], &[]);
-        let finite = graph.op("LessOrEqual", &[&finite, &largest], &[]);
+        let finite = graph.is_finite(&silence);
         let zero = graph.float(0.0);
         let silence = graph.select(&finite, &silence, &zero);
         let silence = graph.clip(&silence, 0.0, LIMIT);

@@ -284,10 +284,7 @@ fn assemble(model: &Btyd, columns: &Columns) -> Result<(Vec<u8>, Schema)> {
 /// [`Columns::customer`] inside the graph.
 fn clean(graph: &mut GraphBuilder, raw: &Value, width: usize) -> CustomerValues {
     let zero = graph.float(0.0);
-    let largest = graph.float(f32::MAX);
-    let absolute = graph.op("Abs", &[raw], &[]);
-    // False for NaN as well.
-    let finite = graph.op("LessOrEqual", &[&absolute, &largest], &[]);
+    let finite = graph.is_finite(raw);
     let known = graph.select(&finite, raw, &zero);
     let known = graph.max(&known, 0.0);
     let limits = graph.floats(&LIMITS[..width], &[1, width]);
