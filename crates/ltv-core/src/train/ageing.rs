@@ -76,9 +76,7 @@ impl Ageing {
 
     /// The same in a graph, from its raw matrix; float `[batch]`.
     pub fn export(&self, graph: &mut GraphBuilder, raw: &Value) -> Value {
-        let position = self.position as i64;
-        let silence = graph.slice(raw, 1, position, position + 1);
-        let silence = graph.reshape(&silence, &[-1]);
+        let silence = graph.column(raw, self.position as i64);
         let finite = graph.is_finite(&silence);
         let zero = graph.float(0.0);
         let silence = graph.select(&finite, &silence, &zero);
