@@ -1,41 +1,42 @@
 -- Sources and other arguments that many functions share: where a function takes a relation it takes a query too.
 --
--- What looks at the caller's text runs without a search_path of its own, because names mean what they mean to the caller.
+-- What a name means depends on the search_path of whoever gives it. So a public function without a search_path of its own
+-- binds its caller's text first, and what is behind it works with qualified names in a search_path of ours.
 
-CREATE FUNCTION ltv.is_query(source text) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT source ~* '^(\s|\(|--[^\n]*\n|/\*([^*]|\*[^/])*\*/)*(select|with|values|table|insert|update|delete|merge|explain|show|create|drop|alter|copy|truncate|call|do|set)(\s|\(|")+\S' $$;
-COMMENT ON FUNCTION ltv.is_query IS 'whether a text is meant as an SQL statement and not as the name of a relation';
+CREATE FUNCTION ltv.bind_query(source text) RETURNS text
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_bind_query';
+COMMENT ON FUNCTION ltv.bind_query IS 'a relation, or a query, which must be one SELECT that changes nothing, as a query with qualified names';
 
-CREATE FUNCTION ltv.resolve_relation(source text) RETURNS text
+CREATE FUNCTION ltv.given_query(source text) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
-DECLARE
-    found pg_catalog.regclass;
-    kind "char";
 BEGIN
     IF source IS NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = 'the name of the relation must not be null';
+        RAISE null_value_not_allowed USING MESSAGE = 'the query must not be null',
+            HINT = 'Give the name of a relation, or a query that starts with SELECT or WITH.';
     END IF;
-    BEGIN
-        found := pg_catalog.to_regclass(source);
-    EXCEPTION WHEN invalid_name OR syntax_error THEN
-        RAISE invalid_parameter_value USING MESSAGE = pg_catalog.format('"%s" is neither the name of a relation nor a query', source),
-            HINT = 'Give a name such as public.orders, or a text that starts with SELECT or WITH.';
-    END;
-    IF found IS NULL THEN
-        RAISE undefined_table USING MESSAGE = pg_catalog.format('relation "%s" does not exist', source),
-            HINT = 'Check the spelling and the search_path; names with capital letters need double quotes inside the text.';
-    END IF;
-    SELECT relkind INTO kind FROM pg_catalog.pg_class WHERE oid = found;
-    IF kind NOT IN ('r', 'v', 'm', 'f', 'p') THEN
-        RAISE wrong_object_type USING MESSAGE = pg_catalog.format('"%s" is not a table or view', source);
-    END IF;
-    RETURN (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
-            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = found);
+    RETURN ltv.bind_query(source);
 END
 $$;
-COMMENT ON FUNCTION ltv.resolve_relation IS 'the qualified, quoted name of a relation that the caller names in the caller''s search_path';
+COMMENT ON FUNCTION ltv.given_query IS 'the same for a query that must be given';
+
+CREATE FUNCTION ltv.bind_relation(source text) RETURNS regclass
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_bind_relation';
+COMMENT ON FUNCTION ltv.bind_relation IS 'the relation that a text names; NULL for a query';
+
+CREATE FUNCTION ltv.query_columns(query text, OUT names text[], OUT types oid[])
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ltv_query_columns';
+COMMENT ON FUNCTION ltv.query_columns IS 'names and types of the columns of a bound query, which is not run';
+
+CREATE FUNCTION ltv.query_relations(query text) RETURNS regclass[]
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ltv_query_relations';
+COMMENT ON FUNCTION ltv.query_relations IS 'the relations that a bound query reads, also through views';
+
+-- Runs a statement with the rights of a role that the caller could become with SET ROLE, in a security-restricted operation:
+-- $1 is the source, bound in the search_path that it was written for, $2 the argument. Returns its first column.
+CREATE FUNCTION ltv.run_as(role regrole, path text, source text, statement text, argument jsonb DEFAULT NULL) RETURNS jsonb
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_run_as';
+COMMENT ON FUNCTION ltv.run_as IS 'runs stored SQL with the rights of the role that it belongs to';
 
 CREATE FUNCTION ltv.new_relation(name text) RETURNS text
 LANGUAGE plpgsql STABLE
@@ -73,44 +74,6 @@ END
 $$;
 COMMENT ON FUNCTION ltv.new_relation IS 'the qualified, quoted name of a relation yet to be made';
 
-CREATE FUNCTION ltv.query_text(source text) RETURNS text
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    IF NOT ltv.is_query(source) THEN
-        RETURN 'SELECT * FROM ' || ltv.resolve_relation(source);
-    ELSIF source ~* '^(\s|\(|--[^\n]*\n|/\*([^*]|\*[^/])*\*/)*(select|with|values|table)\M' THEN
-        RETURN pg_catalog.regexp_replace(source, '[;\s]+$', '');
-    END IF;
-    RAISE invalid_parameter_value USING MESSAGE = 'the query is not a SELECT',
-        DETAIL = 'The query only delivers rows; it must not change anything.',
-        HINT = 'Give the name of a relation, or a query that starts with SELECT or WITH.';
-END
-$$;
-COMMENT ON FUNCTION ltv.query_text IS 'a source, be it a relation or a query, as the text of a query';
-
-CREATE FUNCTION ltv.query_columns(query text, OUT names text[], OUT types oid[])
-LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-    -- No row is fetched: the outer join makes one of NULLs, which carries the names and types.
-    from_clause text := ' FROM (VALUES (1)) ltv_one LEFT JOIN (SELECT * FROM (' || query || E'\n) ltv_s LIMIT 0) ltv_q ON true';
-    described json;
-    repeated text;
-BEGIN
-    EXECUTE 'SELECT pg_catalog.row_to_json(ltv_r) FROM (SELECT ltv_q.*' || from_clause || ') ltv_r' INTO described;
-    names := ARRAY(SELECT pg_catalog.json_object_keys(described));
-    SELECT n INTO repeated FROM pg_catalog.unnest(names) n GROUP BY n HAVING pg_catalog.count(*) > 1 LIMIT 1;
-    IF FOUND THEN
-        RAISE duplicate_column USING MESSAGE = pg_catalog.format('column "%s" occurs more than once', repeated),
-            HINT = 'Give each column of the query its own name with AS.';
-    END IF;
-    EXECUTE (SELECT 'SELECT ARRAY[' || pg_catalog.string_agg(pg_catalog.format('pg_catalog.pg_typeof(ltv_q.%I)', n), ',' ORDER BY i)
-             || ']::pg_catalog.oid[]' || from_clause FROM pg_catalog.unnest(names) WITH ORDINALITY AS c(n, i)) INTO types;
-END
-$$;
-COMMENT ON FUNCTION ltv.query_columns IS 'names and types of the columns of a query, which is not run';
-
 CREATE FUNCTION ltv.check_column(names text[], wanted text, argument text) RETURNS int
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -136,7 +99,8 @@ DECLARE
     own text;
 BEGIN
     IF wanted = 'customer_id' AND wanted <> ALL (names) THEN
-        SELECT v.recipe ->> 'id_column' INTO own FROM ltv.versions v WHERE v.model = check_id_column.model ORDER BY v.version DESC LIMIT 1;
+        SELECT v.recipe ->> 'id_column' INTO own FROM ltv.readable_versions v
+        WHERE v.model = check_id_column.model ORDER BY v.version DESC LIMIT 1;
         IF own = ANY (names) THEN
             RETURN own;
         END IF;

@@ -45,13 +45,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN count(DISTINCT h.days) = 1 THEN max(h.days) END
     FROM (SELECT (SELECT max(c.until_day - c.as_of_day) FROM ltv.features_cutoffs(f.definition) c)::float8 AS days
-          FROM ltv.feature_definitions f WHERE to_regclass(f.name) = ANY (relations)) h
+          FROM ltv.feature_definitions f WHERE f.relation = ANY (relations)) h
 $$;
 COMMENT ON FUNCTION ltv.features_horizon IS 'the days that the features among some relations look ahead, if all look equally far';
 
 CREATE FUNCTION ltv.features_id_column(relation text) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ SELECT f.definition ->> 'customer_id_column' FROM ltv.feature_definitions f WHERE f.name = relation $$;
+AS $$ SELECT f.definition ->> 'customer_id_column' FROM ltv.feature_definitions f WHERE f.relation = to_regclass($1) $$;
 COMMENT ON FUNCTION ltv.features_id_column IS 'the column that tells the customers of a relation of features apart; NULL for other relations';
 
 -- SQL that yields the instant (or day) up to which the log is known to be complete.
@@ -285,7 +285,7 @@ COMMENT ON FUNCTION ltv.rebuild_features IS 'refills a relation of features in t
 -- A definition outlives its relation when that is simply dropped; a new relation of that name may replace it.
 CREATE FUNCTION ltv.forget_features(name text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ DELETE FROM ltv.feature_definitions f WHERE f.name = $1 AND to_regclass($1) IS NULL $$;
+AS $$ DELETE FROM ltv.feature_definitions f WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = f.relation) $$;
 COMMENT ON FUNCTION ltv.forget_features IS 'forgets the definition of features whose relation is gone';
 
 -- The part of a definition that says where the orders are. Names are the caller's, hence no search_path of its own.
@@ -399,8 +399,7 @@ BEGIN
 
     PERFORM ltv.forget_features(made);
     PERFORM ltv.build_features(made, spec, false);
-    INSERT INTO ltv.feature_definitions AS f (name, definition) VALUES (made, spec)
-    ON CONFLICT ON CONSTRAINT feature_definitions_pkey DO UPDATE SET owner = current_user, definition = excluded.definition, updated_at = pg_catalog.clock_timestamp();
+    INSERT INTO ltv.feature_definitions AS f (relation, definition) VALUES (made::pg_catalog.regclass, spec);
     RETURN made::pg_catalog.regclass;
 END
 $$;
@@ -414,7 +413,7 @@ DECLARE
     spec jsonb;
     unit text;
 BEGIN
-    SELECT f.definition INTO spec FROM ltv.feature_definitions f WHERE f.name = made FOR UPDATE;
+    SELECT f.definition INTO spec FROM ltv.feature_definitions f WHERE f.relation = made::pg_catalog.regclass FOR UPDATE;
     IF NOT FOUND THEN
         RAISE undefined_object USING MESSAGE = pg_catalog.format('"%s" was not made by ltv_create_features', name),
             DETAIL = 'Or it was made by another role.',
@@ -429,7 +428,7 @@ BEGIN
         END IF;
     END IF;
     PERFORM ltv.rebuild_features(made, spec);
-    UPDATE ltv.feature_definitions f SET definition = spec, updated_at = pg_catalog.clock_timestamp() WHERE f.name = made;
+    UPDATE ltv.feature_definitions f SET definition = spec, updated_at = pg_catalog.clock_timestamp() WHERE f.relation = made::pg_catalog.regclass;
     RETURN made::pg_catalog.regclass;
 END
 $$;

@@ -18,24 +18,6 @@ COMMENT ON FUNCTION ltv.check_recipe IS 'an error if something is wrong with a r
 
 -- Queueing ---------------------------------------------------------------------------------------------------------
 
--- Makes the model on its first use; later uses need its owner.
-CREATE FUNCTION ltv.claim_model(model text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF model IS NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = 'the model must not be null';
-    ELSIF model = '' OR octet_length(model) > 200 THEN
-        RAISE invalid_name USING MESSAGE = 'the name of a model must have between 1 and 200 bytes';
-    END IF;
-    IF ltv.model_owner(model) IS NULL THEN
-        INSERT INTO ltv.models (model) VALUES (claim_model.model) ON CONFLICT DO NOTHING;
-    END IF;
-    PERFORM ltv.check_model(model, 'owner');
-END
-$$;
-COMMENT ON FUNCTION ltv.claim_model IS 'makes a model, or checks that the current role owns it';
-
 -- What the worker has to set so that the query means to it what it means to the session that queued it.
 CREATE FUNCTION ltv.job_settings() RETURNS jsonb
 LANGUAGE sql STABLE
@@ -45,19 +27,6 @@ AS $$
        OR (name LIKE 'ltv.%' AND source = 'session' AND context = 'user')
 $$;
 COMMENT ON FUNCTION ltv.job_settings IS 'the settings of this session that a job takes along';
-
-CREATE FUNCTION ltv.queue_job(model text, kind text, recipe jsonb, settings jsonb) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    queued bigint;
-BEGIN
-    INSERT INTO ltv.jobs (model, kind, recipe, settings) VALUES ($1, $2, $3, $4) RETURNING job INTO queued;
-    PERFORM ltv.launch_workers();
-    RETURN queued;
-END
-$$;
-COMMENT ON FUNCTION ltv.queue_job IS 'queues a job, which starts when the transaction commits';
 
 -- What ltv_train and ltv_compare have in common. Names are the caller's, hence no search_path of its own.
 CREATE FUNCTION ltv.queue_training(model text, kind text, relation text, query text, target text, id_column text, objective text, backbone text,
@@ -110,7 +79,7 @@ BEGIN
             CASE WHEN backbone IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('backbones', ARRAY[backbone]) END));
     END IF;
     PERFORM ltv.check_recipe(recipe);
-    RETURN ltv.queue_job(model, kind, recipe, ltv.job_settings());
+    RETURN ltv.queue_job(model, kind, recipe, ltv.job_settings(), pg_catalog.quote_ident(current_user)::pg_catalog.regrole);
 END
 $$;
 COMMENT ON FUNCTION ltv.queue_training IS 'checks a recipe and queues its training';
@@ -144,7 +113,7 @@ SELECT j.job, j.model, j.kind,
        CASE WHEN j.status = 'running' AND j.pid IS NOT NULL AND a.pid IS NULL THEN 'lost' ELSE j.status END AS status,
        p.phase, p.step, p.epoch, p.epochs, COALESCE(r.rows, p.rows) AS rows,
        COALESCE(r.rows / NULLIF(extract(epoch FROM clock_timestamp() - j.started_at), 0), p.rows_per_second) AS rows_per_second, p.training_loss, p.validation_loss,
-       CASE WHEN j.status = 'running' THEN p.eta END AS eta, p.memory_bytes, j.version, j.owner AS role,
+       CASE WHEN j.status = 'running' THEN p.eta END AS eta, p.memory_bytes, j.version, pg_catalog.pg_get_userbyid(j.owner) AS role,
        CASE WHEN j.status = 'running' THEN j.pid END AS pid,
        j.created_at, j.started_at, j.finished_at, COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration,
        j.sqlstate, j.message, j.detail, j.hint
@@ -326,7 +295,7 @@ BEGIN
             DETAIL = 'Only a job that failed, was canceled or was lost can be tried again.';
     END IF;
     PERFORM ltv.check_model(old.model, 'owner');
-    RETURN ltv.queue_job(old.model, old.kind, old.recipe, old.settings);
+    RETURN ltv.queue_job(old.model, old.kind, old.recipe, old.settings, old.owner);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_retry IS 'queues a job that failed, was canceled or was lost once more, as the current role; returns the new job';

@@ -36,7 +36,7 @@ BEGIN
     RETURN QUERY
     SELECT c.e ->> 'candidate', c.e ->> 'objective', c.e ->> 'backbone', c.e -> 'options', (c.e ->> 'normalized_gini')::float8, (c.e ->> 'spearman')::float8,
            (c.e ->> 'decile_mape')::float8, (c.e ->> 'total_ratio')::float8, (c.e ->> 'seconds')::float8, (c.e ->> 'chosen')::boolean, c.e ->> 'error'
-    FROM ltv.versions v, jsonb_array_elements(v.history #> '{comparison,candidates}') WITH ORDINALITY AS c(e, i)
+    FROM ltv.readable_versions v, jsonb_array_elements(v.history #> '{comparison,candidates}') WITH ORDINALITY AS c(e, i)
     WHERE v.model = ltv_comparison.model AND v.version = wanted
     ORDER BY (c.e ->> 'chosen')::boolean DESC, (c.e ->> 'normalized_gini')::float8 + (c.e ->> 'spearman')::float8 DESC NULLS LAST, c.i;
 END

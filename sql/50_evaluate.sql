@@ -1,6 +1,7 @@
 -- How good a model is: ltv_evaluate and ltv_decile_stats score the rows of a query and compare with what happened.
 --
--- The query is the caller's own, so these functions keep the caller's search_path.
+-- The public functions bind their caller's query in the caller's search_path. Without one the rows that a version was
+-- trained on are judged, which its stored query delivers with the rights of the model's owner.
 
 CREATE FUNCTION ltv.evaluation_add(internal, actual double precision, prediction double precision,
     purchase_probability double precision, whale_probability double precision, p10 double precision,
@@ -36,83 +37,169 @@ CREATE AGGREGATE ltv.deciles(actual double precision, prediction double precisio
 COMMENT ON AGGREGATE ltv.deciles(double precision, double precision, double precision)
     IS 'rows in groups of equal size by descending prediction, as an array, best group first';
 
--- The rows of a query, scored once each, with the target that the version was trained on unless another is named.
-CREATE FUNCTION ltv.scored_query(model text, query text, version integer, target text) RETURNS text
-LANGUAGE plpgsql STABLE
+-- The same as ltv_predict and ltv_predict_all of a pinned version, by names that do not depend on the extension's schema.
+CREATE FUNCTION ltv.predict(model text, version integer, input record) RETURNS double precision
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
+COMMENT ON FUNCTION ltv.predict(text, integer, record) IS 'ltv_predict of a pinned version, for functions of the extension';
+CREATE FUNCTION ltv.predict(model text, input record) RETURNS double precision
+LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_model';
+COMMENT ON FUNCTION ltv.predict(text, record) IS 'ltv_predict of the champion, for functions of the extension';
+CREATE FUNCTION ltv.predict_all(model text, version integer, input record) RETURNS ltv.prediction
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
+COMMENT ON FUNCTION ltv.predict_all(text, integer, record) IS 'ltv_predict_all of a pinned version, for functions of the extension';
+
+-- SQL for a target as a number: an amount, or whether something happened.
+CREATE FUNCTION ltv.target_value(row_name text, target text, type oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE ltv.base_type(type) WHEN 'boolean'::regtype THEN format('%I.%I::int::float8', row_name, target)
+        WHEN 'money'::regtype THEN format('%I.%I::numeric::float8', row_name, target) ELSE format('%I.%I::float8', row_name, target) END
+$$;
+COMMENT ON FUNCTION ltv.target_value IS 'SQL for a target as a number';
+
+-- The rows of a bound query, scored once each, with the target that the version was trained on unless another is named.
+CREATE FUNCTION ltv.scored_query(model text, version integer, query text, target text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    source text;
-    names  text[];
+    columns record := ltv.query_columns(query);
+    place int;
 BEGIN
-    IF query IS NULL THEN
-        SELECT COALESCE(v.recipe->>'query', v.recipe->>'relation') INTO query
-        FROM ltv.versions v WHERE v.model = scored_query.model AND v.version = scored_query.version;
-        IF query IS NULL THEN
-            RAISE null_value_not_allowed USING MESSAGE = 'the query must not be null',
-                HINT = 'Give the relation or the query whose rows are to be scored.';
-        END IF;
-    END IF;
-    target := COALESCE(target, (SELECT v.recipe->>'target' FROM ltv.versions v
+    target := COALESCE(target, (SELECT v.recipe ->> 'target' FROM ltv.readable_versions v
         WHERE v.model = scored_query.model AND v.version = scored_query.version), 'ltv');
-    source := ltv.query_text(query);
-    SELECT c.names INTO names FROM ltv.query_columns(source) c;
-    PERFORM ltv.check_column(names, target, 'target');
-    RETURN pg_catalog.format(
-        'SELECT ltv_s.%I::pg_catalog.float8 AS actual, @extschema@.ltv_predict_all(%L, %s, ltv_s) AS p FROM (%s) ltv_s WHERE ltv_s.%I IS NOT NULL OFFSET 0',
-        target, model, version, source || E'\n', target);
+    place := ltv.check_column(columns.names, target, 'target');
+    RETURN format(
+        'SELECT %s AS actual, ltv.predict_all(%L, %s, ltv_s) AS p FROM (%s%s) ltv_s WHERE ltv_s.%I IS NOT NULL OFFSET 0',
+        ltv.target_value('ltv_s', target, columns.types[place]), model, version, query, E'\n', target);
 END
 $$;
-COMMENT ON FUNCTION ltv.scored_query IS 'the text of a query that gives the actual value and the predictions for each row of a query';
+COMMENT ON FUNCTION ltv.scored_query IS 'the text of a query that gives the actual value and the predictions for each row of a bound query';
+
+-- What a version was trained on, as somebody wrote it, with the search_path it was written for and the role that it runs as.
+CREATE FUNCTION ltv.stored_source(model text, version integer, argument text, OUT source text, OUT path text, OUT owner regrole)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    SELECT COALESCE(v.recipe ->> 'relation', v.recipe ->> 'query'), v.recipe ->> 'search_path', m.owner INTO source, path, owner
+    FROM ltv.readable_versions v JOIN ltv.usable_models m USING (model)
+    WHERE v.model = stored_source.model AND v.version = stored_source.version;
+    IF source IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = format('the %s must be given', argument),
+            DETAIL = 'The version was imported, so the customers that it was trained on are not known.',
+            HINT = format('Name a relation or a query of typical customers: %s => ''...''.', argument);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.stored_source IS 'what a version was trained on, or an error that asks for the argument';
+
+-- A statement about the rows of a version: of the bound query if there is one, else of those that it was trained on. $1 is the
+-- query, $2 the argument.
+CREATE FUNCTION ltv.on_rows(model text, version integer, query text, statement text, argument jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stored record;
+    result jsonb;
+BEGIN
+    IF query IS NULL THEN
+        stored := ltv.stored_source(model, version, 'query');
+        RETURN ltv.run_as(stored.owner, stored.path, stored.source, statement, argument);
+    END IF;
+    EXECUTE statement INTO result USING query, argument;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION ltv.on_rows IS 'runs a statement of ours on the rows of a query or, with the rights of the model''s owner, on those a version was trained on';
+
+CREATE FUNCTION ltv.whale_threshold(model text, version integer) RETURNS double precision
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT COALESCE((v.recipe #>> '{options,whale_threshold}')::float8,
+        (v.statistics #> '{target,payer_quantiles}' ->> round(100 * COALESCE((v.recipe #>> '{options,whale_quantile}')::float8, 0.93))::int)::float8)
+    FROM ltv.readable_versions v WHERE v.model = $1 AND v.version = $2
+$$;
+COMMENT ON FUNCTION ltv.whale_threshold IS 'from which value on a customer was a whale when a version was trained';
+
+-- Metrics on the rows of a bound query, as an array of {metric, value}.
+CREATE FUNCTION ltv.metrics_of_rows(query text, model text, version integer, target text, whale_threshold double precision) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    metrics jsonb;
+BEGIN
+    EXECUTE 'SELECT ltv.evaluation(s.actual, (s.p).ltv, (s.p).purchase_probability, (s.p).whale_probability, (s.p).p10, (s.p).p90, $1) FROM ('
+        || ltv.scored_query(model, version, query, target) || ') s'
+        INTO metrics USING COALESCE(whale_threshold, ltv.whale_threshold(model, version));
+    RETURN metrics;
+END
+$$;
+COMMENT ON FUNCTION ltv.metrics_of_rows IS 'metrics of a version on the rows of a bound query';
+
+CREATE FUNCTION ltv.evaluate(model text, query text, version integer, target text, whale_threshold double precision)
+RETURNS TABLE (metric text, value double precision)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    used int := ltv.version_or_champion(model, version);
+    metrics jsonb := ltv.on_rows(model, used, query,
+        'SELECT ltv.metrics_of_rows($1, $2 ->> ''model'', ($2 ->> ''version'')::int, $2 ->> ''target'', ($2 ->> ''threshold'')::float8)',
+        jsonb_build_object('model', model, 'version', used, 'target', target, 'threshold', whale_threshold));
+BEGIN
+    RETURN QUERY SELECT m.metric, m.value
+        FROM ROWS FROM (jsonb_to_recordset(metrics) AS (metric text, value float8)) WITH ORDINALITY AS m(metric, value, place) ORDER BY m.place;
+END
+$$;
+COMMENT ON FUNCTION ltv.evaluate IS 'see ltv_evaluate; the query is bound';
 
 CREATE FUNCTION @extschema@.ltv_evaluate(model text, query text DEFAULT NULL, version integer DEFAULT NULL, target text DEFAULT NULL,
     whale_threshold double precision DEFAULT NULL)
 RETURNS TABLE (metric text, value double precision)
-LANGUAGE plpgsql STABLE
+LANGUAGE sql
+AS $$ SELECT * FROM ltv.evaluate(model, ltv.bind_query(query), version, target, whale_threshold) $$;
+COMMENT ON FUNCTION @extschema@.ltv_evaluate IS 'metrics of a version (by default the champion) on the rows of a relation or query (by default what it was trained on)';
+
+CREATE FUNCTION ltv.deciles_of_rows(query text, model text, version integer, target text, groups integer) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    scored  text;
-    metrics jsonb;
+    deciles jsonb;
 BEGIN
-    version := ltv.version_or_champion(model, version);
-    scored := ltv.scored_query(model, query, version, target);
-    IF whale_threshold IS NULL THEN
-        SELECT COALESCE((v.recipe #>> '{options,whale_threshold}')::pg_catalog.float8,
-               (v.statistics #> '{target,payer_quantiles}' ->> pg_catalog.round(100
-                    * COALESCE((v.recipe #>> '{options,whale_quantile}')::pg_catalog.float8, 0.93))::pg_catalog.int4)::pg_catalog.float8)
-        INTO whale_threshold
-        FROM ltv.versions v WHERE v.model = ltv_evaluate.model AND v.version = ltv_evaluate.version;
-    END IF;
-    EXECUTE 'SELECT ltv.evaluation(s.actual, (s.p).ltv, (s.p).purchase_probability, (s.p).whale_probability, (s.p).p10, (s.p).p90, $1) FROM ('
-        || scored || ') s' INTO metrics USING whale_threshold;
-    RETURN QUERY SELECT m.metric, m.value
-        FROM ROWS FROM (pg_catalog.jsonb_to_recordset(metrics) AS (metric text, value pg_catalog.float8)) WITH ORDINALITY AS m(metric, value, place)
-        ORDER BY m.place;
+    EXECUTE 'SELECT ltv.deciles(s.actual, COALESCE((s.p).ltv, (s.p).purchase_probability), $1) FROM ('
+        || ltv.scored_query(model, version, query, target) || ') s' INTO deciles USING groups::float8;
+    RETURN deciles;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.ltv_evaluate IS 'metrics of a version (by default the champion) on the rows of a relation or query (by default what it was trained on)';
+COMMENT ON FUNCTION ltv.deciles_of_rows IS 'groups of the rows of a bound query by descending prediction';
+
+CREATE FUNCTION ltv.decile_stats(model text, query text, version integer, target text, groups integer)
+RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
+    mean_prediction double precision, mean_actual double precision, payer_share double precision,
+    cumulative_revenue_share double precision)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    used int;
+    deciles jsonb;
+BEGIN
+    IF groups IS NULL OR groups NOT BETWEEN 1 AND 1000 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'the number of groups must be between 1 and 1000';
+    END IF;
+    used := ltv.version_or_champion(model, version);
+    deciles := ltv.on_rows(model, used, query,
+        'SELECT ltv.deciles_of_rows($1, $2 ->> ''model'', ($2 ->> ''version'')::int, $2 ->> ''target'', ($2 ->> ''groups'')::int)',
+        jsonb_build_object('model', model, 'version', used, 'target', target, 'groups', groups));
+    RETURN QUERY SELECT d.* FROM jsonb_to_recordset(deciles) AS d(decile integer, customers bigint, min_prediction float8,
+        max_prediction float8, mean_prediction float8, mean_actual float8, payer_share float8, cumulative_revenue_share float8)
+        ORDER BY d.decile;
+END
+$$;
+COMMENT ON FUNCTION ltv.decile_stats IS 'see ltv_decile_stats; the query is bound';
 
 CREATE FUNCTION @extschema@.ltv_decile_stats(model text, query text DEFAULT NULL, version integer DEFAULT NULL, target text DEFAULT NULL,
     groups integer DEFAULT 10)
 RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
     mean_prediction double precision, mean_actual double precision, payer_share double precision,
     cumulative_revenue_share double precision)
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    scored text;
-    deciles jsonb;
-BEGIN
-    IF groups IS NULL OR groups NOT BETWEEN 1 AND 1000 THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'the number of groups must be between 1 and 1000';
-    END IF;
-    version := ltv.version_or_champion(model, version);
-    scored := ltv.scored_query(model, query, version, target);
-    EXECUTE 'SELECT ltv.deciles(s.actual, COALESCE((s.p).ltv, (s.p).purchase_probability), $1) FROM (' || scored || ') s'
-        INTO deciles USING groups::pg_catalog.float8;
-    RETURN QUERY SELECT d.* FROM pg_catalog.jsonb_to_recordset(deciles) AS d(decile integer, customers bigint,
-        min_prediction pg_catalog.float8, max_prediction pg_catalog.float8, mean_prediction pg_catalog.float8,
-        mean_actual pg_catalog.float8, payer_share pg_catalog.float8, cumulative_revenue_share pg_catalog.float8)
-        ORDER BY d.decile;
-END
-$$;
+LANGUAGE sql
+AS $$ SELECT * FROM ltv.decile_stats(model, ltv.bind_query(query), version, target, groups) $$;
 COMMENT ON FUNCTION @extschema@.ltv_decile_stats IS 'customers in groups of equal size by descending prediction: predicted and actual value of each group';

@@ -3,18 +3,58 @@
 -- Whatever changes a model takes the lock on its row in ltv.models first, so that such transactions run one after
 -- the other and cannot deadlock.
 
-CREATE FUNCTION ltv.lock_model(model text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.lock_model(caller regrole, model text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM ltv.check_model(model, 'owner');
+    PERFORM ltv.check_model(caller, model, 'owner');
     PERFORM FROM ltv.models m WHERE m.model = lock_model.model FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        PERFORM ltv.check_model(model, 'owner');  -- dropped while we waited: says so
+        PERFORM ltv.check_model(caller, model, 'owner');  -- dropped while we waited: says so
     END IF;
 END
 $$;
-COMMENT ON FUNCTION ltv.lock_model IS 'locks a model of the current role against other changes until the transaction ends';
+COMMENT ON FUNCTION ltv.lock_model IS 'locks a model of the caller against other changes until the transaction ends';
+
+-- Makes the model on its first use; later uses need its owner. Two transactions that claim one name at the same time do not wait
+-- for each other for long.
+CREATE FUNCTION ltv.claim_model(model text) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.claim_model(text) IS 'makes a model, or checks that the current role owns it';
+
+CREATE FUNCTION ltv.claim_model(caller regrole, model text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+AS $$
+BEGIN
+    IF model IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the model must not be null';
+    ELSIF model = '' OR octet_length(model) > 200 THEN
+        RAISE invalid_name USING MESSAGE = 'the name of a model must have between 1 and 200 bytes';
+    ELSIF NOT EXISTS (SELECT FROM ltv.models m WHERE m.model = claim_model.model) THEN
+        INSERT INTO ltv.models (model, owner, last_version)
+        VALUES (claim_model.model, caller, COALESCE((SELECT d.last_version FROM ltv.dropped_models d WHERE d.model = claim_model.model), 0))
+        ON CONFLICT DO NOTHING;
+    END IF;
+    IF NOT ltv.has_privilege(caller, model, 'predict') THEN
+        RAISE insufficient_privilege USING MESSAGE = format('the name "%s" is taken', model),
+            DETAIL = 'It belongs to a model of another role.', HINT = 'Choose another name.';
+    END IF;
+    PERFORM ltv.check_model(caller, model, 'owner');
+EXCEPTION WHEN lock_not_available THEN
+    RAISE lock_not_available USING MESSAGE = format('another transaction is just making model "%s"', model),
+        HINT = 'Wait for its end, or choose another name.';
+END
+$$;
+COMMENT ON FUNCTION ltv.claim_model(regrole, text) IS 'makes a model, or checks that the caller owns it';
+
+-- The row of the model stays locked until the commit, so that versions are numbered in the order they appear in.
+CREATE FUNCTION ltv.next_version(caller regrole, model text) RETURNS int
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ltv.lock_model(caller, model);
+    UPDATE ltv.models m SET last_version = m.last_version + 1 WHERE m.model = next_version.model RETURNING m.last_version;
+$$;
+COMMENT ON FUNCTION ltv.next_version IS 'the number of a new version of a model of the caller';
 
 CREATE FUNCTION ltv.check_version(model text, version int) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -22,11 +62,11 @@ AS $$
 BEGIN
     IF version IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'the version must not be null';
-    ELSIF NOT EXISTS (SELECT FROM ltv.versions v WHERE v.model = check_version.model AND v.version = check_version.version) THEN
+    ELSIF NOT EXISTS (SELECT FROM ltv.readable_versions v WHERE v.model = check_version.model AND v.version = check_version.version) THEN
         RAISE undefined_object USING MESSAGE = format('version %s of model "%s" does not exist', version, model),
             DETAIL = (SELECT COALESCE('Its versions are: ' || string_agg(v.version::text, ', ' ORDER BY v.version) || '.',
                                       'It has no version; its training may not have finished.')
-                      FROM ltv.versions v WHERE v.model = check_version.model),
+                      FROM ltv.readable_versions v WHERE v.model = check_version.model),
             HINT = 'The view ltv_versions lists the versions that you may look into.';
     END IF;
 END
@@ -38,7 +78,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM ltv.check_model(model, 'read');
-    version := COALESCE(version, (SELECT a.version FROM ltv.aliases a WHERE a.model = version_or_champion.model AND a.alias = 'champion'));
+    version := COALESCE(version, (SELECT a.version FROM ltv.usable_aliases a WHERE a.model = version_or_champion.model AND a.alias = 'champion'));
     IF version IS NULL THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('model "%s" has no champion', model),
             DETAIL = 'No version was trained yet, or the alias was removed.',
@@ -53,13 +93,13 @@ COMMENT ON FUNCTION ltv.version_or_champion IS 'the version, or the champion whe
 -- Aliases ----------------------------------------------------------------------------------------------------------
 
 -- version NULL removes the alias. Returns the version that the alias named before.
-CREATE FUNCTION ltv.move_alias(model text, alias text, version int, reason text, undoes bigint DEFAULT NULL) RETURNS int
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.move_alias(caller regrole, model text, alias text, version int, reason text, undoes bigint) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     before int;
 BEGIN
-    PERFORM ltv.lock_model(model);
+    PERFORM ltv.lock_model(caller, model);
     IF alias IS NULL OR alias !~ '^[a-z_][a-z0-9_.-]{0,62}$' THEN
         RAISE invalid_name USING MESSAGE = format('"%s" is not a valid alias', alias),
             HINT = 'An alias has up to 63 lower-case letters, digits, and _ . - and starts with a letter.';
@@ -69,41 +109,49 @@ BEGIN
         DELETE FROM ltv.aliases a WHERE a.model = move_alias.model AND a.alias = move_alias.alias;
     ELSE
         PERFORM ltv.check_version(model, version);
-        INSERT INTO ltv.aliases AS a (model, alias, version) VALUES ($1, $2, $3)
+        INSERT INTO ltv.aliases AS a (model, alias, version) VALUES (move_alias.model, move_alias.alias, move_alias.version)
         ON CONFLICT ON CONSTRAINT aliases_pkey DO UPDATE SET version = excluded.version;
     END IF;
     IF before IS DISTINCT FROM version THEN
-        INSERT INTO ltv.promotions (model, alias, from_version, to_version, reason, undoes)
-        VALUES ($1, $2, before, $3, $4, $5);
+        INSERT INTO ltv.promotions (model, alias, from_version, to_version, by, reason, undoes)
+        VALUES (move_alias.model, move_alias.alias, before, move_alias.version, caller, move_alias.reason, move_alias.undoes);
     END IF;
     RETURN before;
 END
 $$;
-COMMENT ON FUNCTION ltv.move_alias IS 'lets an alias name a version, and records it';
+COMMENT ON FUNCTION ltv.move_alias(regrole, text, text, int, text, bigint) IS 'lets an alias name a version, and records it';
 
-CREATE FUNCTION @extschema@.ltv_set_alias(model text, version int, alias text DEFAULT 'champion', reason text DEFAULT NULL) RETURNS int
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.set_alias(caller regrole, model text, version int, alias text, reason text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM ltv.check_model(model, 'owner');
+    PERFORM ltv.check_model(caller, model, 'owner');
     PERFORM ltv.check_version(model, version);
-    RETURN ltv.move_alias(model, alias, version, reason);
+    RETURN ltv.move_alias(caller, model, alias, version, reason, NULL);
 END
 $$;
+COMMENT ON FUNCTION ltv.set_alias IS 'see ltv_set_alias';
+
+CREATE FUNCTION @extschema@.ltv_set_alias(model text, version int, alias text DEFAULT 'champion', reason text DEFAULT NULL) RETURNS int
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_set_alias IS 'lets an alias name a version (champion is what ltv_predict uses); returns the version it named before';
 
-CREATE FUNCTION @extschema@.ltv_drop_alias(model text, alias text, reason text DEFAULT NULL) RETURNS int
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.drop_alias(caller regrole, model text, alias text, reason text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM ltv.check_model(model, 'owner');
-    IF NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = ltv_drop_alias.model AND a.alias = ltv_drop_alias.alias) THEN
+    PERFORM ltv.check_model(caller, model, 'owner');
+    IF NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = drop_alias.model AND a.alias = drop_alias.alias) THEN
         RAISE undefined_object USING MESSAGE = format('model "%s" has no alias "%s"', model, alias),
             HINT = 'The column aliases of the view ltv_versions lists them.';
     END IF;
-    RETURN ltv.move_alias(model, alias, NULL, reason);
+    RETURN ltv.move_alias(caller, model, alias, NULL, reason, NULL);
 END
 $$;
+COMMENT ON FUNCTION ltv.drop_alias IS 'see ltv_drop_alias';
+
+CREATE FUNCTION @extschema@.ltv_drop_alias(model text, alias text, reason text DEFAULT NULL) RETURNS int
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_drop_alias IS 'removes an alias; returns the version it named';
 
 -- The latest change that has not been taken back, and is not itself a taking back.
@@ -111,30 +159,35 @@ CREATE FUNCTION ltv.standing_promotion(model text, alias text) RETURNS ltv.promo
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT p FROM ltv.promotions p
-    WHERE p.model = $1 AND p.alias = $2 AND p.undoes IS NULL AND NOT EXISTS (SELECT FROM ltv.promotions u WHERE u.undoes = p.promotion)
+    WHERE p.model = $1 AND p.alias = $2 AND p.undoes IS NULL
+      AND NOT EXISTS (SELECT FROM ltv.promotions u WHERE u.model = p.model AND u.undoes = p.promotion)
     ORDER BY p.promotion DESC LIMIT 1
 $$;
 COMMENT ON FUNCTION ltv.standing_promotion IS 'the promotion that ltv_rollback would take back';
 
-CREATE FUNCTION @extschema@.ltv_rollback(model text, alias text DEFAULT 'champion', reason text DEFAULT 'rollback') RETURNS int
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.rollback(caller regrole, model text, alias text, reason text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     last ltv.promotions;
 BEGIN
-    PERFORM ltv.lock_model(model);
+    PERFORM ltv.lock_model(caller, model);
     last := ltv.standing_promotion(model, alias);
     IF last.from_version IS NULL THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('alias "%s" of model "%s" has nothing to go back to', alias, model),
             HINT = 'The view ltv_promotions shows its history; ltv_set_alias chooses any version.';
-    ELSIF NOT EXISTS (SELECT FROM ltv.versions v WHERE v.model = ltv_rollback.model AND v.version = last.from_version) THEN
+    ELSIF NOT EXISTS (SELECT FROM ltv.versions v WHERE v.model = rollback.model AND v.version = last.from_version) THEN
         RAISE undefined_object USING MESSAGE = format('version %s of model "%s", to go back to, was dropped', last.from_version, model),
             HINT = 'Choose another version with ltv_set_alias.';
     END IF;
-    PERFORM ltv.move_alias(model, alias, last.from_version, reason, last.promotion);
+    PERFORM ltv.move_alias(caller, model, alias, last.from_version, reason, last.promotion);
     RETURN last.from_version;
 END
 $$;
+COMMENT ON FUNCTION ltv.rollback IS 'see ltv_rollback';
+
+CREATE FUNCTION @extschema@.ltv_rollback(model text, alias text DEFAULT 'champion', reason text DEFAULT 'rollback') RETURNS int
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_rollback IS 'takes back the last promotion that still stands; returns the version now in use';
 
 -- Dropping ---------------------------------------------------------------------------------------------------------
@@ -146,7 +199,7 @@ AS $$
     WITH ours AS (
         SELECT p.oid FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pg_ltv'
-        WHERE p.proname LIKE 'ltv\_predict%'
+        WHERE p.prosrc LIKE 'ltv\_predict%'
     ), users AS (
         SELECT DISTINCT d.classid, d.objid, d.objsubid FROM pg_depend d JOIN ours ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = ours.oid
     ), expressions AS (
@@ -185,134 +238,212 @@ END
 $$;
 COMMENT ON FUNCTION ltv.refuse_pinned IS 'an error where stored scores depend on a version of a model';
 
-CREATE FUNCTION @extschema@.ltv_drop_version(model text, version int) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.drop_version(caller regrole, model text, version int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     named text;
 BEGIN
-    PERFORM ltv.lock_model(model);
+    PERFORM ltv.lock_model(caller, model);
     PERFORM ltv.check_version(model, version);
     SELECT string_agg(a.alias, ', ' ORDER BY a.alias) INTO named FROM ltv.aliases a
-    WHERE a.model = ltv_drop_version.model AND a.version = ltv_drop_version.version;
+    WHERE a.model = drop_version.model AND a.version = drop_version.version;
     IF named IS NOT NULL THEN
         RAISE dependent_objects_still_exist USING MESSAGE = format('cannot drop version %s of model "%s" because it is in use', version, model),
             DETAIL = format('It is: %s.', named), HINT = 'Move the alias with ltv_set_alias, or remove it with ltv_drop_alias, first.';
     END IF;
     PERFORM ltv.refuse_pinned(model, version);
-    DELETE FROM ltv.versions v WHERE v.model = ltv_drop_version.model AND v.version = ltv_drop_version.version;
+    DELETE FROM ltv.versions v WHERE v.model = drop_version.model AND v.version = drop_version.version;
 END
 $$;
+COMMENT ON FUNCTION ltv.drop_version IS 'see ltv_drop_version';
+
+CREATE FUNCTION @extschema@.ltv_drop_version(model text, version int) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_drop_version IS 'drops a version that nothing uses; its number is not given out again';
+
+CREATE FUNCTION ltv.drop_model(model text) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.drop_model(text) IS 'what ltv_drop_model does in the catalog';
+
+CREATE FUNCTION ltv.drop_model(caller regrole, model text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.lock_model(caller, model);
+    PERFORM ltv.refuse_pinned(model, NULL);
+    PERFORM ltv.cancel_jobs(model);
+    INSERT INTO ltv.dropped_models (model, last_version) SELECT m.model, m.last_version FROM ltv.models m
+    WHERE m.model = drop_model.model AND m.last_version > 0
+    ON CONFLICT ON CONSTRAINT dropped_models_pkey DO UPDATE SET last_version = greatest(dropped_models.last_version, excluded.last_version);
+    DELETE FROM ltv.aliases a WHERE a.model = drop_model.model;
+    DELETE FROM ltv.promotions p WHERE p.model = drop_model.model;
+    DELETE FROM ltv.privileges p WHERE p.model = drop_model.model;
+    DELETE FROM ltv.monitoring m WHERE m.model = drop_model.model;
+    DELETE FROM ltv.alerts a WHERE a.model = drop_model.model;
+    DELETE FROM ltv.versions v WHERE v.model = drop_model.model;
+    DELETE FROM ltv.models m WHERE m.model = drop_model.model;
+END
+$$;
+COMMENT ON FUNCTION ltv.drop_model(regrole, text) IS 'drops a model with all that belongs to it and cancels its jobs';
 
 CREATE FUNCTION @extschema@.ltv_drop_model(model text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM ltv.lock_model(model);
-    PERFORM ltv.refuse_pinned(model, NULL);
-    UPDATE ltv.jobs j SET cancel_requested = true,
-        status = CASE j.status WHEN 'queued' THEN 'canceled' ELSE j.status END,
-        finished_at = CASE j.status WHEN 'queued' THEN clock_timestamp() END
-    WHERE j.model = ltv_drop_model.model AND j.status IN ('queued', 'running');
-    PERFORM @extschema@.ltv_unschedule(model);
-    DELETE FROM ltv.aliases a WHERE a.model = ltv_drop_model.model;
-    DELETE FROM ltv.models m WHERE m.model = ltv_drop_model.model;
+    PERFORM ltv.check_model(model, 'owner');
+    PERFORM ltv.unschedule(model, NULL);
+    PERFORM ltv.drop_model(model);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_drop_model IS 'drops a model with all its versions, cancels its jobs and ends its schedules';
 
 -- Privileges -------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION ltv.check_grant(role text, privilege text) RETURNS text[]
+-- The oid of a role by its name, as it stands in pg_roles; 0 is everybody.
+CREATE FUNCTION ltv.role_named(name text) RETURNS regrole
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = name);
+BEGIN
+    IF name = 'public' AND found IS NULL THEN
+        RETURN 0;
+    ELSIF found IS NULL THEN
+        RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', name),
+            HINT = 'Give the name as in pg_roles, or public for everybody.';
+    END IF;
+    RETURN found;
+END
+$$;
+COMMENT ON FUNCTION ltv.role_named IS 'the role of that name, or an error';
+
+CREATE FUNCTION ltv.granted_privileges(privilege text) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF role IS NULL OR privilege IS NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = 'neither the role nor the privilege may be null';
-    ELSIF role <> 'public' AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
-        RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', role),
-            HINT = 'Give the name as in pg_roles, or public for everybody.';
-    END IF;
     PERFORM ltv.check_choice('privilege', privilege, '{predict,read,all}');
     RETURN CASE privilege WHEN 'all' THEN '{predict,read}' ELSE ARRAY[privilege] END;
 END
 $$;
-COMMENT ON FUNCTION ltv.check_grant IS 'the privileges that a grant means, or an error';
+COMMENT ON FUNCTION ltv.granted_privileges IS 'the privileges that a grant or revoke means, or an error';
+
+CREATE FUNCTION ltv.grant(caller regrole, model text, role text, privilege text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.lock_model(caller, model);
+    IF role IS NULL OR privilege IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'neither the role nor the privilege may be null';
+    END IF;
+    INSERT INTO ltv.privileges (model, grantee, privilege)
+    SELECT $2, ltv.role_named($3), p FROM unnest(ltv.granted_privileges($4)) p ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION ltv.grant IS 'see ltv_grant';
 
 CREATE FUNCTION @extschema@.ltv_grant(model text, role text, privilege text DEFAULT 'predict') RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    PERFORM ltv.lock_model(model);
-    INSERT INTO ltv.privileges (model, grantee, privilege)
-    SELECT $1, $2, p FROM unnest(ltv.check_grant($2, $3)) p ON CONFLICT DO NOTHING;
-END
-$$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_grant IS 'lets a role (or public) score with a model (predict) or also look into it (read)';
 
-CREATE FUNCTION @extschema@.ltv_revoke(model text, role text, privilege text DEFAULT 'all') RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- Who was let in before knows the channel of the alerts, so that changes.
+CREATE FUNCTION ltv.revoke(caller regrole, model text, role text, privilege text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM ltv.check_model(model, 'owner');
-    PERFORM ltv.check_choice('privilege', privilege, '{predict,read,all}');
-    DELETE FROM ltv.privileges p WHERE p.model = $1 AND p.grantee = $2 AND $3 IN (p.privilege, 'all');
+    PERFORM ltv.lock_model(caller, model);
+    DELETE FROM ltv.privileges p WHERE p.model = $2 AND p.grantee = ltv.role_named($3) AND p.privilege = ANY (ltv.granted_privileges($4));
+    IF FOUND THEN
+        UPDATE ltv.models m SET alert_channel = DEFAULT WHERE m.model = $2;
+    END IF;
 END
 $$;
+COMMENT ON FUNCTION ltv.revoke IS 'see ltv_revoke';
+
+CREATE FUNCTION @extschema@.ltv_revoke(model text, role text, privilege text DEFAULT 'all') RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_revoke IS 'takes privileges on a model back';
 
-CREATE FUNCTION @extschema@.ltv_set_owner(model text, role text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.set_owner(caller regrole, model text, role text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    new_owner regrole;
 BEGIN
-    PERFORM ltv.lock_model(model);
-    IF role IS NULL OR NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+    PERFORM ltv.lock_model(caller, model);
+    new_owner := ltv.role_named(role);
+    IF new_owner IS NULL OR new_owner = 0 THEN
         RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', role), HINT = 'Give the name as in pg_roles.';
-    ELSIF NOT ltv.is_member(role, current_user) THEN
-        RAISE insufficient_privilege USING MESSAGE = format('must be member of role "%s"', role);
     END IF;
-    UPDATE ltv.models m SET owner = role WHERE m.model = ltv_set_owner.model;
+    PERFORM ltv.check_role(caller, new_owner);
+    UPDATE ltv.models m SET owner = new_owner WHERE m.model = set_owner.model;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.ltv_set_owner IS 'gives a model to another role';
+COMMENT ON FUNCTION ltv.set_owner IS 'see ltv_set_owner';
+
+CREATE FUNCTION @extschema@.ltv_set_owner(model text, role text) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION @extschema@.ltv_set_owner IS 'gives a model, and the query that it was trained on, to another role';
 
 -- Views ------------------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION ltv.granted(model text) RETURNS text[]
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.granted(text) IS 'what was granted on a model, as far as the current role may see it';
+
+CREATE FUNCTION ltv.granted(caller regrole, model text) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ARRAY(SELECT CASE WHEN p.grantee = 0 THEN 'public' ELSE pg_get_userbyid(p.grantee) END || '=' || p.privilege
+                 FROM ltv.privileges p WHERE p.model = $2
+                 AND (ltv.has_privilege($1, $2, 'owner') OR p.grantee = 0 OR pg_has_role($1, p.grantee, 'USAGE')) ORDER BY 1)
+$$;
+COMMENT ON FUNCTION ltv.granted(regrole, text) IS 'what was granted on a model: all of it to its owner, to others what they have';
+
+-- What the jobs of a model say of it while it has no version.
+CREATE FUNCTION ltv.training_state(model text) RETURNS text
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.training_state(text) IS 'how the last training of a model stands';
+
+CREATE FUNCTION ltv.training_state(caller regrole, model text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT COALESCE((SELECT CASE WHEN j.status IN ('queued', 'running') THEN 'in training' ELSE 'training ' || j.status END
+                     FROM ltv.jobs j WHERE j.model = $2 AND ltv.has_privilege($1, $2, 'predict') ORDER BY j.job DESC LIMIT 1), 'never trained')
+$$;
+COMMENT ON FUNCTION ltv.training_state(regrole, text) IS 'how the last training of a model stands, if the caller may use it';
+
 -- A name belongs to whoever queues the first training for it, so it stands here before it has a version; the state says so.
 CREATE VIEW @extschema@.ltv_models WITH (security_invoker = true) AS
-SELECT m.model, m.owner,
-       CASE WHEN EXISTS (SELECT FROM ltv.aliases a WHERE a.model = m.model AND a.alias = 'champion') THEN 'ready'
-            WHEN m.last_version > 0 THEN 'no champion'
-            ELSE COALESCE((SELECT CASE j.status WHEN 'queued' THEN 'in training' WHEN 'running' THEN 'in training' ELSE 'training ' || j.status END
-                           FROM ltv.jobs j WHERE j.model = m.model ORDER BY j.job DESC LIMIT 1), 'never trained') END AS state,
-       (SELECT a.version FROM ltv.aliases a WHERE a.model = m.model AND a.alias = 'champion') AS champion,
-       (SELECT a.version FROM ltv.aliases a WHERE a.model = m.model AND a.alias = 'challenger') AS challenger,
-       v.versions, v.last_version, v.last_trained_at, m.created_at, m.settings,
-       ARRAY(SELECT p.grantee || '=' || p.privilege FROM ltv.privileges p WHERE p.model = m.model ORDER BY 1) AS privileges
-FROM ltv.models m,
-     LATERAL (SELECT count(*) AS versions, max(v.version) AS last_version, max(v.created_at) AS last_trained_at
-              FROM ltv.versions v WHERE v.model = m.model) v;
+SELECT m.model, pg_get_userbyid(m.owner) AS owner,
+       CASE WHEN c.version IS NOT NULL THEN 'ready' WHEN m.last_version > 0 THEN 'no champion' ELSE ltv.training_state(m.model) END AS state,
+       c.version AS champion, d.version AS challenger, v.versions, v.last_version, v.last_trained_at, m.created_at, m.settings,
+       ltv.granted(m.model) AS privileges, CASE WHEN ltv.has_privilege(m.model, 'read') THEN m.alert_channel END AS alert_channel
+FROM ltv.usable_models m
+LEFT JOIN ltv.usable_aliases c ON c.model = m.model AND c.alias = 'champion'
+LEFT JOIN ltv.usable_aliases d ON d.model = m.model AND d.alias = 'challenger',
+     LATERAL (SELECT count(*) AS versions, max(r.version) AS last_version, max(r.created_at) AS last_trained_at
+              FROM ltv.readable_versions r WHERE r.model = m.model) v;
 COMMENT ON VIEW @extschema@.ltv_models IS 'the models that you may use';
 GRANT SELECT ON @extschema@.ltv_models TO PUBLIC;
 
 CREATE VIEW @extschema@.ltv_versions WITH (security_invoker = true) AS
 SELECT v.model, v.version,
-       ARRAY(SELECT a.alias FROM ltv.aliases a WHERE a.model = v.model AND a.version = v.version ORDER BY a.alias) AS aliases,
+       ARRAY(SELECT a.alias FROM ltv.usable_aliases a WHERE a.model = v.model AND a.version = v.version ORDER BY a.alias) AS aliases,
        v.source, v.objective, v.backbone, v.metrics, v.n_rows, v.training_seconds, octet_length(v.onnx) AS bytes, v.checksum,
-       v.created_at, v.created_by, v.job, v.pg_ltv_version, v.schema, v.recipe
-FROM ltv.versions v;
+       v.created_at, pg_get_userbyid(v.created_by) AS created_by, v.job, v.pg_ltv_version, v.schema, v.recipe
+FROM ltv.readable_versions v;
 COMMENT ON VIEW @extschema@.ltv_versions IS 'the versions that you may look into';
 GRANT SELECT ON @extschema@.ltv_versions TO PUBLIC;
 
 CREATE VIEW @extschema@.ltv_promotions WITH (security_invoker = true) AS
-SELECT p.promotion, p.model, p.alias, p.from_version, p.to_version, p.at, p.by, p.reason, p.undoes IS NOT NULL AS is_rollback
-FROM ltv.promotions p;
+SELECT p.promotion, p.model, p.alias, p.from_version, p.to_version, p.at, pg_get_userbyid(p.by) AS by, p.reason, p.undoes IS NOT NULL AS is_rollback
+FROM ltv.readable_promotions p;
 COMMENT ON VIEW @extschema@.ltv_promotions IS 'the history of aliases: who moved which, when, from where, to where and why';
 GRANT SELECT ON @extschema@.ltv_promotions TO PUBLIC;
 
 -- One row per epoch of each network of the ensemble; training and validation hold the parts of the loss and the metrics.
-CREATE FUNCTION @extschema@.ltv_training_info(model text, version int DEFAULT NULL)
+CREATE FUNCTION ltv.training_info(model text, version int)
 RETURNS TABLE (member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
                rows_per_second float8, training jsonb, validation jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -323,13 +454,20 @@ BEGIN
     RETURN QUERY
     SELECT (h.e ->> 'member')::int, (h.e ->> 'epoch')::int, (h.e #>> '{training,loss}')::float8, (h.e #>> '{validation,loss}')::float8,
            (h.e ->> 'learning_rate')::float8, (h.e ->> 'seconds')::float8, (h.e ->> 'rows_per_second')::float8, h.e -> 'training', h.e -> 'validation'
-    FROM ltv.versions v, jsonb_array_elements(COALESCE(v.history -> 'epochs', '[]')) WITH ORDINALITY AS h(e, i)
-    WHERE v.model = ltv_training_info.model AND v.version = wanted ORDER BY h.i;
+    FROM ltv.readable_versions v, jsonb_array_elements(COALESCE(v.history -> 'epochs', '[]')) WITH ORDINALITY AS h(e, i)
+    WHERE v.model = training_info.model AND v.version = wanted ORDER BY h.i;
 END
 $$;
+COMMENT ON FUNCTION ltv.training_info IS 'see ltv_training_info';
+
+CREATE FUNCTION @extschema@.ltv_training_info(model text, version int DEFAULT NULL)
+RETURNS TABLE (member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
+               rows_per_second float8, training jsonb, validation jsonb)
+LANGUAGE sql STABLE
+AS $$ SELECT * FROM ltv.training_info(model, version) $$;
 COMMENT ON FUNCTION @extschema@.ltv_training_info IS 'how the training of a version went, epoch by epoch; of the champion by default';
 
-CREATE FUNCTION @extschema@.ltv_feature_info(model text, version int DEFAULT NULL)
+CREATE FUNCTION ltv.feature_info(model text, version int)
 RETURNS TABLE (feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
                quantiles float8[], categories jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -343,9 +481,16 @@ BEGIN
            CASE WHEN jsonb_typeof(s.e -> 'quantiles') = 'array'
                 THEN ARRAY(SELECT q::float8 FROM jsonb_array_elements_text(s.e -> 'quantiles') WITH ORDINALITY AS x(q, o) ORDER BY o) END,
            s.e -> 'categories'
-    FROM ltv.versions v CROSS JOIN LATERAL jsonb_array_elements(v.schema -> 'inputs') WITH ORDINALITY AS i(e, o)
+    FROM ltv.readable_versions v CROSS JOIN LATERAL jsonb_array_elements(v.schema -> 'inputs') WITH ORDINALITY AS i(e, o)
     LEFT JOIN LATERAL jsonb_array_elements(v.statistics -> 'features') s(e) ON s.e ->> 'name' = i.e ->> 'name'
-    WHERE v.model = ltv_feature_info.model AND v.version = wanted ORDER BY i.o;
+    WHERE v.model = feature_info.model AND v.version = wanted ORDER BY i.o;
 END
 $$;
+COMMENT ON FUNCTION ltv.feature_info IS 'see ltv_feature_info';
+
+CREATE FUNCTION @extschema@.ltv_feature_info(model text, version int DEFAULT NULL)
+RETURNS TABLE (feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
+               quantiles float8[], categories jsonb)
+LANGUAGE sql STABLE
+AS $$ SELECT * FROM ltv.feature_info(model, version) $$;
 COMMENT ON FUNCTION @extschema@.ltv_feature_info IS 'the features of a version as they were in training; of the champion by default';

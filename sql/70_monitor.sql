@@ -7,7 +7,7 @@
 CREATE TABLE ltv.monitoring (
     run          bigint NOT NULL,
     at           timestamptz NOT NULL DEFAULT clock_timestamp(),
-    model        text NOT NULL REFERENCES ltv.models ON DELETE CASCADE,
+    model        text NOT NULL,
     version      int NOT NULL,
     feature      text NOT NULL,
     kind         text,
@@ -30,7 +30,7 @@ COMMENT ON TABLE ltv.monitoring IS 'what ltv_monitor found, one row per run and 
 CREATE TABLE ltv.alerts (
     alert   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    model   text NOT NULL REFERENCES ltv.models ON DELETE CASCADE,
+    model   text NOT NULL,
     version int NOT NULL,
     run     bigint NOT NULL,
     feature text NOT NULL,
@@ -39,14 +39,6 @@ CREATE TABLE ltv.alerts (
 CREATE INDEX ON ltv.alerts (model, alert);
 COMMENT ON TABLE ltv.alerts IS 'drifted features found by ltv_monitor';
 
-GRANT SELECT, INSERT ON ltv.monitoring, ltv.alerts TO PUBLIC;
-GRANT USAGE ON SEQUENCE ltv.monitoring_run TO PUBLIC;
-ALTER TABLE ltv.monitoring ENABLE ROW LEVEL SECURITY;
-CREATE POLICY see ON ltv.monitoring FOR SELECT USING (ltv.has_privilege(model, 'read', current_user));
-CREATE POLICY record ON ltv.monitoring FOR INSERT WITH CHECK (ltv.has_privilege(model, 'read', current_user));
-ALTER TABLE ltv.alerts ENABLE ROW LEVEL SECURITY;
-CREATE POLICY see ON ltv.alerts FOR SELECT USING (ltv.has_privilege(model, 'read', current_user));
-CREATE POLICY record ON ltv.alerts FOR INSERT WITH CHECK (ltv.has_privilege(model, 'read', current_user));
 SELECT pg_catalog.pg_extension_config_dump('ltv.monitoring', '');
 SELECT pg_catalog.pg_extension_config_dump('ltv.monitoring_run', '');
 SELECT pg_catalog.pg_extension_config_dump('ltv.alerts', '');
@@ -55,8 +47,8 @@ SELECT pg_catalog.pg_extension_config_dump('ltv.alerts_alert_seq', '');
 -- Profiles ---------------------------------------------------------------------------------------------------------
 
 -- Models see single precision, so the bins do too: 11.77 must fall to the same side of an edge as in training.
-CREATE FUNCTION ltv.single(value float8) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE WHEN pg_catalog.abs(value) < 1.2e-38 THEN 0 WHEN value BETWEEN -3.4e38 AND 3.4e38 THEN value::real::float8 END $$;
+CREATE FUNCTION ltv.single(value float8) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE WHEN abs(value) < 1.2e-38 THEN 0 WHEN value BETWEEN -3.4e38 AND 3.4e38 THEN value::real::float8 END $$;
 COMMENT ON FUNCTION ltv.single IS 'a value in single precision; NULL where it is not finite';
 
 -- SQL for the value of a described feature in a row called ltv_row; features[3] is an element of a vector.
@@ -75,7 +67,7 @@ COMMENT ON FUNCTION ltv.feature_value IS 'SQL for the value of a feature';
 
 -- Describes the rows of a query in the way, and in the bins, of the features described by a version.
 CREATE FUNCTION ltv.profile(query text, features jsonb, model text, version int) RETURNS jsonb
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     columns text[] := (ltv.query_columns(query)).names;
@@ -83,24 +75,24 @@ DECLARE
     values_list text;
     described jsonb;
 BEGIN
-    SELECT pg_catalog.string_agg(DISTINCT n.name, ', ') INTO missing
-    FROM pg_catalog.jsonb_array_elements(features) f(e), LATERAL (SELECT pg_catalog.regexp_replace(f.e ->> 'name', '\[\d+\]$', '')) n(name)
+    SELECT string_agg(DISTINCT n.name, ', ') INTO missing
+    FROM jsonb_array_elements(features) f(e), LATERAL (SELECT regexp_replace(f.e ->> 'name', '\[\d+\]$', '')) n(name)
     WHERE f.e ->> 'name' <> 'ltv' AND f.e ->> 'name' <> ALL (columns) AND n.name <> ALL (columns);
     IF missing IS NOT NULL THEN
-        RAISE undefined_column USING MESSAGE = pg_catalog.format('the query lacks columns of the model: %s', missing),
-            DETAIL = pg_catalog.format('Its columns are: %s.', pg_catalog.array_to_string(columns[:40], ', ')),
+        RAISE undefined_column USING MESSAGE = format('the query lacks columns of the model: %s', missing),
+            DETAIL = format('Its columns are: %s.', array_to_string(columns[:40], ', ')),
             HINT = 'Give rows with all features that the version was trained on; ltv_feature_info lists them.';
     END IF;
-    SELECT pg_catalog.string_agg(CASE
-        WHEN f.e ->> 'kind' = 'categorical' THEN pg_catalog.format('(%s, %s, NULL::float8)', f.i, v.value)
-        ELSE pg_catalog.format('(%s, pg_catalog.width_bucket(%s, %L::float8[])::text, %2$s)', f.i, v.value,
-             COALESCE(pg_catalog.translate(f.e #>> '{histogram,edges}', '[]', '{}'), '{}')) END, E',\n' ORDER BY f.i) INTO values_list
-    FROM pg_catalog.jsonb_array_elements(features) WITH ORDINALITY AS f(e, i),
+    SELECT string_agg(CASE
+        WHEN f.e ->> 'kind' = 'categorical' THEN format('(%s, %s, NULL::float8)', f.i, v.value)
+        ELSE format('(%s, width_bucket(%s, %L::float8[])::text, %2$s)', f.i, v.value,
+             COALESCE(translate(f.e #>> '{histogram,edges}', '[]', '{}'), '{}')) END, E',\n' ORDER BY f.i) INTO values_list
+    FROM jsonb_array_elements(features) WITH ORDINALITY AS f(e, i),
          LATERAL (SELECT CASE f.e ->> 'name' WHEN 'ltv' THEN 'ltv.single(ltv_row.ltv_prediction)'
                          ELSE ltv.feature_value(f.e ->> 'name', f.e ->> 'kind', columns) END AS value) v;
     -- OFFSET 0: what a row takes to compute, the prediction above all, is computed once and not wherever it is read.
-    EXECUTE pg_catalog.format($sql$
-        SELECT pg_catalog.jsonb_agg(jsonb_build_object('name', d.name, 'kind', d.kind, 'n', d.n, 'missing', d.missing::float8 / NULLIF(d.n, 0),
+    EXECUTE format($sql$
+        SELECT jsonb_agg(jsonb_build_object('name', d.name, 'kind', d.kind, 'n', d.n, 'missing', d.missing::float8 / NULLIF(d.n, 0),
             'mean', d.mean, 'std', d.std, 'counts', d.counts) ORDER BY d.i)
         FROM (SELECT f.i, f.e ->> 'name' AS name, f.e ->> 'kind' AS kind, COALESCE(sum(b.n), 0) AS n,
                      COALESCE(sum(b.n) FILTER (WHERE b.bin IS NULL), 0) AS missing, sum(b.total) / sum(b.n) FILTER (WHERE b.bin IS NOT NULL) AS mean,
@@ -111,8 +103,8 @@ BEGIN
                          FROM (SELECT ltv_row.* %s FROM (SELECT * FROM (%s%s) ltv_s OFFSET 0) ltv_row OFFSET 0) ltv_row CROSS JOIN LATERAL (VALUES %s) v(i, bin, value)
                          GROUP BY v.i, v.bin) b ON b.i = f.i
               GROUP BY f.i, f.e) d$sql$,
-        CASE WHEN EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(features) f(e) WHERE f.e ->> 'name' = 'ltv')
-             THEN pg_catalog.format(', @extschema@.ltv_predict(%L::text, %s, ltv_row) AS ltv_prediction', model, version) END,
+        CASE WHEN EXISTS (SELECT FROM jsonb_array_elements(features) f(e) WHERE f.e ->> 'name' = 'ltv')
+             THEN format(', ltv.predict(%L::text, %s, ltv_row) AS ltv_prediction', model, version) END,
         query, E'\n', values_list) INTO described USING features;
     IF (described #>> '{0,n}')::bigint = 0 THEN
         RAISE data_exception USING MESSAGE = 'the query has no rows', HINT = 'There must be rows to compare.';
@@ -209,7 +201,7 @@ CREATE FUNCTION ltv.described_features(model text, version int) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    features jsonb := (SELECT v.statistics -> 'features' FROM ltv.versions v
+    features jsonb := (SELECT v.statistics -> 'features' FROM ltv.readable_versions v
                        WHERE v.model = described_features.model AND v.version = described_features.version);
 BEGIN
     IF COALESCE(jsonb_array_length(features), 0) = 0 THEN
@@ -242,46 +234,68 @@ END
 $$;
 COMMENT ON FUNCTION ltv.check_thresholds IS 'an error unless thresholds are numbers for features';
 
-CREATE FUNCTION @extschema@.ltv_validate_data_skew(model text, query text, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL)
+CREATE FUNCTION ltv.validate_data_skew(model text, query text, version int, thresholds jsonb)
 RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
                mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     used int := ltv.version_or_champion(model, version);
     features jsonb := ltv.described_features(model, used);
 BEGIN
     PERFORM ltv.check_thresholds(thresholds, features);
-    RETURN QUERY SELECT * FROM ltv.compare_profiles(ltv.training_profile(features), ltv.profile(ltv.query_text(query), features, model, used), thresholds);
+    RETURN QUERY SELECT * FROM ltv.compare_profiles(ltv.training_profile(features), ltv.profile(query, features, model, used), thresholds);
 END
 $$;
+COMMENT ON FUNCTION ltv.validate_data_skew IS 'see ltv_validate_data_skew; the query is bound';
+
+CREATE FUNCTION @extschema@.ltv_validate_data_skew(model text, query text, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL)
+RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
+               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+LANGUAGE sql
+AS $$ SELECT * FROM ltv.validate_data_skew(model, ltv.given_query(query), version, thresholds) $$;
 COMMENT ON FUNCTION @extschema@.ltv_validate_data_skew IS 'compares rows with those that a version was trained on, feature by feature and by its predictions';
+
+CREATE FUNCTION ltv.validate_data_drift(model text, query_then text, query_now text, version int, thresholds jsonb)
+RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
+               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    used int := ltv.version_or_champion(model, version);
+    features jsonb := ltv.described_features(model, used);
+BEGIN
+    PERFORM ltv.check_thresholds(thresholds, features);
+    RETURN QUERY SELECT * FROM ltv.compare_profiles(ltv.profile(query_then, features, model, used),
+                                                    ltv.profile(query_now, features, model, used), thresholds);
+END
+$$;
+COMMENT ON FUNCTION ltv.validate_data_drift IS 'see ltv_validate_data_drift; the queries are bound';
 
 CREATE FUNCTION @extschema@.ltv_validate_data_drift(model text, query_then text, query_now text, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL)
 RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
                mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    used int := ltv.version_or_champion(model, version);
-    features jsonb := ltv.described_features(model, used);
-BEGIN
-    PERFORM ltv.check_thresholds(thresholds, features);
-    RETURN QUERY SELECT * FROM ltv.compare_profiles(ltv.profile(ltv.query_text(query_then), features, model, used),
-                                                    ltv.profile(ltv.query_text(query_now), features, model, used), thresholds);
-END
-$$;
+LANGUAGE sql
+AS $$ SELECT * FROM ltv.validate_data_drift(model, ltv.given_query(query_then), ltv.given_query(query_now), version, thresholds) $$;
 COMMENT ON FUNCTION @extschema@.ltv_validate_data_drift IS 'compares the rows of two periods, feature by feature and by the predictions of a version';
 
 -- Recorded runs ----------------------------------------------------------------------------------------------------
 
+CREATE VIEW ltv.readable_monitoring WITH (security_barrier) AS
+SELECT m.* FROM ltv.monitoring m WHERE ltv.has_privilege(m.model, 'read');
+COMMENT ON VIEW ltv.readable_monitoring IS 'what ltv_monitor found of the models that the current role may look into';
+CREATE VIEW ltv.readable_alerts WITH (security_barrier) AS
+SELECT a.* FROM ltv.alerts a WHERE ltv.has_privilege(a.model, 'read');
+COMMENT ON VIEW ltv.readable_alerts IS 'the alerts of the models that the current role may look into';
+GRANT SELECT ON ltv.readable_monitoring, ltv.readable_alerts TO PUBLIC;
+
 CREATE VIEW @extschema@.ltv_monitoring WITH (security_invoker = true) AS
 SELECT run, at, model, version, feature, kind, n, psi, js_distance, missing_then, missing_now, mean_then, mean_now, threshold, drifted, reason
-FROM ltv.monitoring;
+FROM ltv.readable_monitoring;
 COMMENT ON VIEW @extschema@.ltv_monitoring IS 'what ltv_monitor found, one row per run and feature';
 CREATE VIEW @extschema@.ltv_alerts WITH (security_invoker = true) AS
-SELECT alert, at, model, version, run, feature, message FROM ltv.alerts;
-COMMENT ON VIEW @extschema@.ltv_alerts IS 'drifted features found by ltv_monitor; NOTIFY ltv_alerts tells of new ones';
+SELECT alert, at, model, version, run, feature, message FROM ltv.readable_alerts;
+COMMENT ON VIEW @extschema@.ltv_alerts IS 'drifted features found by ltv_monitor; new ones are told on the channel that ltv_models.alert_channel names';
 GRANT SELECT ON @extschema@.ltv_monitoring, @extschema@.ltv_alerts TO PUBLIC;
 
 -- Whether a mean prediction lies outside the band of the earlier runs of the version: 2 standard deviations of a new
@@ -291,53 +305,76 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('mean prediction %s is outside %s to %s', round(mean::numeric, 2), round((h.mean - h.width)::numeric, 2), round((h.mean + h.width)::numeric, 2))
     FROM (SELECT avg(m.mean_now) AS mean, 2 * sqrt(var_samp(m.mean_now) * (1 + 1.0 / count(*)) + error ^ 2) AS width, count(*) AS runs
-          FROM ltv.monitoring m WHERE m.model = $1 AND m.version = $2 AND m.feature = 'ltv') h
+          FROM ltv.readable_monitoring m WHERE m.model = $1 AND m.version = $2 AND m.feature = 'ltv') h
     WHERE h.runs >= 5 AND abs($3 - h.mean) > h.width
 $$;
 COMMENT ON FUNCTION ltv.outside_band IS 'says so if a mean prediction is outside the band of earlier runs';
 
-CREATE FUNCTION @extschema@.ltv_monitor(model text, query text DEFAULT NULL, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL, retrain boolean DEFAULT false)
-RETURNS int
-LANGUAGE plpgsql
+-- Writes a run and its alerts down and tells the channel of the model, which only those know who may read the model.
+CREATE FUNCTION ltv.record_run(model text, version int, findings jsonb) RETURNS int
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.record_run(text, int, jsonb) IS 'records what ltv_monitor found; returns the number of alerts';
+
+CREATE FUNCTION ltv.record_run(caller regrole, model text, version int, findings jsonb) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    this_run bigint := nextval('ltv.monitoring_run');
+    raised int;
+BEGIN
+    PERFORM ltv.check_model(caller, model, 'read');
+    PERFORM ltv.check_version(model, version);
+    INSERT INTO ltv.monitoring (run, model, version, feature, kind, n, psi, js_distance, missing_then, missing_now, mean_then, mean_now, threshold, drifted, reason)
+    SELECT this_run, record_run.model, record_run.version, f.*
+    FROM jsonb_to_recordset(findings) AS f(feature text, kind text, n bigint, psi float8, js_distance float8, missing_then float8, missing_now float8,
+                                           mean_then float8, mean_now float8, threshold float8, drifted boolean, reason text);
+    INSERT INTO ltv.alerts (model, version, run, feature, message)
+    SELECT m.model, m.version, m.run, m.feature, m.reason FROM ltv.monitoring m WHERE m.run = this_run AND m.drifted;
+    GET DIAGNOSTICS raised = ROW_COUNT;
+    PERFORM pg_notify(m.alert_channel, json_build_object('model', a.model, 'version', a.version, 'run', a.run, 'feature', a.feature,
+        'message', left(a.message, 1000))::text)
+    FROM ltv.alerts a JOIN ltv.models m USING (model) WHERE a.run = this_run;
+    RETURN raised;
+END
+$$;
+COMMENT ON FUNCTION ltv.record_run(regrole, text, int, jsonb) IS 'records what ltv_monitor found, for who may read the model';
+
+CREATE FUNCTION ltv.monitor(model text, query text, version int, thresholds jsonb, retrain boolean) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     used int := ltv.version_or_champion(model, version);
     features jsonb := ltv.described_features(model, used);
-    source text := query;
     now_profile jsonb;
     predictions jsonb;
-    this_run bigint;
+    findings jsonb;
     raised int;
 BEGIN
     IF retrain THEN
         PERFORM ltv.check_model(model, 'owner');
     END IF;
-    IF source IS NULL THEN
-        SELECT COALESCE(v.recipe ->> 'relation', v.recipe ->> 'query') INTO source FROM ltv.versions v
-        WHERE v.model = ltv_monitor.model AND v.version = used;
-    END IF;
-    thresholds := COALESCE(thresholds, (SELECT m.settings -> 'thresholds' FROM ltv.models m WHERE m.model = ltv_monitor.model));
+    thresholds := COALESCE(thresholds, (SELECT m.settings -> 'thresholds' FROM ltv.usable_models m WHERE m.model = monitor.model));
     PERFORM ltv.check_thresholds(thresholds, features);
-    now_profile := ltv.profile(ltv.query_text(source), features, model, used);
-    SELECT p.e INTO predictions FROM pg_catalog.jsonb_array_elements(now_profile) p(e) WHERE p.e ->> 'name' = 'ltv';
-    this_run := pg_catalog.nextval('ltv.monitoring_run');
-
-    INSERT INTO ltv.monitoring (run, model, version, feature, kind, n, psi, js_distance, missing_then, missing_now, mean_then, mean_now, threshold, drifted, reason)
-    SELECT this_run, ltv_monitor.model, used, c.feature, c.kind, c.n_now, c.psi, c.js_distance, c.missing_then, c.missing_now, c.mean_then, c.mean_now,
-           c.threshold, c.drifted OR b.reason IS NOT NULL, NULLIF(pg_catalog.concat_ws('; ', c.reason, b.reason), '')
-    FROM ltv.compare_profiles(ltv.training_profile(features), now_profile, thresholds) c
-    LEFT JOIN LATERAL (SELECT CASE WHEN c.feature = 'ltv' THEN ltv.outside_band(ltv_monitor.model, used, c.mean_now,
-        (predictions ->> 'std')::float8 / pg_catalog.sqrt((predictions ->> 'n')::float8)) END AS reason) b ON true;
-
-    INSERT INTO ltv.alerts (model, version, run, feature, message)
-    SELECT m.model, m.version, m.run, m.feature, m.reason FROM ltv.monitoring m WHERE m.run = this_run AND m.drifted;
-    GET DIAGNOSTICS raised = ROW_COUNT;
-    PERFORM pg_catalog.pg_notify('ltv_alerts', pg_catalog.json_build_object('model', a.model, 'version', a.version, 'run', a.run, 'feature', a.feature,
-        'message', pg_catalog.left(a.message, 1000))::text) FROM ltv.alerts a WHERE a.run = this_run;
+    now_profile := ltv.on_rows(model, used, query, 'SELECT ltv.profile($1, $2 -> ''features'', $2 ->> ''model'', ($2 ->> ''version'')::int)',
+        jsonb_build_object('model', model, 'version', used, 'features', features));
+    SELECT p.e INTO predictions FROM jsonb_array_elements(now_profile) p(e) WHERE p.e ->> 'name' = 'ltv';
+    SELECT jsonb_agg(to_jsonb(f)) INTO findings FROM (
+        SELECT c.feature, c.kind, c.n_now AS n, c.psi, c.js_distance, c.missing_then, c.missing_now, c.mean_then, c.mean_now, c.threshold,
+               c.drifted OR b.reason IS NOT NULL AS drifted, NULLIF(concat_ws('; ', c.reason, b.reason), '') AS reason
+        FROM ltv.compare_profiles(ltv.training_profile(features), now_profile, thresholds) c
+        LEFT JOIN LATERAL (SELECT CASE WHEN c.feature = 'ltv' THEN ltv.outside_band(monitor.model, used, c.mean_now,
+            (predictions ->> 'std')::float8 / sqrt((predictions ->> 'n')::float8)) END AS reason) b ON true) f;
+    raised := ltv.record_run(model, used, findings);
     IF retrain AND raised > 0 THEN
-        PERFORM @extschema@.ltv_retrain(model);
+        PERFORM ltv.retrain(model, NULL, NULL, NULL, false, NULL, '{}', NULL);
     END IF;
     RETURN raised;
 END
 $$;
+COMMENT ON FUNCTION ltv.monitor IS 'see ltv_monitor; the query is bound';
+
+CREATE FUNCTION @extschema@.ltv_monitor(model text, query text DEFAULT NULL, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL, retrain boolean DEFAULT false)
+RETURNS int
+LANGUAGE sql
+AS $$ SELECT ltv.monitor(model, ltv.bind_query(query), version, thresholds, retrain) $$;
 COMMENT ON FUNCTION @extschema@.ltv_monitor IS 'compares rows with the training of the champion, records what it finds, and returns the number of alerts';

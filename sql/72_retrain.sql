@@ -4,9 +4,8 @@
 -- A retrained version is judged on customers that it was not trained on: a share of them, always the same ones because
 -- a hash of the id decides, is held out of every retraining, and both versions score these on today's data.
 
-CREATE FUNCTION ltv.held_out(id text, share float8) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT ('x' || pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to('held out:' || id, 'UTF8')), 'hex'), 8))::bit(32)::bigint
-             < share * 4294967296 $$;
+CREATE FUNCTION ltv.held_out(id text, share float8) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT ('x' || left(encode(sha256(convert_to('held out:' || id, 'UTF8')), 'hex'), 8))::bit(32)::bigint < share * 4294967296 $$;
 COMMENT ON FUNCTION ltv.held_out IS 'whether a customer is held out of retrainings, to judge their versions by';
 
 CREATE FUNCTION ltv.check_rule(rule jsonb) RETURNS jsonb
@@ -29,52 +28,57 @@ CREATE FUNCTION ltv.promotion_rule(model text) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT '{"promote": "if_better", "metric": "normalized_gini", "minimum_gain": 0, "held_out": 0.2}'::jsonb || COALESCE(m.settings -> 'promotion', '{}')
-    FROM ltv.models m WHERE m.model = $1
+    FROM ltv.usable_models m WHERE m.model = $1
 $$;
 COMMENT ON FUNCTION ltv.promotion_rule IS 'the promotion rule of a model, with defaults';
 
-CREATE FUNCTION ltv.change_settings(model text, changes jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.change_settings(caller regrole, model text, changes jsonb) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-BEGIN
-    PERFORM ltv.lock_model(model);
+    SELECT ltv.lock_model(caller, model);
     UPDATE ltv.models m SET settings = jsonb_strip_nulls(m.settings || changes) WHERE m.model = change_settings.model;
-END
 $$;
 COMMENT ON FUNCTION ltv.change_settings IS 'changes settings of a model; null removes one';
 
+CREATE FUNCTION ltv.set_promotion(caller regrole, model text, promote text, metric text, minimum_gain float8, held_out float8) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ltv.check_model(caller, model, 'owner');
+    SELECT ltv.change_settings(caller, model, jsonb_build_object('promotion', ltv.check_rule(jsonb_strip_nulls(jsonb_build_object(
+        'promote', promote, 'metric', metric, 'minimum_gain', minimum_gain, 'held_out', held_out)))));
+$$;
+COMMENT ON FUNCTION ltv.set_promotion IS 'see ltv_set_promotion';
+
 CREATE FUNCTION @extschema@.ltv_set_promotion(model text, promote text DEFAULT 'if_better', metric text DEFAULT 'normalized_gini',
                                               minimum_gain float8 DEFAULT 0, held_out float8 DEFAULT 0.2) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    PERFORM ltv.change_settings(model, jsonb_build_object('promotion', ltv.check_rule(jsonb_strip_nulls(jsonb_build_object(
-        'promote', promote, 'metric', metric, 'minimum_gain', minimum_gain, 'held_out', held_out)))));
-END
-$$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_set_promotion IS 'decides when ltv_retrain may replace the champion: never, if_better or always';
 
-CREATE FUNCTION @extschema@.ltv_set_thresholds(model text, thresholds jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.set_thresholds(caller regrole, model text, thresholds jsonb) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-BEGIN
-    PERFORM ltv.check_model(model, 'owner');
-    PERFORM ltv.check_thresholds(thresholds, ltv.described_features(model, ltv.version_or_champion(model, NULL)));
-    PERFORM ltv.change_settings(model, jsonb_build_object('thresholds', thresholds));
-END
+    SELECT ltv.check_model(caller, model, 'owner');
+    SELECT ltv.check_thresholds(thresholds, ltv.described_features(model, ltv.version_or_champion(model, NULL)));
+    SELECT ltv.change_settings(caller, model, jsonb_build_object('thresholds', thresholds));
 $$;
+COMMENT ON FUNCTION ltv.set_thresholds IS 'see ltv_set_thresholds';
+
+CREATE FUNCTION @extschema@.ltv_set_thresholds(model text, thresholds jsonb) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_set_thresholds IS 'sets the thresholds that ltv_monitor uses; null restores the defaults';
 
 -- Keeping versions -------------------------------------------------------------------------------------------------
 
 -- All but the newest ones, the one to roll back to, and whatever an alias names or stored scores depend on.
-CREATE FUNCTION ltv.drop_old_versions(model text) RETURNS int[]
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.drop_old_versions(caller regrole, model text) RETURNS int[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    keep int := (SELECT (m.settings ->> 'keep')::int FROM ltv.models m WHERE m.model = drop_old_versions.model);
+    keep int;
     dropped int[];
 BEGIN
+    PERFORM ltv.lock_model(caller, model);
+    SELECT (m.settings ->> 'keep')::int INTO keep FROM ltv.models m WHERE m.model = drop_old_versions.model;
     IF keep IS NULL THEN
         RETURN '{}';
     END IF;
@@ -89,21 +93,25 @@ BEGIN
     RETURN COALESCE(dropped, '{}');
 END
 $$;
-COMMENT ON FUNCTION ltv.drop_old_versions IS 'drops the versions that a model need not keep';
+COMMENT ON FUNCTION ltv.drop_old_versions(regrole, text) IS 'drops the versions that a model need not keep';
 
-CREATE FUNCTION @extschema@.ltv_keep_versions(model text, n int) RETURNS int[]
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.keep_versions(caller regrole, model text, n int) RETURNS int[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM ltv.check_model(model, 'owner');
+    PERFORM ltv.check_model(caller, model, 'owner');
     IF n < 1 THEN
         RAISE invalid_parameter_value USING MESSAGE = format('at least one version must be kept, not %s', n),
             HINT = 'Give null to keep all; ltv_drop_model drops all.';
     END IF;
-    PERFORM ltv.change_settings(model, jsonb_build_object('keep', n));
-    RETURN ltv.drop_old_versions(model);
+    PERFORM ltv.change_settings(caller, model, jsonb_build_object('keep', n));
+    RETURN ltv.drop_old_versions(caller, model);
 END
 $$;
+COMMENT ON FUNCTION ltv.keep_versions IS 'see ltv_keep_versions';
+
+CREATE FUNCTION @extschema@.ltv_keep_versions(model text, n int) RETURNS int[]
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_keep_versions IS 'keeps the newest n versions, now and after each training, those in use and the one to roll back to; returns the dropped ones';
 
 -- Retraining -------------------------------------------------------------------------------------------------------
@@ -133,11 +141,12 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.newest_cutoffs IS 'the cut-offs of a definition of features moved to the end of the log';
 
-CREATE FUNCTION ltv.refresh_to_newest(relation text, as_of ltv.cutoffs) RETURNS void
+CREATE FUNCTION ltv.refresh_to_newest(base jsonb, as_of ltv.cutoffs) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    spec jsonb := (SELECT f.definition FROM ltv.feature_definitions f WHERE f.name = relation);
+    relation text := base ->> 'relation';
+    spec jsonb := (SELECT f.definition FROM ltv.feature_definitions f WHERE f.relation = to_regclass(base ->> 'relation'));
     log_end text;
 BEGIN
     IF spec IS NULL THEN
@@ -158,16 +167,9 @@ END
 $$;
 COMMENT ON FUNCTION ltv.refresh_to_newest IS 'refreshes a relation of features, if it is one, to the newest cut-off whose horizon has passed';
 
-CREATE FUNCTION @extschema@.ltv_retrain(
-    model        text,
-    promote      text DEFAULT NULL,
-    metric       text DEFAULT NULL,
-    minimum_gain float8 DEFAULT NULL,
-    warm_start   boolean DEFAULT false,
-    as_of        ltv.cutoffs DEFAULT NULL,
-    options      jsonb DEFAULT '{}',
-    version      int DEFAULT NULL
-) RETURNS bigint
+-- The recipe is the model's, so the job runs as the model's owner, whoever of those with its rights asks for it.
+CREATE FUNCTION ltv.retrain(model text, promote text, metric text, minimum_gain float8, warm_start boolean, as_of ltv.cutoffs, options jsonb, version int)
+RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -175,12 +177,12 @@ DECLARE
     recipe jsonb;
     base jsonb;
     rule jsonb;
-    path text;
+    owner regrole;
 BEGIN
     PERFORM ltv.check_model(model, 'owner');
     parent := ltv.version_or_champion(model, version);
-    SELECT COALESCE(v.recipe -> 'base', v.recipe) - '{promote,promotion,parent,warm_start,compared}'::text[] INTO base
-    FROM ltv.versions v WHERE v.model = ltv_retrain.model AND v.version = parent;
+    SELECT COALESCE(v.recipe -> 'base', v.recipe) - '{promote,promotion,parent,warm_start,compared}'::text[], m.owner INTO base, owner
+    FROM ltv.readable_versions v JOIN ltv.usable_models m USING (model) WHERE v.model = retrain.model AND v.version = parent;
     IF COALESCE(base ->> 'relation', base ->> 'query') IS NULL THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('version %s of model "%s" cannot be retrained', parent, model),
             DETAIL = 'It was imported, so there is no recipe to repeat.', HINT = 'Train a version with ltv_train first.';
@@ -188,7 +190,7 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = 'options must be a JSON object', HINT = 'They override those of the recipe.';
     END IF;
     rule := ltv.check_rule(ltv.promotion_rule(model) || jsonb_strip_nulls(jsonb_build_object('promote', promote, 'metric', metric, 'minimum_gain', minimum_gain)));
-    PERFORM ltv.refresh_to_newest(base ->> 'relation', as_of);
+    PERFORM ltv.refresh_to_newest(base, as_of);
 
     base := jsonb_set(base, '{options}', COALESCE(base -> 'options', '{}') || options);
     recipe := base;
@@ -203,12 +205,23 @@ BEGIN
     END IF;
     recipe := recipe || jsonb_build_object('base', base, 'parent', parent, 'warm_start', COALESCE(warm_start, false), 'promotion', rule);
     -- Names in the recipe's query mean what they meant to its author.
-    path := COALESCE(base ->> 'search_path', current_setting('search_path'));
-    PERFORM set_config('search_path', path, true);
-    PERFORM ltv.check_recipe(recipe);
-    RETURN ltv.queue_job(model, 'retrain', recipe, ltv.job_settings());
+    RETURN ltv.queue_job(model, 'retrain', recipe, ltv.job_settings() || jsonb_build_object('search_path', recipe -> 'search_path'), owner);
 END
 $$;
+COMMENT ON FUNCTION ltv.retrain IS 'see ltv_retrain';
+
+CREATE FUNCTION @extschema@.ltv_retrain(
+    model        text,
+    promote      text DEFAULT NULL,
+    metric       text DEFAULT NULL,
+    minimum_gain float8 DEFAULT NULL,
+    warm_start   boolean DEFAULT false,
+    as_of        ltv.cutoffs DEFAULT NULL,
+    options      jsonb DEFAULT '{}',
+    version      int DEFAULT NULL
+) RETURNS bigint
+LANGUAGE sql
+AS $$ SELECT ltv.retrain(model, promote, metric, minimum_gain, warm_start, as_of, options, version) $$;
 COMMENT ON FUNCTION @extschema@.ltv_retrain IS 'queues the training of a challenger by the recipe of the champion on today''s data; the promotion rule decides what becomes of it';
 
 -- Deciding ---------------------------------------------------------------------------------------------------------
@@ -285,7 +298,7 @@ CREATE FUNCTION ltv.settle_version(job bigint, model text, version int, recipe j
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = settle_version.model AND a.alias = 'champion') THEN
+    IF NOT EXISTS (SELECT FROM ltv.usable_aliases a WHERE a.model = settle_version.model AND a.alias = 'champion') THEN
         PERFORM ltv.move_alias(model, 'champion', version, 'first version');
     ELSIF jsonb_typeof(recipe -> 'promotion') = 'object' THEN
         PERFORM ltv.judge(model, version, recipe);
@@ -302,7 +315,7 @@ COMMENT ON FUNCTION ltv.settle_version IS 'gives a new version its place: champi
 CREATE FUNCTION ltv.champion_at(model text, moment timestamptz) RETURNS int
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT p.to_version FROM ltv.promotions p JOIN ltv.versions v ON v.model = p.model AND v.version = p.to_version
+    SELECT p.to_version FROM ltv.readable_promotions p JOIN ltv.readable_versions v ON v.model = p.model AND v.version = p.to_version
     WHERE p.model = $1 AND p.alias = 'champion' AND p.at < $2 ORDER BY p.promotion DESC LIMIT 1
 $$;
 COMMENT ON FUNCTION ltv.champion_at IS 'the version that was champion at a moment';
@@ -322,7 +335,7 @@ BEGIN
         relation := ltv.resolve_relation(features);
     ELSE
         SELECT COALESCE(v.recipe #>> '{base,relation}', v.recipe ->> 'relation') INTO relation
-        FROM ltv.versions v WHERE v.model = ltv_backtest.model AND v.version = reference;
+        FROM ltv.readable_versions v WHERE v.model = ltv_backtest.model AND v.version = reference;
     END IF;
     RETURN QUERY SELECT * FROM ltv.backtest(model, as_of, relation, version);
 END
@@ -335,7 +348,7 @@ RETURNS TABLE (cutoff date, used_version int, was_champion boolean, customers bi
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    spec jsonb := (SELECT f.definition FROM ltv.feature_definitions f WHERE f.name = relation);
+    spec jsonb := (SELECT f.definition FROM ltv.feature_definitions f WHERE f.relation = to_regclass(backtest.relation));
     log_end text;
     day date;
     query text;
@@ -360,7 +373,7 @@ BEGIN
                       FROM ltv.features_cutoffs(spec) c ORDER BY c.as_of_day LOOP
         cutoff := day;
         champion := ltv.champion_at(model, (day + 1)::timestamp AT TIME ZONE (spec ->> 'time_zone'));
-        used_version := COALESCE(pinned, champion, (SELECT min(v.version) FROM ltv.versions v WHERE v.model = backtest.model));
+        used_version := COALESCE(pinned, champion, (SELECT min(v.version) FROM ltv.readable_versions v WHERE v.model = backtest.model));
         was_champion := COALESCE(used_version = champion, false);
         query := format('SELECT * FROM (%s) ltv_s WHERE ltv_s.ltv IS NOT NULL', query);
         SELECT max(e.value) FILTER (WHERE e.metric = 'rows'), max(e.value) FILTER (WHERE e.metric = 'mean_prediction'),
@@ -368,7 +381,7 @@ BEGIN
                max(e.value) FILTER (WHERE e.metric = 'normalized_gini'), max(e.value) FILTER (WHERE e.metric = 'spearman'),
                max(e.value) FILTER (WHERE e.metric = 'auc'), max(e.value) FILTER (WHERE e.metric = 'decile_mape'), max(e.value) FILTER (WHERE e.metric = 'mae')
         INTO customers, predicted, actual, total_ratio, normalized_gini, spearman, auc, decile_mape, mae
-        FROM @extschema@.ltv_evaluate(model, query, version => used_version, target => 'ltv') e;
+        FROM ltv.evaluate(model, query, used_version, 'ltv', NULL) e;
         predicted := predicted * customers;
         actual := actual * customers;
         RETURN NEXT;

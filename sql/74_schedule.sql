@@ -78,7 +78,7 @@ CREATE VIEW @extschema@.ltv_schedules WITH (security_invoker = true) AS SELECT *
 COMMENT ON VIEW @extschema@.ltv_schedules IS 'what pg_cron does for models, and how its last runs went';
 GRANT SELECT ON @extschema@.ltv_schedules TO PUBLIC;
 
-CREATE FUNCTION @extschema@.ltv_unschedule(model text, action text DEFAULT NULL) RETURNS int
+CREATE FUNCTION ltv.unschedule(model text, action text) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -86,12 +86,17 @@ DECLARE
     count int := 0;
 BEGIN
     PERFORM ltv.check_choice('action', action, '{retrain,monitor}');
-    FOR ended IN SELECT s.jobid FROM ltv.schedules() s WHERE s.model = ltv_unschedule.model AND s.action = COALESCE(ltv_unschedule.action, s.action)
-                 AND ltv.is_member(s.role, current_user) LOOP
+    FOR ended IN SELECT s.jobid FROM ltv.schedules() s WHERE s.model = unschedule.model AND s.action = COALESCE(unschedule.action, s.action)
+                 AND pg_has_role(current_user, s.role, 'USAGE') LOOP
         EXECUTE 'SELECT cron.unschedule($1)' USING ended.jobid;
         count := count + 1;
     END LOOP;
     RETURN count;
 END
 $$;
+COMMENT ON FUNCTION ltv.unschedule IS 'see ltv_unschedule';
+
+CREATE FUNCTION @extschema@.ltv_unschedule(model text, action text DEFAULT NULL) RETURNS int
+LANGUAGE sql
+AS $$ SELECT ltv.unschedule(model, action) $$;
 COMMENT ON FUNCTION @extschema@.ltv_unschedule IS 'ends the schedules of a model, or the one for an action; returns how many there were';

@@ -1,6 +1,43 @@
 -- For marketing: customers in tiers by predicted value, whom to reach within a budget, and the classic RFM summary.
 
 -- Tiers are shares of the customers, best first; with a budget, contact says for whom it is best spent.
+CREATE FUNCTION ltv.segment(model text, query text, shares float8[], id_column text, version int, budget float8, cost_per_contact float8, margin float8)
+RETURNS TABLE (customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8, contact boolean)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    call text;
+    bounds float8[];
+BEGIN
+    PERFORM ltv.check_model(model, 'predict');
+    id_column := ltv.check_id_column((ltv.query_columns(query)).names, id_column, model);
+    IF cardinality(shares) IS NULL OR cardinality(shares) = 0 OR array_position(shares, NULL) IS NOT NULL OR 0 >= ANY (shares)
+       OR abs((SELECT sum(s) FROM unnest(shares) s) - 1) > 1e-6 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'shares must be positive and add up to 1',
+            HINT = 'For example shares => ''{0.1,0.4,0.5}'': the best tenth, the next 40 %, the rest.';
+    ELSIF budget < 0 OR cost_per_contact <= 0 OR margin <= 0 OR (budget IS NULL) <> (cost_per_contact IS NULL) THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'a budget needs the cost per contact, and both must be positive',
+            HINT = 'For example budget => 1000, cost_per_contact => 0.80, margin => 0.25.';
+    END IF;
+    SELECT array_agg(x.upto ORDER BY x.i) INTO bounds
+    FROM (SELECT u.i, sum(u.s) OVER (ORDER BY u.i) - 1e-9 AS upto FROM unnest(shares) WITH ORDINALITY AS u(s, i)) x;
+    call := CASE WHEN version IS NULL THEN format('ltv.predict(%L::text, ltv_row)', model)
+                 ELSE format('ltv.predict(%L::text, %s, ltv_row)', model, version) END;
+    RETURN QUERY EXECUTE format($sql$
+        SELECT r.customer_id, r.ltv, r.rank,
+               least(width_bucket((r.rank - 1)::float8 / r.customers, $1) + 1, cardinality($1)),
+               r.rank::float8 / r.customers, r.revenue / NULLIF(r.total, 0),
+               r.rank * $3 <= $2 AND r.ltv * $4 > $3
+        FROM (SELECT s.customer_id, s.ltv, row_number() OVER best AS rank, count(*) OVER () AS customers,
+                     sum(s.ltv) OVER best AS revenue, sum(s.ltv) OVER () AS total
+              FROM (SELECT ltv_row.%I::text AS customer_id, %s AS ltv FROM (%s%s) ltv_row) s
+              WINDOW best AS (ORDER BY s.ltv DESC, s.customer_id ROWS UNBOUNDED PRECEDING)) r
+        ORDER BY r.rank$sql$, id_column, call, query, E'\n')
+    USING bounds, budget, cost_per_contact, margin;
+END
+$$;
+COMMENT ON FUNCTION ltv.segment IS 'see ltv_segment; the query is bound';
+
 CREATE FUNCTION @extschema@.ltv_segment(
     model            text,
     query            text,
@@ -11,51 +48,24 @@ CREATE FUNCTION @extschema@.ltv_segment(
     cost_per_contact float8 DEFAULT NULL,
     margin           float8 DEFAULT 1
 ) RETURNS TABLE (customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8, contact boolean)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    source text := ltv.query_text(query);
-    call text;
-    bounds float8[];
-BEGIN
-    PERFORM ltv.check_model(model, 'predict');
-    id_column := ltv.check_id_column((ltv.query_columns(source)).names, id_column, model);
-    IF pg_catalog.cardinality(shares) IS NULL OR pg_catalog.cardinality(shares) = 0 OR pg_catalog.array_position(shares, NULL) IS NOT NULL OR 0 >= ANY (shares)
-       OR pg_catalog.abs((SELECT pg_catalog.sum(s) FROM pg_catalog.unnest(shares) s) - 1) > 1e-6 THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'shares must be positive and add up to 1',
-            HINT = 'For example shares => ''{0.1,0.4,0.5}'': the best tenth, the next 40 %, the rest.';
-    ELSIF budget < 0 OR cost_per_contact <= 0 OR margin <= 0 OR (budget IS NULL) <> (cost_per_contact IS NULL) THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'a budget needs the cost per contact, and both must be positive',
-            HINT = 'For example budget => 1000, cost_per_contact => 0.80, margin => 0.25.';
-    END IF;
-    SELECT pg_catalog.array_agg(x.upto ORDER BY x.i) INTO bounds
-    FROM (SELECT u.i, pg_catalog.sum(u.s) OVER (ORDER BY u.i) - 1e-9 AS upto FROM pg_catalog.unnest(shares) WITH ORDINALITY AS u(s, i)) x;
-    call := CASE WHEN version IS NULL THEN pg_catalog.format('@extschema@.ltv_predict(%L::text, ltv_row)', model)
-                 ELSE pg_catalog.format('@extschema@.ltv_predict(%L::text, %s, ltv_row)', model, version) END;
-    RETURN QUERY EXECUTE pg_catalog.format($sql$
-        SELECT r.customer_id, r.ltv, r.rank,
-               least(pg_catalog.width_bucket((r.rank - 1)::float8 / r.customers, $1) + 1, pg_catalog.cardinality($1)),
-               r.rank::float8 / r.customers, r.revenue / NULLIF(r.total, 0),
-               r.rank * $3 <= $2 AND r.ltv * $4 > $3
-        FROM (SELECT s.customer_id, s.ltv, pg_catalog.row_number() OVER best AS rank, pg_catalog.count(*) OVER () AS customers,
-                     pg_catalog.sum(s.ltv) OVER best AS revenue, pg_catalog.sum(s.ltv) OVER () AS total
-              FROM (SELECT ltv_row.%I::text AS customer_id, %s AS ltv FROM (%s%s) ltv_row) s
-              WINDOW best AS (ORDER BY s.ltv DESC, s.customer_id ROWS UNBOUNDED PRECEDING)) r
-        ORDER BY r.rank$sql$, id_column, call, source, E'\n')
-    USING bounds, budget, cost_per_contact, margin;
-END
-$$;
+LANGUAGE sql
+AS $$ SELECT * FROM ltv.segment(model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact, margin) $$;
 COMMENT ON FUNCTION @extschema@.ltv_segment IS 'customers ranked by predicted value, in tiers, and whom to contact within a budget';
+
+CREATE FUNCTION ltv.segment_summary(model text, query text, shares float8[], id_column text, version int)
+RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8, highest_ltv float8)
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT s.tier, count(*), sum(s.ltv), sum(s.ltv) / NULLIF(sum(sum(s.ltv)) OVER (), 0), avg(s.ltv), min(s.ltv), max(s.ltv)
+    FROM ltv.segment(model, query, shares, id_column, version, NULL, NULL, 1) s GROUP BY s.tier ORDER BY s.tier
+$$;
+COMMENT ON FUNCTION ltv.segment_summary IS 'see ltv_segment_summary; the query is bound';
 
 CREATE FUNCTION @extschema@.ltv_segment_summary(model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}',
                                                 id_column text DEFAULT 'customer_id', version int DEFAULT NULL)
 RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8, highest_ltv float8)
 LANGUAGE sql
-AS $$
-    SELECT s.tier, pg_catalog.count(*), pg_catalog.sum(s.ltv), pg_catalog.sum(s.ltv) / NULLIF(pg_catalog.sum(pg_catalog.sum(s.ltv)) OVER (), 0),
-           pg_catalog.avg(s.ltv), pg_catalog.min(s.ltv), pg_catalog.max(s.ltv)
-    FROM @extschema@.ltv_segment(model, query, shares, id_column, version) s GROUP BY s.tier ORDER BY s.tier
-$$;
+AS $$ SELECT * FROM ltv.segment_summary(model, ltv.given_query(query), shares, id_column, version) $$;
 COMMENT ON FUNCTION @extschema@.ltv_segment_summary IS 'the tiers of ltv_segment with their expected revenue';
 
 -- The summary that BTYD models are fitted to: repeat purchases, time from the first to the last one, time from the first one

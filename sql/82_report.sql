@@ -31,36 +31,36 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.svg_lines IS 'a line chart';
 
-CREATE FUNCTION @extschema@.ltv_report(model text, query text DEFAULT NULL, version int DEFAULT NULL) RETURNS text
-LANGUAGE plpgsql STABLE
+CREATE FUNCTION ltv.report(model text, query text, version int) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     used int := ltv.version_or_champion(model, version);
-    about ltv.versions;
+    about record;
     metrics text;
     training text;
     deciles text := '';
     features text;
 BEGIN
-    SELECT * INTO about FROM ltv.versions v WHERE v.model = ltv_report.model AND v.version = used;
+    SELECT * INTO about FROM ltv.readable_versions v WHERE v.model = report.model AND v.version = used;
     IF query IS NULL THEN
-        SELECT pg_catalog.string_agg(pg_catalog.format('<tr><td>%s</td><td>%s</td></tr>', ltv.html(m.key), ltv.html_number(m.value::text::float8)), '' ORDER BY m.key)
-        INTO metrics FROM pg_catalog.jsonb_each(about.metrics) m WHERE pg_catalog.jsonb_typeof(m.value) = 'number';
+        SELECT string_agg(format('<tr><td>%s</td><td>%s</td></tr>', ltv.html(m.key), ltv.html_number(m.value::text::float8)), '' ORDER BY m.key)
+        INTO metrics FROM jsonb_each(about.metrics) m WHERE jsonb_typeof(m.value) = 'number';
     ELSE
-        SELECT pg_catalog.string_agg(pg_catalog.format('<tr><td>%s</td><td>%s</td></tr>', ltv.html(e.metric), ltv.html_number(e.value)), '')
-        INTO metrics FROM @extschema@.ltv_evaluate(model, query, version => used) e;
-        SELECT pg_catalog.format('<h2>Ten groups, the best predicted first</h2>%s<h2>Share of the revenue found</h2>%s',
-            ltv.svg_lines('{predicted,spent}', pg_catalog.jsonb_agg(d.mean_prediction ORDER BY d.decile), pg_catalog.jsonb_agg(d.mean_actual ORDER BY d.decile)),
-            ltv.svg_lines('{"share of revenue"}', '[0]' || pg_catalog.jsonb_agg(d.cumulative_revenue_share ORDER BY d.decile)))
-        INTO deciles FROM @extschema@.ltv_decile_stats(model, query, version => used) d;
+        SELECT string_agg(format('<tr><td>%s</td><td>%s</td></tr>', ltv.html(e.metric), ltv.html_number(e.value)), '')
+        INTO metrics FROM ltv.evaluate(model, query, used, NULL, NULL) e;
+        SELECT format('<h2>Ten groups, the best predicted first</h2>%s<h2>Share of the revenue found</h2>%s',
+            ltv.svg_lines('{predicted,spent}', jsonb_agg(d.mean_prediction ORDER BY d.decile), jsonb_agg(d.mean_actual ORDER BY d.decile)),
+            ltv.svg_lines('{"share of revenue"}', '[0]' || jsonb_agg(d.cumulative_revenue_share ORDER BY d.decile)))
+        INTO deciles FROM ltv.decile_stats(model, query, used, NULL, 10) d;
     END IF;
     SELECT '<h2>Training, first network</h2>' || ltv.svg_lines('{"training loss","validation loss"}',
-            pg_catalog.jsonb_agg(t.training_loss ORDER BY t.epoch), pg_catalog.jsonb_agg(t.validation_loss ORDER BY t.epoch))
-    INTO training FROM @extschema@.ltv_training_info(model, used) t WHERE t.member = 1 HAVING pg_catalog.count(*) > 1;
-    SELECT pg_catalog.string_agg(pg_catalog.format('<tr><td>%s</td><td>%s</td><td>%s %%</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>', ltv.html(f.feature),
+            jsonb_agg(t.training_loss ORDER BY t.epoch), jsonb_agg(t.validation_loss ORDER BY t.epoch))
+    INTO training FROM ltv.training_info(model, used) t WHERE t.member = 1 HAVING count(*) > 1;
+    SELECT string_agg(format('<tr><td>%s</td><td>%s</td><td>%s %%</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>', ltv.html(f.feature),
             ltv.html(f.kind), ltv.html_number(100 * f.missing), ltv.html_number(f.mean), ltv.html_number(f.std), ltv.html_number(f.min), ltv.html_number(f.max)), '')
-    INTO features FROM @extschema@.ltv_feature_info(model, used) f;
-    RETURN pg_catalog.format('<!doctype html><html lang="en"><head><meta charset="utf-8"/><title>%1$s, version %2$s</title><style>
+    INTO features FROM ltv.feature_info(model, used) f;
+    RETURN format('<!doctype html><html lang="en"><head><meta charset="utf-8"/><title>%1$s, version %2$s</title><style>
 body{font:15px/1.5 sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;color:#222}table{border-collapse:collapse}td,th{padding:.1rem .8rem .1rem 0;text-align:left}
 svg{width:100%%;background:#fafafa}svg text{font-size:12px}.axis{fill:none;stroke:#999}polyline{fill:none;stroke-width:2}.l1{stroke:#1f6feb}.l2{stroke:#d1502f}text.l1{stroke:none;fill:#1f6feb}text.l2{stroke:none;fill:#d1502f}
 </style></head><body><h1>%1$s, version %2$s</h1><p>%3$s, %4$s; %5$s rows; %6$s</p>%7$s<h2>Metrics%8$s</h2><table>%9$s</table>%10$s
@@ -69,4 +69,9 @@ svg{width:100%%;background:#fafafa}svg text{font-size:12px}.axis{fill:none;strok
         deciles, CASE WHEN query IS NULL THEN ' of the customers kept for validation' ELSE '' END, metrics, training, features);
 END
 $$;
+COMMENT ON FUNCTION ltv.report IS 'see ltv_report; the query is bound';
+
+CREATE FUNCTION @extschema@.ltv_report(model text, query text DEFAULT NULL, version int DEFAULT NULL) RETURNS text
+LANGUAGE sql
+AS $$ SELECT ltv.report(model, ltv.bind_query(query), version) $$;
 COMMENT ON FUNCTION @extschema@.ltv_report IS 'a self-contained HTML page on a version: metrics, curves, features; on the rows of a query if given';

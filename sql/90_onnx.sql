@@ -9,14 +9,13 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     version := ltv.version_or_champion(model, version);
-    RETURN (SELECT v.onnx FROM ltv.versions v WHERE v.model = ltv_export_onnx.model AND v.version = ltv_export_onnx.version);
+    RETURN (SELECT v.onnx FROM ltv.readable_versions v WHERE v.model = ltv_export_onnx.model AND v.version = ltv_export_onnx.version);
 END
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_export_onnx IS 'the ONNX graph of a version, by default the champion: one input per feature column, preprocessing included';
 
-CREATE FUNCTION @extschema@.ltv_import_onnx(model text, onnx bytea, features text[] DEFAULT NULL, outputs jsonb DEFAULT NULL,
-    promote boolean DEFAULT false) RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.import_onnx(caller regrole, model text, onnx bytea, features text[], outputs jsonb, promote boolean) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     schema jsonb;
@@ -27,17 +26,21 @@ BEGIN
     ELSIF array_position(features, NULL) IS NOT NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'the name of a feature must not be null';
     END IF;
-    PERFORM ltv.claim_model(model);
+    PERFORM ltv.claim_model(caller, model);
     schema := ltv.inspect_onnx(onnx, features, outputs);
-    UPDATE ltv.models m SET last_version = m.last_version + 1 WHERE m.model = ltv_import_onnx.model
-        RETURNING m.last_version INTO number;
-    INSERT INTO ltv.versions (model, version, checksum, onnx, source, schema, pg_ltv_version)
-    VALUES (ltv_import_onnx.model, number, encode(sha256(onnx), 'hex'), onnx, 'imported', schema,
+    number := ltv.next_version(caller, model);
+    INSERT INTO ltv.versions (model, version, checksum, onnx, source, schema, created_by, pg_ltv_version)
+    VALUES (import_onnx.model, number, encode(sha256(onnx), 'hex'), onnx, 'imported', schema, caller,
             (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_ltv'));
-    IF promote OR NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = ltv_import_onnx.model AND a.alias = 'champion') THEN
-        PERFORM ltv.move_alias(model, 'champion', number, 'imported');
+    IF promote OR NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = import_onnx.model AND a.alias = 'champion') THEN
+        PERFORM ltv.move_alias(caller, model, 'champion', number, 'imported', NULL);
     END IF;
     RETURN number;
 END
 $$;
+COMMENT ON FUNCTION ltv.import_onnx IS 'see ltv_import_onnx';
+
+CREATE FUNCTION @extschema@.ltv_import_onnx(model text, onnx bytea, features text[] DEFAULT NULL, outputs jsonb DEFAULT NULL,
+    promote boolean DEFAULT false) RETURNS integer
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_import_onnx IS 'stores an ONNX graph made elsewhere as a version of a model and returns its number; features names the columns of its input, outputs says which of its outputs is what';

@@ -1,8 +1,13 @@
 //! The SQL functions that are not written in SQL, one file per group.
 
+mod caller;
 mod evaluate;
+pub mod export;
 mod loaded;
 mod onnx;
 pub mod predict;
+mod privilege;
 mod quantize;
+mod source;
+mod stored;
 pub mod train;

@@ -1,34 +1,16 @@
 //! What `ltv_train`, `ltv_wait`, `ltv_cancel` and `ltv_jobs`, which are SQL, need from the server's inside.
 
-use crate::error::{Result, guard};
+use super::export::export;
+use crate::error::Result;
 use crate::worker::session::unexpected;
 use crate::worker::{launch, queue, read};
 use ltv_core::recipe::Recipe;
 use pgrx::datum::DatumWithOid;
 use pgrx::fcinfo::pg_getarg;
-use pgrx::prelude::*;
 use pgrx::{JsonB, Spi, pg_sys};
 
-macro_rules! functions {
-    ($($symbol:ident / $finfo:ident => $body:expr;)*) => {
-        $(
-            #[pg_guard]
-            #[unsafe(no_mangle)]
-            pub extern "C-unwind" fn $symbol(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-                guard(|| $body(fcinfo))
-            }
-
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $finfo() -> &'static pg_sys::Pg_finfo_record {
-                const V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-                &V1
-            }
-        )*
-    };
-}
-
 // The arguments are declared in sql/40_train.sql; all functions are strict.
-functions! {
+export! {
     ltv_launch_workers / pg_finfo_ltv_launch_workers => launch_workers;
     ltv_wake_queue / pg_finfo_ltv_wake_queue => wake_queue;
     ltv_await_worker / pg_finfo_ltv_await_worker => await_worker;

@@ -1,5 +1,6 @@
 //! What can be wrong with the model that a call names.
 
+use super::privilege::Privilege;
 use crate::error::Reportable;
 use pgrx::prelude::PgSqlErrorCode;
 
@@ -12,13 +13,21 @@ pub enum CatalogError {
     #[error("no model is given")]
     NoDefaultModel,
     #[error("model \"{model}\" does not exist")]
-    NoModel { model: String },
+    NoModel {
+        model: String,
+        /// Who asks, unless everything would be shown to them.
+        role: Option<String>,
+    },
     #[error("model \"{model}\" has no champion")]
     NoChampion { model: String, versions: i32 },
     #[error("version {version} of model \"{model}\" does not exist")]
     NoVersion { model: String, version: i32 },
     #[error("permission denied for model \"{model}\"")]
-    Denied { model: String, role: String },
+    Denied {
+        model: String,
+        role: String,
+        privilege: Privilege,
+    },
     #[error("the schema of version {version} of model \"{model}\" cannot be read")]
     BadSchema {
         model: String,
@@ -50,9 +59,20 @@ impl Reportable for CatalogError {
             Self::NoChampion { .. } => {
                 Some("It has versions, but none of them has the alias champion.".to_owned())
             }
-            Self::Denied { role, .. } => {
-                Some(format!("Role \"{role}\" lacks the privilege predict."))
-            }
+            Self::NoModel { role, .. } => role
+                .as_ref()
+                .map(|role| format!("Or there is one that role \"{role}\" may not use.")),
+            Self::Denied {
+                privilege: Privilege::Owner,
+                role,
+                ..
+            } => Some(format!("Role \"{role}\" does not own it.")),
+            Self::Denied {
+                role, privilege, ..
+            } => Some(format!(
+                "Role \"{role}\" lacks the privilege {}.",
+                privilege.name()
+            )),
             Self::BadSchema { reason, .. } => Some(format!("It is not as expected: {reason}.")),
             _ => None,
         }
@@ -64,10 +84,19 @@ impl Reportable for CatalogError {
             Self::NoDefaultModel => {
                 "Name the model in the call, or: SET ltv.default_model = 'name'.".to_owned()
             }
-            Self::NoModel { .. } => {
+            Self::NoModel { role: None, .. } => {
                 "The view ltv_models lists the models that you may use; ltv_train makes a new one."
                     .to_owned()
             }
+            Self::NoModel {
+                model,
+                role: Some(role),
+            } => format!(
+                "The view ltv_models lists the models that you may use; ltv_train makes a new one. The owner of a model lets \
+                 others use it: SELECT ltv_grant({}, {});",
+                quoted(model),
+                quoted(role)
+            ),
             Self::NoChampion { versions: 0, .. } => {
                 "The view ltv_jobs shows its jobs and their errors; ltv_wait waits for one, ltv_drop_model gives the name back.".to_owned()
             }
@@ -78,10 +107,21 @@ impl Reportable for CatalogError {
                 )
             }
             Self::NoVersion { .. } => "The view ltv_versions lists those there are.".to_owned(),
-            Self::Denied { model, role } => format!(
-                "Its owner can run: SELECT ltv_grant({}, {}, 'predict');",
+            Self::Denied {
+                privilege: Privilege::Owner,
+                ..
+            } => {
+                "Its owner, a member of the owning role or a superuser can do it.".to_owned()
+            }
+            Self::Denied {
+                model,
+                role,
+                privilege,
+            } => format!(
+                "Its owner can run: SELECT ltv_grant({}, {}, '{}');",
                 quoted(model),
-                quoted(role)
+                quoted(role),
+                privilege.name()
             ),
             Self::BadSchema { .. } => "Retrain or import the model again.".to_owned(),
         })

@@ -3,6 +3,7 @@
 mod answers;
 mod error;
 mod invalidation;
+pub mod privilege;
 mod resolve;
 mod table;
 

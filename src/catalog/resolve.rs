@@ -6,14 +6,14 @@
 //! counter that invalidation messages bump ([`super::generation`]) tells when to look again.
 
 use super::error::CatalogError;
-use super::table::{self, ALIASES, Identity, Key, MODELS, PRIVILEGES, Row, VERSIONS};
+use super::privilege::{self, Privilege};
+use super::table::{self, ALIASES, Identity, Key, MODELS, Row, VERSIONS};
 use super::{answers, generation, invalidation};
 use crate::error::{Report, Result};
 use crate::guc;
 use crate::scoring::{self, Model, Schema, Traffic, Versions};
 use pgrx::pg_sys;
 use std::cell::RefCell;
-use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 /// What a call's answer depends on besides its arguments: what the snapshot sees, and as whom. As long as it is the
@@ -214,7 +214,7 @@ fn look_up(
         invalidation::watch(aliases);
     }
     let generation = generation();
-    check_predict(name, role)?;
+    privilege::check(name, Privilege::Predict, role)?;
     let (checksum, schema) = table::scan(&VERSIONS, &[Key::Text(name), Key::Int(version)], |row| {
         Some((row.text("checksum")?, row.json("schema")?))
     })
@@ -267,67 +267,18 @@ fn load(name: &str, version: i32, checksum: &str, schema: &str) -> Result<Rc<Mod
     })
 }
 
-/// The current role must own the model, or it or PUBLIC must have been granted `predict` or `read`.
-pub fn check_predict(name: &str, role: pg_sys::Oid) -> Result<()> {
-    let owner =
-        table::scan(&MODELS, &[Key::Text(name)], |row| row.name("owner")).ok_or_else(|| {
-            CatalogError::NoModel {
-                model: name.to_owned(),
-            }
-        })?;
-    if has_rights_of(role, &owner) {
-        return Ok(());
-    }
-    let granted = table::scan(&PRIVILEGES, &[Key::Text(name)], |row| {
-        let grantee = row.name("grantee")?;
-        (grantee == "public" || has_rights_of(role, &grantee)).then_some(())
-    });
-    if granted.is_some() {
-        return Ok(());
-    }
-    Err(CatalogError::Denied {
-        model: name.to_owned(),
-        role: role_name(role),
-    }
-    .into())
-}
-
-/// Whether `role` has the rights of the role named `of`; not if that was dropped.
-fn has_rights_of(role: pg_sys::Oid, of: &str) -> bool {
-    let Ok(of) = CString::new(of) else {
-        return false;
-    };
-    // SAFETY: a NUL-terminated name; a role that is gone comes out as InvalidOid.
-    unsafe {
-        let of = pg_sys::get_role_oid(of.as_ptr(), true);
-        of != pg_sys::InvalidOid && pg_sys::has_privs_of_role(role, of)
-    }
-}
-
-fn role_name(role: pg_sys::Oid) -> String {
-    // SAFETY: NULL for a role that is gone, else NUL-terminated.
-    unsafe {
-        let name = pg_sys::GetUserNameFromId(role, true);
-        if name.is_null() {
-            return role.to_string();
-        }
-        CStr::from_ptr(name).to_string_lossy().into_owned()
-    }
-}
-
 /// Why nothing was found, in the order in which a user would ask.
 fn missing(name: &str, version: Option<i32>) -> Result<Report> {
-    let Some(versions) = table::scan(&MODELS, &[Key::Text(name)], |row| row.int("last_version"))
-    else {
-        let model = name.to_owned();
-        return Ok(CatalogError::NoModel { model }.into());
-    };
     // SAFETY: inside a transaction.
-    check_predict(name, unsafe { pg_sys::GetUserId() })?;
+    privilege::check(name, Privilege::Predict, unsafe { pg_sys::GetUserId() })?;
+    let versions = table::scan(&MODELS, &[Key::Text(name)], |row| row.int("last_version"));
     let model = name.to_owned();
     Ok(match version {
         Some(version) => CatalogError::NoVersion { model, version },
-        None => CatalogError::NoChampion { model, versions },
+        None => CatalogError::NoChampion {
+            model,
+            versions: versions.unwrap_or_default(),
+        },
     }
     .into())
 }

@@ -85,12 +85,10 @@ impl Row<'_> {
         unsafe { String::from_datum(datum, false) }
     }
 
-    /// A column of type name.
-    pub fn name(&self, name: &str) -> Option<String> {
-        let datum = self.column(name)?;
-        // SAFETY: a Datum of type name points to its NUL-terminated characters.
-        let name = unsafe { CStr::from_ptr(datum.cast_mut_ptr()) };
-        Some(name.to_string_lossy().into_owned())
+    /// A column of type oid, regrole or regclass.
+    pub fn oid(&self, name: &str) -> Option<pg_sys::Oid> {
+        self.column(name)
+            .map(|datum| pg_sys::Oid::from(datum.value() as u32))
     }
 
     pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {

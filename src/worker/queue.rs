@@ -99,7 +99,7 @@ fn look(client: &mut SpiClient, fresh: bool) -> Result<Outlook> {
     let mut outlook = Outlook::default();
     let mut running = 0;
     // Rows of running jobs come first.
-    let query = "SELECT job, status = 'running', login::text FROM ltv.jobs WHERE status IN ('queued', 'running') \
+    let query = "SELECT job, status = 'running', pg_get_userbyid(login)::text FROM ltv.jobs WHERE status IN ('queued', 'running') \
                  ORDER BY status = 'queued', job LIMIT 1000";
     // An update takes a new snapshot, and a transaction id, which just looking is not worth.
     let rows = if fresh {
@@ -195,7 +195,7 @@ pub fn claim() -> Result<Option<Job>> {
 fn first_of_mine(client: &mut SpiClient) -> Result<Option<i64>> {
     let rows = client
         .update(
-            "SELECT job FROM ltv.jobs WHERE status = 'queued' AND login = session_user ORDER BY job LIMIT 1 \
+            "SELECT job FROM ltv.jobs WHERE status = 'queued' AND pg_get_userbyid(login) = session_user ORDER BY job LIMIT 1 \
              FOR UPDATE SKIP LOCKED",
             None,
             &[],
@@ -213,7 +213,7 @@ fn take(client: &mut SpiClient, job: i64) -> Result<Option<Job>> {
     let rows = client
         .update(
             "UPDATE ltv.jobs SET status = 'running', pid = pg_backend_pid(), started_at = clock_timestamp(), \
-             message = NULL, hint = NULL WHERE job = $1 RETURNING model, owner::text, settings, recipe",
+             message = NULL, hint = NULL WHERE job = $1 RETURNING model, pg_get_userbyid(owner)::text, settings, recipe",
             None,
             &[DatumWithOid::from(job)],
         )

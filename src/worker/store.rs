@@ -37,7 +37,7 @@ fn next_version(client: &mut SpiClient, model: &str) -> Result<i32> {
     // An error if the model was dropped since the job was queued.
     client
         .update(
-            "SELECT ltv.lock_model($1)",
+            "SELECT ltv.lock_model(quote_ident(current_user)::regrole, $1)",
             None,
             &[DatumWithOid::from(model)],
         )

@@ -1,0 +1,107 @@
+//! `ltv_for_caller`: functions that write the catalog for whoever calls them.
+//!
+//! SECURITY DEFINER gives a function its owner's rights and forgets who called it. A function declared with this symbol
+//! remembers: it calls the function in schema `ltv` of the same name (without `ltv_`) and arguments, before which it puts the
+//! role that is current. Nobody else may execute that one, so it may believe its first argument.
+
+use super::export::export;
+use crate::error::{Report, Result};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::ffi::CStr;
+use std::mem::size_of;
+
+export! {
+    ltv_for_caller / pg_finfo_ltv_for_caller => for_caller;
+}
+
+fn for_caller(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: PostgreSQL calls with a valid call info whose arguments are of the declared types; the inner function takes the
+    // same ones behind an oid. What is allocated lives as long as the memory context that it is allocated in.
+    unsafe {
+        let outer = &mut *fcinfo;
+        let inner = inner_function(outer.flinfo)?;
+        let count = outer.nargs as usize;
+        let size = std::mem::offset_of!(pg_sys::FunctionCallInfoBaseData, args)
+            + (count + 1) * size_of::<pg_sys::NullableDatum>();
+        let call = pg_sys::palloc0(size).cast::<pg_sys::FunctionCallInfoBaseData>();
+        (*call).flinfo = inner;
+        (*call).context = outer.context;
+        (*call).resultinfo = outer.resultinfo;
+        (*call).fncollation = outer.fncollation;
+        (*call).nargs = outer.nargs + 1;
+        let arguments = (&raw mut (*call).args).cast::<pg_sys::NullableDatum>();
+        *arguments = pg_sys::NullableDatum {
+            value: pg_sys::GetUserId().into(),
+            isnull: false,
+        };
+        let given = (&raw const outer.args).cast::<pg_sys::NullableDatum>();
+        std::ptr::copy_nonoverlapping(given, arguments.add(1), count);
+        let function = (*inner).fn_addr.ok_or_else(no_inner_function)?;
+        // An ERROR in it must not jump over the frames here.
+        let value = pg_sys::ffi::pg_guard_ffi_boundary(|| function(call));
+        outer.isnull = (*call).isnull;
+        pg_sys::pfree(call.cast());
+        Ok(value)
+    }
+}
+
+/// The function behind the gate, looked up at the first call from a place and kept there.
+///
+/// # Safety
+/// `flinfo` is that of a call to a function of this symbol, whose `fn_extra` is ours alone.
+unsafe fn inner_function(flinfo: *mut pg_sys::FmgrInfo) -> Result<*mut pg_sys::FmgrInfo> {
+    // SAFETY: as the caller promises; the tuple is used before it is released.
+    unsafe {
+        if !(*flinfo).fn_extra.is_null() {
+            return Ok((*flinfo).fn_extra.cast());
+        }
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::PROCOID as i32,
+            (*flinfo).fn_oid.into(),
+        );
+        if tuple.is_null() {
+            return Err(no_inner_function());
+        }
+        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>();
+        let count = form.pronargs as usize;
+        let types = std::slice::from_raw_parts(form.proargtypes.values.as_ptr(), count);
+        let types: Vec<pg_sys::Oid> = std::iter::once(pg_sys::REGROLEOID)
+            .chain(types.iter().copied())
+            .collect();
+        let name = CStr::from_ptr(form.proname.data.as_ptr()).to_owned();
+        pg_sys::ReleaseSysCache(tuple);
+        let name = name.to_bytes();
+        let name = name.strip_prefix(b"ltv_").unwrap_or(name);
+        let names = pg_sys::lappend(std::ptr::null_mut(), name_node(b"ltv"));
+        let names = pg_sys::lappend(names, name_node(name));
+        let oid = pg_sys::LookupFuncName(names, types.len() as i32, types.as_ptr(), true);
+        if oid == pg_sys::InvalidOid {
+            return Err(no_inner_function());
+        }
+        let context = (*flinfo).fn_mcxt;
+        let inner = pg_sys::MemoryContextAllocZero(context, size_of::<pg_sys::FmgrInfo>())
+            .cast::<pg_sys::FmgrInfo>();
+        pg_sys::fmgr_info_cxt(oid, inner, context);
+        (*inner).fn_expr = (*flinfo).fn_expr;
+        (*flinfo).fn_extra = inner.cast();
+        Ok(inner)
+    }
+}
+
+/// A String node, in the current memory context.
+unsafe fn name_node(name: &[u8]) -> *mut std::ffi::c_void {
+    // SAFETY: the characters are copied and end with a zero.
+    unsafe {
+        let text = pg_sys::pnstrdup(name.as_ptr().cast(), name.len());
+        pg_sys::makeString(text).cast()
+    }
+}
+
+fn no_inner_function() -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION,
+        "the function behind this one is missing from schema ltv",
+    )
+    .hint("The library and the extension's SQL are of different versions: run ALTER EXTENSION pg_ltv UPDATE.")
+}

@@ -1,0 +1,343 @@
+//! `ltv.bind_query`, `ltv.query_columns`, `ltv.query_relations`: a query, or the name of a relation, that somebody gives as text.
+//!
+//! What a name means depends on the search_path of whoever wrote it. So a text is bound first: it is parsed in that search_path,
+//! must be one SELECT that changes and locks nothing, and comes back with every name qualified, as a view keeps it. All that
+//! is done with it afterwards happens in a search_path of our own.
+
+use super::export::{export, text_argument};
+use crate::error::{Report, Result};
+use crate::worker::session::{catch, set_option};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::ffi::{CStr, CString};
+
+export! {
+    ltv_bind_query / pg_finfo_ltv_bind_query => bind_query;
+    ltv_bind_relation / pg_finfo_ltv_bind_relation => bind_relation;
+    ltv_query_columns / pg_finfo_ltv_query_columns => query_columns;
+    ltv_query_relations / pg_finfo_ltv_query_relations => query_relations;
+}
+
+/// What begins a statement; other texts are names of relations.
+const STATEMENTS: [&str; 19] = [
+    "select", "with", "values", "table", "insert", "update", "delete", "merge", "explain", "show",
+    "create", "drop", "alter", "copy", "truncate", "call", "do", "set", "declare",
+];
+
+/// `ltv.bind_query(source)`.
+fn bind_query(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as one text.
+    let Some(source) = (unsafe { text_argument(fcinfo, 0) }) else {
+        // SAFETY: a valid call info.
+        unsafe { (*fcinfo).isnull = true };
+        return Ok(pg_sys::Datum::null());
+    };
+    let bound = bind(&source)?;
+    Ok(text(&bound))
+}
+
+/// A query or the name of a relation in the search_path of now, as a query with qualified names.
+pub fn bind(source: &CStr) -> Result<CString> {
+    let query = if is_statement(source.to_bytes()) {
+        source.to_owned()
+    } else {
+        select_all(source)?
+    };
+    let tree = analyse(&query)?;
+    // SAFETY: inside a transaction; what is set ends with the nesting level, or with the transaction if there is an error. The
+    // tree was made just now and the text is copied.
+    unsafe {
+        let nesting = pg_sys::NewGUCNestLevel();
+        set_option(
+            c"search_path",
+            c"pg_catalog, pg_temp",
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+        );
+        let bound = CStr::from_ptr(pg_sys::pg_get_querydef(tree, false)).to_owned();
+        pg_sys::AtEOXact_GUC(true, nesting);
+        Ok(bound)
+    }
+}
+
+/// `ltv.bind_relation(source)`: the relation that a text names in the search_path of now; NULL for a query.
+fn bind_relation(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as one text.
+    match unsafe { text_argument(fcinfo, 0) } {
+        Some(source) if !is_statement(source.to_bytes()) => Ok(relation(&source)?.into()),
+        _ => {
+            // SAFETY: a valid call info.
+            unsafe { (*fcinfo).isnull = true };
+            Ok(pg_sys::Datum::null())
+        }
+    }
+}
+
+/// `ltv.query_columns(query, OUT names text[], OUT types oid[])`.
+fn query_columns(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as one text.
+    let query = unsafe { text_argument(fcinfo, 0) }.unwrap_or_default();
+    let tree = analyse(&query)?;
+    let mut names: Vec<pg_sys::Datum> = Vec::new();
+    let mut types: Vec<pg_sys::Datum> = Vec::new();
+    let mut seen: Vec<&CStr> = Vec::new();
+    // SAFETY: the tree was made just now; its target list holds target entries, whose names end with a zero.
+    unsafe {
+        for entry in list::<pg_sys::TargetEntry>((*tree).targetList) {
+            if (*entry).resjunk {
+                continue;
+            }
+            let name = CStr::from_ptr((*entry).resname);
+            if seen.contains(&name) {
+                return Err(Report::new(
+                    PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
+                    format!(
+                        "column \"{}\" occurs more than once",
+                        name.to_string_lossy()
+                    ),
+                )
+                .hint("Give each column of the query its own name with AS."));
+            }
+            seen.push(name);
+            names.push(text(name));
+            types.push(pg_sys::exprType((*entry).expr.cast()).into());
+        }
+        let names = array(&mut names, pg_sys::TEXTOID, -1, false);
+        let types = array(&mut types, pg_sys::OIDOID, 4, true);
+        record(fcinfo, &mut [names, types])
+    }
+}
+
+/// `ltv.query_relations(query)`: the relations that a query reads, also through views.
+fn query_relations(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as one text.
+    let query = unsafe { text_argument(fcinfo, 0) }.unwrap_or_default();
+    // SAFETY: SPI is closed below, or by the abort of the transaction; the plan and its lists live until then.
+    let mut found: Vec<pg_sys::Datum> = unsafe {
+        pg_sys::SPI_connect();
+        let plan = pg_sys::SPI_prepare(query.as_ptr(), 0, std::ptr::null_mut());
+        let mut found = Vec::new();
+        if !plan.is_null() {
+            let sources = pg_sys::SPI_plan_get_plan_sources(plan);
+            for source in list::<pg_sys::CachedPlanSource>(sources) {
+                let oids = (*source).relationOids;
+                if let Some(oids) = oids.as_ref() {
+                    let cells = std::slice::from_raw_parts(oids.elements, oids.length as usize);
+                    found.extend(cells.iter().map(|c| pg_sys::Datum::from(c.oid_value)));
+                }
+            }
+        }
+        pg_sys::SPI_finish();
+        found
+    };
+    // SAFETY: oids are passed by value.
+    Ok(unsafe { array(&mut found, pg_sys::REGCLASSOID, 4, true) })
+}
+
+/// Whether a text is meant as a statement and not as the name of a relation: a keyword, perhaps behind comments and
+/// parentheses, and something after it.
+pub fn is_statement(text: &[u8]) -> bool {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_ascii_start();
+        if let Some(after) = rest.strip_prefix(b"(") {
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix(b"--") {
+            let end = after.iter().position(|&b| b == b'\n');
+            rest = end.map_or(&[][..], |end| &after[end..]);
+        } else if let Some(after) = rest.strip_prefix(b"/*") {
+            let end = after.windows(2).position(|pair| pair == b"*/");
+            rest = end.map_or(&[][..], |end| &after[end + 2..]);
+        } else {
+            break;
+        }
+    }
+    let word = rest.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    let (word, after) = rest.split_at(word);
+    let follows = match after.first() {
+        Some(b'(' | b'"' | b'\'' | b'*' | b'-' | b'/') => true,
+        Some(byte) => byte.is_ascii_whitespace() && !after.trim_ascii_start().is_empty(),
+        None => false,
+    };
+    follows
+        && STATEMENTS
+            .iter()
+            .any(|statement| word.eq_ignore_ascii_case(statement.as_bytes()))
+}
+
+/// The table or view of a name in the search_path of now.
+fn relation(name: &CStr) -> Result<pg_sys::Oid> {
+    let shown = || name.to_string_lossy().into_owned();
+    // SAFETY: the function takes a text and gives an oid or NULL; errors about the name are caught.
+    let found = catch(|| unsafe {
+        let mut is_null = false;
+        let found = call_nullable(pg_sys::to_regclass, text(name), &mut is_null);
+        Ok((!is_null).then_some(found))
+    });
+    let found = found.map_err(|report| match report.sqlstate {
+        PgSqlErrorCode::ERRCODE_INVALID_NAME | PgSqlErrorCode::ERRCODE_SYNTAX_ERROR => Report::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!(
+                "\"{}\" is neither the name of a relation nor a query",
+                shown()
+            ),
+        )
+        .hint("Give a name such as public.orders, or a text that starts with SELECT or WITH."),
+        _ => report,
+    })?;
+    let relation = found
+        .map(|datum| pg_sys::Oid::from(datum.value() as u32))
+        .ok_or_else(|| {
+            Report::new(
+                PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+                format!("relation \"{}\" does not exist", shown()),
+            )
+            .hint("Check the spelling and the search_path; names with capital letters need double quotes inside the text.")
+        })?;
+    // SAFETY: an existing relation.
+    let kind = unsafe { pg_sys::get_rel_relkind(relation) } as u8;
+    if !b"rvmfp".contains(&kind) {
+        return Err(Report::new(
+            PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("\"{}\" is not a table or view", shown()),
+        ));
+    }
+    Ok(relation)
+}
+
+/// The relation of a name in the search_path of now, as a query.
+fn select_all(name: &CStr) -> Result<CString> {
+    let relation = relation(name)?;
+    // SAFETY: an existing relation; the strings are copied.
+    let qualified = unsafe {
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
+        CStr::from_ptr(pg_sys::quote_qualified_identifier(
+            schema,
+            pg_sys::get_rel_name(relation),
+        ))
+    };
+    let mut query = b"SELECT * FROM ".to_vec();
+    query.extend_from_slice(qualified.to_bytes());
+    Ok(CString::new(query).unwrap_or_default())
+}
+
+/// The parse tree of a query, which must be one SELECT that changes and locks nothing. Nothing is run.
+fn analyse(query: &CStr) -> Result<*mut pg_sys::Query> {
+    let not_select = || {
+        Report::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "the query is not one SELECT",
+        )
+        .detail("The query only delivers rows; it must not change or lock anything.")
+        .hint("Give the name of a relation, or a query that starts with SELECT or WITH.")
+    };
+    // SAFETY: errors of the parser are raised; lists and trees live in the current memory context.
+    unsafe {
+        let statements = pg_sys::pg_parse_query(query.as_ptr());
+        let mut statements = list::<pg_sys::RawStmt>(statements);
+        let (Some(statement), None) = (statements.next(), statements.next()) else {
+            return Err(not_select());
+        };
+        let tree = pg_sys::parse_analyze_fixedparams(
+            statement,
+            query.as_ptr(),
+            std::ptr::null(),
+            0,
+            std::ptr::null_mut(),
+        );
+        let reads_only = (*tree).commandType == pg_sys::CmdType::CMD_SELECT
+            && (*tree).utilityStmt.is_null()
+            && !(*tree).hasModifyingCTE
+            && (*tree).rowMarks.is_null();
+        if reads_only {
+            Ok(tree)
+        } else {
+            Err(not_select())
+        }
+    }
+}
+
+/// The elements of a list of pointers.
+///
+/// # Safety
+/// `list` is NIL or a list of pointers to `T` that outlives the iteration.
+unsafe fn list<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
+    // SAFETY: as the caller promises.
+    let cells = unsafe {
+        list.as_ref().map_or(&[][..], |list| {
+            std::slice::from_raw_parts(list.elements, list.length as usize)
+        })
+    };
+    // SAFETY: cells of a list of pointers.
+    cells.iter().map(|cell| unsafe { cell.ptr_value.cast() })
+}
+
+fn text(content: &CStr) -> pg_sys::Datum {
+    // SAFETY: the characters are copied.
+    unsafe { pg_sys::cstring_to_text(content.as_ptr()).into() }
+}
+
+/// # Safety
+/// The values are of that type.
+unsafe fn array(
+    values: &mut [pg_sys::Datum],
+    of: pg_sys::Oid,
+    length: i32,
+    by_value: bool,
+) -> pg_sys::Datum {
+    // SAFETY: as the caller promises.
+    unsafe {
+        pg_sys::construct_array(
+            values.as_mut_ptr(),
+            values.len() as i32,
+            of,
+            length,
+            by_value,
+            b'i' as std::ffi::c_char,
+        )
+        .into()
+    }
+}
+
+/// The result of a function with OUT arguments.
+///
+/// # Safety
+/// The values are as many and of the types that the function declares.
+unsafe fn record(
+    fcinfo: pg_sys::FunctionCallInfo,
+    values: &mut [pg_sys::Datum],
+) -> Result<pg_sys::Datum> {
+    // SAFETY: as the caller promises; the descriptor is that of the declared result.
+    unsafe {
+        let mut descriptor = std::ptr::null_mut();
+        pg_sys::get_call_result_type(fcinfo, std::ptr::null_mut(), &mut descriptor);
+        let descriptor = pg_sys::BlessTupleDesc(descriptor);
+        let mut nulls = vec![false; values.len()];
+        let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+        Ok(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data))
+    }
+}
+
+/// Calls a function of PostgreSQL that takes one value and may give NULL.
+///
+/// # Safety
+/// The function takes one value of the type that is passed.
+unsafe fn call_nullable(
+    function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
+    argument: pg_sys::Datum,
+    is_null: &mut bool,
+) -> pg_sys::Datum {
+    // SAFETY: a call info with room for one argument.
+    unsafe {
+        let size = std::mem::offset_of!(pg_sys::FunctionCallInfoBaseData, args)
+            + std::mem::size_of::<pg_sys::NullableDatum>();
+        let call = pg_sys::palloc0(size).cast::<pg_sys::FunctionCallInfoBaseData>();
+        (*call).nargs = 1;
+        *(&raw mut (*call).args).cast::<pg_sys::NullableDatum>() = pg_sys::NullableDatum {
+            value: argument,
+            isnull: false,
+        };
+        let value = function(call);
+        *is_null = (*call).isnull;
+        value
+    }
+}
