@@ -33,7 +33,8 @@ LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ltv_query_relations';
 COMMENT ON FUNCTION ltv.query_relations IS 'the relations that a bound query reads, also through views';
 
 -- Runs a statement with the rights of a role that the caller could become with SET ROLE, in a security-restricted operation:
--- $1 is the source, bound in the search_path that it was written for, $2 the argument. Returns its first column.
+-- $1 is the source, bound in the search_path that it was written for, $2 the argument. Returns its first column. Without a
+-- source the statement itself runs in that search_path.
 CREATE FUNCTION ltv.run_as(role regrole, path text, source text, statement text, argument jsonb DEFAULT NULL) RETURNS jsonb
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_run_as';
 COMMENT ON FUNCTION ltv.run_as IS 'runs stored SQL with the rights of the role that it belongs to';

@@ -1,7 +1,8 @@
 -- How good a model is: ltv_evaluate and ltv_decile_stats score the rows of a query and compare with what happened.
 --
--- The public functions bind their caller's query in the caller's search_path. Without one the rows that a version was
--- trained on are judged, which its stored query delivers with the rights of the model's owner.
+-- The public functions bind their caller's query in the caller's search_path. Without one ltv_evaluate tells what the training
+-- found on customers held out, and ltv_decile_stats shows the rows trained on, which the stored query delivers with the
+-- rights of the model's owner.
 
 CREATE FUNCTION ltv.evaluation_add(internal, actual double precision, prediction double precision,
     purchase_probability double precision, whale_probability double precision, p10 double precision,
@@ -135,28 +136,86 @@ END
 $$;
 COMMENT ON FUNCTION ltv.metrics_of_rows IS 'metrics of a version on the rows of a bound query';
 
+-- How a version did on customers that it had not learnt from, as its training found.
+CREATE FUNCTION ltv.held_out_metrics(model text, version integer) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stored jsonb := (SELECT v.metrics FROM ltv.readable_versions v
+                     WHERE v.model = held_out_metrics.model AND v.version = held_out_metrics.version);
+BEGIN
+    IF stored -> 'rows' IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the query must be given',
+            DETAIL = format('Version %s of model "%s" was not trained here, so no metrics of customers held out are stored.', version, model),
+            HINT = 'Name a relation or a query of customers with a known value: query => ''...''.';
+    END IF;
+    RETURN (SELECT jsonb_agg(jsonb_build_object('metric', m.key, 'value', m.value) ORDER BY o.i, m.key)
+            FROM jsonb_each(stored) m LEFT JOIN unnest('{rows,payers,normalized_gini,spearman,auc,decile_mape,total_ratio,total_ratio_low,total_ratio_high,mean_actual,mean_prediction,rmse,mae,log_loss,revenue_capture_1,revenue_capture_5,revenue_capture_10,revenue_capture_20,top_recall_1,top_recall_5,top_recall_10,top_recall_20,interval_coverage}'::text[])
+                 WITH ORDINALITY AS o(metric, i) ON o.metric = m.key
+            WHERE jsonb_typeof(m.value) = 'number');
+END
+$$;
+COMMENT ON FUNCTION ltv.held_out_metrics IS 'metrics of a version on the customers that were held out of its training';
+
+-- Rows that a version has learnt from flatter it, so whoever asks about them is told.
+CREATE FUNCTION ltv.notice_training_rows(model text, version integer, query text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    trained_on text;
+BEGIN
+    SELECT v.recipe ->> 'relation' INTO trained_on FROM ltv.readable_versions v
+    WHERE v.model = notice_training_rows.model AND v.version = notice_training_rows.version
+      AND v.recipe ->> 'split_column' IS NULL AND v.recipe -> 'promotion' IS NULL;
+    IF to_regclass(trained_on) = ANY (ltv.query_relations(query)) THEN
+        RAISE NOTICE USING MESSAGE = format('version %s was trained on rows of %s: those flatter it', version, trained_on),
+            HINT = format('ltv_evaluate(%L) without a query tells how it did on customers that it had not seen.', model);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.notice_training_rows IS 'says so where a query reads what a version was trained on';
+
 CREATE FUNCTION ltv.evaluate(model text, query text, version integer, target text, whale_threshold double precision)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     used int := ltv.version_or_champion(model, version);
-    metrics jsonb := ltv.on_rows(model, used, query,
-        'SELECT ltv.metrics_of_rows($1, $2 ->> ''model'', ($2 ->> ''version'')::int, $2 ->> ''target'', ($2 ->> ''threshold'')::float8)',
-        jsonb_build_object('model', model, 'version', used, 'target', target, 'threshold', whale_threshold));
+    metrics jsonb;
 BEGIN
+    IF query IS NOT NULL THEN
+        metrics := ltv.metrics_of_rows(query, model, used, target, whale_threshold);
+    ELSIF num_nonnulls(target, whale_threshold) > 0 THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the query must be given with another target or threshold',
+            HINT = 'Name a relation or a query of customers with a known value: query => ''...''.';
+    ELSE
+        metrics := ltv.held_out_metrics(model, used);
+    END IF;
     RETURN QUERY SELECT m.metric, m.value
         FROM ROWS FROM (jsonb_to_recordset(metrics) AS (metric text, value float8)) WITH ORDINALITY AS m(metric, value, place) ORDER BY m.place;
 END
 $$;
 COMMENT ON FUNCTION ltv.evaluate IS 'see ltv_evaluate; the query is bound';
 
+CREATE FUNCTION ltv.evaluate_for_user(model text, query text, version integer, target text, whale_threshold double precision)
+RETURNS TABLE (metric text, value double precision)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF query IS NOT NULL THEN
+        PERFORM ltv.notice_training_rows(model, ltv.version_or_champion(model, version), query);
+    END IF;
+    RETURN QUERY SELECT * FROM ltv.evaluate(model, query, version, target, whale_threshold);
+END
+$$;
+COMMENT ON FUNCTION ltv.evaluate_for_user IS 'ltv.evaluate, with a notice about rows that were trained on';
+
 CREATE FUNCTION @extschema@.ltv_evaluate(model text, query text DEFAULT NULL, version integer DEFAULT NULL, target text DEFAULT NULL,
     whale_threshold double precision DEFAULT NULL)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.evaluate(model, ltv.bind_query(query), version, target, whale_threshold) $$;
-COMMENT ON FUNCTION @extschema@.ltv_evaluate IS 'metrics of a version (by default the champion) on the rows of a relation or query (by default what it was trained on)';
+AS $$ SELECT * FROM ltv.evaluate_for_user(model, ltv.bind_query(query), version, target, whale_threshold) $$;
+COMMENT ON FUNCTION @extschema@.ltv_evaluate IS 'metrics of a version (by default the champion) on the rows of a relation or query; without one on the customers that were held out of its training';
 
 CREATE FUNCTION ltv.deciles_of_rows(query text, model text, version integer, target text, groups integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

@@ -205,6 +205,7 @@ BEGIN
     END IF;
     recipe := recipe || jsonb_build_object('base', base, 'parent', parent, 'warm_start', COALESCE(warm_start, false), 'promotion', rule);
     -- Names in the recipe's query mean what they meant to its author.
+    PERFORM ltv.run_as(owner, recipe ->> 'search_path', NULL, 'SELECT pg_catalog.to_jsonb(true) FROM ltv.check_recipe($2)', recipe);
     RETURN ltv.queue_job(model, 'retrain', recipe, ltv.job_settings() || jsonb_build_object('search_path', recipe -> 'search_path'), owner);
 END
 $$;

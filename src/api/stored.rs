@@ -12,7 +12,7 @@ use crate::worker::session::{set_option, unexpected};
 use pgrx::datum::DatumWithOid;
 use pgrx::fcinfo::pg_getarg;
 use pgrx::prelude::*;
-use pgrx::{IntoDatum, JsonB, Spi, pg_sys};
+use pgrx::{Spi, pg_sys};
 use std::ffi::CStr;
 
 export! {
@@ -58,16 +58,17 @@ impl Drop for Restricted {
 }
 
 /// `ltv.run_as(role, path, source, statement, argument)`: runs the statement, whose `$1` is the source, bound in the search_path
-/// `path`, and `$2` the argument; returns the first column of its first row.
+/// `path`, and `$2` the argument; returns the first column of its first row. Without a source the statement itself runs in `path`.
 fn run_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: declared as (regrole, text, text, text, jsonb).
     let (role, path, source, statement, argument) = unsafe {
+        let argument = (*fcinfo).args.as_slice(5)[4];
         (
             pg_getarg::<pg_sys::Oid>(fcinfo, 0).unwrap_or(pg_sys::InvalidOid),
             text_argument(fcinfo, 1),
             text_argument(fcinfo, 2),
             text_argument(fcinfo, 3).unwrap_or_default(),
-            pg_getarg::<JsonB>(fcinfo, 4),
+            (!argument.isnull).then_some(argument.value),
         )
     };
     if !privilege::role_exists(role) {
@@ -79,17 +80,14 @@ fn run_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     }
     let outcome = {
         let _restricted = Restricted::enter(role);
-        let bound = match source {
-            Some(source) => {
-                set_path(path.as_deref().unwrap_or(c"pg_catalog, pg_temp"));
-                Some(source::bind(&source)?)
-            }
-            None => None,
-        };
-        set_path(c"pg_catalog, pg_temp");
+        set_path(path.as_deref().unwrap_or(OWN_PATH));
+        let bound = source.map(|source| source::bind(&source)).transpose()?;
+        if bound.is_some() {
+            set_path(OWN_PATH);
+        }
         execute(&statement, bound.as_deref(), argument)?
     };
-    Ok(match outcome.and_then(IntoDatum::into_datum) {
+    Ok(match outcome {
         Some(datum) => datum,
         None => {
             // SAFETY: a valid call info.
@@ -99,28 +97,38 @@ fn run_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     })
 }
 
+const OWN_PATH: &CStr = c"pg_catalog, pg_temp";
+
+/// Documents go in and out as they are: what PostgreSQL takes for JSON may be deeper, and its numbers larger, than ours.
 fn execute(
     statement: &CStr,
     source: Option<&CStr>,
-    argument: Option<JsonB>,
-) -> Result<Option<JsonB>> {
+    argument: Option<pg_sys::Datum>,
+) -> Result<Option<pg_sys::Datum>> {
     let statement = statement.to_str().map_err(unexpected)?;
-    // SAFETY: the characters are copied into a text.
-    let source = source.map(|source| unsafe {
-        DatumWithOid::new(
-            pg_sys::Datum::from(pg_sys::cstring_to_text(source.as_ptr())),
-            pg_sys::TEXTOID,
+    // SAFETY: the characters are copied into a text; the argument is declared as jsonb and outlives the statement.
+    let (source, argument) = unsafe {
+        let parameter = |value: Option<pg_sys::Datum>, of| match value {
+            Some(value) => DatumWithOid::new(value, of),
+            None => DatumWithOid::null_oid(of),
+        };
+        let source = source.map(|source| pg_sys::cstring_to_text(source.as_ptr()).into());
+        (
+            parameter(source, pg_sys::TEXTOID),
+            parameter(argument, pg_sys::JSONBOID),
         )
-    });
-    let source = source.unwrap_or_else(DatumWithOid::null::<String>);
+    };
     Spi::connect_mut(|client| {
         let rows = client
-            .update(statement, Some(1), &[source, DatumWithOid::from(argument)])
+            .update(statement, Some(1), &[source, argument])
             .map_err(unexpected)?;
-        match rows.is_empty() {
-            true => Ok(None),
-            false => rows.first().get_one::<JsonB>().map_err(unexpected),
+        if rows.is_empty() {
+            return Ok(None);
         }
+        let rows = rows.first();
+        let found = rows.get_datum_by_ordinal(1).map_err(unexpected)?;
+        // SAFETY: a jsonb, which is copied out of SPI's memory.
+        Ok(found.map(|datum| unsafe { pg_sys::SPI_datumTransfer(datum, false, -1) }))
     })
 }
 

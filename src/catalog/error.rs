@@ -22,6 +22,8 @@ pub enum CatalogError {
     NoChampion { model: String, versions: i32 },
     #[error("version {version} of model \"{model}\" does not exist")]
     NoVersion { model: String, version: i32 },
+    #[error("must be owner of model \"{model}\"")]
+    NotOwner { model: String, role: String },
     #[error("permission denied for model \"{model}\"")]
     Denied {
         model: String,
@@ -45,7 +47,9 @@ impl Reportable for CatalogError {
                 PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT
             }
             Self::NoChampion { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            Self::Denied { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NotOwner { .. } | Self::Denied { .. } => {
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
             Self::BadSchema { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
         }
     }
@@ -62,11 +66,7 @@ impl Reportable for CatalogError {
             Self::NoModel { role, .. } => role
                 .as_ref()
                 .map(|role| format!("Or there is one that role \"{role}\" may not use.")),
-            Self::Denied {
-                privilege: Privilege::Owner,
-                role,
-                ..
-            } => Some(format!("Role \"{role}\" does not own it.")),
+            Self::NotOwner { role, .. } => Some(format!("Role \"{role}\" does not own it.")),
             Self::Denied {
                 role, privilege, ..
             } => Some(format!(
@@ -107,10 +107,7 @@ impl Reportable for CatalogError {
                 )
             }
             Self::NoVersion { .. } => "The view ltv_versions lists those there are.".to_owned(),
-            Self::Denied {
-                privilege: Privilege::Owner,
-                ..
-            } => {
+            Self::NotOwner { .. } => {
                 "Its owner, a member of the owning role or a superuser can do it.".to_owned()
             }
             Self::Denied {

@@ -64,7 +64,12 @@ pub fn check(model: &str, privilege: Privilege, role: pg_sys::Oid) -> Result<(),
     }
     let known = privilege != Privilege::Predict && holds(model, Privilege::Predict, role);
     let model = model.to_owned();
-    Err(if known {
+    Err(if known && privilege == Privilege::Owner {
+        CatalogError::NotOwner {
+            model,
+            role: role_name(role),
+        }
+    } else if known {
         CatalogError::Denied {
             model,
             role: role_name(role),

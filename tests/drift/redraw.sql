@@ -30,9 +30,9 @@ DECLARE
     now jsonb;
 BEGIN
     FOR run IN 1..runs LOOP
-        now := ltv.profile(format('SELECT * FROM draw(%s)', n), features, 'm', 1);
+        now := ltv.profile(ltv.bind_query(format('SELECT * FROM draw(%s)', n)), features, 'm', 1);
         IF what = 'drift' THEN
-            before := ltv.profile(format('SELECT * FROM draw(%s)', n), features, 'm', 1);
+            before := ltv.profile(ltv.bind_query(format('SELECT * FROM draw(%s)', n)), features, 'm', 1);
         END IF;
         INSERT INTO found SELECT what, n, run, d.feature, d.kind, d.psi, d.drifted, z.drifted
         FROM ltv.compare_profiles(before, now, NULL) d JOIN ltv.compare_profiles(before, now, nothing) z USING (feature);
