@@ -1,7 +1,7 @@
 //! `ltv_predict`, `ltv_predict_proba`, `ltv_predict_quantile`, `ltv_predict_all`: one C function for each set of
 //! arguments; SQL declares each of them for arrays, records and jsonb.
 
-use crate::catalog::{CatalogError, Moment, default_model, resolve};
+use crate::catalog::{CatalogError, Moment, default_model, resolve_restored};
 use crate::error::{Report, Result, guard};
 use crate::scoring::{self, Lanes, Output, ScoringFunction};
 use pgrx::prelude::*;
@@ -123,7 +123,9 @@ impl CallSite {
         q: Option<f64>,
     ) -> Result<(pg_sys::Datum, bool)> {
         let output = self.function.output;
-        let scorer = self.scorer(name, version)?;
+        let Some(scorer) = self.scorer(name, version)? else {
+            return Ok((pg_sys::Datum::null(), true));
+        };
         scorer.clear();
         // SAFETY: as the caller promises; the lanes were made for that type.
         unsafe { scorer.push_datum(input.unwrap_or(pg_sys::Datum::from(0)), input.is_none()) }?;
@@ -131,8 +133,8 @@ impl CallSite {
         scorer.value(output, 0, q)
     }
 
-    /// The scorer of the model that this call means at this moment.
-    fn scorer(&mut self, name: Option<&str>, version: Option<i32>) -> Result<&mut Lanes> {
+    /// The scorer of the model that this call means at this moment; none where that is yet to be restored.
+    fn scorer(&mut self, name: Option<&str>, version: Option<i32>) -> Result<Option<&mut Lanes>> {
         let default = match name {
             Some(_) => None,
             None => Some(default_model().ok_or(CatalogError::NoDefaultModel)?),
@@ -146,7 +148,9 @@ impl CallSite {
         if !current {
             // A failure below leaves nothing half-made behind.
             self.moment = None;
-            let versions = resolve(Some(name), version)?;
+            let Some(versions) = resolve_restored(Some(name), version)? else {
+                return Ok(None);
+            };
             if !self.scorer.as_ref().is_some_and(|s| s.serve(&versions)) {
                 self.scorer = None;
                 let output = self.function.output;
@@ -157,12 +161,7 @@ impl CallSite {
             // Looking the model up may itself have taken in invalidations.
             self.moment = Some(Moment::now());
         }
-        self.scorer.as_mut().ok_or_else(|| {
-            Report::new(
-                PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-                "no model was loaded",
-            )
-        })
+        Ok(self.scorer.as_mut())
     }
 }
 

@@ -5,11 +5,12 @@ mod error;
 mod invalidation;
 pub mod privilege;
 mod resolve;
+pub mod restore;
 mod table;
 
 pub use error::CatalogError;
 pub use invalidation::generation;
-pub use resolve::{Moment, default_model, resolve};
+pub use resolve::{Moment, default_model, resolve, resolve_restored};
 
 pub fn init() {
     invalidation::init();

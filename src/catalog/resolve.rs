@@ -8,11 +8,12 @@
 use super::error::CatalogError;
 use super::privilege::{self, Privilege};
 use super::table::{self, ALIASES, Identity, Key, MODELS, Row, VERSIONS};
-use super::{answers, generation, invalidation};
+use super::{answers, generation, invalidation, restore};
 use crate::error::{Report, Result};
 use crate::guc;
 use crate::scoring::{self, Model, Schema, Traffic, Versions};
 use pgrx::pg_sys;
+use pgrx::prelude::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -133,6 +134,24 @@ pub fn resolve(name: Option<&str>, version: Option<i32>) -> Result<Versions> {
     // Looking up may have taken in invalidations, but has not changed what the snapshot sees.
     answers::keep(Moment::now(), name, version, &versions);
     Ok(versions)
+}
+
+/// Like [`resolve`], but `None` where a dump is being restored and the pinned version has not arrived yet.
+pub fn resolve_restored(name: Option<&str>, version: Option<i32>) -> Result<Option<Versions>> {
+    if version.is_none() || !restore::in_progress() {
+        return resolve(name, version).map(Some);
+    }
+    let is_missing = |report: &Report| report.sqlstate == PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT;
+    match resolve(name, version) {
+        Err(report) if is_missing(&report) => {
+            restore::store_missing();
+            match restore::with_latest_snapshot(|| resolve(name, version)) {
+                Err(report) if is_missing(&report) => Ok(None),
+                outcome => outcome.map(Some),
+            }
+        }
+        outcome => outcome.map(Some),
+    }
 }
 
 /// The champion of a model, and its challenger if that has a share.

@@ -54,73 +54,120 @@ pub fn replica(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// pg_dump and pg_restore, as text and as an archive, with the models and their aliases; training goes on after it.
+/// Stored predictions of every kind, in a schema that a dump fills before the catalog and in one that it fills after.
+const STORED: &str = "
+    create schema app; create schema zzz;
+    create table app.scored (x int, doc jsonb, p float8 generated always as (ltv_predict('m', 1, doc)) stored);
+    insert into app.scored select n, jsonb_build_object('recency', n % 9, 'frequency', n % 5, 'country', 'DE') from generate_series(1, 300) n;
+    create table app.checked (x int, doc jsonb, check (ltv_predict('m', 1, doc) < 1e9));
+    insert into app.checked select x, doc from app.scored;
+    create index on app.checked (ltv_predict('m', 2, doc));
+    create materialized view app.seen as select x, ltv_predict('m', doc) as p from app.scored;
+    create table zzz.scored (like app.scored including generated);
+    insert into zzz.scored (x, doc) select x, doc from app.scored;
+    create role dump_reader; select ltv_grant('m', 'dump_reader');
+    create table app.orders as select n % 50 as customer_id, date '2024-01-01' + n % 300 as day, n % 17 as amount from generate_series(1, 2000) n;
+    select ltv_create_features('app.features', 'app.orders', date_column => 'day', value_column => 'amount', as_of => '2024-06-30', horizon => 60)";
+
+/// Everything that must be the same in the copy.
+const CONTENT: &str = "select concat_ws(' / ',
+    (select string_agg(version || checksum, ',' order by version) from ltv.versions),
+    (select string_agg(alias || version, ',' order by alias) from ltv.aliases),
+    (select string_agg(concat_ws(' ', from_version, to_version, by::text), ',' order by promotion) from ltv.promotions),
+    (select string_agg(concat_ws(' ', model, owner::text, settings), ',') from ltv.models),
+    (select string_agg(concat_ws(' ', model, grantee::text, privilege), ',') from ltv.privileges),
+    (select string_agg(concat_ws(' ', relation::text, definition ->> 'horizon'), ',') from ltv.feature_definitions),
+    (select string_agg(job || status, ',' order by job) from ltv.jobs),
+    (select count(*) || ' ' || count(p) || ' ' || sum(p) from app.scored), (select count(*) || ' ' || sum(p) from zzz.scored),
+    (select count(*) from app.checked), (select count(*) || ' ' || sum(p) from app.seen))";
+
+/// pg_dump in every format, restored in one process and in several; training and refreshing go on after it.
 pub fn dump_and_restore(workspace: &Workspace) -> Result<()> {
     let cluster = &workspace.cluster;
     let source = workspace.database("dumped", Template::Extension)?;
     customers(cluster, &source, 500)?;
     train(cluster, &source, "m", r#"{"epochs": 1, "seed": 1}"#)?;
     train(cluster, &source, "m", r#"{"epochs": 1, "seed": 2}"#)?;
-    cluster.psql(&source, "select ltv_set_alias('m', 2, 'champion')")?;
+    cluster.psql(
+        &source,
+        "select ltv_set_alias('m', 2, 'champion'), ltv_set_alias('m', 1, 'challenger'), ltv_keep_versions('m', 5)",
+    )?;
+    cluster.psql(&source, STORED)?;
+    let content = cluster.psql(&source, CONTENT)?;
     let scores = cluster.psql(&source, SCORES)?;
 
     let file = workspace.new_directory("dump.sql");
-    fs::write(
-        &file,
-        shell::capture(&mut cluster.client_program("pg_dump", &source))?,
-    )?;
     let archive = workspace.new_directory("dump.archive");
-    shell::capture(
-        cluster
-            .client_program("pg_dump", &source)
-            .arg("--format=custom")
-            .arg("--file")
-            .arg(&archive),
-    )?;
-
-    let restored = workspace.database("restored", Template::Empty)?;
-    shell::capture(
-        cluster
-            .psql_command(&restored)
-            .args(["--set=ON_ERROR_STOP=1", "--file"])
-            .arg(&file),
-    )?;
-    let unpacked = workspace.database("unpacked", Template::Empty)?;
-    shell::capture(
-        cluster
-            .client_program("pg_restore", &unpacked)
-            .args(["--exit-on-error", "--dbname", &unpacked])
-            .arg(&archive),
-    )?;
-    for copy in [&restored, &unpacked] {
-        ensure_eq(
-            cluster.psql(copy, SCORES)?,
-            scores.clone(),
-            "the scores after the restore",
-        )?;
-        let versions =
-            "select string_agg(version || checksum, ',' order by version) from ltv.versions";
-        ensure_eq(
-            cluster.psql(copy, versions)?,
-            cluster.psql(&source, versions)?,
-            "the versions",
-        )?;
-        let history = "select count(*) from ltv_promotions";
-        ensure_eq(
-            cluster.psql(copy, history)?,
-            cluster.psql(&source, history)?,
-            "the promotions",
-        )?;
-        train(cluster, copy, "m", r#"{"epochs": 1}"#)?;
-        ensure_eq(
-            cluster
-                .psql(copy, "select max(version) from ltv.versions")?
-                .as_str(),
-            "3",
-            "the next version",
-        )?;
+    let folder = workspace.new_directory("dump.folder");
+    for (format, to) in [("plain", &file), ("custom", &archive), ("directory", &folder)] {
+        let mut dump = cluster.client_program("pg_dump", &source);
+        dump.arg(format!("--format={format}")).arg("--file").arg(to);
+        shell::capture(&mut dump)?;
     }
+    let restores: [(&str, Option<&std::path::PathBuf>, &[&str]); 5] = [
+        ("plain", None, &[]),
+        ("custom", Some(&archive), &[]),
+        ("custom_jobs", Some(&archive), &["--jobs=2"]),
+        ("folder_jobs", Some(&folder), &["--jobs=3"]),
+        ("one_transaction", Some(&archive), &["--single-transaction"]),
+    ];
+    for (name, from, arguments) in restores {
+        let copy = workspace.database(name, Template::Empty)?;
+        let mut restore = match from {
+            None => {
+                let mut psql = cluster.psql_command(&copy);
+                psql.args(["--set=ON_ERROR_STOP=1", "--file"]).arg(&file);
+                psql
+            }
+            Some(from) => {
+                let mut restore = cluster.client_program("pg_restore", &copy);
+                restore
+                    .args(["--exit-on-error", "--dbname", &copy])
+                    .args(arguments)
+                    .arg(from);
+                restore
+            }
+        };
+        shell::capture(&mut restore)?;
+        ensure_eq(cluster.psql(&copy, CONTENT)?, content.clone(), name)?;
+        ensure_eq(cluster.psql(&copy, SCORES)?, scores.clone(), name)?;
+        if arguments.is_empty() {
+            cluster.psql(&copy, "select ltv_refresh_features('app.features')")?;
+            train(cluster, &copy, "m", r#"{"epochs": 1}"#)?;
+            ensure_eq(
+                cluster
+                    .psql(&copy, "select max(version) from ltv.versions")?
+                    .as_str(),
+                "3",
+                "the next version",
+            )?;
+        }
+        cluster.drop_database(&copy)?;
+    }
+    as_the_owner_of_the_database(workspace, &source)?;
+    cluster.psql(&source, "select ltv_revoke('m', 'dump_reader'); drop role dump_reader")?;
     Ok(())
+}
+
+/// A role that owns the database, and nothing of the extension, can dump it.
+fn as_the_owner_of_the_database(workspace: &Workspace, source: &str) -> Result<()> {
+    let cluster = &workspace.cluster;
+    cluster.psql(
+        source,
+        &format!(
+            "create role dump_owner login password 'dump_owner'; alter database {source} owner to dump_owner;
+             grant usage on schema app, zzz to dump_owner; grant select on all tables in schema app, zzz, public to dump_owner"
+        ),
+    )?;
+    let file = workspace.new_directory("owner.sql");
+    let mut dump = cluster.client_program("pg_dump", source);
+    dump.args(["--role=dump_owner", "--file"]).arg(&file);
+    let dumped = shell::capture(&mut dump);
+    cluster.psql(
+        source,
+        &format!("alter database {source} owner to current_user; drop owned by dump_owner; drop role dump_owner"),
+    )?;
+    dumped.map(drop)
 }
 
 /// Models of the same name in two databases are two models, and each database has its own queue.

@@ -1,0 +1,34 @@
+-- Restoring a dump: predictions stored in generated columns come back, in whatever order tables are filled.
+--
+-- In a session that restores a dump, a prediction with a pinned version that has not arrived yet is NULL (src/catalog/restore.rs).
+-- When models and versions arrive, what is missing is computed.
+
+CREATE FUNCTION ltv.restore_waits() RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_restore_waits';
+COMMENT ON FUNCTION ltv.restore_waits IS 'whether this session restores a dump; if so, waits for those that store predictions without their model';
+
+CREATE FUNCTION ltv.complete_restore() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    stored record;
+BEGIN
+    IF NOT ltv.restore_waits() THEN
+        RETURN NULL;
+    END IF;
+    FOR stored IN
+        SELECT DISTINCT c.oid::regclass AS relation, a.attname AS name
+        FROM pg_proc p JOIN pg_depend f ON f.refclassid = 'pg_proc'::regclass AND f.refobjid = p.oid
+        JOIN pg_attrdef d ON f.classid = 'pg_attrdef'::regclass AND f.objid = d.oid OR f.classid = 'pg_class'::regclass AND f.objid = d.adrelid AND f.objsubid = d.adnum
+        JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated = 's'
+        JOIN pg_class c ON c.oid = d.adrelid AND c.relkind = 'r'
+        WHERE p.prosrc LIKE 'ltv\_predict%\_version'
+    LOOP
+        EXECUTE format('UPDATE ONLY %s SET %I = DEFAULT WHERE %2$I IS NULL', stored.relation, stored.name);
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION ltv.complete_restore IS 'computes the stored predictions that were restored before their models';
+
+CREATE TRIGGER complete_restore AFTER INSERT ON ltv.models FOR EACH STATEMENT EXECUTE FUNCTION ltv.complete_restore();
+CREATE TRIGGER complete_restore AFTER INSERT ON ltv.versions FOR EACH STATEMENT EXECUTE FUNCTION ltv.complete_restore();
