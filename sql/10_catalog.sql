@@ -138,6 +138,8 @@ COMMENT ON TABLE ltv.job_progress IS 'what a running job is doing; apart from lt
 CREATE TABLE ltv.feature_definitions (
     relation   regclass PRIMARY KEY,
     definition jsonb NOT NULL,
+    orders     regclass,  -- what it reads, where that is a relation and not a query
+    attributes regclass,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

@@ -39,8 +39,9 @@ CREATE FUNCTION ltv.run_as(role regrole, path text, source text, statement text,
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_run_as';
 COMMENT ON FUNCTION ltv.run_as IS 'runs stored SQL with the rights of the role that it belongs to';
 
-CREATE FUNCTION ltv.new_relation(name text) RETURNS text
-LANGUAGE plpgsql STABLE
+-- Where the name has no schema, it is made in the one given, which is the caller's current one.
+CREATE FUNCTION ltv.new_relation(name text, schema name) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     parts text[];
@@ -50,24 +51,24 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'the name must not be null';
     END IF;
     BEGIN
-        parts := pg_catalog.parse_ident(name);
+        parts := parse_ident(name);
     EXCEPTION WHEN invalid_parameter_value THEN
         parts := NULL;
     END;
-    IF COALESCE(pg_catalog.cardinality(parts), 3) > 2 THEN
-        RAISE invalid_name USING MESSAGE = pg_catalog.format('"%s" is not the name of a relation', name),
+    IF COALESCE(cardinality(parts), 3) > 2 THEN
+        RAISE invalid_name USING MESSAGE = format('"%s" is not the name of a relation', name),
             HINT = 'Give a name such as features or marketing.features; unusual names need double quotes inside the text.';
     END IF;
-    IF pg_catalog.cardinality(parts) = 1 THEN
-        parts := pg_catalog.current_schema() || parts;
+    IF cardinality(parts) = 1 THEN
+        parts := schema::text || parts;
     END IF;
-    IF parts[1] IS NULL OR pg_catalog.to_regnamespace(pg_catalog.quote_ident(parts[1])) IS NULL THEN
-        RAISE invalid_schema_name USING MESSAGE = COALESCE(pg_catalog.format('schema "%s" does not exist', parts[1]),
+    IF parts[1] IS NULL OR to_regnamespace(quote_ident(parts[1])) IS NULL THEN
+        RAISE invalid_schema_name USING MESSAGE = COALESCE(format('schema "%s" does not exist', parts[1]),
                                                            'no schema has been selected to create in');
     END IF;
-    made := pg_catalog.format('%I.%I', parts[1], parts[2]);
-    IF pg_catalog.to_regclass(made) IS NOT NULL THEN
-        RAISE duplicate_table USING MESSAGE = pg_catalog.format('relation "%s" already exists', name),
+    made := format('%I.%I', parts[1], parts[2]);
+    IF to_regclass(made) IS NOT NULL THEN
+        RAISE duplicate_table USING MESSAGE = format('relation "%s" already exists', name),
             HINT = 'ltv_refresh_features fills existing features again; otherwise drop it, or choose another name.';
     END IF;
     RETURN made;

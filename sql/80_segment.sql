@@ -1,4 +1,4 @@
--- For marketing: customers in tiers by predicted value, whom to reach within a budget, and the classic RFM summary.
+-- For marketing: customers in tiers by predicted value, and whom to reach within a budget.
 
 -- Tiers are shares of the customers, best first; with a budget, contact says for whom it is best spent.
 CREATE FUNCTION ltv.segment(model text, query text, shares float8[], id_column text, version int, budget float8, cost_per_contact float8, margin float8)
@@ -67,34 +67,3 @@ RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_shar
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.segment_summary(model, ltv.given_query(query), shares, id_column, version) $$;
 COMMENT ON FUNCTION @extschema@.ltv_segment_summary IS 'the tiers of ltv_segment with their expected revenue';
-
--- The summary that BTYD models are fitted to: repeat purchases, time from the first to the last one, time from the first one
--- to the cut-off, mean value of the repeat purchases (0 without any), times in units of so many days.
-CREATE FUNCTION @extschema@.ltv_rfm_summary(source text, customer_id_column text DEFAULT 'customer_id', date_column text DEFAULT NULL,
-                                            value_column text DEFAULT NULL, as_of ltv.cutoffs DEFAULT NULL, days_per_unit float8 DEFAULT 1,
-                                            time_zone text DEFAULT 'UTC')
-RETURNS TABLE (customer_id text, frequency int, recency float8, t float8, monetary_value float8)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    spec jsonb := ltv.order_log(source, customer_id_column, date_column, value_column, time_zone);
-    cutoffs text;
-BEGIN
-    spec := ltv.with_cutoffs(spec || '{"horizon": "1 day"}', as_of);
-    IF days_per_unit > 0 IS NOT TRUE THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'days_per_unit must be greater than 0', HINT = 'For example 7, to count in weeks.';
-    ELSIF pg_catalog.jsonb_array_length(spec -> 'as_of') <> 1 THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'as_of must be one cut-off', HINT = 'Call it once per cut-off.';
-    END IF;
-    SELECT pg_catalog.format('(VALUES %s) k (as_of, as_of_day, until)', c.row_text) INTO cutoffs FROM ltv.features_cutoffs(spec) c;
-    RETURN QUERY EXECUTE pg_catalog.format($sql$
-        SELECT d.customer::text, (pg_catalog.count(*) - 1)::int, (pg_catalog.max(d.day) - pg_catalog.min(d.day)) / $1, (d.as_of_day - pg_catalog.min(d.day)) / $1,
-               COALESCE((pg_catalog.sum(d.net) - (pg_catalog.min(ARRAY[d.day - DATE '2000-01-01', d.net]))[2]) / NULLIF(pg_catalog.count(*) - 1, 0), 0)::float8
-        FROM (SELECT s.customer, s.day, k.as_of_day, pg_catalog.sum(s.amount) AS net FROM %s JOIN %s ON %s <= k.as_of
-              GROUP BY s.customer, s.day, k.as_of_day HAVING pg_catalog.sum(s.amount) > 0) d
-        GROUP BY d.customer, d.as_of_day ORDER BY 1$sql$,
-        ltv.features_orders(spec), cutoffs, CASE spec ->> 'unit' WHEN 'day' THEN 's.day' ELSE 's.ts' END)
-    USING days_per_unit;
-END
-$$;
-COMMENT ON FUNCTION @extschema@.ltv_rfm_summary IS 'frequency, recency, T and monetary value of each customer, as BTYD models want them';

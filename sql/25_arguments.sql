@@ -1,6 +1,8 @@
 -- Three types of argument: cut-offs, which may be given as date, timestamp, text or an array of these; horizons, which may
 -- be given as a number of days or as an interval; and channels, which may be given as true or as a list of columns.
 -- They are text underneath; the casts make one signature do where dozens of overloads would be needed.
+--
+-- Patterns have no backslash, because standard_conforming_strings may be off where these functions are called.
 
 CREATE TYPE ltv.cutoffs;
 CREATE FUNCTION ltv.cutoffs_in(cstring) RETURNS ltv.cutoffs LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
@@ -9,11 +11,11 @@ CREATE TYPE ltv.cutoffs (INPUT = ltv.cutoffs_in, OUTPUT = ltv.cutoffs_out, LIKE 
 COMMENT ON TYPE ltv.cutoffs IS 'one or more cut-offs: a date, a timestamp, or an array of either';
 
 CREATE FUNCTION ltv.cutoffs(date[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT ARRAY(SELECT to_char(d, 'YYYY-MM-DD') FROM unnest($1) d)::text::ltv.cutoffs $$;
+AS $$ SELECT ARRAY(SELECT COALESCE(to_char(d, 'YYYY-MM-DD'), d::text) FROM unnest($1) d)::text::ltv.cutoffs $$;
 CREATE FUNCTION ltv.cutoffs(timestamp[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT ARRAY(SELECT to_char(t, 'YYYY-MM-DD HH24:MI:SS.US') FROM unnest($1) t)::text::ltv.cutoffs $$;
+AS $$ SELECT ARRAY(SELECT COALESCE(to_char(t, 'YYYY-MM-DD HH24:MI:SS.US'), t::text) FROM unnest($1) t)::text::ltv.cutoffs $$;
 CREATE FUNCTION ltv.cutoffs(timestamptz[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT ARRAY(SELECT to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || 'Z' FROM unnest($1) t)::text::ltv.cutoffs $$;
+AS $$ SELECT ARRAY(SELECT COALESCE(to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || 'Z', t::text) FROM unnest($1) t)::text::ltv.cutoffs $$;
 CREATE FUNCTION ltv.cutoffs(text[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.cutoffs $$;
 CREATE FUNCTION ltv.cutoffs(date) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -46,6 +48,12 @@ CREATE FUNCTION ltv.horizon(int) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRI
 AS $$ SELECT $1::text::ltv.horizon $$;
 CREATE FUNCTION ltv.horizon(smallint) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.horizon $$;
+CREATE FUNCTION ltv.horizon(numeric) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT $1::text::ltv.horizon $$;
+CREATE FUNCTION ltv.horizon(float8) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT $1::text::ltv.horizon $$;
+CREATE FUNCTION ltv.horizon(real) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT $1::text::ltv.horizon $$;
 CREATE FUNCTION ltv.horizon(interval) RETURNS ltv.horizon LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
 AS $$ SELECT $1::text::ltv.horizon $$;
 
@@ -55,6 +63,9 @@ CREATE CAST (ltv.horizon AS text) WITHOUT FUNCTION;
 CREATE CAST (bigint AS ltv.horizon) WITH FUNCTION ltv.horizon(bigint) AS IMPLICIT;
 CREATE CAST (int AS ltv.horizon) WITH FUNCTION ltv.horizon(int) AS IMPLICIT;
 CREATE CAST (smallint AS ltv.horizon) WITH FUNCTION ltv.horizon(smallint) AS IMPLICIT;
+CREATE CAST (numeric AS ltv.horizon) WITH FUNCTION ltv.horizon(numeric) AS IMPLICIT;
+CREATE CAST (float8 AS ltv.horizon) WITH FUNCTION ltv.horizon(float8) AS IMPLICIT;
+CREATE CAST (real AS ltv.horizon) WITH FUNCTION ltv.horizon(real) AS IMPLICIT;
 CREATE CAST (interval AS ltv.horizon) WITH FUNCTION ltv.horizon(interval) AS IMPLICIT;
 
 CREATE TYPE ltv.channels;
@@ -78,50 +89,110 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN lower(trim(channels::text)) IN ('false', 'f', 'no', 'off', '') THEN NULL
                 WHEN lower(trim(channels::text)) IN ('true', 't', 'yes', 'on') THEN '{}'
-                WHEN channels::text ~ '^\s*[{]' THEN channels::text::text[]
-                ELSE regexp_split_to_array(trim(channels::text), '\s*,\s*') END
+                WHEN channels::text ~ '^[[:space:]]*[{]' THEN channels::text::text[]
+                ELSE regexp_split_to_array(trim(channels::text), '[[:space:]]*,[[:space:]]*') END
 $$;
 COMMENT ON FUNCTION ltv.parse_channels IS 'the columns to add to a sequence, NULL for no sequence';
 
--- Days stay days; what has a time of day becomes an instant, in time_zone where it does not name its own.
+-- What one cut-off says: a day, which stands for its end, or an instant. A text that means the same instant in two time zones
+-- names its own; any other is read in time_zone.
+CREATE FUNCTION ltv.parse_cutoff(item text, time_zone text, argument text, OUT day date, OUT instant timestamptz)
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC'
+AS $$
+DECLARE
+    word text := lower(btrim(item));
+    local timestamp;
+    here timestamptz;
+    elsewhere timestamptz;
+    has_clock boolean;
+BEGIN
+    IF word IN ('yesterday', 'today', 'tomorrow') THEN
+        day := (now() AT TIME ZONE time_zone)::date + array_position('{yesterday,today,tomorrow}', word) - 2;
+        RETURN;
+    END IF;
+    BEGIN
+        local := item::timestamp;
+        here := item::timestamptz;
+        PERFORM set_config('TimeZone', 'Etc/GMT-14', true);
+        elsewhere := item::timestamptz;
+        PERFORM set_config('TimeZone', 'UTC', true);
+    EXCEPTION WHEN data_exception THEN
+        RAISE invalid_datetime_format USING MESSAGE = format('%s "%s" is neither a date nor a time', argument, item), DETAIL = SQLERRM || '.',
+            HINT = format('Write days as %s => ''2024-06-30'' and times as %1$s => ''2024-06-30 18:00 Europe/Berlin''.', argument);
+    END;
+    has_clock := local <> date_trunc('day', local)
+        OR regexp_replace(word, '([+-][0-9]{1,2}(:?[0-9]{2}){0,2}|z)$', '') ~ '([0-9]:[0-9]|[0-9]t[0-9])';
+    IF NOT isfinite(local) THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('%s must be finite', argument);
+    ELSIF here <> elsewhere THEN
+        day := CASE WHEN NOT has_clock THEN local::date END;
+        instant := CASE WHEN has_clock THEN local AT TIME ZONE time_zone END;
+    ELSIF has_clock THEN
+        instant := here;
+    ELSE
+        RAISE invalid_parameter_value USING MESSAGE = format('%s "%s" is a day in a time zone of its own', argument, item),
+            DETAIL = 'A day stands for its end, in the time zone of the argument time_zone.',
+            HINT = format('Write the day alone, or an instant such as %s => ''2024-06-30 24:00+02''.', argument);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.parse_cutoff IS 'one cut-off as a day or as an instant; the other one is null';
+
 CREATE FUNCTION ltv.parse_cutoffs(as_of ltv.cutoffs, time_zone text, OUT days date[], OUT instants timestamptz[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     given text[];
-    item text;
 BEGIN
     IF as_of IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'as_of must not be null',
             HINT = 'Give the last day that the features may see, for example as_of => ''1997-09-30''.';
     END IF;
-    given := CASE WHEN as_of::text ~ '^\s*[{]' THEN as_of::text::text[] ELSE ARRAY[as_of::text] END;
+    BEGIN
+        given := CASE WHEN as_of::text ~ '^[[:space:]]*[{]' THEN as_of::text::text[] ELSE ARRAY[as_of::text] END;
+    EXCEPTION WHEN data_exception THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('as_of is not a list of cut-offs: %s', as_of), DETAIL = SQLERRM || '.',
+            HINT = 'Write several as as_of => ''{2024-03-31,2024-06-30}''.';
+    END;
     IF cardinality(given) = 0 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'as_of names no cut-off',
             HINT = 'Give at least one day, for example as_of => ''1997-09-30''.';
+    ELSIF array_position(given, NULL) IS NOT NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'as_of must not contain null';
     END IF;
-    FOREACH item IN ARRAY given LOOP
-        IF item IS NULL THEN
-            RAISE null_value_not_allowed USING MESSAGE = 'as_of must not contain null';
-        ELSIF NOT isfinite(item::timestamp) THEN
-            RAISE invalid_parameter_value USING MESSAGE = 'as_of must be finite';
-        ELSIF item ~ '\d:\d' AND regexp_replace(item, '\m[ap]m\M', '', 'i') ~ '\d:\d.*([a-z]|[+-]\d)' THEN
-            instants := instants || item::timestamptz;
-        ELSIF item ~ '\d:\d' OR item::timestamp <> item::date THEN
-            instants := instants || (item::timestamp AT TIME ZONE time_zone);
-        ELSE
-            days := days || item::date;
-        END IF;
-    END LOOP;
-    IF days IS NOT NULL AND instants IS NOT NULL THEN
+    SELECT COALESCE(array_agg(DISTINCT c.day ORDER BY c.day) FILTER (WHERE c.day IS NOT NULL), '{}'),
+           COALESCE(array_agg(DISTINCT c.instant ORDER BY c.instant) FILTER (WHERE c.instant IS NOT NULL), '{}')
+    INTO days, instants FROM unnest(given) item, ltv.parse_cutoff(item, time_zone, 'as_of') c;
+    IF cardinality(days) > 0 AND cardinality(instants) > 0 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'as_of mixes days and times',
             DETAIL = 'A day stands for its end, a time for itself.', HINT = 'Give only days, or only times.';
     END IF;
-    days := ARRAY(SELECT DISTINCT d FROM unnest(days) d ORDER BY d);
-    instants := ARRAY(SELECT DISTINCT t FROM unnest(instants) t ORDER BY t);
 END
 $$;
 COMMENT ON FUNCTION ltv.parse_cutoffs IS 'cut-offs as days or as instants, sorted; the other array is empty';
+
+-- It may be tomorrow already where the session is.
+CREATE FUNCTION ltv.parse_log_end(log_end ltv.cutoffs, time_zone text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    given text[] := CASE WHEN log_end::text ~ '^[{]' THEN log_end::text::text[] ELSE ARRAY[log_end::text] END;
+    parsed record;
+BEGIN
+    IF log_end IS NULL THEN
+        RETURN NULL;
+    ELSIF cardinality(given) <> 1 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'log_end must be one day or one time';
+    END IF;
+    parsed := ltv.parse_cutoff(given[1], time_zone, 'log_end');
+    IF parsed.day > greatest((now() AT TIME ZONE time_zone)::date, current_date) OR parsed.instant > now() THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('log_end %s lies in the future', given[1]), DETAIL = 'A log cannot be complete for days to come.',
+            HINT = 'Leave log_end out where the log is complete up to its last order.';
+    END IF;
+    RETURN COALESCE(to_jsonb(parsed.day), to_jsonb(parsed.instant)) #>> '{}';
+END
+$$;
+COMMENT ON FUNCTION ltv.parse_log_end IS 'up to when a log is complete, as a day or an instant';
 
 CREATE FUNCTION ltv.parse_horizon(horizon ltv.horizon) RETURNS interval
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
@@ -133,7 +204,12 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'the horizon must not be null',
             HINT = 'Give the number of days to look ahead, for example horizon => 365, or an interval.';
     END IF;
-    span := CASE WHEN horizon::text ~ '^\s*[+-]?\d+\s*$' THEN horizon::text || ' days' ELSE horizon::text END::interval;
+    BEGIN
+        span := CASE WHEN horizon::text ~ '^[[:space:]]*[+-]?[0-9]+([.][0-9]*)?[[:space:]]*$' THEN horizon::text || ' days' ELSE horizon::text END::interval;
+    EXCEPTION WHEN data_exception THEN
+        RAISE invalid_datetime_format USING MESSAGE = format('the horizon "%s" is neither a number of days nor an interval', horizon),
+            HINT = 'Give the number of days to look ahead, for example horizon => 365, or an interval such as ''6 months''.';
+    END;
     IF span <= interval '0' THEN
         RAISE invalid_parameter_value USING MESSAGE = format('the horizon must be positive, not %s', span),
             HINT = 'Give the number of days to look ahead, for example horizon => 365.';
@@ -147,3 +223,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION ltv.parse_horizon IS 'a horizon as an interval of whole days';
+
+-- Numbers of days of any type arrive here: each has an implicit cast to float8.
+CREATE FUNCTION ltv.parse_windows(windows float8[]) RETURNS int[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF windows IS NULL OR EXISTS (SELECT FROM unnest(windows) w WHERE (w BETWEEN 1 AND 36500 AND w = floor(w)) IS NOT TRUE) THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'windows must be whole numbers of days from 1 to 36500',
+            HINT = 'For example windows => ''{7,30,90}''; an empty array makes none.';
+    END IF;
+    RETURN ARRAY(SELECT DISTINCT w::int AS days FROM unnest(windows) w ORDER BY days);
+END
+$$;
+COMMENT ON FUNCTION ltv.parse_windows IS 'windows in days, sorted';

@@ -1,0 +1,375 @@
+-- Order logs as they are: whether a source has what features need, with hints that can be pasted, and what is in it.
+
+-- Statements around a query of the user run in the search_path that it was written for. Their errors say what is wrong with it,
+-- without the pages of SQL around it that PostgreSQL would show as the context.
+
+CREATE FUNCTION ltv.raise_again(state text, message text, detail text, hint text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF detail <> '' AND hint <> '' THEN
+        RAISE USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint;
+    ELSIF detail <> '' THEN
+        RAISE USING ERRCODE = state, MESSAGE = message, DETAIL = detail;
+    ELSIF hint <> '' THEN
+        RAISE USING ERRCODE = state, MESSAGE = message, HINT = hint;
+    END IF;
+    RAISE USING ERRCODE = state, MESSAGE = message;
+END
+$$;
+COMMENT ON FUNCTION ltv.raise_again IS 'raises an error that was caught';
+
+CREATE FUNCTION ltv.read_in(path text, statement text) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    result jsonb;
+    detail text;
+    hint text;
+BEGIN
+    PERFORM set_config('search_path', path, true);
+    EXECUTE statement INTO result;
+    RETURN result;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    PERFORM ltv.raise_again(SQLSTATE, SQLERRM, detail, hint);
+END
+$$;
+COMMENT ON FUNCTION ltv.read_in IS 'the one value that a query in a search_path yields, as jsonb';
+
+CREATE FUNCTION ltv.write_in(path text, statement text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    rows bigint;
+    detail text;
+    hint text;
+BEGIN
+    PERFORM set_config('search_path', path, true);
+    EXECUTE statement;
+    GET DIAGNOSTICS rows = ROW_COUNT;
+    RETURN rows;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    PERFORM ltv.raise_again(SQLSTATE, SQLERRM, detail, hint);
+END
+$$;
+COMMENT ON FUNCTION ltv.write_in IS 'runs a statement in a search_path and counts the rows it has written';
+
+CREATE FUNCTION ltv.call_text(name text, arguments jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('SELECT %s(%s);', name, string_agg(format('%s => %L', a.pair ->> 0, a.pair ->> 1), ', ' ORDER BY a.i))
+    FROM jsonb_array_elements(arguments) WITH ORDINALITY AS a(pair, i) WHERE a.pair ->> 1 IS NOT NULL
+$$;
+COMMENT ON FUNCTION ltv.call_text IS 'a call of a function, given pairs of names and values, as SQL';
+
+-- What columns that are no dates may hold: texts of a pattern, and the expression that makes a date or time of them. Numbers
+-- are days written without hyphens, or seconds, milliseconds, microseconds or nanoseconds since 1970.
+CREATE FUNCTION ltv.date_readings() RETURNS TABLE (i int, pattern text, expression text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    VALUES (1, '^[0-9]{8}$', 'to_date(%s::text, ''YYYYMMDD'')'),
+           (2, '^[0-9.]+$', 'to_timestamp(%s::numeric)'),
+           (3, '^[0-9.]+$', 'to_timestamp(%s::numeric / 1000)'),
+           (4, '^[0-9.]+$', 'to_timestamp(%s::numeric / 1000000)'),
+           (5, '^[0-9.]+$', 'to_timestamp(%s::numeric / 1000000000)'),
+           (6, '^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}$', '%s::date'),
+           (7, '^[0-9]{4}-.*[0-9]:[0-9].*([A-Za-z]|[+-][0-9])', '%s::timestamptz'),
+           (8, '^[0-9]{4}-', '%s::timestamp'),
+           (9, '^[0-9]{1,2}[.]', 'to_date(%s, ''DD.MM.YYYY'')'),
+           (10, '^[0-9]{1,2}/', 'to_date(%s, ''MM/DD/YYYY'')'),
+           (11, '^[0-9]{1,2}/', 'to_date(%s, ''DD/MM/YYYY'')'),
+           (12, '', '%s::timestamp')
+$$;
+COMMENT ON FUNCTION ltv.date_readings IS 'ways to read dates out of numbers and texts';
+
+-- Found by trying on a sample. Blank texts are missing dates.
+CREATE FUNCTION ltv.date_expression(query text, column_name text, path text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    plain text := format('o.%I', column_name);
+    base text;
+    reading record;
+    reads boolean;
+BEGIN
+    FOREACH base IN ARRAY ARRAY[plain, format('NULLIF(%s, '''')', plain)] LOOP
+        FOR reading IN SELECT * FROM ltv.date_readings() ORDER BY i LOOP
+            BEGIN
+                reads := ltv.read_in(path, format('SELECT pg_catalog.to_jsonb(pg_catalog.bool_and(r.given ~ %L) AND pg_catalog.min(r.t) > ''1970-01-01'' AND pg_catalog.max(r.t) < ''2200-01-01'')'
+                    ' FROM (SELECT (%s)::text AS given, (%s)::pg_catalog.timestamptz AS t FROM (%s' || E'\n) o WHERE %2$s IS NOT NULL LIMIT 1000) r',
+                    reading.pattern, base, format(reading.expression, base), query))::boolean;
+                IF reads THEN
+                    RETURN format(reading.expression, base);
+                END IF;
+            EXCEPTION WHEN data_exception OR cannot_coerce OR undefined_function THEN
+                CONTINUE;
+            END;
+        END LOOP;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION ltv.date_expression IS 'the expression that makes dates of a column; null if none does';
+
+
+-- The sources of a definition ---------------------------------------------------------------------------------------
+
+CREATE FUNCTION ltv.check_given(source text, customer_id_column text, date_column text, value_column text, time_zone text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF source IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the source must not be null', HINT = 'Give the table of orders, or a query.';
+    ELSIF customer_id_column IS NULL OR date_column IS NULL OR value_column IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = format('the %s must be given', CASE WHEN customer_id_column IS NULL THEN 'customer_id_column'
+                WHEN date_column IS NULL THEN 'date_column' ELSE 'value_column' END),
+            HINT = 'For example customer_id_column => ''customer_id'', date_column => ''ordered_at'', value_column => ''amount''.';
+    ELSIF time_zone IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the time_zone must not be null', HINT = 'Days are cut in it; the default is UTC.';
+    END IF;
+    PERFORM now() AT TIME ZONE time_zone;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_given IS 'an error where an argument that describes the order log is missing';
+
+-- The rows that features read, with the column in question put right, as the user may give them.
+CREATE FUNCTION ltv.repaired_query(definition jsonb, given text, column_name text, expression text, new_name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('SELECT %s FROM %s o', string_agg(CASE WHEN c.name = column_name THEN format('%s AS %I', expression, new_name) ELSE format('o.%I', c.name) END, ', ' ORDER BY c.i),
+                  COALESCE(definition ->> 'source_relation', '(' || regexp_replace(given, '[;[:space:]]+$', '') || E'\n)'))
+    FROM (SELECT x.name, min(x.i) AS i
+          FROM unnest(ARRAY[definition ->> 'customer_id_column', definition ->> 'date_column', definition ->> 'value_column']
+                      || ARRAY(SELECT jsonb_array_elements_text(definition #> '{sequence,columns}'))) WITH ORDINALITY AS x(name, i) GROUP BY x.name) c
+$$;
+COMMENT ON FUNCTION ltv.repaired_query IS 'the query that reads a column as what it is meant to be';
+
+-- Where an expression makes of the column what is needed, the hint is a statement that works.
+CREATE FUNCTION ltv.raise_wrong_type(message text, expression text, column_name text, definition jsonb, function text, given text, arguments jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE datatype_mismatch USING MESSAGE = message, HINT = CASE WHEN expression IS NULL THEN 'Name another column, or a query that makes of it what is needed.'
+        ELSE COALESCE('Cast it in a query: ' || ltv.call_text(function, jsonb_build_array(jsonb_build_array('source',
+                          ltv.repaired_query(definition, given, column_name, expression, column_name))) || arguments),
+                      format('Cast it in the source: %s.', expression)) END;
+END
+$$;
+COMMENT ON FUNCTION ltv.raise_wrong_type IS 'raises an error about the type of a column';
+
+CREATE FUNCTION ltv.number_expression(query text, column_name text, path text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    plain text := format('o.%I', column_name);
+    expression text;
+BEGIN
+    FOREACH expression IN ARRAY ARRAY[plain || '::numeric', format('NULLIF(%s, '''')::numeric', plain)] LOOP
+        BEGIN
+            PERFORM ltv.read_in(path, format('SELECT pg_catalog.to_jsonb(pg_catalog.sum(r.n)) FROM (SELECT %s AS n FROM (%s' || E'\n) o LIMIT 1000) r', expression, query));
+            RETURN expression;
+        EXCEPTION WHEN data_exception OR cannot_coerce OR undefined_function THEN
+            CONTINUE;
+        END;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION ltv.number_expression IS 'the expression that makes numbers of a column; null if none does';
+
+-- Whether the source has what features need. Adds the types of the columns to the definition. Function, arguments and the source
+-- as it was given are those of the user's call, for a hint that repeats it.
+CREATE FUNCTION ltv.order_log(definition jsonb, function text DEFAULT NULL, given text DEFAULT NULL, arguments jsonb DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    query text := definition ->> 'source';
+    found record := ltv.query_columns(query);
+    id_column text := definition ->> 'customer_id_column';
+    date_column text := definition ->> 'date_column';
+    value_column text := definition ->> 'value_column';
+    path text := ltv.run_path(definition);
+    date_type text;
+    value_type text;
+    channel text;
+    type oid;
+BEGIN
+    type := found.types[ltv.check_column(found.names, id_column, 'customer_id_column')];
+    BEGIN
+        EXECUTE format('SELECT NULL::%s %s NULL::%1$s', format_type(type, NULL), ltv.equality_operator(type));
+    EXCEPTION WHEN undefined_function THEN
+        PERFORM ltv.raise_wrong_type(format('the customer id column "%s" is of type %s, whose values cannot be told apart', id_column, format_type(type, NULL)),
+            format('o.%I::text', id_column), id_column, definition, function, given, arguments);
+    END;
+
+    type := found.types[ltv.check_column(found.names, date_column, 'date_column')];
+    date_type := CASE ltv.base_type(type) WHEN 'date'::regtype THEN 'date' WHEN 'timestamp'::regtype THEN 'timestamp' WHEN 'timestamptz'::regtype THEN 'timestamptz' END;
+    IF date_type IS NULL THEN
+        PERFORM ltv.raise_wrong_type(format('the date column "%s" is of type %s, neither a date nor a timestamp', date_column, format_type(type, NULL)),
+            ltv.date_expression(query, date_column, path), date_column, definition, function, given, arguments);
+    END IF;
+
+    FOR channel IN SELECT value_column UNION ALL SELECT jsonb_array_elements_text(definition #> '{sequence,columns}') LOOP
+        type := found.types[ltv.check_column(found.names, channel, CASE channel WHEN value_column THEN 'value_column' ELSE 'sequence' END)];
+        IF (SELECT t.typcategory FROM pg_type t WHERE t.oid = type) <> 'N' THEN
+            PERFORM ltv.raise_wrong_type(format('the column "%s" is of type %s, which is not numeric', channel, format_type(type, NULL)),
+                ltv.number_expression(query, channel, path), channel, definition, function, given, arguments);
+        END IF;
+        -- The value column comes first.
+        value_type := COALESCE(value_type, format_type(ltv.base_type(type), NULL));
+    END LOOP;
+    RETURN definition || jsonb_build_object('date_type', date_type, 'value_type', value_type);
+END
+$$;
+COMMENT ON FUNCTION ltv.order_log IS 'a definition with the types of its source, or an error that says what to do';
+
+-- How ids of attributes are compared with those of orders: by the equality of their type; numbers and texts of different types
+-- by what they say. Both sides as SQL.
+CREATE FUNCTION ltv.id_match(definition jsonb, OUT order_side text, OUT attribute_side text, OUT operator text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    id_column text := definition ->> 'customer_id_column';
+    orders record := ltv.query_columns(definition ->> 'source');
+    attributes record := ltv.query_columns(definition ->> 'attributes');
+    order_type oid := ltv.base_type(orders.types[array_position(orders.names, id_column)]);
+    attribute_type oid := ltv.base_type(attributes.types[ltv.check_column(attributes.names, id_column, 'customer_id_column, which attributes must have too')]);
+    kinds text[] := ARRAY[ltv.id_kind(order_type), ltv.id_kind(attribute_type)];
+    own_type oid;
+    collation_name text;
+BEGIN
+    order_side := 'c.customer';
+    attribute_side := format('a.%I', id_column);
+    IF order_type = attribute_type THEN
+        operator := ltv.equality_operator(order_type);
+        IF (SELECT t.typcollation FROM pg_type t WHERE t.oid = order_type) <> 0 THEN
+            -- Columns may differ in it; the orders decide which customers are the same.
+            EXECUTE format(E'SELECT pg_catalog.pg_collation_for(o.%I) FROM (VALUES (1)) one LEFT JOIN (SELECT * FROM (%s\n) q LIMIT 0) o ON true',
+                id_column, definition ->> 'source') INTO collation_name;
+            attribute_side := attribute_side || COALESCE(' COLLATE ' || collation_name, '');
+        END IF;
+        RETURN;
+    END IF;
+    operator := 'OPERATOR(pg_catalog.=)';
+    IF kinds = '{integer,integer}' THEN
+        order_side := order_side || '::bigint';
+        attribute_side := attribute_side || '::bigint';
+    ELSIF kinds <@ '{integer,decimal}' THEN
+        order_side := order_side || '::numeric';
+        attribute_side := attribute_side || '::numeric';
+    ELSIF kinds <@ '{integer,decimal,float}' THEN
+        order_side := order_side || '::double precision';
+        attribute_side := attribute_side || '::double precision';
+    ELSIF kinds <@ '{text,own text}' AND 'own text' = ANY (kinds) AND NOT kinds = '{"own text","own text"}' THEN
+        -- citext and the like: texts are compared as that type does.
+        own_type := CASE kinds[1] WHEN 'text' THEN attribute_type ELSE order_type END;
+        operator := ltv.equality_operator(own_type);
+        order_side := format('%s::%s', order_side, format_type(own_type, NULL));
+        attribute_side := format('%s::%s', attribute_side, format_type(own_type, NULL));
+    ELSIF kinds <@ '{text,enum}' THEN
+        order_side := order_side || '::text COLLATE pg_catalog."C"';
+        attribute_side := attribute_side || '::text COLLATE pg_catalog."C"';
+    ELSIF kinds <@ '{text,"own text",integer,decimal}' THEN
+        order_side := ltv.number_in(order_side, kinds[1]);
+        attribute_side := ltv.number_in(attribute_side, kinds[2]);
+    ELSIF kinds <@ '{text,"own text",uuid}' THEN
+        order_side := format('pg_catalog.lower(pg_catalog.btrim(%s::text COLLATE pg_catalog."C"))', order_side);
+        attribute_side := format('pg_catalog.lower(pg_catalog.btrim(%s::text COLLATE pg_catalog."C"))', attribute_side);
+    ELSE
+        RAISE datatype_mismatch USING
+            MESSAGE = format('"%s" is %s in the orders and %s in attributes', id_column, format_type(order_type, NULL), format_type(attribute_type, NULL)),
+            HINT = format('Cast one of them in a query, for example attributes => %L.', format('SELECT %I::%s AS %1$I, ... FROM ...', id_column, format_type(order_type, NULL)));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.id_match IS 'how ids of attributes are compared with those of orders, as SQL';
+
+CREATE FUNCTION ltv.id_kind(type oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN t.oid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype) THEN 'integer'
+                WHEN t.oid = 'numeric'::regtype THEN 'decimal'
+                WHEN t.oid IN ('float4'::regtype, 'float8'::regtype) THEN 'float'
+                WHEN t.oid = 'uuid'::regtype THEN 'uuid'
+                WHEN t.oid = 'name'::regtype OR t.typcategory = 'S' AND t.typnamespace = 'pg_catalog'::regnamespace THEN 'text'
+                WHEN t.typcategory = 'S' THEN 'own text'
+                WHEN t.typcategory = 'E' THEN 'enum' ELSE 'other' END
+    FROM pg_type t WHERE t.oid = $1
+$$;
+COMMENT ON FUNCTION ltv.id_kind IS 'what kind of value the ids of a type are';
+
+-- 7, '7', '007' and '7.0' are the same number; a text that is no number is no id among numbers.
+CREATE FUNCTION ltv.number_in(side text, kind text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN kind IN ('integer', 'decimal') THEN side || '::numeric'
+           ELSE format('CASE WHEN pg_catalog.btrim(%s::text) ~ ''^[+-]?[0-9]{1,40}([.][0-9]{1,40})?$''::text THEN pg_catalog.btrim(%1$s::text)::numeric END', side) END
+$$;
+COMMENT ON FUNCTION ltv.number_in IS 'the number that an id is or says, as SQL';
+
+-- Two attributes of one customer would make two rows of one.
+CREATE FUNCTION ltv.check_attributes(definition jsonb) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    match record := ltv.id_match(definition);
+    found record := ltv.query_columns(definition ->> 'attributes');
+    repeated text;
+BEGIN
+    PERFORM ltv.check_column(found.names, c, 'attributes') FROM jsonb_array_elements_text(definition -> 'attribute_columns') c;
+    repeated := ltv.read_in(ltv.run_path(definition), format('SELECT pg_catalog.to_jsonb(pg_catalog.min(a.%1$I::text)) FROM (%2$s' || E'
+) a WHERE %3$s IS NOT NULL GROUP BY %3$s HAVING pg_catalog.count(*) > 1 ORDER BY 1 LIMIT 1',
+        definition ->> 'customer_id_column', definition ->> 'attributes', match.attribute_side)) #>> '{}';
+    IF repeated IS NOT NULL THEN
+        RAISE cardinality_violation USING MESSAGE = format('attributes has more than one row for customer "%s"', repeated),
+            HINT = 'Give one row per customer, for example with SELECT DISTINCT ON.';
+    END IF;
+    RETURN format('%s %s %s', match.attribute_side, match.operator, match.order_side);
+END
+$$;
+COMMENT ON FUNCTION ltv.check_attributes IS 'how the attributes are joined to the orders, as SQL, or an error';
+
+-- What is in the log ---------------------------------------------------------------------------------------------------
+
+CREATE TYPE ltv.log_facts AS (first_day date, last_day date, last_instant timestamptz, late bigint, latest date, early bigint, earliest date);
+
+-- One pass over the log. Late are orders of days to come, early are those that cannot be orders because of computers' first day.
+CREATE FUNCTION ltv.log_facts(definition jsonb, today date) RETURNS ltv.log_facts
+LANGUAGE sql SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+    SELECT f FROM jsonb_populate_record(NULL::ltv.log_facts, ltv.read_in(ltv.run_path(definition), ltv.fill_in($sql$
+        SELECT pg_catalog.to_jsonb(f) FROM (
+            SELECT pg_catalog.min(s.day) FILTER (WHERE {possible}) AS first_day,
+                   pg_catalog.max(s.day) FILTER (WHERE {possible}) AS last_day,
+                   pg_catalog.max(s.ts) FILTER (WHERE {possible}) AS last_instant,
+                   pg_catalog.count(*) FILTER (WHERE s.day > {today}) AS late,
+                   pg_catalog.max(s.day) FILTER (WHERE s.day > {today}) AS latest,
+                   pg_catalog.count(*) FILTER (WHERE s.day < {first}) AS early,
+                   pg_catalog.min(s.day) FILTER (WHERE s.day < {first}) AS earliest
+            FROM {orders}) f$sql$, jsonb_build_object(
+        'possible', format('s.day >= %L::pg_catalog.date AND s.day <= %L::pg_catalog.date', date '1970-01-02', today),
+        'today', format('%L::pg_catalog.date', today), 'first', format('%L::pg_catalog.date', date '1970-01-02'),
+        'orders', ltv.features_orders(definition, today, with_impossible => true))))) f
+$$;
+COMMENT ON FUNCTION ltv.log_facts(jsonb, date) IS 'from when to when the log goes, and what in it cannot be';
+
+CREATE FUNCTION ltv.say_left_out(facts ltv.log_facts) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF facts.late > 0 THEN
+        RAISE NOTICE USING MESSAGE = CASE facts.late WHEN 1 THEN 'one order is dated after today and left out'
+                ELSE format('%s orders are dated after today and left out', facts.late) END,
+            DETAIL = format('The latest is dated %s; without them the log ends on %s.', facts.latest, COALESCE(facts.last_day::text, 'no day, it is empty'));
+    END IF;
+    IF facts.early > 0 THEN
+        RAISE NOTICE USING MESSAGE = CASE facts.early WHEN 1 THEN 'one order is dated 1970-01-01 or earlier and left out'
+                ELSE format('%s orders are dated 1970-01-01 or earlier and left out', facts.early) END,
+            DETAIL = format('The earliest is dated %s: such dates stand for a date that is not known.', facts.earliest);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.say_left_out IS 'says which orders are left out because of their dates';

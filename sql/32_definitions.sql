@@ -1,0 +1,189 @@
+-- Definitions of features: what is kept of how a relation was made. A definition belongs to the owner of its relation, is
+-- written and read by the functions here only, and is checked whenever it is, because a dump may have been edited by hand.
+
+CREATE FUNCTION ltv.is_list(value jsonb, of text, pattern text DEFAULT '') RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN jsonb_typeof(value) = 'array'
+                THEN NOT EXISTS (SELECT FROM jsonb_array_elements(value) e WHERE jsonb_typeof(e) <> of OR e #>> '{}' !~ pattern) ELSE false END
+$$;
+COMMENT ON FUNCTION ltv.is_list IS 'whether a value is an array of values of a type and form';
+
+CREATE FUNCTION ltv.check_definition(definition jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO SET IntervalStyle = postgres
+AS $$
+DECLARE
+    wrong text := CASE WHEN jsonb_typeof(definition) IS DISTINCT FROM 'object' THEN 'it is not an object' END;
+BEGIN
+    IF wrong IS NULL THEN
+        SELECT string_agg(k.key, ', ') INTO wrong FROM (VALUES
+            ('source', jsonb_typeof(definition -> 'source') = 'string'),
+            ('source_relation', COALESCE(jsonb_typeof(definition -> 'source_relation'), 'null') IN ('string', 'null')),
+            ('customer_id_column', jsonb_typeof(definition -> 'customer_id_column') = 'string'),
+            ('date_column', jsonb_typeof(definition -> 'date_column') = 'string'),
+            ('date_type', definition ->> 'date_type' IN ('date', 'timestamp', 'timestamptz')),
+            ('value_column', jsonb_typeof(definition -> 'value_column') = 'string'),
+            ('value_type', jsonb_typeof(definition -> 'value_type') = 'string'),
+            ('time_zone', jsonb_typeof(definition -> 'time_zone') = 'string'),
+            ('horizon', jsonb_typeof(definition -> 'horizon') = 'string'),
+            ('windows', ltv.is_list(definition -> 'windows', 'number', '^[1-9][0-9]{0,4}$')),
+            ('sequence', COALESCE(definition -> 'sequence', 'null') = 'null'
+                OR ltv.is_list(definition #> '{sequence,columns}', 'string') AND definition #>> '{sequence,steps}' ~ '^[1-9][0-9]{0,3}$'),
+            ('materialized', jsonb_typeof(definition -> 'materialized') = 'boolean'),
+            ('log_end', COALESCE(jsonb_typeof(definition -> 'log_end'), 'null') IN ('string', 'null')),
+            ('search_path', jsonb_typeof(definition -> 'search_path') = 'string'),
+            ('attributes', COALESCE(definition -> 'attributes', 'null') = 'null'
+                OR jsonb_typeof(definition -> 'attributes') = 'string' AND ltv.is_list(definition -> 'attribute_columns', 'string')),
+            ('attributes_relation', COALESCE(jsonb_typeof(definition -> 'attributes_relation'), 'null') IN ('string', 'null')),
+            ('unit', definition ->> 'unit' IN ('day', 'instant')),
+            ('as_of', ltv.is_list(definition -> 'as_of', 'string') AND definition -> 'as_of' <> '[]')
+        ) k (key, is_right) WHERE k.is_right IS NOT TRUE;
+    END IF;
+    IF wrong IS NULL THEN
+        BEGIN
+            PERFORM now() AT TIME ZONE (definition ->> 'time_zone'), ltv.log_end(definition), ltv.parse_horizon((definition ->> 'horizon')::ltv.horizon);
+            IF ltv.with_cutoffs(definition, ARRAY(SELECT jsonb_array_elements_text(definition -> 'as_of'))::ltv.cutoffs) ->> 'unit' <> definition ->> 'unit' THEN
+                wrong := 'as_of';
+            END IF;
+        EXCEPTION WHEN data_exception THEN
+            wrong := SQLERRM;
+        END;
+    END IF;
+    IF wrong IS NOT NULL THEN
+        RAISE invalid_object_definition USING MESSAGE = 'the definition of the features is damaged',
+            DETAIL = format('It is not as ltv_create_features wrote it: %s.', wrong), HINT = 'Drop the relation and make the features again.';
+    END IF;
+    RETURN definition;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_definition IS 'a definition of features, or an error if it is not one';
+
+CREATE FUNCTION ltv.qualified_name(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation $$;
+COMMENT ON FUNCTION ltv.qualified_name IS 'the qualified, quoted name of a relation; NULL if it is gone';
+
+CREATE FUNCTION ltv.relation_named(name text) RETURNS regclass
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN to_regclass(name);
+EXCEPTION WHEN invalid_name OR syntax_error OR feature_not_supported THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION ltv.relation_named IS 'the relation of a qualified name; NULL if there is none, or if it is no name';
+
+-- A relation that was read is followed where it is renamed or moved. One that was made again under its name, as nightly loads do,
+-- is the new one; so is one that was put in its place. But not one of another owner: whose functions a query runs is decided by
+-- whoever makes what it reads.
+CREATE FUNCTION ltv.followed(kept regclass, name text, owner text, OUT relation text, OUT replaced_by text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN k.oid IS NULL THEN COALESCE(ltv.qualified_name(n.oid), name)
+                WHEN n.relowner = k.relowner THEN ltv.qualified_name(n.oid) ELSE ltv.qualified_name(k.oid) END,
+           CASE WHEN k.oid IS NULL AND pg_get_userbyid(n.relowner) <> owner THEN pg_get_userbyid(n.relowner) END
+    FROM (VALUES (1)) one LEFT JOIN pg_class k ON k.oid = kept LEFT JOIN pg_class n ON n.oid = ltv.relation_named(name)
+$$;
+COMMENT ON FUNCTION ltv.followed IS 'the name of a relation that was read before, and its owner if that is not the one it had';
+
+CREATE FUNCTION ltv.owner_name(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = relation $$;
+COMMENT ON FUNCTION ltv.owner_name IS 'the name of the owner of a relation';
+
+-- Of the features that the caller owns, or has the rights of the owner of; NULL where there are none. They stay locked until the
+-- end of the transaction, so that two refreshes do not mix.
+CREATE FUNCTION ltv.feature_definition(caller regrole, relation regclass) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    kept record;
+    source record;
+    attributes record;
+BEGIN
+    SELECT f.definition, f.orders, f.attributes INTO kept
+    FROM ltv.feature_definitions f JOIN pg_class c ON c.oid = f.relation
+    WHERE f.relation = feature_definition.relation AND pg_has_role(caller, c.relowner, 'USAGE') FOR UPDATE OF f;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    PERFORM ltv.check_definition(kept.definition);
+    source := ltv.followed(kept.orders, kept.definition ->> 'source_relation', kept.definition ->> 'source_owner');
+    attributes := ltv.followed(kept.attributes, kept.definition ->> 'attributes_relation', kept.definition ->> 'attributes_owner');
+    RETURN kept.definition || jsonb_strip_nulls(jsonb_build_object('source_relation', source.relation, 'attributes_relation', attributes.relation,
+                                                                   'replaced_by', COALESCE(source.replaced_by, attributes.replaced_by)));
+END
+$$;
+COMMENT ON FUNCTION ltv.feature_definition(regrole, regclass) IS 'see the function without caller';
+
+CREATE FUNCTION ltv.feature_definition(relation regclass) RETURNS jsonb
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.feature_definition(regclass) IS 'how features of one''s own were made; NULL for other relations';
+
+-- What whoever may read features may know beside them. A damaged definition says nothing.
+CREATE FUNCTION ltv.feature_facts(caller regrole, relation regclass) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    known jsonb := (SELECT f.definition FROM ltv.feature_definitions f JOIN pg_class c ON c.oid = f.relation
+                    WHERE f.relation = feature_facts.relation
+                      AND (pg_has_role(caller, c.relowner, 'USAGE') OR has_any_column_privilege(caller, c.oid, 'SELECT')));
+BEGIN
+    IF known IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM ltv.check_definition(known);
+    RETURN jsonb_build_object('customer_id_column', known -> 'customer_id_column',
+        'horizon_days', (SELECT max(c.until_day - c.as_of_day) FROM ltv.features_cutoffs(known) c));
+EXCEPTION WHEN invalid_object_definition THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION ltv.feature_facts(regrole, regclass) IS 'see the function without caller';
+
+CREATE FUNCTION ltv.feature_facts(relation regclass) RETURNS jsonb
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.feature_facts(regclass) IS 'the horizon and the id column of features that the caller may read; NULL for other relations';
+
+CREATE FUNCTION ltv.features_horizon(relations oid[]) RETURNS float8
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN count(DISTINCT h.days) = 1 THEN max(h.days) END
+    FROM (SELECT (ltv.feature_facts(r::regclass) ->> 'horizon_days')::float8 AS days FROM unnest(relations) r) h
+$$;
+COMMENT ON FUNCTION ltv.features_horizon IS 'the days that the features among some relations look ahead, if all look equally far';
+
+CREATE FUNCTION ltv.features_id_column(relation text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT ltv.feature_facts(to_regclass(relation)) ->> 'customer_id_column' $$;
+COMMENT ON FUNCTION ltv.features_id_column IS 'the column that tells the customers of a relation of features apart; NULL for other relations';
+
+CREATE FUNCTION ltv.save_definition(caller regrole, relation regclass, definition jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    owner oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = relation AND c.relkind IN ('r', 'v'));
+BEGIN
+    IF owner IS NULL THEN
+        RAISE undefined_table USING MESSAGE = 'the relation of the features does not exist';
+    ELSIF NOT pg_has_role(caller, owner, 'USAGE') THEN
+        RAISE insufficient_privilege USING MESSAGE = format('must be owner of %s', relation), DETAIL = format('It belongs to role "%s".', pg_get_userbyid(owner));
+    END IF;
+    PERFORM ltv.check_definition(definition);
+    -- The oid of a relation that was dropped may one day be another relation's.
+    DELETE FROM ltv.feature_definitions f WHERE f.ctid = ANY (ARRAY(
+        SELECT d.ctid FROM ltv.feature_definitions d WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation) FOR UPDATE SKIP LOCKED));
+    definition := definition - 'replaced_by' || jsonb_build_object('source_owner', ltv.owner_name(ltv.relation_named(definition ->> 'source_relation')),
+                                                                   'attributes_owner', ltv.owner_name(ltv.relation_named(definition ->> 'attributes_relation')));
+    INSERT INTO ltv.feature_definitions AS f (relation, definition, orders, attributes)
+    VALUES (relation, definition, ltv.relation_named(definition ->> 'source_relation'), ltv.relation_named(definition ->> 'attributes_relation'))
+    ON CONFLICT ON CONSTRAINT feature_definitions_pkey DO UPDATE
+    SET definition = excluded.definition, orders = excluded.orders, attributes = excluded.attributes, updated_at = clock_timestamp();
+END
+$$;
+COMMENT ON FUNCTION ltv.save_definition(regrole, regclass, jsonb) IS 'see the function without caller';
+
+CREATE FUNCTION ltv.save_definition(relation regclass, definition jsonb) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.save_definition(regclass, jsonb) IS 'keeps how features of one''s own were made';

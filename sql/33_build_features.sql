@@ -1,0 +1,167 @@
+-- Making a relation of features, and filling it again. What is here runs as the owner of the relation and touches no catalog.
+
+-- Cut-offs to learn from where none is named: the last day whose horizon has ended, the same day of the six months before it, and
+-- the day a year before the end of the log, because what is learnt is used from that end on and so seen in its season; of these
+-- all that have at least a third of the log up to the last one before them.
+CREATE FUNCTION ltv.training_cutoffs(definition jsonb, facts ltv.log_facts) RETURNS ltv.cutoffs
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    first_day date := facts.first_day;
+    last_day date := COALESCE((ltv.log_end(definition)).day, facts.last_day);
+    latest date := (last_day - (definition ->> 'horizon')::interval)::date;
+    days date[];
+BEGIN
+    IF latest > first_day IS NOT TRUE THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'the log is too short for the horizon: there is no cut-off to learn from',
+            DETAIL = CASE WHEN first_day IS NULL THEN 'The log is empty.' ELSE format('The log goes from %s to %s.', first_day, last_day) END,
+            HINT = 'Give a shorter horizon, or a cut-off in as_of for features without a label.';
+    END IF;
+    days := ARRAY(
+        WITH monthly AS (SELECT (latest - make_interval(months => k))::date AS d FROM generate_series(0, 6) k),
+             in_season AS (SELECT (last_day - interval '1 year')::date AS d)
+        SELECT c.d FROM (TABLE monthly UNION ALL
+                         SELECT i.d FROM in_season i WHERE i.d < latest AND NOT EXISTS (SELECT FROM monthly m WHERE abs(m.d - i.d) <= 15)) c
+        WHERE c.d >= first_day + (latest - first_day) / 3 ORDER BY c.d);
+    RAISE NOTICE USING MESSAGE = format('as_of is left out: cut-offs to learn from are %s', array_to_string(days, ', ')),
+        DETAIL = format('The log goes from %s to %s; the horizon of each has ended by then.', first_day, last_day);
+    RETURN ltv.cutoffs(days);
+END
+$$;
+COMMENT ON FUNCTION ltv.training_cutoffs IS 'the cut-offs of features to train on, chosen by the log and the horizon of a definition';
+
+-- SQL that yields the instant (or day) up to which the log is known to be complete: that of its last order, unless the user
+-- knows better. A table is told, a view looks whenever it is read.
+CREATE FUNCTION ltv.known_log_end(definition jsonb, facts ltv.log_facts) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
+AS $$
+    SELECT CASE WHEN e.day IS NULL AND definition -> 'materialized' = 'false' THEN
+                format('(SELECT pg_catalog.max(s.%s) FROM %s)', CASE definition ->> 'unit' WHEN 'day' THEN 'day' ELSE 'ts' END, ltv.features_orders(definition, NULL))
+           WHEN definition ->> 'unit' = 'day' THEN format('%L::pg_catalog.date', COALESCE(e.day, facts.last_day))
+           ELSE format('%L::pg_catalog.timestamptz', COALESCE(e.instant, facts.last_instant)) END
+    FROM ltv.log_end(definition) e
+$$;
+COMMENT ON FUNCTION ltv.known_log_end IS 'the end of the log of a definition of features, as SQL';
+
+CREATE FUNCTION ltv.check_cutoffs(definition jsonb, facts ltv.log_facts) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    log_end record := ltv.log_end(definition);
+    first_future date;
+BEGIN
+    -- It may be tomorrow already where the session is.
+    SELECT min(c.as_of_day) INTO first_future FROM ltv.features_cutoffs(definition) c
+    WHERE c.as_of_day > greatest((now() AT TIME ZONE (definition ->> 'time_zone'))::date, current_date);
+    IF first_future IS NOT NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('the cut-off %s lies in the future', first_future),
+            DETAIL = format('The log ends on %s.', COALESCE(log_end.day, facts.last_day)::text, 'no day, it is empty'),
+            HINT = 'Features can only be made of what has happened; give an earlier as_of.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_cutoffs IS 'an error for cut-offs in the future';
+
+-- Columns are told apart by name; those that the user has added are his.
+CREATE FUNCTION ltv.check_columns(relation regclass, definition jsonb, query text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    made record := ltv.query_columns(query);
+    missing text;
+    other text;
+    is_view boolean := definition -> 'materialized' = 'false';
+BEGIN
+    SELECT string_agg(m.name, ', ' ORDER BY m.i) FILTER (WHERE a.attname IS NULL),
+           string_agg(format('%s is %s instead of %s', m.name, format_type(a.atttypid, NULL), format_type(m.type, NULL)), ', ' ORDER BY m.i) FILTER (WHERE a.atttypid <> m.type)
+    INTO missing, other FROM unnest(made.names, made.types) WITH ORDINALITY AS m(name, type, i)
+    LEFT JOIN pg_attribute a ON a.attrelid = relation AND a.attname = m.name AND a.attnum > 0 AND NOT a.attisdropped;
+    IF missing IS NOT NULL THEN
+        RAISE undefined_column USING MESSAGE = format('%s lacks columns of its definition: %s', relation, missing), DETAIL = 'Nothing was changed.',
+            HINT = 'Give it the columns again, or drop it and make the features anew with ltv_create_features.';
+    ELSIF other IS NOT NULL THEN
+        RAISE datatype_mismatch USING MESSAGE = format('columns of %s are of other types than its definition makes: %s', relation, other), DETAIL = 'Nothing was changed.',
+            HINT = 'Drop it and make the features anew with ltv_create_features.';
+    ELSIF is_view AND made.names <> ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) THEN
+        RAISE invalid_table_definition USING MESSAGE = format('the view %s has other columns than its definition makes', relation), DETAIL = 'Nothing was changed.',
+            HINT = 'Drop it and make the features anew with ltv_create_features.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_columns IS 'an error unless a relation of features has the columns of its definition';
+
+-- Policies of the table would hide rows from its own owner, if they are forced on him.
+CREATE FUNCTION ltv.empty_features(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = off
+AS $$
+BEGIN
+    EXECUTE 'DELETE FROM ONLY ' || name;
+END
+$$;
+COMMENT ON FUNCTION ltv.empty_features IS 'deletes all rows of a table of features';
+
+-- Where relation is null, it is made. There are about as many customer-days as orders: hash tables for them spill or fill the
+-- memory, while sorting by customer and day is done by parallel workers and serves both levels of grouping. Compiling the statement
+-- would take longer than running it (and the cost of what is switched off makes PostgreSQL believe that it pays).
+CREATE FUNCTION ltv.fill_features(name text, relation regclass, definition jsonb, facts ltv.log_facts, today date) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = off SET jit = off
+AS $$
+DECLARE
+    path text := ltv.run_path(definition);
+    is_table boolean := definition -> 'materialized' = 'true';
+    context ltv.features_context;
+    query text;
+    filled bigint;
+BEGIN
+    IF definition ->> 'attributes' IS NOT NULL THEN
+        context.id_match := ltv.check_attributes(definition);
+    END IF;
+    context.today := CASE WHEN is_table THEN today END;
+    context.log_end := ltv.known_log_end(definition, facts);
+    query := ltv.features_query(definition, context);
+    IF relation IS NOT NULL THEN
+        PERFORM ltv.check_columns(relation, definition, query);
+    END IF;
+
+    IF NOT is_table THEN
+        PERFORM ltv.write_in(path, format('CREATE %s VIEW %s %s AS %s', CASE WHEN relation IS NOT NULL THEN 'OR REPLACE' END, name,
+            (SELECT format('WITH (%s)', array_to_string(c.reloptions, ', ')) FROM pg_class c WHERE c.oid = relation AND c.reloptions <> '{}'), query));
+        RETURN;
+    ELSIF relation IS NULL THEN
+        filled := ltv.write_in(path, format('CREATE TABLE %s AS %s ORDER BY 1, 2', name, query));
+    ELSE
+        PERFORM ltv.empty_features(name);
+        filled := ltv.write_in(path, format('INSERT INTO %s (%s) %s ORDER BY 1, 2', name,
+            (SELECT string_agg(quote_ident(n), ', ' ORDER BY i) FROM unnest((ltv.query_columns(query)).names) WITH ORDINALITY AS c(n, i)), query));
+    END IF;
+    EXECUTE 'ANALYZE ' || name;
+    IF filled = 0 THEN
+        RAISE NOTICE USING MESSAGE = format('%s is empty: no customer had bought anything by the cut-off', name);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.fill_features IS 'makes or refills a relation of features';
+
+CREATE FUNCTION ltv.say_unfinished(definition jsonb, facts ltv.log_facts) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    log_end record := ltv.log_end(definition);
+    last_day date := COALESCE(log_end.day, facts.last_day);
+    last_instant timestamptz := COALESCE(log_end.instant, facts.last_instant);
+    cutoffs bigint;
+    unfinished bigint;
+    open_cutoffs text;
+BEGIN
+    SELECT count(*), count(*) FILTER (WHERE NOT c.finished), string_agg(c.as_of_day::text, ', ' ORDER BY c.as_of_day) FILTER (WHERE NOT c.finished)
+    INTO cutoffs, unfinished, open_cutoffs
+    FROM (SELECT f.as_of_day, COALESCE(CASE definition ->> 'unit' WHEN 'day' THEN f.until_day <= last_day ELSE f.until::timestamptz <= last_instant END, false) AS finished
+          FROM ltv.features_cutoffs(definition) f) c;
+    IF unfinished > 0 THEN
+        RAISE NOTICE USING MESSAGE = CASE WHEN cutoffs = 1 THEN 'the log ends before the horizon does: ltv is null'
+                ELSE format('the log ends before the horizon of %s of %s cut-offs does: their ltv is null', unfinished, cutoffs) END,
+            DETAIL = format('The log ends on %s. Cut-offs with an unfinished horizon: %s.', COALESCE(last_day::text, 'no day, it is empty'), open_cutoffs);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.say_unfinished IS 'says which cut-offs have no label yet';
