@@ -63,8 +63,7 @@ BEGIN
         parts := schema::text || parts;
     END IF;
     IF parts[1] IS NULL OR to_regnamespace(quote_ident(parts[1])) IS NULL THEN
-        RAISE invalid_schema_name USING MESSAGE = COALESCE(format('schema "%s" does not exist', parts[1]),
-                                                           'no schema has been selected to create in');
+        RAISE invalid_schema_name USING MESSAGE = COALESCE('schema "' || parts[1] || '" does not exist', 'no schema has been selected to create in');
     END IF;
     made := format('%I.%I', parts[1], parts[2]);
     IF to_regclass(made) IS NOT NULL THEN
