@@ -15,13 +15,15 @@ CREATE FUNCTION @extschema@.ltv_compare(
     split_column text DEFAULT NULL,
     options      jsonb DEFAULT '{}',
     query        text DEFAULT NULL,
-    promote      boolean DEFAULT true
+    promote      boolean DEFAULT true,
+    exclude      text[] DEFAULT NULL
 ) RETURNS bigint
 LANGUAGE sql
 AS $$
-    SELECT ltv.queue_training(model, 'compare', relation, query, target, id_column, 'auto', NULL, features, split_column, options, NULL, promote,
+    SELECT ltv.queue_training(model, 'compare', relation, query, ltv.bind_relation(COALESCE(query, relation)), ltv.bind_query(COALESCE(query, relation)),
+        pg_catalog.current_setting('search_path'), target, id_column, 'auto', NULL, features, split_column, options, NULL, promote,
         pg_catalog.jsonb_build_object('objectives', objectives, 'backbones', backbones, 'search', search,
-                                      'budget', extract(epoch FROM budget), 'trials', trials))
+                                      'budget', extract(epoch FROM budget), 'trials', trials), exclude)
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_compare IS 'queues a job that tries several models on a part of the customers and trains the best one on all; returns the job';
 

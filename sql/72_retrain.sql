@@ -155,7 +155,7 @@ BEGIN
     recipe := recipe || jsonb_build_object('base', base, 'parent', parent, 'warm_start', COALESCE(warm_start, false), 'promotion', rule);
     -- Names in the recipe's query mean what they meant to its author.
     PERFORM ltv.run_as(owner, recipe ->> 'search_path', NULL, 'SELECT pg_catalog.to_jsonb(true) FROM ltv.check_recipe($2)', recipe);
-    RETURN ltv.queue_job(model, 'retrain', recipe, ltv.job_settings() || jsonb_build_object('search_path', recipe -> 'search_path'), owner);
+    RETURN ltv.queue_job(model, 'retrain', recipe, ltv.job_settings(recipe ->> 'search_path'), owner);
 END
 $$;
 COMMENT ON FUNCTION ltv.retrain IS 'see ltv_retrain';
@@ -184,78 +184,101 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.goodness IS 'a metric turned so that more is better';
 
--- Both versions score the customers held out of the retraining. Moves the aliases and records the numbers.
-CREATE FUNCTION ltv.judge(model text, version int, recipe jsonb) RETURNS boolean
+-- What the worker asks for, as the owner of the catalog, once a version is stored; NULL: nothing is to be measured.
+CREATE FUNCTION ltv.trial_of(model text, version int, recipe jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object('champion', a.version, 'metric', recipe #>> '{promotion,metric}', 'target', base ->> 'target', 'search_path', base ->> 'search_path',
+        'query', format('SELECT * FROM (%s%s) ltv_s WHERE ltv.held_out(%I::text, %s) AND %I IS NOT NULL', COALESCE(base ->> 'query', 'SELECT * FROM ' || (base ->> 'relation')),
+                        E'\n', base ->> 'id_column', (recipe #>> '{promotion,held_out}')::float8, base ->> 'target'))
+    FROM ltv.aliases a, LATERAL (SELECT recipe -> 'base') b(base)
+    WHERE a.model = $1 AND a.alias = 'champion' AND recipe #>> '{promotion,promote}' = 'if_better'
+$$;
+COMMENT ON FUNCTION ltv.trial_of IS 'how a retrained version is to be compared with the champion: metric, and the customers held out';
+
+-- What the worker calls as the job's owner, whose query it runs. Both versions score the customers held out of the retraining.
+CREATE FUNCTION ltv.measure(model text, version int, trial jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN jsonb_build_object('before', ltv.metric_of(model, (trial ->> 'champion')::int, trial), 'after', ltv.metric_of(model, version, trial));
+EXCEPTION WHEN OTHERS THEN
+    -- The version is worth keeping even where it cannot be compared, for instance because the relation changed since.
+    RETURN jsonb_build_object('error', SQLERRM);
+END
+$$;
+COMMENT ON FUNCTION ltv.measure IS 'a metric of the champion and of a new version on the customers held out, or why there is none';
+
+-- In the search_path that the recipe was written for.
+CREATE FUNCTION ltv.metric_of(model text, version int, trial jsonb) RETURNS float8
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    base jsonb := recipe -> 'base';
+    query text := trial ->> 'query';
+    target text := trial ->> 'target';
+    wanted text := trial ->> 'metric';
+    found float8;
+BEGIN
+    PERFORM set_config('search_path', COALESCE(trial ->> 'search_path', '"$user", public'), true);
+    SELECT e.value INTO found FROM @extschema@.ltv_evaluate(model, query, version => metric_of.version, target => metric_of.target) e
+    WHERE e.metric OPERATOR(pg_catalog.=) wanted;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    RETURN NULLIF(found, 'NaN');
+END
+$$;
+COMMENT ON FUNCTION ltv.metric_of IS 'the metric of a trial for one version';
+
+-- Moves the aliases by what was measured, and records the numbers.
+CREATE FUNCTION ltv.judge(role regrole, model text, version int, recipe jsonb, measured jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
     rule jsonb := recipe -> 'promotion';
     metric text := rule ->> 'metric';
     champion int := (SELECT a.version FROM ltv.aliases a WHERE a.model = judge.model AND a.alias = 'champion');
-    held_out text;
+    before float8 := measured ->> 'before';
+    after float8 := measured ->> 'after';
     wins boolean := rule ->> 'promote' = 'always';
-    numbers jsonb;
-    before float8;
-    after float8;
     -- Whether the customers held out were kept from the champion's training as well.
     fresh boolean := (SELECT v.recipe #>> '{promotion,promote}' = 'if_better' AND (v.recipe #>> '{promotion,held_out}')::float8 >= (rule ->> 'held_out')::float8
                       FROM ltv.versions v WHERE v.model = judge.model AND v.version = champion);
     reason text := 'retrained, promotion rule: ' || (rule ->> 'promote');
 BEGIN
-    IF rule ->> 'promote' = 'if_better' THEN
-        held_out := format('SELECT * FROM (%s%s) ltv_s WHERE ltv.held_out(%I::text, %s) AND %I IS NOT NULL',
-            COALESCE(base ->> 'query', 'SELECT * FROM ' || (base ->> 'relation')), E'\n', base ->> 'id_column', rule ->> 'held_out', base ->> 'target');
-        BEGIN
-            before := ltv.metric_of(model, champion, held_out, base, metric);
-            after := ltv.metric_of(model, version, held_out, base, metric);
-            wins := ltv.goodness(metric, after) > ltv.goodness(metric, before) + (rule ->> 'minimum_gain')::float8;
-            reason := format('%s on customers held out: version %s has %s, version %s had %s%s', metric, version, COALESCE(round(after::numeric, 4)::text, 'none'),
-                             champion, COALESCE(round(before::numeric, 4)::text, 'none'), CASE WHEN fresh IS NOT TRUE THEN ', having been trained on them, too' END);
-        EXCEPTION WHEN OTHERS THEN
-            -- The version is worth keeping even where it cannot be compared, for instance because the relation changed since.
-            reason := format('version %s could not be compared with version %s: %s', version, champion, SQLERRM);
-        END;
+    IF measured ? 'error' THEN
+        reason := format('version %s could not be compared with version %s: %s', version, champion, measured ->> 'error');
+    ELSIF measured IS NOT NULL THEN
+        wins := COALESCE(ltv.goodness(metric, after) > ltv.goodness(metric, before) + (rule ->> 'minimum_gain')::float8, false);
+        reason := format('%s on customers held out: version %s has %s, version %s had %s%s', metric, version, COALESCE(round(after::numeric, 4)::text, 'none'),
+                         champion, COALESCE(round(before::numeric, 4)::text, 'none'), CASE WHEN fresh IS NOT TRUE THEN ', having been trained on them, too' END);
     END IF;
     IF wins THEN
-        PERFORM ltv.move_alias(model, 'champion', version, reason);
-        PERFORM ltv.move_alias(model, 'challenger', NULL, reason);
+        PERFORM ltv.move_alias(role, model, 'champion', version, reason, NULL);
+        PERFORM ltv.move_alias(role, model, 'challenger', NULL, reason, NULL);
     ELSE
-        PERFORM ltv.move_alias(model, 'challenger', version, reason);
+        PERFORM ltv.move_alias(role, model, 'challenger', version, reason, NULL);
     END IF;
-    RETURN COALESCE(wins, false);
 END
 $$;
 COMMENT ON FUNCTION ltv.judge IS 'lets the promotion rule decide what becomes of a retrained version';
 
--- In the search_path that the recipe was written for.
-CREATE FUNCTION ltv.metric_of(model text, version int, query text, recipe jsonb, metric text) RETURNS float8
+-- Called by the worker in the transaction that stores the version, as the owner of the catalog.
+CREATE FUNCTION ltv.settle_version(of_job bigint, model text, version int, recipe jsonb, measured jsonb, message text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    found float8;
+    role regrole := (SELECT j.owner FROM ltv.jobs j WHERE j.job = of_job);
 BEGIN
-    PERFORM set_config('search_path', COALESCE(recipe ->> 'search_path', '"$user", public'), true);
-    SELECT e.value INTO found FROM @extschema@.ltv_evaluate(model, query, version => metric_of.version, target => recipe ->> 'target') e
-    WHERE e.metric = metric_of.metric;
-    RETURN NULLIF(found, 'NaN');
-END
-$$;
-COMMENT ON FUNCTION ltv.metric_of IS 'a metric of a version on the rows of a query';
-
--- Called by the worker in the transaction that stores the version.
-CREATE FUNCTION ltv.settle_version(job bigint, model text, version int, recipe jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM ltv.usable_aliases a WHERE a.model = settle_version.model AND a.alias = 'champion') THEN
-        PERFORM ltv.move_alias(model, 'champion', version, 'first version');
+    IF NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = settle_version.model AND a.alias = 'champion') THEN
+        PERFORM ltv.move_alias(role, model, 'champion', version, 'first version', NULL);
     ELSIF jsonb_typeof(recipe -> 'promotion') = 'object' THEN
-        PERFORM ltv.judge(model, version, recipe);
+        PERFORM ltv.judge(role, model, version, recipe, measured);
     ELSIF recipe -> 'promote' = 'true' THEN
-        PERFORM ltv.move_alias(model, 'champion', version, format('asked for by job %s', job));
+        PERFORM ltv.move_alias(role, model, 'champion', version, format('asked for by job %s', of_job), NULL);
     END IF;
-    PERFORM ltv.drop_old_versions(model);
+    PERFORM ltv.drop_old_versions(role, model);
+    PERFORM ltv.finish_job(of_job, 'succeeded', version, NULL, message, NULL, NULL);
 END
 $$;
-COMMENT ON FUNCTION ltv.settle_version IS 'gives a new version its place: champion, challenger or none';
+COMMENT ON FUNCTION ltv.settle_version IS 'gives a new version its place, champion, challenger or none, and ends the job';
+
+REVOKE ALL ON FUNCTION ltv.trial_of, ltv.judge, ltv.settle_version FROM PUBLIC;

@@ -27,6 +27,18 @@ pub static BATCH_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1024);
 /// How many training jobs of a database run at the same time.
 pub static MAX_CONCURRENT_JOBS: GucSetting<i32> = GucSetting::<i32>::new(2);
 
+/// How many of them may be one role's; 0: all but one, superusers all.
+pub static MAX_JOBS_PER_ROLE: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+/// How long a job may take, in seconds; 0: as long as it likes.
+pub static JOB_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+/// Ceiling of `TRAINING_MEMORY`, which users set.
+pub static MAX_TRAINING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(4096);
+
+/// Ceiling of `TRAINING_THREADS` and of the option that overrides it.
+pub static MAX_TRAINING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(16);
+
 /// Bound on the memory of a training job, in megabytes. More than maintenance_work_mem, because a training that reads
 /// its rows from a file is slower, and less than would hurt beside the queries of a small server: few have more rows.
 pub static TRAINING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(4096);
@@ -79,6 +91,47 @@ pub fn init() {
         1,
         256,
         GucContext::Sighup,
+        GucFlags::default(),
+    );
+    // What an administrator gives a role by ALTER ROLE ... SET counts, because a worker is the job's owner.
+    GucRegistry::define_int_guc(
+        c"ltv.max_jobs_per_role",
+        c"Sets how many training jobs of one role run at the same time in a database.",
+        c"0: all but one of ltv.max_concurrent_jobs, so that no role keeps the others waiting; superusers all.",
+        &MAX_JOBS_PER_ROLE,
+        0,
+        256,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"ltv.job_timeout",
+        c"Sets how long a training job may take.",
+        c"0: no limit.",
+        &JOB_TIMEOUT,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"ltv.max_training_memory",
+        c"Sets the ceiling of ltv.training_memory.",
+        c"A job whose session asks for more gets this.",
+        &MAX_TRAINING_MEMORY,
+        32,
+        1 << 20,
+        GucContext::Suset,
+        GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_int_guc(
+        c"ltv.max_training_threads",
+        c"Sets the ceiling of ltv.training_threads and of the option threads.",
+        c"A job that asks for more gets this.",
+        &MAX_TRAINING_THREADS,
+        1,
+        256,
+        GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(

@@ -1,28 +1,43 @@
 //! What `ltv_train`, `ltv_wait`, `ltv_cancel` and `ltv_jobs`, which are SQL, need from the server's inside.
 
 use super::export::export;
-use crate::error::Result;
-use crate::worker::session::unexpected;
-use crate::worker::{launch, queue, read};
+use crate::error::{Report, Result};
+use crate::worker::session::Settings;
+use crate::worker::{catalog, launch, lock, queue, read};
 use ltv_core::recipe::Recipe;
-use pgrx::datum::DatumWithOid;
 use pgrx::fcinfo::pg_getarg;
-use pgrx::{JsonB, Spi, pg_sys};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::ffi::{CStr, CString};
 
-// The arguments are declared in sql/40_train.sql; all functions are strict.
+// The arguments are declared in sql/40_train.sql and sql/42_queue.sql.
 export! {
     ltv_launch_workers / pg_finfo_ltv_launch_workers => launch_workers;
     ltv_wake_queue / pg_finfo_ltv_wake_queue => wake_queue;
     ltv_await_worker / pg_finfo_ltv_await_worker => await_worker;
-    ltv_interrupt_job / pg_finfo_ltv_interrupt_job => interrupt_job;
+    ltv_job_is_held / pg_finfo_ltv_job_is_held => job_is_held;
+    ltv_interrupt_worker / pg_finfo_ltv_interrupt_worker => interrupt_worker;
     ltv_check_recipe / pg_finfo_ltv_check_recipe => check_recipe;
 }
 
 const VOID: pg_sys::Datum = pg_sys::Datum::null();
 
-/// `ltv.launch_workers()`: a job was queued.
-fn launch_workers(_: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
-    launch::start_at_commit();
+/// `ltv.launch_workers(owner)`: a job was queued.
+fn launch_workers(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as regrole, strict.
+    let owner: Option<pg_sys::Oid> = unsafe { pg_getarg(fcinfo, 0) };
+    // SAFETY: reads a flag of this process.
+    if unsafe { pg_sys::InSecurityRestrictedOperation() } {
+        return Err(Report::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "cannot queue a job within a security-restricted operation",
+        )
+        .detail("It would run later, out of the reach of what is restricted here: an index expression, a materialized view, a training query.")
+        .hint("Call the function in a statement of its own."));
+    }
+    if let Some(owner) = owner {
+        launch::start_at_commit(owner);
+    }
     Ok(VOID)
 }
 
@@ -42,39 +57,43 @@ fn await_worker(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     Ok(VOID)
 }
 
-/// `ltv.interrupt_job(job)`: once the transaction commits its worker is told. Runs as the caller, who sees own jobs only.
-fn interrupt_job(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
-    // SAFETY: declared as one bigint.
-    let job: Option<i64> = unsafe { pg_getarg(fcinfo, 0) };
-    let pid = Spi::connect_mut(|client| {
-        client
-            .update(
-                "SELECT pg_catalog.max(j.pid) FROM ltv.jobs j \
-                 WHERE j.job OPERATOR(pg_catalog.=) $1 AND j.status OPERATOR(pg_catalog.=) 'running'",
-                None,
-                &[DatumWithOid::from(job)],
-            )
-            .map_err(unexpected)?
-            .first()
-            .get_one::<i32>()
-            .map_err(unexpected)
-    })?;
-    if let Some(pid) = pid {
-        launch::cancel_at_commit(pid);
+/// `ltv.job_is_held(job, pid)`: whether a worker runs the job.
+fn job_is_held(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as bigint and int.
+    let (job, pid): (Option<i64>, Option<i32>) =
+        unsafe { (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1)) };
+    let held = job
+        .zip(catalog::jobs_table())
+        .is_some_and(|(job, table)| lock::is_held(table, job, pid));
+    Ok(held.into())
+}
+
+/// `ltv.interrupt_worker(pid, owner)`: once the transaction commits the worker is told.
+fn interrupt_worker(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as int and regrole, strict.
+    let (pid, role): (Option<i32>, Option<pg_sys::Oid>) =
+        unsafe { (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1)) };
+    if let (Some(pid), Some(role)) = (pid, role) {
+        launch::cancel_at_commit(launch::Worker { pid, role });
     }
     Ok(VOID)
 }
 
-/// `ltv.check_recipe(recipe)`: everything about a recipe that can be wrong without looking at a row.
+/// `ltv.check_recipe(recipe)`: everything about a recipe that can be wrong without looking at a row. Names mean what they
+/// mean in the search_path of the recipe.
 fn check_recipe(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
-    // SAFETY: declared as one jsonb.
-    let json: Option<JsonB> = unsafe { pg_getarg(fcinfo, 0) };
-    let json = json.map_or_else(Default::default, |json| json.0);
+    let json = json_argument(fcinfo, 0)?;
     let recipe = Recipe::from_json(&json)?;
     let without_id = json
         .get("id_column")
         .is_some_and(serde_json::Value::is_null);
     let query = read::query(&recipe)?;
+    let _settings = Settings::of_function();
+    if let Some(path) = json.get("search_path").and_then(serde_json::Value::as_str)
+        && let Ok(path) = CString::new(path)
+    {
+        Settings::set(c"search_path", &path);
+    }
     // SAFETY: closed below, or by the abort of the transaction; the descriptor belongs to the prepared plan.
     unsafe {
         pg_sys::SPI_connect();
@@ -83,4 +102,29 @@ fn check_recipe(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
         pg_sys::SPI_finish();
     }
     Ok(VOID)
+}
+
+/// A jsonb argument. What PostgreSQL takes and we do not is the user's mistake.
+fn json_argument(fcinfo: pg_sys::FunctionCallInfo, at: usize) -> Result<serde_json::Value> {
+    // SAFETY: declared as jsonb; the text lies in the current memory context.
+    let text = unsafe {
+        let Some(datum) = pgrx::fcinfo::pg_getarg_datum(fcinfo, at) else {
+            return Ok(serde_json::Value::Null);
+        };
+        let json = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
+        let size = pgrx::varlena::varsize_any(json.cast()) as i32;
+        CStr::from_ptr(pg_sys::JsonbToCString(
+            std::ptr::null_mut(),
+            &raw mut (*json).root,
+            size,
+        ))
+    };
+    serde_json::from_slice(text.to_bytes()).map_err(|error| {
+        Report::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "the options cannot be read",
+        )
+        .detail(format!("{error}."))
+        .hint("Numbers must fit into double precision, and JSON must not be nested deeper than 100 levels.")
+    })
 }

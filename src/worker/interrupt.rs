@@ -1,7 +1,8 @@
 //! Signals of a worker: a statement cancel and a termination both end the job, cleanly and within a second.
 //!
 //! The handlers raise an ordinary cancel at the next `CHECK_FOR_INTERRUPTS`, which the worker catches, so that it
-//! can still write the job's end; PostgreSQL's own handler for SIGTERM would leave it no time for that.
+//! can still write the job's end. While SQL of the job's owner runs, which could catch that too and go on, a
+//! termination ends the process instead, and the job's end is written on the way out.
 
 use pgrx::pg_sys;
 use std::sync::Arc;
@@ -12,6 +13,10 @@ static CANCELED: AtomicBool = AtomicBool::new(false);
 static TERMINATED: AtomicBool = AtomicBool::new(false);
 /// The postmaster sent the signal, which it does to stop the server.
 static SHUTDOWN: AtomicBool = AtomicBool::new(false);
+/// The time that the job may take is over.
+static OVERDUE: AtomicBool = AtomicBool::new(false);
+/// SQL of the job's owner runs.
+static OWNERS_CODE: AtomicBool = AtomicBool::new(false);
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Set once the running job has to stop; the compute thread looks at it.
@@ -34,6 +39,34 @@ pub fn shutting_down() -> bool {
     SHUTDOWN.load(Ordering::Relaxed)
 }
 
+/// The job was told to stop because it took too long.
+pub fn overdue() -> bool {
+    OVERDUE.load(Ordering::Relaxed)
+}
+
+/// From another thread, once the job's time is over: stops it by a signal.
+pub fn time_is_over(signal: i32) {
+    OVERDUE.store(true, Ordering::Relaxed);
+    // SAFETY: a signal to this very process, whose other threads block it.
+    unsafe { libc::kill(libc::getpid(), signal) };
+}
+
+/// Runs SQL of the job's owner.
+pub fn while_owners_code<T>(body: impl FnOnce() -> T) -> T {
+    struct Ends;
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            OWNERS_CODE.store(false, Ordering::Relaxed);
+        }
+    }
+    let _ends = Ends;
+    OWNERS_CODE.store(true, Ordering::Relaxed);
+    if terminated() {
+        die();
+    }
+    body()
+}
+
 /// Asks the running job to stop, as a signal would.
 pub fn cancel() {
     CANCELED.store(true, Ordering::Relaxed);
@@ -43,6 +76,7 @@ pub fn cancel() {
 /// Before the next job: a cancel was meant for the last one.
 pub fn reset() {
     CANCELED.store(false, Ordering::Relaxed);
+    OVERDUE.store(false, Ordering::Relaxed);
     stop_flag().store(terminated(), Ordering::Relaxed);
     settle();
 }
@@ -63,6 +97,17 @@ extern "C" fn on_terminate(_signal: i32, info: *mut libc::siginfo_t, _context: *
     let from_postmaster = unsafe { (*info).si_pid() == pg_sys::PostmasterPid };
     SHUTDOWN.store(from_postmaster, Ordering::Relaxed);
     TERMINATED.store(true, Ordering::Relaxed);
+    if OWNERS_CODE.load(Ordering::Relaxed) {
+        die();
+    } else {
+        raise_cancel();
+    }
+}
+
+/// Ends the process at the next `CHECK_FOR_INTERRUPTS`, whatever the SQL that runs does about errors.
+fn die() {
+    // SAFETY: a write of sig_atomic_t, as PostgreSQL's own handler does.
+    unsafe { pg_sys::ProcDiePending = 1 };
     raise_cancel();
 }
 

@@ -1,7 +1,7 @@
 //! Starting background workers: at the commit of the transaction that queued a job, at once for jobs that wait
 //! already, and after the start of a server that preloads the library.
 
-use super::session;
+use super::{interrupt, session};
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -20,8 +20,15 @@ const STARTUP: Duration = Duration::from_secs(5);
 #[derive(Default)]
 struct Pending {
     callbacks: bool,
-    starts: Vec<pg_sys::SubTransactionId>,
-    cancels: Vec<(pg_sys::SubTransactionId, i32)>,
+    starts: Vec<(pg_sys::SubTransactionId, pg_sys::Oid)>,
+    cancels: Vec<(pg_sys::SubTransactionId, Worker)>,
+}
+
+/// A process that runs jobs of a role.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Worker {
+    pub pid: i32,
+    pub role: pg_sys::Oid,
 }
 
 thread_local! {
@@ -73,25 +80,23 @@ pub fn start_for(job: i64, role: pg_sys::Oid) -> bool {
     })
 }
 
-/// A job of this session's role will be there when the transaction commits.
-pub fn start_at_commit() {
+/// A job of the role will be there when the transaction commits.
+pub fn start_at_commit(role: pg_sys::Oid) {
     PENDING.with_borrow_mut(|pending| {
         pending.register();
         // SAFETY: inside a transaction.
-        pending
-            .starts
-            .push(unsafe { pg_sys::GetCurrentSubTransactionId() });
+        let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
+        pending.starts.push((subtransaction, role));
     });
 }
 
-/// A running job is to be told when the transaction commits that it was cancelled.
-pub fn cancel_at_commit(pid: i32) {
+/// The worker is to be told when the transaction commits that its job was cancelled.
+pub fn cancel_at_commit(worker: Worker) {
     PENDING.with_borrow_mut(|pending| {
         pending.register();
         // SAFETY: inside a transaction.
-        pending
-            .cancels
-            .push((unsafe { pg_sys::GetCurrentSubTransactionId() }, pid));
+        let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
+        pending.cancels.push((subtransaction, worker));
     });
 }
 
@@ -130,13 +135,16 @@ unsafe extern "C-unwind" fn transaction_ends(
     if event != XACT_EVENT_COMMIT {
         return;
     }
-    for (_, pid) in cancels {
-        signal(pid);
+    for (_, worker) in cancels {
+        signal(worker);
     }
     // SAFETY: set at the start of the session.
-    let (database, role) = unsafe { (pg_sys::MyDatabaseId, pg_sys::GetSessionUserId()) };
+    let database = unsafe { pg_sys::MyDatabaseId };
     // Each of them looks at the queue itself, so a few are enough however many jobs were queued.
-    let slots = starts.iter().take(8).all(|_| start(database, role));
+    let slots = starts
+        .iter()
+        .take(8)
+        .all(|(_, role)| start(database, *role));
     if !slots {
         // SAFETY: a plain setting.
         let max = unsafe { pg_sys::max_worker_processes };
@@ -160,13 +168,14 @@ unsafe extern "C-unwind" fn subtransaction_ends(
 ) {
     PENDING.with_borrow_mut(|pending| match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
-            pending.starts.retain(|id| *id != child);
+            pending.starts.retain(|(id, _)| *id != child);
             pending.cancels.retain(|(id, _)| *id != child);
         }
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
             let ids = pending
                 .starts
                 .iter_mut()
+                .map(|(id, _)| id)
                 .chain(pending.cancels.iter_mut().map(|(id, _)| id));
             for id in ids.filter(|id| **id == child) {
                 *id = parent;
@@ -176,18 +185,27 @@ unsafe extern "C-unwind" fn subtransaction_ends(
     });
 }
 
-/// Interrupts a worker of this database; a process that is anything else by now is left alone.
-fn signal(pid: i32) {
-    // SAFETY: both calls look a process up in shared memory; the strings are compared before anything changes.
+/// The worker of this database that the process is; `None` for one that is anything else, or gone.
+pub fn worker_at(pid: i32) -> Option<Worker> {
+    // SAFETY: both calls look a process up in shared memory; the string is compared before anything changes.
     unsafe {
         let process = pg_sys::BackendPidGetProc(pid);
         if process.is_null() || (*process).databaseId != pg_sys::MyDatabaseId {
-            return;
+            return None;
         }
+        let role = (*process).roleId;
         let kind = pg_sys::GetBackgroundWorkerTypeByPid(pid);
-        if !kind.is_null() && std::ffi::CStr::from_ptr(kind).to_bytes() == WORKER_TYPE.as_bytes() {
-            libc::kill(pid, libc::SIGINT);
-        }
+        let ours =
+            !kind.is_null() && std::ffi::CStr::from_ptr(kind).to_bytes() == WORKER_TYPE.as_bytes();
+        ours.then_some(Worker { pid, role })
+    }
+}
+
+/// Interrupts a worker. A process that is anything else by now, or works for another role, is left alone.
+fn signal(target: Worker) {
+    if worker_at(target.pid) == Some(target) {
+        // SAFETY: a worker of ours, as was just seen; its handler for this signal ends the job only.
+        unsafe { libc::kill(target.pid, libc::SIGINT) };
     }
 }
 
@@ -195,7 +213,7 @@ fn signal(pid: i32) {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn ltv_launcher_main(_argument: pg_sys::Datum) {
-    super::interrupt::install();
+    interrupt::install();
     // SAFETY: a connection to the shared catalogs only.
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
     let databases = match session::transaction(|| Ok(databases())) {
@@ -208,7 +226,7 @@ pub extern "C-unwind" fn ltv_launcher_main(_argument: pg_sys::Datum) {
     for database in databases {
         // Without a free slot it is for the sessions to wake the queue.
         for _ in 0..50 {
-            if super::interrupt::terminated() {
+            if interrupt::terminated() {
                 return;
             }
             if start(database, pg_sys::InvalidOid) {

@@ -1,16 +1,19 @@
-//! The worker process: claims jobs of its role and runs them one after the other.
+//! The worker process: claims jobs of its role and runs them one after the other. Without a role it looks at the queue,
+//! starts workers for the roles whose turn it is, and ends.
 
+use super::deadline::Deadline;
 use super::gpu::Choice;
 use super::queue::{self, End, Job};
-use super::session::{self, Identity};
+use super::session::{self, Identity, unexpected};
 use super::training::Work;
-use super::{gpu, interrupt, memory, read, store, training, trial};
-use crate::error::Result;
+use super::{gpu, interrupt, lock, login, memory, read, store, training, trial};
+use crate::error::{Report, Result};
 use crate::{guc, scoring};
 use ltv_core::recipe::Recipe;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use std::time::Duration;
 
 /// Entry point of each worker; its database and role come with it.
 #[pg_guard]
@@ -26,14 +29,20 @@ pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
         log!("pg_ltv worker: started without a database and a role");
         return;
     };
-    // SAFETY: the first and only connection of this process. Without a role it is that of the server's owner.
-    unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0) };
+    let role = pg_sys::Oid::from(role);
+    queue::remember_servers_settings();
+    if let Err(report) = login::connect(database.into(), role) {
+        log!("pg_ltv worker: {}", report.message);
+        return;
+    }
     prepare_session();
+    // SAFETY: lives as long as the process. Registered after PostgreSQL's own, it runs before them.
+    unsafe { pg_sys::before_shmem_exit(Some(end_with_process), pg_sys::Datum::null()) };
 
     loop {
         interrupt::reset();
         memory::reset();
-        let job = match queue::claim() {
+        let job = match queue::claim(role) {
             Ok(Some(job)) => job,
             Ok(None) => break,
             Err(report) => {
@@ -49,7 +58,7 @@ pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
                 report.message
             );
         }
-        queue::release(job.job);
+        lock::release(job.job);
         if interrupt::terminated() {
             break;
         }
@@ -59,6 +68,17 @@ pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
             Ok(false) => {}
         }
     }
+}
+
+/// Where the process ends in the middle of a job, as by a termination while SQL of the job's owner runs.
+#[pg_guard]
+unsafe extern "C-unwind" fn end_with_process(_code: i32, _argument: pg_sys::Datum) {
+    let Some(job) = lock::own_job() else { return };
+    // SAFETY: the transaction that was going on is over; nothing above this frame uses it any more.
+    unsafe { pg_sys::AbortOutOfAnyTransaction() };
+    let end = stopped().unwrap_or(End::Lost);
+    // An error here would end the process in another way, with nothing else lost.
+    let _ = queue::finish(job, &end);
 }
 
 /// The tensor library would share out each operation on a pool of all cores, whose threads wait for each other without
@@ -75,6 +95,10 @@ fn prepare_session() {
         (c"default_transaction_isolation", c"read committed"),
         (c"default_transaction_read_only", c"off"),
         (c"lock_timeout", c"0"),
+        (c"standard_conforming_strings", c"on"),
+        (c"transform_null_equals", c"off"),
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        (c"transaction_timeout", c"0"),
         (c"application_name", c"pg_ltv"),
     ];
     for (name, value) in fixed {
@@ -82,8 +106,33 @@ fn prepare_session() {
     }
 }
 
+/// Why the job was told to stop; `None` where it was not.
+fn stopped() -> Option<End> {
+    if interrupt::shutting_down() {
+        Some(End::Lost)
+    } else if interrupt::overdue() {
+        let limit = guc::JOB_TIMEOUT.get();
+        let report = Report::new(
+            PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+            "the job was stopped because it took longer than ltv.job_timeout",
+        )
+        .detail(format!("The limit is {limit} s."))
+        .hint("Train on fewer rows or for fewer epochs, or ask a superuser to raise ltv.job_timeout for the role.");
+        Some(End::Failed(report))
+    } else {
+        interrupt::canceled().then_some(End::Canceled)
+    }
+}
+
 fn run(job: &Job) -> End {
-    match train_and_store(job) {
+    let limit = guc::JOB_TIMEOUT.get() as u64;
+    let deadline = Deadline::start((limit > 0).then(|| Duration::from_secs(limit)));
+    let outcome = match &deadline {
+        Ok(_) => train_and_store(job),
+        Err(error) => Err(unexpected(error)),
+    };
+    drop(deadline);
+    match outcome {
         Ok(version) => {
             log!(
                 "pg_ltv job {}: stored version {version} of model \"{}\"",
@@ -92,35 +141,83 @@ fn run(job: &Job) -> End {
             );
             End::Succeeded
         }
-        Err(_) if interrupt::shutting_down() => End::Lost,
-        Err(_) if interrupt::canceled() => {
-            log!("pg_ltv job {}: canceled", job.job);
-            End::Canceled
-        }
         Err(report) => {
-            log!("pg_ltv job {}: {}", job.job, report.message);
-            End::Failed(report)
+            let end = stopped().unwrap_or(End::Failed(report));
+            match &end {
+                End::Failed(report) => log!("pg_ltv job {}: {}", job.job, report.message),
+                End::Canceled => log!("pg_ltv job {}: canceled", job.job),
+                _ => {}
+            }
+            end
         }
     }
 }
 
+/// What the queue has of a job.
+struct Order {
+    settings: serde_json::Value,
+    recipe: serde_json::Value,
+}
+
+impl Order {
+    fn read(job: &Job) -> Result<Self> {
+        let read = |text: &str, what: &str| {
+            let json: serde_json::Value = serde_json::from_str(text).map_err(|error| {
+                Report::new(
+                    PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+                    format!("the {what} of the job cannot be read"),
+                )
+                .detail(format!("It is not the JSON that is expected: {error}."))
+                .hint("Queue the job again with ltv_train.")
+            })?;
+            Ok::<_, Report>(json)
+        };
+        Ok(Self {
+            settings: read(&job.settings, "settings")?,
+            recipe: read(&job.recipe, "recipe")?,
+        })
+    }
+}
+
+/// What users ask for, as far as the administrator lets them.
+fn capped(asked: i32, most: i32, setting: &str, notes: &mut Vec<String>) -> usize {
+    if asked > most {
+        notes.push(format!(
+            "{setting} of {asked} was lowered to {most}, as ltv.max_{} demands",
+            setting.trim_start_matches("ltv.")
+        ));
+    }
+    asked.min(most) as usize
+}
+
 /// Reads the rows, and completes the recipe with what is known then.
-fn read_rows(job: &Job, recipe: &mut Recipe) -> Result<read::Data> {
-    let without_id = job
+fn read_rows(
+    job: &Job,
+    order: &Order,
+    recipe: &mut Recipe,
+    notes: &mut Vec<String>,
+) -> Result<read::Data> {
+    let without_id = order
         .recipe
         .get("id_column")
         .is_some_and(serde_json::Value::is_null);
 
     session::report_activity(&format!("pg_ltv job {}: reading", job.job));
     let read = session::transaction(|| {
-        let _owner = Identity::job_owner(&job.owner)?;
         // SAFETY: only ever from read-write to read-only, for the rest of this transaction.
         unsafe { pg_sys::XactReadOnly = true };
-        session::apply_settings(&job.settings)?;
-        let limit = (guc::TRAINING_MEMORY.get() as usize) << 20;
-        recipe.warm_start = store::earlier_weights(job)?;
-        let data = read::load(recipe, without_id, job.job, limit)?;
-        Ok((data, guc::TRAINING_THREADS.get()))
+        recipe.warm_start = store::earlier_weights(job, &order.recipe)?;
+        let _owner = Identity::restricted(job.owner);
+        session::apply_settings(&order.settings)?;
+        let memory = capped(
+            guc::TRAINING_MEMORY.get(),
+            guc::MAX_TRAINING_MEMORY.get(),
+            "ltv.training_memory",
+            notes,
+        );
+        let threads = guc::TRAINING_THREADS.get();
+        let data = interrupt::while_owners_code(|| read::load(recipe, without_id, memory << 20))?;
+        Ok((data, threads))
     });
     let (data, threads) = read.map_err(|report| match report.sqlstate {
         PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED if report.hint.is_none() => report.hint(
@@ -128,7 +225,9 @@ fn read_rows(job: &Job, recipe: &mut Recipe) -> Result<read::Data> {
         ),
         _ => report,
     })?;
-    recipe.options.threads.get_or_insert(threads as usize);
+    let asked = recipe.options.threads.map_or(threads, |asked| asked as i32);
+    let most = guc::MAX_TRAINING_THREADS.get();
+    recipe.options.threads = Some(capped(asked, most, "ltv.training_threads", notes));
     recipe.options.horizon = recipe.options.horizon.or(data.horizon);
     let rows = data.training.rows;
     training::report_phase(job.job, "preprocessing", Some(rows as i64))?;
@@ -137,8 +236,10 @@ fn read_rows(job: &Job, recipe: &mut Recipe) -> Result<read::Data> {
 }
 
 fn train_and_store(job: &Job) -> Result<i32> {
-    let mut recipe = Recipe::from_json(&job.recipe)?;
-    let mut data = read_rows(job, &mut recipe)?;
+    let order = Order::read(job)?;
+    let mut recipe = Recipe::from_json(&order.recipe)?;
+    let mut caps = Vec::new();
+    let mut data = read_rows(job, &order, &mut recipe, &mut caps)?;
     let spilled = data.training.spilled.is_some();
     let mut choice = Choice::of(&recipe, data.training.rows)?;
     let (model, mut notes) = loop {
@@ -146,7 +247,7 @@ fn train_and_store(job: &Job) -> Result<i32> {
         let work = Work {
             data: data.training,
             recipe: recipe.clone(),
-            asked: job.recipe.clone(),
+            asked: order.recipe.clone(),
             gpu: choice.gpu,
         };
         match training::run(work, job.job) {
@@ -154,12 +255,14 @@ fn train_and_store(job: &Job) -> Result<i32> {
             Err(report) if is_automatic && gpu::is_of_the_device(&report) => {
                 choice = Choice::cpu(Some(gpu::instead(&report)));
                 drop(data.file);
-                data = read_rows(job, &mut recipe)?;
+                caps.clear();
+                data = read_rows(job, &order, &mut recipe, &mut caps)?;
             }
             outcome => break outcome?,
         }
     };
     notes.extend(choice.note);
+    notes.extend(caps);
     drop(data.file);
 
     session::report_activity(&format!("pg_ltv job {}: storing", job.job));
@@ -180,5 +283,5 @@ fn train_and_store(job: &Job) -> Result<i32> {
             data.unlabelled
         ));
     }
-    store::version(job, &recipe, model, &notes)
+    store::version(job, &order.settings, &order.recipe, &recipe, model, &notes)
 }

@@ -1,66 +1,39 @@
-//! The queue in `ltv.jobs`: who is next, taking a job, finding jobs whose worker is gone.
+//! The queue as a worker sees it: taking a job whose turn it is, writing down what becomes of it.
 //!
-//! Order: by job number over all roles. A worker can run the jobs of one login role only, the one it connected as,
-//! so whoever looks at the queue starts a worker for the role of each job that may run now; a worker that finds
+//! Whose turn it is, and each change of a job, is in sql/42_queue.sql. A worker runs the jobs of one role only, the one
+//! it is, so whoever looks at the queue starts a worker for the role of each job that may run now; a worker that finds
 //! itself superfluous ends. Claims happen one at a time under the queue lock.
 
 use super::session::{self, Identity, unexpected};
-use super::{interrupt, launch};
+use super::{catalog, interrupt, launch, lock};
 use crate::error::{Report, Result};
 use crate::guc;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
-use pgrx::{JsonB, Spi, pg_sys};
+use pgrx::{Spi, pg_sys};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Milliseconds between two looks at whether a job is still held.
 const LOOK_EVERY: i64 = 10;
 
-/// A claimed job.
+/// `ltv.max_jobs_per_role` as the server has it, without what the worker's own role is given; negative: not a worker.
+static SERVERS_JOBS_PER_ROLE: AtomicI32 = AtomicI32::new(-1);
+
+/// A claimed job. What the queue has as JSON is text still: reading it may fail, as the job's failure.
 pub struct Job {
     pub job: i64,
     pub model: String,
-    pub owner: String,
-    pub settings: serde_json::Value,
-    pub recipe: serde_json::Value,
+    pub owner: pg_sys::Oid,
+    pub settings: String,
+    pub recipe: String,
 }
 
 /// A queued job that may run now.
 struct Head {
     job: i64,
-    login: pg_sys::Oid,
-}
-
-#[derive(Default)]
-struct Outlook {
-    /// As many of the oldest queued jobs as there is room for.
-    heads: Vec<Head>,
-    /// Running without a worker.
-    lost: Vec<i64>,
-    /// Queued by a role that is gone or may not log in any more.
-    impossible: Vec<(i64, String)>,
-}
-
-fn tag(low: u64, kind: u16) -> pg_sys::LOCKTAG {
-    pg_sys::LOCKTAG {
-        // SAFETY: set once at the start of the session.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId }.into(),
-        locktag_field2: (low >> 32) as u32,
-        locktag_field3: low as u32,
-        // Out of the reach of pg_advisory_lock, which uses 1 and 2.
-        locktag_field4: kind,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-    }
-}
-
-fn queue_tag() -> pg_sys::LOCKTAG {
-    tag(0, 0x4c54)
-}
-
-fn job_tag(job: i64) -> pg_sys::LOCKTAG {
-    tag(job as u64, 0x4c55)
+    owner: pg_sys::Oid,
 }
 
 unsafe extern "C-unwind" {
@@ -68,65 +41,87 @@ unsafe extern "C-unwind" {
     fn PostmasterIsAliveInternal() -> bool;
 }
 
-/// Whether a worker holds the job's lock.
-pub fn is_alive(job: i64) -> bool {
-    let tag = job_tag(job);
-    // SAFETY: inside a transaction; the lock is given back at once.
-    unsafe {
-        let got = pg_sys::LockAcquire(&tag, pg_sys::ShareLock as i32, false, true);
-        if got == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
-            return true;
-        }
-        pg_sys::LockRelease(&tag, pg_sys::ShareLock as i32, false);
-        false
+/// Before the worker's session takes over what its role is given.
+pub fn remember_servers_settings() {
+    SERVERS_JOBS_PER_ROLE.store(guc::MAX_JOBS_PER_ROLE.get(), Relaxed);
+}
+
+fn jobs_per_role() -> i32 {
+    match SERVERS_JOBS_PER_ROLE.load(Relaxed) {
+        unknown if unknown < 0 => guc::MAX_JOBS_PER_ROLE.get(),
+        servers => servers,
     }
 }
 
 /// Returns when a worker has taken the job or let go of it, at the latest after so many milliseconds. Looking at a lock
 /// costs little, unlike the queries of `ltv_wait`.
 pub fn await_change(job: i64, milliseconds: u64) {
-    let before = is_alive(job);
+    let Some(table) = catalog::jobs_table() else {
+        return;
+    };
+    let before = lock::is_locked(table, job);
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(milliseconds) && is_alive(job) == before {
+    while begun.elapsed() < Duration::from_millis(milliseconds)
+        && lock::is_locked(table, job) == before
+    {
         session::wait(LOOK_EVERY);
         pg_sys::check_for_interrupts!();
     }
 }
 
-/// `fresh`: what has committed by now counts, not what had when the statement began.
-fn look(client: &mut SpiClient, fresh: bool) -> Result<Outlook> {
-    let room = i64::from(guc::MAX_CONCURRENT_JOBS.get());
-    let mut outlook = Outlook::default();
-    let mut running = 0;
-    // Rows of running jobs come first.
-    let query = "SELECT job, status = 'running', pg_get_userbyid(login)::text FROM ltv.jobs WHERE status IN ('queued', 'running') \
-                 ORDER BY status = 'queued', job LIMIT 1000";
-    // An update takes a new snapshot, and a transaction id, which just looking is not worth.
-    let rows = if fresh {
-        client.update(query, None, &[])
-    } else {
-        client.select(query, None, &[])
-    }
-    .map_err(unexpected)?;
-    for row in rows {
-        let job: i64 = row.get(1).map_err(unexpected)?.unwrap_or_default();
-        if row.get::<bool>(2).map_err(unexpected)? == Some(true) {
-            match is_alive(job) {
-                true => running += 1,
-                false => outlook.lost.push(job),
-            }
-            continue;
+/// Which of the queued jobs to look at.
+enum Among {
+    All,
+    /// Those that nobody else has locked; their rows are locked until the end of the transaction.
+    Free,
+    /// The oldest free one of a role.
+    OldestOf(pg_sys::Oid),
+}
+
+/// The jobs that may run now, the next one first.
+fn in_turn(client: &mut SpiClient, among: Among) -> Result<Vec<Head>> {
+    let mut arguments = vec![
+        DatumWithOid::from(guc::MAX_CONCURRENT_JOBS.get()),
+        DatumWithOid::from(jobs_per_role()),
+    ];
+    // An update takes a new snapshot: what has committed by now counts.
+    let rows = match among {
+        Among::All => client.select(
+            "SELECT job, owner FROM ltv.jobs_in_turn($1, $2)",
+            None,
+            &arguments,
+        ),
+        Among::Free => client.update(
+            "SELECT job, owner FROM ltv.jobs_in_turn($1, $2, (SELECT ltv.lock_queued_jobs($1)))",
+            None,
+            &arguments,
+        ),
+        Among::OldestOf(role) => {
+            arguments.push(DatumWithOid::from(role));
+            client.update(
+                "SELECT job, owner FROM ltv.jobs_in_turn($1, $2, ARRAY(SELECT j.job FROM ltv.jobs j WHERE j.status = 'queued' \
+                 AND j.owner = $3 ORDER BY j.job LIMIT 1 FOR UPDATE SKIP LOCKED))",
+                None,
+                &arguments,
+            )
         }
-        if running + outlook.heads.len() as i64 >= room {
-            break;
-        }
-        let name: String = row.get(3).map_err(unexpected)?.unwrap_or_default();
-        match session::login_role(&name) {
-            Some(login) => outlook.heads.push(Head { job, login }),
-            None => outlook.impossible.push((job, name)),
-        }
-    }
-    Ok(outlook)
+    };
+    rows.map_err(unexpected)?
+        .map(|row| {
+            let owner = row.get(2).map_err(unexpected)?;
+            Ok(Head {
+                job: row.get(1).map_err(unexpected)?.unwrap_or_default(),
+                owner: owner.unwrap_or(pg_sys::InvalidOid),
+            })
+        })
+        .collect()
+}
+
+/// Starts a worker for each job that may run now; `false` if a worker slot was missing.
+fn start_workers(heads: &[Head]) -> bool {
+    heads
+        .iter()
+        .all(|head| launch::start_for(head.job, head.owner))
 }
 
 /// Starts workers for the jobs that may run now; `false` if a worker slot was missing. Cheap where nothing is queued.
@@ -135,186 +130,88 @@ pub fn wake() -> Result<bool> {
     if unsafe { pg_sys::RecoveryInProgress() } {
         return Ok(true);
     }
-    let outlook = {
-        let _owner = Identity::catalog_owner()?;
-        Spi::connect_mut(|client| look(client, false))?
+    let (heads, untidy) = {
+        let _catalog = Identity::catalog_owner()?;
+        Spi::connect_mut(|client| {
+            let heads = in_turn(client, Among::All)?;
+            let untidy = if heads.is_empty() {
+                let rows = client
+                    .select("SELECT ltv.queue_is_untidy()", None, &[])
+                    .map_err(unexpected)?;
+                rows.first().get_one::<bool>().map_err(unexpected)?
+            } else {
+                None
+            };
+            Ok::<_, Report>((heads, untidy))
+        })?
     };
-    let mut slots = true;
-    for head in &outlook.heads {
-        slots = slots && launch::start_for(head.job, head.login);
-    }
-    if outlook.heads.is_empty() && !(outlook.lost.is_empty() && outlook.impossible.is_empty()) {
-        // Any worker tidies up when it looks for a job.
-        // SAFETY: the session's own role.
-        slots = launch::start_for(0, unsafe { pg_sys::GetSessionUserId() });
-    }
-    Ok(slots)
+    let slots = start_workers(&heads);
+    // One that is nobody's in particular only tidies up.
+    Ok(slots && (untidy != Some(true) || launch::start_for(0, pg_sys::InvalidOid)))
 }
 
 /// Takes the next job of this session's role, if it is its turn. In a transaction of its own; the job's lock stays.
-pub fn claim() -> Result<Option<Job>> {
+pub fn claim(role: pg_sys::Oid) -> Result<Option<Job>> {
     session::transaction(|| {
-        if session::catalog_table(c"jobs").is_none() {
+        let Some(table) = catalog::jobs_table() else {
             return Ok(None);
-        }
-        let _owner = Identity::catalog_owner()?;
-        // SAFETY: released at the end of the transaction.
-        unsafe { pg_sys::LockAcquire(&queue_tag(), pg_sys::ExclusiveLock as i32, false, false) };
+        };
+        let _catalog = Identity::catalog_owner()?;
+        lock::lock_queue(table);
         Spi::connect_mut(|client| {
-            let outlook = look(client, true)?;
             // When the postmaster is killed, workers end one after another; who sees another's job as lost for that
             // reason must not take the next one only to lose it too.
             // SAFETY: reads the pipe that the postmaster's death closes.
-            let orphaned = unsafe { !PostmasterIsAliveInternal() };
-            if orphaned {
+            if unsafe { !PostmasterIsAliveInternal() } {
                 return Ok(None);
             }
-            tidy(client, &outlook)?;
-            if outlook.heads.is_empty() {
-                return Ok(None);
+            client
+                .update("SELECT ltv.tidy_jobs()", None, &[])
+                .map_err(unexpected)?;
+            let mut heads = in_turn(client, Among::Free)?;
+            // Others come first; if there is no room to start a worker for them this one had better do something.
+            if heads.iter().all(|head| head.owner != role) && !start_workers(&heads) {
+                heads = in_turn(client, Among::OldestOf(role))?;
             }
-            let Some(job) = first_of_mine(client)? else {
-                return Ok(None);
-            };
-            if !outlook.heads.iter().any(|head| head.job == job) {
-                // Others are older. If there is no room to start a worker for them this one had better do something.
-                let mut slots = true;
-                for head in &outlook.heads {
-                    slots = slots && launch::start_for(head.job, head.login);
-                }
-                if slots {
-                    return Ok(None);
-                }
+            match heads.iter().find(|head| head.owner == role) {
+                Some(head) => take(client, table, head.job, role),
+                None => Ok(None),
             }
-            take(client, job)
         })
     })
 }
 
-/// The oldest queued job of this session's role that nobody is just cancelling.
-fn first_of_mine(client: &mut SpiClient) -> Result<Option<i64>> {
+fn take(
+    client: &mut SpiClient,
+    table: pg_sys::Oid,
+    job: i64,
+    owner: pg_sys::Oid,
+) -> Result<Option<Job>> {
+    lock::hold(table, job);
     let rows = client
         .update(
-            "SELECT job FROM ltv.jobs WHERE status = 'queued' AND pg_get_userbyid(login) = session_user ORDER BY job LIMIT 1 \
-             FOR UPDATE SKIP LOCKED",
-            None,
-            &[],
-        )
-        .map_err(unexpected)?;
-    match rows.is_empty() {
-        true => Ok(None),
-        false => rows.first().get_one::<i64>().map_err(unexpected),
-    }
-}
-
-fn take(client: &mut SpiClient, job: i64) -> Result<Option<Job>> {
-    // SAFETY: a lock of the session, released by `release` or by the end of the process.
-    unsafe { pg_sys::LockAcquire(&job_tag(job), pg_sys::ExclusiveLock as i32, true, false) };
-    let rows = client
-        .update(
-            "UPDATE ltv.jobs SET status = 'running', pid = pg_backend_pid(), started_at = clock_timestamp(), \
-             message = NULL, hint = NULL WHERE job = $1 RETURNING model, pg_get_userbyid(owner)::text, settings, recipe",
+            "SELECT model, settings, recipe FROM ltv.take_job($1)",
             None,
             &[DatumWithOid::from(job)],
         )
         .map_err(unexpected)?;
+    if rows.is_empty() {
+        return Err(unexpected("a job that was locked is gone"));
+    }
     let row = rows.first();
-    let claimed = Job {
-        job,
-        model: row
-            .get::<String>(1)
+    let text = |column| -> Result<String> {
+        Ok(row
+            .get::<String>(column)
             .map_err(unexpected)?
-            .unwrap_or_default(),
-        owner: row
-            .get::<String>(2)
-            .map_err(unexpected)?
-            .unwrap_or_default(),
-        settings: row
-            .get::<JsonB>(3)
-            .map_err(unexpected)?
-            .map_or_else(Default::default, |json| json.0),
-        recipe: row
-            .get::<JsonB>(4)
-            .map_err(unexpected)?
-            .map_or_else(Default::default, |json| json.0),
+            .unwrap_or_default())
     };
-    client
-        .update(
-            "INSERT INTO ltv.job_progress (job, phase) VALUES ($1, 'reading') \
-             ON CONFLICT (job) DO UPDATE SET phase = EXCLUDED.phase, updated_at = clock_timestamp()",
-            None,
-            &[DatumWithOid::from(job)],
-        )
-        .map_err(unexpected)?;
-    Ok(Some(claimed))
-}
-
-/// Writes down what became of jobs that will never be run.
-fn tidy(client: &mut SpiClient, outlook: &Outlook) -> Result<()> {
-    for &job in &outlook.lost {
-        // Looked at again once the row is ours: its worker may have been about to finish.
-        let still = client
-            .update(
-                "SELECT job FROM ltv.jobs WHERE job = $1 AND status = 'running' FOR UPDATE SKIP LOCKED",
-                None,
-                &[DatumWithOid::from(job)],
-            )
-            .map_err(unexpected)?;
-        if !still.is_empty() && !is_alive(job) {
-            client
-                .update(
-                    "UPDATE ltv.jobs SET status = 'lost', finished_at = clock_timestamp(), sqlstate = '57P02', \
-                     message = 'the server or the worker stopped while the job was running', \
-                     hint = 'No version was made; run ltv_train again.' WHERE job = $1",
-                    None,
-                    &[DatumWithOid::from(job)],
-                )
-                .map_err(unexpected)?;
-        }
-    }
-    for (job, login) in &outlook.impossible {
-        client
-            .update(
-                "UPDATE ltv.jobs SET status = 'failed', finished_at = clock_timestamp(), sqlstate = '28000', \
-                 message = format('role \"%s\" does not exist or may not log in', $2), \
-                 detail = 'A job runs as the role that queued it.', \
-                 hint = 'Queue the job again in a session of a role that may log in; SET ROLE in it is kept.' \
-                 WHERE job = $1 AND status = 'queued'",
-                None,
-                &[DatumWithOid::from(*job), DatumWithOid::from(login.as_str())],
-            )
-            .map_err(unexpected)?;
-    }
-    Ok(())
-}
-
-/// Gives the job's lock back, after its last row has committed.
-pub fn release(job: i64) {
-    let released = session::transaction(|| {
-        // SAFETY: the lock that `take` acquired.
-        unsafe { pg_sys::LockRelease(&job_tag(job), pg_sys::ExclusiveLock as i32, true) };
-        Ok(())
-    });
-    if let Err(report) = released {
-        log!("pg_ltv: {}", report.message);
-    }
-}
-
-/// Whether somebody asked for the end of a running job.
-pub fn cancel_requested(job: i64) -> Result<bool> {
-    Spi::connect(|client| {
-        client
-            .select(
-                "SELECT cancel_requested FROM ltv.jobs WHERE job = $1",
-                None,
-                &[DatumWithOid::from(job)],
-            )
-            .map_err(unexpected)?
-            .first()
-            .get_one::<bool>()
-            .map(|requested| requested.unwrap_or_default())
-            .map_err(unexpected)
-    })
+    Ok(Some(Job {
+        job,
+        model: text(1)?,
+        owner,
+        settings: text(2)?,
+        recipe: text(3)?,
+    }))
 }
 
 /// How a job ended.
@@ -343,12 +240,11 @@ pub fn finish(job: i64, end: &End) -> Result<()> {
     loop {
         interrupt::settle();
         let written = session::transaction(|| {
-            let _owner = Identity::catalog_owner()?;
+            let _catalog = Identity::catalog_owner()?;
             Spi::connect_mut(|client| {
                 client
                     .update(
-                        "UPDATE ltv.jobs SET status = $2, finished_at = clock_timestamp(), sqlstate = $3, message = $4, \
-                         detail = $5, hint = $6 WHERE job = $1 AND status = 'running'",
+                        "SELECT ltv.finish_job($1, $2, NULL, $3, $4, $5, $6)",
                         None,
                         &[
                             DatumWithOid::from(job),

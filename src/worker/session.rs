@@ -1,5 +1,6 @@
 //! Transactions, identities and settings: how code outside a user's statement talks to PostgreSQL.
 
+use super::{catalog, lock};
 use crate::error::{Report, Result, panic_report};
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
@@ -57,6 +58,7 @@ pub fn transaction<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     if outcome.is_err() {
         // SAFETY: ends whatever is left of the transaction; does nothing if there is none.
         unsafe { pg_sys::AbortCurrentTransaction() };
+        lock::hold_again();
     }
     // SAFETY: outside a transaction.
     unsafe { pg_sys::pgstat_report_stat(false) };
@@ -79,55 +81,42 @@ pub fn serve_interrupts() -> bool {
     .is_ok()
 }
 
-/// Acts as another role until dropped, with a search_path in which nobody can plant anything.
+/// Acts as another role until dropped. The settings that change meanwhile are put back with it.
 pub struct Identity {
     user: pg_sys::Oid,
     context: i32,
-    nesting: Option<i32>,
+    _settings: Settings,
 }
 
 impl Identity {
-    /// The owner of the catalog, whom row level security does not bind.
+    /// The owner of the catalog, with a search_path in which nobody can plant anything.
     pub fn catalog_owner() -> Result<Self> {
-        let mut identity = Self::assume(catalog_owner()?);
-        // SAFETY: the nesting level is given back in `drop`, or by the abort of the transaction.
-        identity.nesting = Some(unsafe { pg_sys::NewGUCNestLevel() });
-        set_option(
-            c"search_path",
-            c"pg_catalog, pg_temp",
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-        );
+        let owner = catalog::owner()?;
+        let identity = Self::assume(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE);
+        Settings::set(c"search_path", c"pg_catalog, pg_temp");
         Ok(identity)
     }
 
-    /// The role that queued a job.
-    pub fn job_owner(name: &str) -> Result<Self> {
-        let role = role(name).ok_or_else(|| {
-            Report::new(
-                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-                format!("role \"{name}\" does not exist"),
-            )
-            .detail("It was dropped after it had queued the job.")
-            .hint("Queue the job again as another role.")
-        })?;
-        Ok(Self::assume(role))
+    /// Whose code runs: as inside an index expression it can neither become somebody else nor leave anything behind
+    /// that runs later, be it a cursor WITH HOLD, a deferred trigger, a temporary object or a setting.
+    pub fn restricted(role: pg_sys::Oid) -> Self {
+        Self::assume(
+            role,
+            pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION,
+        )
     }
 
-    /// Like inside a SECURITY DEFINER function of `role`: the way back by SET or RESET ROLE is closed.
-    pub fn assume(role: pg_sys::Oid) -> Self {
+    fn assume(role: pg_sys::Oid, restrictions: u32) -> Self {
         let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-        // SAFETY: inside a transaction; an abort restores the identity, too.
+        // SAFETY: inside a transaction, whose abort restores the identity and the settings, too.
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-            pg_sys::SetUserIdAndSecContext(
-                role,
-                context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
-            );
+            pg_sys::SetUserIdAndSecContext(role, context | restrictions as i32);
         }
         Self {
             user,
             context,
-            nesting: None,
+            _settings: Settings::of_function(),
         }
     }
 }
@@ -136,70 +125,36 @@ impl Drop for Identity {
     fn drop(&mut self) {
         // On an error the end of the (sub)transaction does this.
         if !std::thread::panicking() {
-            // SAFETY: what `assume` and `catalog_owner` saved in this transaction.
-            unsafe {
-                if let Some(nesting) = self.nesting {
-                    pg_sys::AtEOXact_GUC(false, nesting);
-                }
-                pg_sys::SetUserIdAndSecContext(self.user, self.context);
-            }
+            // SAFETY: what `assume` saved in this transaction.
+            unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
         }
     }
 }
 
-/// The OID of a table of the catalog; `None` where the extension is not installed in this database.
-pub fn catalog_table(name: &CStr) -> Option<pg_sys::Oid> {
-    // SAFETY: inside a transaction; a missing schema or table gives InvalidOid.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"ltv".as_ptr(), true);
-        let oid = pg_sys::get_relname_relid(name.as_ptr(), schema);
-        (schema != pg_sys::InvalidOid && oid != pg_sys::InvalidOid).then_some(oid)
+/// Settings that hold until dropped, as those of a function with a SET clause.
+pub struct Settings {
+    nesting: i32,
+}
+
+impl Settings {
+    pub fn of_function() -> Self {
+        // SAFETY: given back in `drop`, or by the abort of the transaction.
+        let nesting = unsafe { pg_sys::NewGUCNestLevel() };
+        Self { nesting }
+    }
+
+    pub fn set(name: &CStr, value: &CStr) {
+        set_option(name, value, pg_sys::GucAction::GUC_ACTION_SAVE);
     }
 }
 
-fn catalog_owner() -> Result<pg_sys::Oid> {
-    let missing = || {
-        Report::new(
-            PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-            "extension pg_ltv is not installed in this database",
-        )
-        .hint("Run: CREATE EXTENSION pg_ltv;")
-    };
-    let table = catalog_table(c"jobs").ok_or_else(missing)?;
-    // SAFETY: the tuple is used before it is released.
-    unsafe {
-        let tuple =
-            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, table.into());
-        if tuple.is_null() {
-            return Err(missing());
+impl Drop for Settings {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: the level that was begun in this transaction.
+            unsafe { pg_sys::AtEOXact_GUC(false, self.nesting) };
         }
-        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
-        pg_sys::ReleaseSysCache(tuple);
-        Ok(owner)
     }
-}
-
-/// A role that a worker can log in as; `None` if it is gone or may not log in.
-pub fn login_role(name: &str) -> Option<pg_sys::Oid> {
-    let role = role(name)?;
-    // SAFETY: the tuple is used before it is released.
-    unsafe {
-        let tuple =
-            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::AUTHOID as i32, role.into());
-        if tuple.is_null() {
-            return None;
-        }
-        let login = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_authid>()).rolcanlogin;
-        pg_sys::ReleaseSysCache(tuple);
-        login.then_some(role)
-    }
-}
-
-pub fn role(name: &str) -> Option<pg_sys::Oid> {
-    let name = CString::new(name).ok()?;
-    // SAFETY: a missing role gives InvalidOid.
-    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
-    (role != pg_sys::InvalidOid).then_some(role)
 }
 
 /// Sets an option with the rights of an ordinary user.
@@ -250,20 +205,18 @@ pub fn wait_for(socket: BorrowedFd, milliseconds: i64) {
     }
 }
 
-/// The settings of the session that queued the job, for this transaction. They are an ordinary user's to set.
+/// The settings of the session that queued the job, inside an [`Identity`]. They are an ordinary user's to set.
 pub fn apply_settings(settings: &serde_json::Value) -> Result<()> {
-    let local =
-        |name: &CStr, value: &CStr| set_option(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL);
     for (name, value) in settings.as_object().into_iter().flatten() {
         let known = SETTINGS.contains(&name.as_str()) || name.starts_with("ltv.");
         if let (true, Some(value)) = (known, value.as_str())
             && let (Ok(name), Ok(value)) = (CString::new(name.as_str()), CString::new(value))
         {
-            local(&name, &value);
+            Settings::set(&name, &value);
         }
     }
     // The same rows in the same order, so that the same seed gives the same model.
-    local(c"synchronize_seqscans", c"off");
+    Settings::set(c"synchronize_seqscans", c"off");
     Ok(())
 }
 
@@ -274,6 +227,29 @@ pub fn commit_without_waiting() {
         c"off",
         pg_sys::GucAction::GUC_ACTION_LOCAL,
     );
+}
+
+/// How many rows it has read, where `pg_stat_progress_copy` shows it: a long transaction can tell nothing by a table.
+pub fn report_rows(rows: u64) {
+    // SAFETY: counters of this process in shared memory.
+    unsafe {
+        if rows == 0 {
+            pg_sys::pgstat_progress_start_command(
+                pg_sys::ProgressCommandType::PROGRESS_COMMAND_COPY,
+                pg_sys::InvalidOid,
+            );
+        }
+        pg_sys::pgstat_progress_update_param(
+            pg_sys::PROGRESS_COPY_TUPLES_PROCESSED as i32,
+            rows as i64,
+        );
+    }
+}
+
+/// It has read all rows.
+pub fn end_of_rows() {
+    // SAFETY: as above.
+    unsafe { pg_sys::pgstat_progress_end_command() };
 }
 
 /// What `pg_stat_activity` shows of this worker.

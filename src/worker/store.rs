@@ -1,80 +1,61 @@
 //! A trained model -> a version, its alias and the end of the job, in one transaction: all of it is seen, or nothing.
 
+use super::interrupt;
 use super::queue::Job;
 use super::session::{self, Identity, unexpected};
-use crate::error::Result;
+use crate::error::{Report, Result};
 use ltv_core::recipe::Recipe;
 use ltv_core::train::{Chosen, TrainedModel};
 use pgrx::datum::DatumWithOid;
 use pgrx::spi::SpiClient;
-use pgrx::{JsonB, Spi};
+use pgrx::{JsonB, Spi, pg_sys};
 use serde_json::Value;
 
-/// Stores the model as the job's owner, with the rights of the job's owner, and returns the number of the version.
-pub fn version(job: &Job, recipe: &Recipe, model: TrainedModel, notes: &[String]) -> Result<i32> {
+/// Stores the model and returns the number of the version. The owner of the catalog writes, after it has checked that
+/// the model still is the job's owner's; whatever SQL of that owner there is to run, runs as that owner, restricted.
+pub fn version(
+    job: &Job,
+    settings: &Value,
+    asked: &Value,
+    recipe: &Recipe,
+    model: TrainedModel,
+    notes: &[String],
+) -> Result<i32> {
     session::transaction(|| {
-        let _owner = Identity::job_owner(&job.owner)?;
-        session::apply_settings(&job.settings)?;
-        Spi::connect_mut(|client| {
-            let version = next_version(client, &job.model)?;
-            insert(client, job, version, recipe, model)?;
-            settle(client, job, version)?;
-            client
-                .update(
-                    "UPDATE ltv.jobs SET status = 'succeeded', finished_at = clock_timestamp(), version = $2, message = $3 \
-                     WHERE job = $1",
-                    None,
-                    &[DatumWithOid::from(job.job), DatumWithOid::from(version), DatumWithOid::from((!notes.is_empty()).then(|| notes.join("; ")))],
-                )
-                .map_err(unexpected)?;
-            Ok(version)
-        })
+        let (version, trial) = {
+            let _catalog = Identity::catalog_owner()?;
+            Spi::connect_mut(|client| {
+                let version = insert(client, job, asked, recipe, model)?;
+                Ok::<_, Report>((version, trial(client, job, version, asked)?))
+            })?
+        };
+        let measured = match trial {
+            Some(trial) => Some(measure(job, settings, version, trial)?),
+            None => None,
+        };
+        let _catalog = Identity::catalog_owner()?;
+        Spi::connect_mut(|client| settle(client, job, version, asked, measured, notes))?;
+        Ok(version)
     })
-}
-
-/// The row of the model stays locked until the commit, so that versions are numbered in the order they appear in.
-fn next_version(client: &mut SpiClient, model: &str) -> Result<i32> {
-    // An error if the model was dropped since the job was queued.
-    client
-        .update(
-            "SELECT ltv.lock_model(quote_ident(current_user)::regrole, $1)",
-            None,
-            &[DatumWithOid::from(model)],
-        )
-        .map_err(unexpected)?;
-    let version = client
-        .update(
-            "UPDATE ltv.models SET last_version = last_version + 1 WHERE model = $1 RETURNING last_version",
-            None,
-            &[DatumWithOid::from(model)],
-        )
-        .map_err(unexpected)?
-        .first()
-        .get_one::<i32>()
-        .map_err(unexpected)?;
-    version.ok_or_else(|| unexpected("the model vanished while its version was stored"))
 }
 
 fn insert(
     client: &mut SpiClient,
     job: &Job,
-    version: i32,
+    asked: &Value,
     recipe: &Recipe,
     model: TrainedModel,
-) -> Result<()> {
-    let stored = stored_recipe(job, model.chosen.as_ref());
+) -> Result<i32> {
+    let stored = stored_recipe(asked, model.chosen.as_ref());
     let chosen = model.chosen.as_ref();
     let objective = chosen.map_or(&recipe.objective, |chosen| &chosen.objective);
     let backbone = chosen.map_or(&recipe.backbone, |chosen| &chosen.backbone);
-    client
+    let version = client
         .update(
-            "INSERT INTO ltv.versions (model, version, checksum, onnx, source, objective, backbone, schema, recipe, \
-             statistics, metrics, history, weights, n_rows, training_seconds, job, pg_ltv_version) \
-             VALUES ($1, $2, encode(sha256($3), 'hex'), $3, 'trained', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            "SELECT ltv.store_version($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             None,
             &[
-                DatumWithOid::from(job.model.as_str()),
-                DatumWithOid::from(version),
+                DatumWithOid::from(job.job),
                 DatumWithOid::from(model.onnx),
                 DatumWithOid::from(objective.as_str()),
                 DatumWithOid::from(backbone.as_str()),
@@ -86,17 +67,19 @@ fn insert(
                 DatumWithOid::from(model.weights),
                 DatumWithOid::from(model.n_rows as i64),
                 DatumWithOid::from(model.seconds),
-                DatumWithOid::from(job.job),
                 DatumWithOid::from(env!("CARGO_PKG_VERSION")),
             ],
         )
+        .map_err(unexpected)?
+        .first()
+        .get_one::<i32>()
         .map_err(unexpected)?;
-    Ok(())
+    version.ok_or_else(|| unexpected("the version was stored without a number"))
 }
 
 /// The recipe that makes the version again: of a comparison that of the candidate it chose.
-fn stored_recipe(job: &Job, chosen: Option<&Chosen>) -> Value {
-    let mut recipe = job.recipe.clone();
+fn stored_recipe(asked: &Value, chosen: Option<&Chosen>) -> Value {
+    let mut recipe = asked.clone();
     if let (Some(chosen), Some(object)) = (chosen, recipe.as_object_mut()) {
         let compared = object.remove("compare").unwrap_or_default();
         object.insert("compared".into(), compared);
@@ -107,17 +90,88 @@ fn stored_recipe(job: &Job, chosen: Option<&Chosen>) -> Value {
     recipe
 }
 
-/// Champion, challenger or none: by the promotion rule, which may score customers held out for it.
-fn settle(client: &mut SpiClient, job: &Job, version: i32) -> Result<()> {
+/// What has to be measured before the promotion rule can decide; `None`: nothing.
+fn trial(client: &mut SpiClient, job: &Job, version: i32, asked: &Value) -> Result<Option<JsonB>> {
     client
         .update(
-            "SELECT ltv.settle_version($1, $2, $3, $4)",
+            "SELECT ltv.trial_of($1, $2, $3)",
+            None,
+            &[
+                DatumWithOid::from(job.model.as_str()),
+                DatumWithOid::from(version),
+                DatumWithOid::from(JsonB(asked.clone())),
+            ],
+        )
+        .map_err(unexpected)?
+        .first()
+        .get_one::<JsonB>()
+        .map_err(unexpected)
+}
+
+/// Both versions score the customers held out, which is a query of the job's owner.
+fn measure(job: &Job, settings: &Value, version: i32, trial: JsonB) -> Result<JsonB> {
+    let _owner = Identity::restricted(job.owner);
+    session::apply_settings(settings)?;
+    let _read_only = ReadOnly::begin();
+    let measured = interrupt::while_owners_code(|| {
+        Spi::connect(|client| {
+            client
+                .select(
+                    "SELECT ltv.measure($1, $2, $3)",
+                    None,
+                    &[
+                        DatumWithOid::from(job.model.as_str()),
+                        DatumWithOid::from(version),
+                        DatumWithOid::from(trial),
+                    ],
+                )
+                .map_err(unexpected)?
+                .first()
+                .get_one::<JsonB>()
+                .map_err(unexpected)
+        })
+    })?;
+    measured.ok_or_else(|| unexpected("the versions were not measured"))
+}
+
+/// The transaction writes nothing until dropped.
+struct ReadOnly;
+
+impl ReadOnly {
+    fn begin() -> Self {
+        // SAFETY: the flag of this transaction, which no statement of it can take back.
+        unsafe { pg_sys::XactReadOnly = true };
+        Self
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        // SAFETY: as it was before; after an error the next transaction sets it anew.
+        unsafe { pg_sys::XactReadOnly = false };
+    }
+}
+
+/// Champion, challenger or none, by the promotion rule; and the job ends.
+fn settle(
+    client: &mut SpiClient,
+    job: &Job,
+    version: i32,
+    asked: &Value,
+    measured: Option<JsonB>,
+    notes: &[String],
+) -> Result<()> {
+    client
+        .update(
+            "SELECT ltv.settle_version($1, $2, $3, $4, $5, $6)",
             None,
             &[
                 DatumWithOid::from(job.job),
                 DatumWithOid::from(job.model.as_str()),
                 DatumWithOid::from(version),
-                DatumWithOid::from(JsonB(job.recipe.clone())),
+                DatumWithOid::from(JsonB(asked.clone())),
+                DatumWithOid::from(measured),
+                DatumWithOid::from((!notes.is_empty()).then(|| notes.join("; "))),
             ],
         )
         .map_err(unexpected)?;
@@ -125,25 +179,26 @@ fn settle(client: &mut SpiClient, job: &Job, version: i32) -> Result<()> {
 }
 
 /// The weights that a retraining continues from, if it was asked to continue.
-pub fn earlier_weights(job: &Job) -> Result<Option<Vec<u8>>> {
-    if job.recipe["warm_start"] != true {
+pub fn earlier_weights(job: &Job, asked: &Value) -> Result<Option<Vec<u8>>> {
+    if asked["warm_start"] != true {
         return Ok(None);
     }
+    let parent = asked["parent"].as_i64().unwrap_or_default();
+    let _catalog = Identity::catalog_owner()?;
     Spi::connect(|client| {
-        let rows = client
+        client
             .select(
-                "SELECT weights FROM ltv.versions v WHERE v.model OPERATOR(pg_catalog.=) $1 \
-                 AND v.version OPERATOR(pg_catalog.=) $2",
+                "SELECT ltv.weights_of($1, $2, $3)",
                 None,
                 &[
+                    DatumWithOid::from(job.owner),
                     DatumWithOid::from(job.model.as_str()),
-                    DatumWithOid::from(job.recipe["parent"].as_i64().unwrap_or_default() as i32),
+                    DatumWithOid::from(parent as i32),
                 ],
             )
-            .map_err(unexpected)?;
-        match rows.is_empty() {
-            true => Ok(None),
-            false => rows.first().get_one::<Vec<u8>>().map_err(unexpected),
-        }
+            .map_err(unexpected)?
+            .first()
+            .get_one::<Vec<u8>>()
+            .map_err(unexpected)
     })
 }

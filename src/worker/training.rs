@@ -5,7 +5,7 @@
 
 use super::gpu::Gpu;
 use super::session::{self, Identity, unexpected};
-use super::{interrupt, memory, queue, trial};
+use super::{interrupt, memory, trial};
 use crate::error::{Report, Result, panic_report};
 use ltv_core::data::TrainingData;
 use ltv_core::recipe::Recipe;
@@ -174,7 +174,7 @@ pub fn run(work: Work, job: i64) -> Result<(TrainedModel, Vec<String>)> {
         }
         if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
             let progress = computation.link.progress.lock().take();
-            if progress.is_some() || reported.is_some() {
+            if progress.is_some() {
                 reported = Some(Instant::now());
                 report(job, progress.as_ref());
             } else if began.elapsed() >= REPORT_EVERY {
@@ -192,19 +192,11 @@ pub fn run(work: Work, job: i64) -> Result<(TrainedModel, Vec<String>)> {
     Ok((model, notices))
 }
 
-/// Writes the progress down and looks whether the job was cancelled. A failure costs one report, not the job.
+/// Writes the progress down. A failure costs one report, not the job.
 fn report(job: i64, progress: Option<&Progress>) {
-    let written = session::transaction(|| {
-        session::commit_without_waiting();
-        let _owner = Identity::catalog_owner()?;
-        if let Some(progress) = progress {
-            write(job, progress)?;
-        }
-        queue::cancel_requested(job)
-    });
-    match written {
-        Ok(true) => interrupt::cancel(),
-        Ok(false) => {}
+    let Some(progress) = progress else { return };
+    match write(job, progress) {
+        Ok(()) => {}
         Err(_) if interrupt::canceled() => {}
         Err(report) => log!(
             "pg_ltv job {job}: could not write its progress: {}",
@@ -215,52 +207,51 @@ fn report(job: i64, progress: Option<&Progress>) {
 
 fn write(job: i64, progress: &Progress) -> Result<()> {
     let epochs = (progress.epochs > 0).then_some(progress.epochs as i32);
-    let epoch = epochs.map(|_| progress.epoch as i32);
-    Spi::connect_mut(|client| {
-        client
-            .update(
-                "UPDATE ltv.job_progress SET phase = $2, epoch = coalesce($3, epoch), epochs = coalesce($4, epochs), \
-                 rows = coalesce(nullif($5, 0), rows), rows_per_second = coalesce(nullif($6, 0), rows_per_second), step = $11, \
-                 training_loss = coalesce($7, training_loss), \
-                 validation_loss = coalesce($8, validation_loss), eta = make_interval(secs => $9), memory_bytes = $10, \
-                 updated_at = clock_timestamp() WHERE job = $1",
-                None,
-                &[
-                    DatumWithOid::from(job),
-                    DatumWithOid::from(progress.phase.name()),
-                    DatumWithOid::from(epoch),
-                    DatumWithOid::from(epochs),
-                    DatumWithOid::from(progress.rows as i64),
-                    DatumWithOid::from(progress.rows_per_second),
-                    DatumWithOid::from(progress.training_loss),
-                    DatumWithOid::from(progress.validation_loss),
-                    DatumWithOid::from(progress.eta_seconds),
-                    DatumWithOid::from(memory::most().unwrap_or(progress.memory_bytes as i64)),
-                    DatumWithOid::from(progress.step.as_deref()),
-                ],
-            )
-            .map_err(unexpected)?;
-        Ok(())
-    })
+    let rows = Some(progress.rows as i64).filter(|&rows| rows > 0);
+    let rows_per_second = Some(progress.rows_per_second).filter(|&rate| rate > 0.0);
+    report_progress(&[
+        DatumWithOid::from(job),
+        DatumWithOid::from(progress.phase.name()),
+        DatumWithOid::from(progress.step.as_deref()),
+        DatumWithOid::from(epochs.map(|_| progress.epoch as i32)),
+        DatumWithOid::from(epochs),
+        DatumWithOid::from(rows),
+        DatumWithOid::from(rows_per_second),
+        DatumWithOid::from(progress.training_loss),
+        DatumWithOid::from(progress.validation_loss),
+        DatumWithOid::from(progress.eta_seconds),
+        DatumWithOid::from(memory::most().unwrap_or(progress.memory_bytes as i64)),
+    ])
 }
 
 /// Writes a phase that the trainer does not know of.
 pub fn report_phase(job: i64, phase: &str, rows: Option<i64>) -> Result<()> {
+    let nothing = || DatumWithOid::from(None::<f64>);
+    report_progress(&[
+        DatumWithOid::from(job),
+        DatumWithOid::from(phase),
+        DatumWithOid::from(None::<&str>),
+        DatumWithOid::from(None::<i32>),
+        DatumWithOid::from(None::<i32>),
+        DatumWithOid::from(rows),
+        nothing(),
+        nothing(),
+        nothing(),
+        nothing(),
+        DatumWithOid::from(memory::most()),
+    ])
+}
+
+fn report_progress(arguments: &[DatumWithOid; 11]) -> Result<()> {
     session::transaction(|| {
         session::commit_without_waiting();
-        let _owner = Identity::catalog_owner()?;
+        let _catalog = Identity::catalog_owner()?;
         Spi::connect_mut(|client| {
             client
                 .update(
-                    "UPDATE ltv.job_progress SET phase = $2, rows = coalesce($3, rows), memory_bytes = coalesce($4, memory_bytes), \
-                     updated_at = clock_timestamp() WHERE job = $1",
+                    "SELECT ltv.report_progress($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                     None,
-                    &[
-                        DatumWithOid::from(job),
-                        DatumWithOid::from(phase),
-                        DatumWithOid::from(rows),
-                        DatumWithOid::from(memory::most()),
-                    ],
+                    arguments,
                 )
                 .map_err(unexpected)?;
             Ok(())

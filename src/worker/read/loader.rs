@@ -43,7 +43,6 @@ impl Row<'_> {
 pub struct Loader<'a> {
     columns: &'a Columns,
     recipe: &'a Recipe,
-    job: i64,
     memory_limit: usize,
     /// `None` until the shapes of all arrays are known.
     table: Option<TrainingTable>,
@@ -69,7 +68,7 @@ pub struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
-    pub fn new(columns: &'a Columns, recipe: &'a Recipe, job: i64, memory_limit: usize) -> Self {
+    pub fn new(columns: &'a Columns, recipe: &'a Recipe, memory_limit: usize) -> Self {
         // SAFETY: a child of the transaction's context, which frees it.
         let context = unsafe {
             pg_sys::AllocSetContextCreateInternal(
@@ -84,7 +83,6 @@ impl<'a> Loader<'a> {
         Self {
             columns,
             recipe,
-            job,
             memory_limit,
             table: None,
             kinds,
@@ -107,10 +105,7 @@ impl<'a> Loader<'a> {
     pub fn take(&mut self, row: Row, slot: *mut pg_sys::TupleTableSlot) -> Result<()> {
         self.rows += 1;
         if self.rows.is_multiple_of(REPORT_EVERY) {
-            session::report_activity(&format!(
-                "pg_ltv job {}: reading, {} rows",
-                self.job, self.rows
-            ));
+            session::report_rows(self.rows);
         }
         if self.table.is_none() {
             self.find_shapes(row);

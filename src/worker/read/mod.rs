@@ -34,8 +34,8 @@ pub struct Data {
     pub horizon: Option<f64>,
 }
 
-/// Reads all rows. Inside a read-only transaction, as the role that owns the job.
-pub fn load(recipe: &Recipe, without_id: bool, job: i64, memory_limit: usize) -> Result<Data> {
+/// Reads all rows. Inside a read-only transaction, as the role that owns the job, whose code runs.
+pub fn load(recipe: &Recipe, without_id: bool, memory_limit: usize) -> Result<Data> {
     let query = query(recipe)?;
     // SAFETY: SPI is closed below, or by the abort of the transaction.
     unsafe { pg_sys::SPI_connect() };
@@ -51,7 +51,8 @@ pub fn load(recipe: &Recipe, without_id: bool, job: i64, memory_limit: usize) ->
     let columns = assign(&all, recipe, without_id)?;
     // SAFETY: prepared above.
     let horizon = unsafe { plan::horizon(plan) }?;
-    let mut loader = Loader::new(&columns, recipe, job, memory_limit);
+    let mut loader = Loader::new(&columns, recipe, memory_limit);
+    session::report_rows(0);
     let mut receiver = Receiver {
         callbacks: pg_sys::DestReceiver {
             receiveSlot: Some(receive),
@@ -79,6 +80,7 @@ pub fn load(recipe: &Recipe, without_id: bool, job: i64, memory_limit: usize) ->
         }
     }
     let mut data = loader.finish()?;
+    session::end_of_rows();
     // SAFETY: opened above.
     unsafe { pg_sys::SPI_finish() };
     data.horizon = horizon;

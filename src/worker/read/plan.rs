@@ -2,6 +2,7 @@
 
 use super::value::Type;
 use crate::error::{Report, Result};
+use crate::worker::session::{Identity, unexpected};
 use ltv_core::recipe::Recipe;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -126,11 +127,12 @@ pub unsafe fn horizon(plan: pg_sys::SPIPlanPtr) -> Result<Option<f64>> {
                 .collect(),
         }
     };
+    let _catalog = Identity::catalog_owner()?;
     pgrx::Spi::get_one_with_args(
         "SELECT ltv.features_horizon($1)",
         &[pgrx::datum::DatumWithOid::from(relations)],
     )
-    .map_err(crate::worker::session::unexpected)
+    .map_err(unexpected)
 }
 
 /// Names and types of the result.

@@ -1,6 +1,5 @@
 //! Models go where the data goes: replicas, dumps, other databases; and when the extension goes, nothing stays.
 
-use std::fs;
 
 use anyhow::{Result, bail};
 
@@ -99,7 +98,11 @@ pub fn dump_and_restore(workspace: &Workspace) -> Result<()> {
     let file = workspace.new_directory("dump.sql");
     let archive = workspace.new_directory("dump.archive");
     let folder = workspace.new_directory("dump.folder");
-    for (format, to) in [("plain", &file), ("custom", &archive), ("directory", &folder)] {
+    for (format, to) in [
+        ("plain", &file),
+        ("custom", &archive),
+        ("directory", &folder),
+    ] {
         let mut dump = cluster.client_program("pg_dump", &source);
         dump.arg(format!("--format={format}")).arg("--file").arg(to);
         shell::capture(&mut dump)?;
@@ -145,7 +148,10 @@ pub fn dump_and_restore(workspace: &Workspace) -> Result<()> {
         cluster.drop_database(&copy)?;
     }
     as_the_owner_of_the_database(workspace, &source)?;
-    cluster.psql(&source, "select ltv_revoke('m', 'dump_reader'); drop role dump_reader")?;
+    cluster.psql(
+        &source,
+        "select ltv_revoke('m', 'dump_reader'); drop role dump_reader",
+    )?;
     Ok(())
 }
 

@@ -1,0 +1,156 @@
+-- Watching jobs and stopping them: ltv_jobs, ltv_wait, ltv_cancel, ltv_retry. Everybody sees the jobs of the roles whose rights he has.
+
+-- While it reads, in one long transaction, a worker tells its rows as COPY does.
+CREATE VIEW @extschema@.ltv_jobs AS
+SELECT j.job, j.model, j.kind,
+       -- A worker that is gone without a word took its job with it.
+       CASE WHEN j.status = 'running' AND j.pid IS NOT NULL AND a.pid IS NULL THEN 'lost' ELSE j.status END AS status,
+       p.phase, p.step, p.epoch, p.epochs, COALESCE(r.rows, p.rows) AS rows,
+       COALESCE(r.rows / NULLIF(extract(epoch FROM clock_timestamp() - j.started_at), 0), p.rows_per_second) AS rows_per_second, p.training_loss, p.validation_loss,
+       CASE WHEN j.status = 'running' THEN p.eta END AS eta, p.memory_bytes, j.version, pg_catalog.pg_get_userbyid(j.owner) AS role,
+       CASE WHEN j.status = 'running' THEN j.pid END AS pid,
+       j.created_at, j.started_at, j.finished_at, COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration,
+       j.sqlstate, j.message, j.detail, j.hint
+FROM ltv.own_jobs j
+LEFT JOIN ltv.job_progress p USING (job)
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = j.pid AND a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+LEFT JOIN LATERAL (SELECT NULLIF(c.param3, 0) AS rows FROM pg_catalog.pg_stat_get_progress_info('COPY') c
+                   WHERE c.pid = j.pid AND j.status = 'running' AND p.phase = 'reading') r ON true;
+COMMENT ON VIEW @extschema@.ltv_jobs IS 'training jobs, waiting, running and past, with their progress and errors';
+GRANT SELECT ON @extschema@.ltv_jobs TO PUBLIC;
+
+CREATE FUNCTION ltv.describe_progress(of_job bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat_ws(', ',
+        step,
+        COALESCE(phase, 'starting'),
+        CASE WHEN phase = 'reading' AND rows > 0 THEN trim(to_char(rows, '999,999,999,999')) || ' rows' END,
+        CASE WHEN phase = 'training' THEN format('epoch %s of %s', epoch, epochs) END,
+        CASE WHEN phase = 'training' AND training_loss IS NOT NULL THEN 'loss ' || round(training_loss::numeric, 4) END,
+        CASE WHEN phase = 'training' AND validation_loss IS NOT NULL THEN 'validation ' || round(validation_loss::numeric, 4) END,
+        CASE WHEN rows_per_second > 0 THEN trim(to_char(rows_per_second, '999,999,999,999')) || ' rows/s' END,
+        CASE WHEN eta > '1 s' THEN 'about ' || date_trunc('second', eta) || ' left' END)
+    FROM @extschema@.ltv_jobs WHERE job = of_job
+$$;
+COMMENT ON FUNCTION ltv.describe_progress IS 'one line on what a job is doing';
+
+CREATE FUNCTION ltv.await_worker(job bigint, milliseconds int) RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_await_worker';
+COMMENT ON FUNCTION ltv.await_worker IS 'waits until a worker takes a job or lets go of it, at most so long';
+
+-- RAISE takes no NULL and prints what is empty, hence the cases.
+CREATE FUNCTION ltv.raise(code text, message text, detail text, hint text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    code := COALESCE(code, 'XX000');
+    IF detail <> '' AND hint <> '' THEN
+        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, DETAIL = detail, HINT = hint;
+    ELSIF detail <> '' THEN
+        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, DETAIL = detail;
+    ELSIF hint <> '' THEN
+        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, HINT = hint;
+    ELSE
+        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.raise IS 'raises an error whose detail and hint may be missing';
+
+CREATE FUNCTION @extschema@.ltv_wait(job bigint) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    state record;
+    line text;
+    last_line text := '';
+    last_print timestamptz := '-infinity';
+    last_wake timestamptz := clock_timestamp() - interval '0.9 s';  -- the worker that a commit has just started gets a moment to come
+    gone_since timestamptz;
+BEGIN
+    IF job IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'the job must not be null';
+    END IF;
+    LOOP
+        SELECT * INTO state FROM ltv.own_jobs j WHERE j.job = ltv_wait.job;
+        IF NOT FOUND THEN
+            RAISE undefined_object USING MESSAGE = format('job %s does not exist', job),
+                DETAIL = 'It may belong to another role, or its transaction was rolled back or has not committed yet.',
+                HINT = 'The view ltv_jobs lists the jobs that you may see.';
+        ELSIF state.status = 'succeeded' THEN
+            IF state.message IS NOT NULL THEN
+                RAISE NOTICE USING MESSAGE = format('job %s: %s', job, state.message);
+            END IF;
+            RETURN state.version;
+        ELSIF state.status = 'failed' THEN
+            PERFORM ltv.raise(state.sqlstate, COALESCE(state.message, format('job %s failed', job)), state.detail, state.hint);
+        ELSIF state.status = 'canceled' THEN
+            RAISE query_canceled USING MESSAGE = format('job %s was canceled', job),
+                HINT = 'No version was made; run ltv_train again.';
+        ELSIF state.status = 'lost' THEN
+            RAISE object_not_in_prerequisite_state USING MESSAGE = format('job %s was lost', job),
+                DETAIL = COALESCE(state.message, 'The server or the worker stopped while it was running.'),
+                HINT = 'No version was made; run ltv_train again.';
+        ELSIF state.xid = pg_current_xact_id_if_assigned() THEN
+            RAISE object_not_in_prerequisite_state USING MESSAGE = format('job %s was queued in this very transaction', job),
+                DETAIL = 'It starts when the transaction commits, so waiting for it here would never end.',
+                HINT = 'Commit first, then call ltv_wait in a statement of its own.';
+        ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = format('cannot wait for a job in a transaction that is %s', current_setting('transaction_isolation')),
+                DETAIL = 'Such a transaction does not see what happens after its start.',
+                HINT = 'Call ltv_wait in a transaction that is read committed.';
+        END IF;
+
+        IF state.status = 'queued' THEN
+            IF clock_timestamp() > last_wake + interval '1 s' THEN
+                PERFORM ltv.wake_queue();
+                last_wake := clock_timestamp();
+            END IF;
+            line := concat_ws(', ', 'queued', state.message,
+                (SELECT format('behind %s other job(s)', count(*)) FROM ltv.own_jobs j
+                 WHERE j.status IN ('queued', 'running') AND j.job < ltv_wait.job HAVING count(*) > 0));
+            IF line <> last_line THEN
+                RAISE NOTICE USING MESSAGE = format('job %s: %s', job, line);
+                IF state.hint IS NOT NULL THEN
+                    RAISE NOTICE USING MESSAGE = state.hint;
+                END IF;
+                last_line := line;
+            END IF;
+        ELSE
+            line := ltv.describe_progress(job);
+            IF line <> last_line AND clock_timestamp() > last_print + interval '0.9 s' THEN
+                RAISE NOTICE USING MESSAGE = format('job %s: %s', job, line);
+                last_line := line;
+                last_print := clock_timestamp();
+            END IF;
+            -- A transaction sees who is connected as at its first look; the worker may have come since.
+            PERFORM pg_stat_clear_snapshot();
+            IF pg_backend_pid() = ANY (pg_blocking_pids(state.pid)) THEN
+                RAISE deadlock_detected USING MESSAGE = format('job %s waits for a lock that this transaction holds', job),
+                    HINT = 'Commit first, then call ltv_wait.';
+            ELSIF EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = state.pid) THEN
+                gone_since := NULL;
+            ELSIF state.pid IS NOT NULL AND clock_timestamp() > gone_since + interval '3 s' THEN
+                RAISE object_not_in_prerequisite_state USING MESSAGE = format('job %s was lost', job),
+                    DETAIL = 'Its worker is gone.', HINT = 'No version was made; run ltv_train again.';
+            ELSE
+                gone_since := COALESCE(gone_since, clock_timestamp());
+            END IF;
+        END IF;
+        PERFORM ltv.await_worker(job, 250);
+    END LOOP;
+EXCEPTION WHEN query_canceled THEN
+    IF state.status IN ('queued', 'running') THEN
+        RAISE NOTICE USING MESSAGE = format('job %s goes on', job), HINT = format('SELECT ltv_cancel(%s) stops it.', job);
+    END IF;
+    RAISE;
+END
+$$;
+COMMENT ON FUNCTION @extschema@.ltv_wait IS 'waits for a job, printing its progress; returns the version made, or raises the error of the job';
+
+CREATE FUNCTION @extschema@.ltv_cancel(job bigint) RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION @extschema@.ltv_cancel IS 'cancels a job once the transaction commits; false where it had ended already';
+
+CREATE FUNCTION @extschema@.ltv_retry(job bigint) RETURNS bigint LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION @extschema@.ltv_retry IS 'queues a job that failed, was canceled or was lost once more, as the role that it ran as; returns the new job';
