@@ -39,9 +39,12 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.fill_in IS 'a text with its {places} filled in';
 
+-- Temporary tables come last, so that nobody's take the place of what a query means, unless it reads one itself.
 CREATE FUNCTION ltv.run_path(definition jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT concat_ws(', ', 'pg_catalog', NULLIF(definition ->> 'search_path', ''), 'pg_temp') $$;
+AS $$
+    SELECT concat_ws(', ', 'pg_catalog', CASE WHEN definition -> 'temporary' = 'true' THEN 'pg_temp' END, NULLIF(definition ->> 'search_path', ''), 'pg_temp')
+$$;
 COMMENT ON FUNCTION ltv.run_path IS 'the search_path that statements of a definition run in';
 
 CREATE FUNCTION ltv.with_cutoffs(definition jsonb, as_of ltv.cutoffs) RETURNS jsonb

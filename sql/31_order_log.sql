@@ -84,7 +84,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.date_readings IS 'ways to read dates out of numbers and texts';
 
--- Found by trying on a sample. Blank texts are missing dates.
+-- Found by trying on a sample, which must be of our times: amounts would read as seconds since 1970. Blank texts are missing dates.
 CREATE FUNCTION ltv.date_expression(query text, column_name text, path text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -97,7 +97,7 @@ BEGIN
     FOREACH base IN ARRAY ARRAY[plain, format('NULLIF(%s, '''')', plain)] LOOP
         FOR reading IN SELECT * FROM ltv.date_readings() ORDER BY i LOOP
             BEGIN
-                reads := ltv.read_in(path, format('SELECT pg_catalog.to_jsonb(pg_catalog.bool_and(r.given ~ %L) AND pg_catalog.min(r.t) > ''1970-01-01'' AND pg_catalog.max(r.t) < ''2200-01-01'')'
+                reads := ltv.read_in(path, format('SELECT pg_catalog.to_jsonb(pg_catalog.bool_and(r.given ~ %L) AND pg_catalog.min(r.t) >= ''1980-01-01'' AND pg_catalog.max(r.t) < ''2200-01-01'')'
                     ' FROM (SELECT (%s)::text AS given, (%s)::pg_catalog.timestamptz AS t FROM (%s' || E'\n) o WHERE %2$s IS NOT NULL LIMIT 1000) r',
                     reading.pattern, base, format(reading.expression, base), query))::boolean;
                 IF reads THEN

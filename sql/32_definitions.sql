@@ -30,6 +30,7 @@ BEGIN
             ('sequence', COALESCE(definition -> 'sequence', 'null') = 'null'
                 OR ltv.is_list(definition #> '{sequence,columns}', 'string') AND definition #>> '{sequence,steps}' ~ '^[1-9][0-9]{0,3}$'),
             ('materialized', jsonb_typeof(definition -> 'materialized') = 'boolean'),
+            ('temporary', jsonb_typeof(definition -> 'temporary') = 'boolean'),
             ('log_end', COALESCE(jsonb_typeof(definition -> 'log_end'), 'null') IN ('string', 'null')),
             ('search_path', jsonb_typeof(definition -> 'search_path') = 'string'),
             ('attributes', COALESCE(definition -> 'attributes', 'null') = 'null'

@@ -82,9 +82,9 @@ BEGIN
         'materialized', materialized, 'log_end', ltv.parse_log_end(log_end, time_zone), 'search_path', path,
         'attributes', attributes, 'attributes_relation', ltv.qualified_name(attributes_relation),
         'attribute_columns', array_remove((ltv.query_columns(attributes)).names, customer_id_column)));
-    spec := ltv.order_log(spec, 'ltv_create_features', given, arguments);
-    PERFORM ltv.check_names(spec, given, arguments);
     temporary := ltv.temporary_source(spec);
+    spec := ltv.order_log(spec || jsonb_build_object('temporary', temporary IS NOT NULL), 'ltv_create_features', given, arguments);
+    PERFORM ltv.check_names(spec, given, arguments);
     IF temporary IS NOT NULL AND NOT materialized THEN
         RAISE feature_not_supported USING MESSAGE = format('a view of features cannot read "%s", which is a temporary table', temporary),
             HINT = 'Leave materialized out to make a table, or use an ordinary or an unlogged table as the source.';
@@ -166,9 +166,8 @@ DECLARE
     temporary regclass;
 BEGIN
     SELECT r INTO gone FROM unnest(ARRAY[spec ->> 'source_relation', spec ->> 'attributes_relation']) r WHERE r IS NOT NULL AND ltv.relation_named(r) IS NULL;
-    IF gone IS NOT NULL THEN
-        RAISE undefined_table USING MESSAGE = format('%s was made from %s, which does not exist', name, gone),
-            DETAIL = CASE WHEN starts_with(gone, 'pg_temp') THEN 'It was a temporary table, which only the session that made it could see.' ELSE 'It was dropped.' END,
+    IF gone IS NOT NULL AND spec -> 'temporary' = 'false' THEN
+        RAISE undefined_table USING MESSAGE = format('%s was made from %s, which does not exist', name, gone), DETAIL = 'It was dropped.',
             HINT = 'Make the relation again under that name, or make the features anew with ltv_create_features.';
     ELSIF spec ->> 'replaced_by' IS NOT NULL THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('what %s was made from was dropped and made again by role "%s"', name, spec ->> 'replaced_by'),
@@ -182,12 +181,14 @@ BEGIN
             PERFORM ltv.id_match(spec), ltv.check_column((ltv.query_columns(spec ->> 'attributes')).names, c, 'attributes')
             FROM jsonb_array_elements_text(spec -> 'attribute_columns') c;
         END IF;
+        temporary := ltv.temporary_source(spec);
     EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name OR invalid_parameter_value OR feature_not_supported THEN
-        RAISE USING ERRCODE = SQLSTATE, MESSAGE = format('what %s was made from has changed', name), DETAIL = SQLERRM || '.',
-            HINT = 'Undo the change, or make the features anew with ltv_create_features.';
+        IF spec -> 'temporary' = 'false' THEN
+            RAISE USING ERRCODE = SQLSTATE, MESSAGE = format('what %s was made from has changed', name), DETAIL = SQLERRM || '.',
+                HINT = 'Undo the change, or make the features anew with ltv_create_features.';
+        END IF;
     END;
-    temporary := ltv.temporary_source(spec);
-    IF (SELECT c.relnamespace <> pg_my_temp_schema() FROM pg_class c WHERE c.oid = temporary) THEN
+    IF spec -> 'temporary' = 'true' AND (SELECT c.relnamespace FROM pg_class c WHERE c.oid = temporary) IS DISTINCT FROM pg_my_temp_schema() THEN
         RAISE feature_not_supported USING MESSAGE = format('%s was made from a temporary table, which only the session that made it can see', name),
             HINT = 'Refresh it in that session, or make the features anew from an ordinary or an unlogged table.';
     END IF;

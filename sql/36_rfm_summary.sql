@@ -19,6 +19,7 @@ BEGIN
     today := (now() AT TIME ZONE time_zone)::date;
     spec := ltv.with_sources(jsonb_build_object('source', source, 'source_relation', ltv.qualified_name(source_relation), 'customer_id_column', customer_id_column,
         'date_column', date_column, 'value_column', value_column, 'time_zone', time_zone, 'search_path', path, 'horizon', '1 day'));
+    spec := spec || jsonb_build_object('temporary', ltv.temporary_source(spec) IS NOT NULL);
     spec := ltv.order_log(spec, 'ltv_rfm_summary', given, jsonb_build_array(jsonb_build_array('customer_id_column', NULLIF(customer_id_column, 'customer_id')),
         jsonb_build_array('date_column', date_column), jsonb_build_array('value_column', value_column), jsonb_build_array('as_of', as_of),
         jsonb_build_array('days_per_unit', NULLIF(days_per_unit, 1)::text), jsonb_build_array('time_zone', NULLIF(time_zone, 'UTC'))));

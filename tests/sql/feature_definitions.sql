@@ -136,16 +136,19 @@ DROP TABLE a;
 
 -- Temporary sources are another session's business.
 CREATE TEMP TABLE mine AS TABLE orders;
+CREATE TABLE public.mine AS SELECT * FROM orders WHERE false;
 SELECT ltv_create_features('t1', 'mine', date_column => 'd', value_column => 'amount', as_of => '2023-12-31', horizon => 180);
 SELECT ltv_create_features('t2', 'SELECT * FROM mine', date_column => 'd', value_column => 'amount', as_of => '2023-12-31', horizon => 180);
 SELECT ltv_create_features('t3', 'mine', date_column => 'd', value_column => 'amount', as_of => '2023-12-31', horizon => 180, materialized => false);
 SELECT ltv_refresh_features('t1');
+SELECT ltv_refresh_features('t2');
+SELECT (SELECT count(*) FROM t1) AS t1, (SELECT count(*) FROM t2) AS t2;
 \c
 \set SHOW_CONTEXT never
 SET client_min_messages = notice;
 SELECT ltv_refresh_features('t1');
 SELECT ltv_refresh_features('t2');
-DROP TABLE t1, t2;
+DROP TABLE t1, t2, mine;
 
 -- A definition belongs to whoever owns the relation.
 CREATE ROLE ltv_definitions_heir;
@@ -159,9 +162,9 @@ SET ROLE ltv_definitions_reader;
 SELECT ltv_refresh_features('maker.f');
 SELECT ltv.feature_definition('maker.f'), ltv.feature_facts('maker.f');
 SELECT * FROM ltv.feature_definitions;
-SELECT ltv.feature_definition('postgres'::regrole, 'maker.f');
+SELECT ltv.feature_definition('ltv_definitions_maker'::regrole, 'maker.f');
 SELECT ltv.save_definition('maker.f', '{}');
-SELECT ltv.save_definition('postgres'::regrole, 'maker.f', '{}');
+SELECT ltv.save_definition('ltv_definitions_maker'::regrole, 'maker.f', '{}');
 SET ROLE ltv_definitions_heir;
 SELECT ltv_refresh_features('maker.f');
 SELECT ltv.feature_definition('maker.f'), ltv.feature_facts('maker.f');
@@ -193,7 +196,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 SELECT change, f.state, f.message, f.detail FROM unnest(ARRAY['[]', '{"unit": "day; drop table orders"}', '{"date_type": "date) --"}', '{"windows": ["7 or true"]}', '{"windows": [0]}', '{"as_of": ["nonsense"]}', '{"as_of": []}',
-    '{"horizon": "soon"}', '{"time_zone": "Mars"}', '{"sequence": {"columns": [], "steps": "1) --"}}', '{"materialized": "maybe"}', '{"log_end": "then"}', '{"source": 7}', '{"attributes": "crm"}', '{"unit": "instant"}', '{"customer_id_column": null}']::jsonb[]) change,
+    '{"horizon": "soon"}', '{"time_zone": "Mars"}', '{"sequence": {"columns": [], "steps": "1) --"}}', '{"materialized": "maybe"}', '{"log_end": "then"}', '{"source": 7}', '{"attributes": "crm"}', '{"unit": "instant"}', '{"customer_id_column": null}', '{"temporary": 1}']::jsonb[]) change,
     pg_temp.fails(format('SELECT ltv.save_definition(%L, CASE jsonb_typeof(%L::jsonb) WHEN ''array'' THEN ''[]'' ELSE ltv.feature_definition(%1$L) || %2$L END)', 'maker.w', change)) f;
 SELECT f.state, f.message, f.detail FROM pg_temp.fails($$SELECT ltv.save_definition('maker.w', ltv.feature_definition('maker.w') || '{"materialized": true, "source": "SELECT 1 AS customer_id) o; DROP TABLE maker.f; --"}')$$) f;
 SELECT f.state, f.message, f.detail FROM pg_temp.fails($$SELECT ltv_refresh_features('maker.w')$$) f;
@@ -206,8 +209,10 @@ SELECT ltv.features_horizon(ARRAY['maker.f'::regclass, 'public.f'::regclass]);
 
 -- Definitions of relations that are gone are forgotten with the next one that is made.
 SELECT count(*) FROM ltv.feature_definitions;
-DROP TABLE maker.w, maker.f;
-SELECT ltv_refresh_features('f');
-SELECT count(*) FROM ltv.feature_definitions WHERE relation::oid NOT IN (SELECT oid FROM pg_class);
+DROP TABLE maker.w, maker.f, maker.hidden;
+SELECT count(*) FROM ltv.feature_definitions;
+SELECT ltv_refresh_features('cellar.g');
+SELECT relation FROM ltv.feature_definitions ORDER BY 1;
+DROP SCHEMA maker CASCADE;
 DROP OWNED BY ltv_definitions_maker, ltv_definitions_heir, ltv_definitions_reader, ltv_definitions_member;
 DROP ROLE ltv_definitions_maker, ltv_definitions_heir, ltv_definitions_reader, ltv_definitions_member;

@@ -112,7 +112,7 @@ GRANT SELECT ON orders TO ltv_features_other;
 DROP TABLE nobody;
 SET ROLE ltv_features_other;
 SELECT ltv_create_features('nobody', 'orders', 'customer_id', 'ts', 'amount', '2024-03-01', 30);
-SELECT name, owner FROM ltv.feature_definitions;
+SELECT ltv.feature_definition('nobody') ->> 'source' AS own, ltv.feature_definition('f') AS not_own;
 SELECT ltv_refresh_features('f');
 RESET ROLE;
 DROP OWNED BY ltv_features_other;

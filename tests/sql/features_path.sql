@@ -35,9 +35,8 @@ BEGIN
 END
 $$;
 CREATE TABLE trap.rates AS SELECT 1::numeric AS rate;
-CREATE FUNCTION trap.converted(amount pg_catalog.numeric) RETURNS pg_catalog.numeric LANGUAGE sql STABLE AS $$ SELECT amount OPERATOR(pg_catalog.*) rate FROM rates $$;
--- Functions and operators that are searched first are another thing: there the caller has asked for them.
 SET search_path = public, trap;
+CREATE FUNCTION trap.converted(amount pg_catalog.numeric) RETURNS pg_catalog.numeric LANGUAGE sql STABLE AS $$ SELECT amount OPERATOR(pg_catalog.*) rate FROM rates $$;
 SELECT ltv_create_features('trapped', 'SELECT customer_id, d, converted(amount) AS amount FROM orders', date_column => 'd', value_column => 'amount', as_of => '{2023-06-30,2023-12-31}', horizon => 180, attributes => 'crm', sequence => true);
 SELECT ltv_create_features('trapped_view', 'orders', date_column => 'd', value_column => 'amount', as_of => '{2023-06-30,2023-12-31}', horizon => 180, attributes => 'crm', sequence => true, materialized => false);
 SELECT ltv_create_features('trapped_at', 'SELECT customer_id, d::pg_catalog.timestamp AS d, converted(amount) AS amount FROM orders', date_column => 'd', value_column => 'amount', as_of => '{2023-06-30 12:00,2023-12-31 12:00}', horizon => 180,

@@ -136,16 +136,17 @@ SELECT ltv_create_features('h', 'SELECT *, d AS d FROM orders', date_column => '
 SET standard_conforming_strings = off;
 SET escape_string_warning = off;
 SET search_path = '';
-CREATE TABLE public."o{id}\\'""%I" ("c{day}\\n" int, "d %s" date, "a''$1" numeric, "x{y}" numeric);
-INSERT INTO public."o{id}\\'""%I" SELECT customer_id, d, amount, amount / 2 FROM public.orders;
-SELECT public.ltv_create_features('public."f{t}\\"', 'public."o{id}\\''""%I"', 'c{day}\\n', 'd %s', 'a''''$1', '2023-12-31', 90, sequence => '{"x{y}"}',
+CREATE TABLE public."o{id}\'""%I" ("c{day}\n" int, "d %s" date, "a'$1" numeric, "x{y}" numeric);
+INSERT INTO public."o{id}\'""%I" SELECT customer_id, d, amount, amount / 2 FROM public.orders;
+SELECT public.ltv_create_features('public."f{t}\\"', 'public."o{id}\\''""%I"', 'c{day}\\n', 'd %s', 'a''$1', '2023-12-31', 90, sequence => '{"x{y}"}',
     attributes => 'SELECT customer_id AS "c{day}\\n", segment AS "s{id}\\" FROM public.crm WHERE segment <> ''\\\\''');
 SELECT public.ltv_refresh_features('public."f{t}\\"');
-SELECT count(*) AS customers, count("s{id}\\") AS with_segment, sum(ltv) AS ltv FROM public."f{t}\\";
-SELECT count(*) FROM public.ltv_rfm_summary('public."o{id}\\''""%I"', 'c{day}\\n', 'd %s', 'a''''$1', '2023-12-31');
+SELECT count(*) AS customers, count("s{id}\") AS with_segment, sum(ltv) AS ltv FROM public."f{t}\";
+SELECT count(*) FROM public.ltv_rfm_summary('public."o{id}\\''""%I"', 'c{day}\\n', 'd %s', 'a''$1', '2023-12-31');
 RESET standard_conforming_strings;
 RESET search_path;
-SELECT public.ltv_refresh_features(E'public."f{t}\\"');
+SELECT ltv_refresh_features('public."f{t}\"');
+SELECT count(*) AS customers, count("s{id}\") AS with_segment, sum(ltv) AS ltv FROM "f{t}\";
 SELECT sum(ltv) FROM n4;
 
 -- Partitions, foreign keys to nowhere, views over views.

@@ -38,9 +38,9 @@ SELECT ltv_rollback('m');
 SELECT ltv_retrain('m', options => '{"epoch": 1}');
 \set VERBOSITY default
 SELECT ltv_retrain('m', as_of => '2999-01-01');
-ALTER TABLE orders RENAME TO bills;
+ALTER TABLE orders RENAME COLUMN amount TO price;
 SELECT ltv_retrain('m');
-ALTER TABLE bills RENAME TO orders;
+ALTER TABLE orders RENAME COLUMN price TO amount;
 
 -- A recipe with a query, whose names are found by the path of its author.
 CREATE SCHEMA shop;
