@@ -21,6 +21,12 @@ fn bump() {
     GENERATION.with(|g| g.set(g.get() + 1));
 }
 
+/// A plan may hold the value of a pinned prediction, computed when it was made with rights that are gone by now.
+fn forget_plans() {
+    // SAFETY: what PostgreSQL itself does in callbacks of this kind.
+    unsafe { pg_sys::ResetPlanCache() };
+}
+
 pub fn init() {
     // SAFETY: the callbacks are plain functions that live as long as the process.
     unsafe {
@@ -53,12 +59,14 @@ extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation: pg_sys
     // InvalidOid: everything, after the message queue overflowed.
     if relation == pg_sys::InvalidOid || relation == ALIASES.with(Cell::get) {
         bump();
+        forget_plans();
     }
 }
 
 #[pg_guard]
 extern "C-unwind" fn role_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
     bump();
+    forget_plans();
 }
 
 /// `ltv.invalidate()`: the trigger function.

@@ -1,6 +1,5 @@
 //! Models go where the data goes: replicas, dumps, other databases; and when the extension goes, nothing stays.
 
-
 use anyhow::{Result, bail};
 
 use super::{customers, ensure_eq, train, wait_until};
@@ -57,7 +56,7 @@ pub fn replica(workspace: &Workspace) -> Result<()> {
 const STORED: &str = "
     create schema app; create schema zzz;
     create table app.scored (x int, doc jsonb, p float8 generated always as (ltv_predict('m', 1, doc)) stored);
-    insert into app.scored select n, jsonb_build_object('recency', n % 9, 'frequency', n % 5, 'country', 'DE') from generate_series(1, 300) n;
+    insert into app.scored select row_number() over (), to_jsonb(c) from customers c limit 300;
     create table app.checked (x int, doc jsonb, check (ltv_predict('m', 1, doc) < 1e9));
     insert into app.checked select x, doc from app.scored;
     create index on app.checked (ltv_predict('m', 2, doc));
