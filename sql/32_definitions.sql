@@ -30,6 +30,8 @@ BEGIN
             ('sequence', COALESCE(definition -> 'sequence', 'null') = 'null'
                 OR ltv.is_list(definition #> '{sequence,columns}', 'string') AND definition #>> '{sequence,steps}' ~ '^[1-9][0-9]{0,3}$'),
             ('materialized', jsonb_typeof(definition -> 'materialized') = 'boolean'),
+            ('source_followed', COALESCE(jsonb_typeof(definition -> 'source_followed'), 'null') IN ('object', 'null')),
+            ('attributes_followed', COALESCE(jsonb_typeof(definition -> 'attributes_followed'), 'null') IN ('object', 'null')),
             ('temporary', jsonb_typeof(definition -> 'temporary') = 'boolean'),
             ('log_end', COALESCE(jsonb_typeof(definition -> 'log_end'), 'null') IN ('string', 'null')),
             ('search_path', jsonb_typeof(definition -> 'search_path') = 'string'),
@@ -77,21 +79,32 @@ COMMENT ON FUNCTION ltv.relation_named IS 'the relation of a qualified name; NUL
 
 -- A relation that was read is followed where it is renamed or moved. One that was made again under its name, as nightly loads do,
 -- is the new one; so is one that was put in its place. But not one of another owner: whose functions a query runs is decided by
--- whoever makes what it reads.
-CREATE FUNCTION ltv.followed(kept regclass, name text, owner text, OUT relation text, OUT replaced_by text)
+-- whoever makes what it reads. A dump writes the oid of a relation that is gone as a number, which may be another relation's
+-- where it is restored; so where the number is the same, the database must be, too.
+CREATE FUNCTION ltv.followed(kept regclass, saved jsonb, OUT relation text, OUT replaced_by text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN k.oid IS NULL THEN COALESCE(ltv.qualified_name(n.oid), name)
+    SELECT CASE WHEN k.oid IS NULL THEN COALESCE(ltv.qualified_name(n.oid), saved ->> 'name')
                 WHEN n.relowner = k.relowner THEN ltv.qualified_name(n.oid) ELSE ltv.qualified_name(k.oid) END,
-           CASE WHEN k.oid IS NULL AND pg_get_userbyid(n.relowner) <> owner THEN pg_get_userbyid(n.relowner) END
-    FROM (VALUES (1)) one LEFT JOIN pg_class k ON k.oid = kept LEFT JOIN pg_class n ON n.oid = ltv.relation_named(name)
+           CASE WHEN k.oid IS NULL AND pg_get_userbyid(n.relowner) <> saved ->> 'owner' THEN pg_get_userbyid(n.relowner) END
+    FROM (VALUES (1)) one
+    LEFT JOIN pg_class k ON k.oid = kept AND (kept::oid::text <> saved ->> 'oid' OR saved ->> 'database' = ltv.database_identity())
+    LEFT JOIN pg_class n ON n.oid = ltv.relation_named(saved ->> 'name')
 $$;
 COMMENT ON FUNCTION ltv.followed IS 'the name of a relation that was read before, and its owner if that is not the one it had';
 
-CREATE FUNCTION ltv.owner_name(relation regclass) RETURNS text
+CREATE FUNCTION ltv.database_identity() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = relation $$;
-COMMENT ON FUNCTION ltv.owner_name IS 'the name of the owner of a relation';
+AS $$ SELECT (SELECT s.system_identifier FROM pg_control_system() s) || '.' || d.oid FROM pg_database d WHERE d.datname = current_database() $$;
+COMMENT ON FUNCTION ltv.database_identity IS 'tells this database from its copies';
+
+CREATE FUNCTION ltv.to_follow(name text) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object('name', name, 'oid', c.oid, 'owner', pg_get_userbyid(c.relowner), 'database', ltv.database_identity())
+    FROM pg_class c WHERE c.oid = ltv.relation_named(name)
+$$;
+COMMENT ON FUNCTION ltv.to_follow IS 'what has to be known of a relation to follow it';
 
 -- Of the features that the caller owns, or has the rights of the owner of; NULL where there are none. They stay locked until the
 -- end of the transaction, so that two refreshes do not mix.
@@ -110,8 +123,8 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM ltv.check_definition(kept.definition);
-    source := ltv.followed(kept.orders, kept.definition ->> 'source_relation', kept.definition ->> 'source_owner');
-    attributes := ltv.followed(kept.attributes, kept.definition ->> 'attributes_relation', kept.definition ->> 'attributes_owner');
+    source := ltv.followed(kept.orders, kept.definition -> 'source_followed');
+    attributes := ltv.followed(kept.attributes, kept.definition -> 'attributes_followed');
     RETURN kept.definition || jsonb_strip_nulls(jsonb_build_object('source_relation', source.relation, 'attributes_relation', attributes.relation,
                                                                    'replaced_by', COALESCE(source.replaced_by, attributes.replaced_by)));
 END
@@ -175,8 +188,8 @@ BEGIN
     -- The oid of a relation that was dropped may one day be another relation's.
     DELETE FROM ltv.feature_definitions f WHERE f.ctid = ANY (ARRAY(
         SELECT d.ctid FROM ltv.feature_definitions d WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation) FOR UPDATE SKIP LOCKED));
-    definition := definition - 'replaced_by' || jsonb_build_object('source_owner', ltv.owner_name(ltv.relation_named(definition ->> 'source_relation')),
-                                                                   'attributes_owner', ltv.owner_name(ltv.relation_named(definition ->> 'attributes_relation')));
+    definition := definition - 'replaced_by' || jsonb_build_object('source_followed', ltv.to_follow(definition ->> 'source_relation'),
+                                                                   'attributes_followed', ltv.to_follow(definition ->> 'attributes_relation'));
     INSERT INTO ltv.feature_definitions AS f (relation, definition, orders, attributes)
     VALUES (relation, definition, ltv.relation_named(definition ->> 'source_relation'), ltv.relation_named(definition ->> 'attributes_relation'))
     ON CONFLICT ON CONSTRAINT feature_definitions_pkey DO UPDATE

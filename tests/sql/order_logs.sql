@@ -21,9 +21,11 @@ SELECT count(*) FROM (TABLE times EXCEPT TABLE after) x;
 SELECT ltv_create_features('instants', 'SELECT customer_id, d::timestamp AT TIME ZONE ''UTC'' AS d, amount FROM odd_orders', date_column => 'd', value_column => 'amount', as_of => '2024-08-31', horizon => 90);
 SELECT count(*) FROM (TABLE instants EXCEPT TABLE after) x;
 -- Orders of today are of today, also where it is tomorrow already.
+SET client_min_messages = warning;
 SELECT ltv_create_features('now', 'SELECT 1 AS customer_id, now() - i * interval ''1 day'' AS at, 5 AS amount FROM generate_series(0, 40) i', date_column => 'at', value_column => 'amount',
     as_of => current_date, horizon => 10, time_zone => 'America/Los_Angeles');
 SELECT frequency FROM now;
+RESET client_min_messages;
 -- Only such orders: an empty log.
 SELECT ltv_create_features('nothing', 'SELECT * FROM odd_orders WHERE d > ''2100-01-01''', date_column => 'd', value_column => 'amount', horizon => 90);
 SELECT ltv_create_features('nothing', 'SELECT * FROM odd_orders WHERE d > ''2100-01-01''', date_column => 'd', value_column => 'amount', horizon => 90, as_of => '2024-01-01');
@@ -52,7 +54,7 @@ UNION SELECT sum(frequency) FROM ltv_rfm_summary('clicks', date_column => 'ts', 
 SELECT given, ltv_create_features('end_' || i, 'clicks', date_column => 'ts', value_column => 'amount', as_of => '2024-09-02', horizon => 90, log_end => given)
 FROM unnest(ARRAY['2024-12-01', '2024-12-01T12:00:00Z', '2024-12-02 00:00 UTC', '2024-12-01 00:00-01']) WITH ORDINALITY AS x(given, i);
 SELECT (SELECT count(ltv) FROM end_1) AS end_1, (SELECT count(ltv) FROM end_2) AS end_2, (SELECT count(ltv) FROM end_3) AS end_3, (SELECT count(ltv) FROM end_4) AS end_4;
-SELECT ltv_create_features('end_5', 'clicks', date_column => 'ts', value_column => 'amount', as_of => '2024-09-02', horizon => 90, log_end => now() + interval '5 days');
+SELECT ltv_create_features('end_5', 'clicks', date_column => 'ts', value_column => 'amount', as_of => '2024-09-02', horizon => 90, log_end => timestamptz '2999-01-01 12:00+00');
 -- Refused because they may mean one thing or another.
 SELECT ltv_create_features('at_12', 'clicks', date_column => 'ts', value_column => 'amount', as_of => '2023-12-31Z', horizon => 90);
 SELECT ltv_create_features('at_12', 'clicks', date_column => 'ts', value_column => 'amount', as_of => '2023-12-31 16:00 Atlantis', horizon => 90);
@@ -126,6 +128,23 @@ SELECT ltv_create_features('ids_11', 'SELECT md5(customer_id::text)::uuid AS cus
     attributes => 'SELECT upper(md5(customer_id::text)::uuid::text) AS customer_id, segment FROM crm');
 SELECT count(*) AS customers, count(segment) AS with_segment FROM ids_11;
 SELECT ltv_create_features('ids_12', 'orders', date_column => 'd', value_column => 'amount', as_of => '2023-12-31', horizon => 90, attributes => 'SELECT date ''2024-01-01'' + customer_id AS customer_id, segment FROM crm');
+
+-- citext by its own equality, in orders, in attributes, in both, wherever it is installed.
+CREATE SCHEMA types;
+CREATE EXTENSION citext SCHEMA types;
+CREATE DOMAIN types.shop_id AS types.citext;
+CREATE DOMAIN types.shop_day AS date;
+CREATE DOMAIN types.euro AS money;
+CREATE TABLE mixed (customer_id types.citext, d types.shop_day, amount types.euro);
+INSERT INTO mixed SELECT CASE i % 3 WHEN 0 THEN 'Ann' WHEN 1 THEN 'ANN' ELSE 'bob' END, date '2023-01-01' + i, i::numeric::money FROM generate_series(1, 300) i;
+SELECT type, other, ltv_create_features('ci_' || i, format('SELECT customer_id::%s AS customer_id, d, amount FROM mixed', type), date_column => 'd', value_column => 'amount', as_of => '2023-08-31', horizon => 30,
+    attributes => format('SELECT n::%s AS customer_id, n || ''!'' AS shout FROM unnest(''{aNN,BOB}''::text[]) n', other))
+FROM (VALUES (1, 'types.citext', 'types.citext'), (2, 'types.citext', 'text'), (3, 'types.shop_id', 'types.citext'), (4, 'text', 'types.citext'), (5, 'text', 'text')) x(i, type, other);
+SELECT lower(customer_id::text) AS customer, frequency, shout FROM ci_1 UNION ALL SELECT lower(customer_id::text), frequency, shout FROM ci_2 UNION ALL SELECT lower(customer_id::text), frequency, shout FROM ci_3 ORDER BY 1;
+SELECT customer_id, frequency, shout FROM ci_4 ORDER BY customer_id COLLATE "C";
+SELECT customer_id, frequency, shout FROM ci_5 ORDER BY customer_id COLLATE "C";
+SELECT ltv_create_features('ci_6', 'mixed', date_column => 'd', value_column => 'amount', as_of => '2023-08-31', horizon => 30, attributes => 'SELECT n AS customer_id, 1 AS x FROM unnest(''{ann,Ann}''::text[]) n');
+SELECT lower(customer_id), frequency, monetary_value FROM ltv_rfm_summary('mixed', date_column => 'd', value_column => 'amount', as_of => '2023-08-31') ORDER BY 1;
 
 -- An id with the name of a feature: the hint works.
 SELECT f.hints, f.message FROM pg_temp.follow($$SELECT ltv_create_features('g', 'SELECT customer_id AS t, d, amount FROM orders', customer_id_column => 't', date_column => 'd', value_column => 'amount', as_of => '2023-12-31', horizon => 180)$$) f;
