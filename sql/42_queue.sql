@@ -251,14 +251,14 @@ CREATE FUNCTION ltv.check_job(caller regrole, of_job bigint) RETURNS ltv.jobs
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    found ltv.jobs;
+    wanted ltv.jobs;
 BEGIN
-    SELECT * INTO found FROM ltv.jobs j WHERE j.job = of_job;
-    IF NOT FOUND OR NOT pg_has_role(caller, found.owner, 'USAGE') THEN
+    SELECT * INTO wanted FROM ltv.jobs j WHERE j.job = of_job;
+    IF NOT FOUND OR NOT pg_has_role(caller, wanted.owner, 'USAGE') THEN
         RAISE undefined_object USING MESSAGE = format('job %s does not exist', COALESCE(of_job::text, 'null')),
             HINT = 'The view ltv_jobs lists the jobs that you may see.';
     END IF;
-    RETURN found;
+    RETURN wanted;
 END
 $$;
 COMMENT ON FUNCTION ltv.check_job IS 'a job of a role whose rights the caller has, or an error';
@@ -268,15 +268,15 @@ CREATE FUNCTION ltv.cancel_job(of_job bigint) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    found record;
+    running record;
 BEGIN
     UPDATE ltv.jobs j SET status = 'canceled', finished_at = clock_timestamp() WHERE j.job = of_job AND j.status = 'queued';
     IF FOUND THEN
         RETURN true;
     END IF;
-    SELECT j.pid, j.owner INTO found FROM ltv.jobs j WHERE j.job = of_job AND j.status = 'running';
-    PERFORM ltv.interrupt_worker(found.pid, found.owner);
-    RETURN found.pid IS NOT NULL;
+    SELECT j.pid, j.owner INTO running FROM ltv.jobs j WHERE j.job = of_job AND j.status = 'running';
+    PERFORM ltv.interrupt_worker(running.pid, running.owner);
+    RETURN running.pid IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION ltv.cancel_job IS 'ends a queued job, or tells the worker of a running one when the transaction commits; false where it had ended';
