@@ -136,17 +136,22 @@ unsafe extern "C-unwind" fn catch_up(query: *mut pg_sys::QueryDesc, flags: c_int
     // SAFETY: a statement about to be started; its plan may be cached and is not ours to change.
     unsafe {
         let statement = (*query).plannedstmt;
+        // A cursor that says neither SCROLL nor NO SCROLL was promised to go backwards, because the plan made without us could.
         let backward =
             flags & (pg_sys::EXEC_FLAG_BACKWARD | pg_sys::EXEC_FLAG_REWIND) as c_int != 0;
-        if backward
-            || pg_sys::IsInParallelMode()
+        let options = if backward {
+            pg_sys::CURSOR_OPT_SCROLL as c_int
+        } else {
+            0
+        };
+        if pg_sys::IsInParallelMode()
             || !may_call_extensions(statement)
             || has_batch_scan(statement)
         {
             return;
         }
         let copied = tree::copy(statement);
-        rewrite(copied, 0);
+        rewrite(copied, options);
         (*query).plannedstmt = copied;
     }
 }

@@ -30,6 +30,19 @@ FETCH 2 FROM k;
 FETCH BACKWARD 1 FROM k;
 COMMIT;
 \c -
+-- What drivers declare: neither SCROLL nor NO SCROLL.
+BEGIN;
+DECLARE k CURSOR FOR SELECT id, round(ltv_predict('vector', f)::numeric, 3) AS p FROM u;
+FETCH 2 FROM k;
+FETCH BACKWARD 1 FROM k;
+FETCH 2 FROM k;
+COMMIT;
+\c -
+DECLARE h CURSOR WITH HOLD FOR SELECT id, round(ltv_predict('vector', f)::numeric, 3) AS p FROM u;
+FETCH 2 FROM h;
+FETCH BACKWARD 1 FROM h;
+CLOSE h;
+\c -
 CREATE TABLE made AS SELECT ltv_predict('vector', f) FROM u;
 \c -
 -- loaded beforehand

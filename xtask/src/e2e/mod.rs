@@ -68,6 +68,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("drop_extension", moving::drop_extension),
     Scenario::new("sequence_parity", sequences::parity),
     Scenario::new("onnxruntime_missing", runtime::onnxruntime_missing),
+    Scenario::new("first_cursor", runtime::first_cursor),
     Scenario::new("gpu_library", gpu::library),
 ];
 

@@ -43,6 +43,30 @@ pub fn onnxruntime_missing(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// A cursor that says neither SCROLL nor NO SCROLL, as the first statement of a session, is predicted in batches like any other.
+pub fn first_cursor(workspace: &Workspace) -> Result<()> {
+    let cluster = &workspace.cluster;
+    let database = workspace.database("first_cursor", Template::Extension)?;
+    customers(cluster, &database, 500)?;
+    train(cluster, &database, "m", r#"{"epochs": 1}"#)?;
+    let mark = format!("first cursor of {database}");
+    let mut client = cluster.connect(&database)?;
+    // auto_explain writes the plan that was executed to the server's log.
+    client.batch_execute(&format!(
+        "load 'auto_explain'; set auto_explain.log_min_duration = 0; set application_name = '{mark}'; begin; \
+         declare c cursor for select ltv_predict('m', t) /* {mark} */ from customers t; fetch 100 from c; fetch backward 10 from c; \
+         close c; commit"
+    ))?;
+    let log = std::fs::read_to_string(cluster.log_path())?;
+    let Some((_, plan)) = log.rsplit_once(&format!("/* {mark} */ from customers t")) else {
+        bail!("the plan of the cursor is not in the server's log");
+    };
+    if !plan.contains("LTV Batch") {
+        bail!("the first cursor of a session was predicted row by row:\n{plan}");
+    }
+    Ok(())
+}
+
 /// A library that says that it is ONNX Runtime 1.10.0, and is nothing else.
 fn old_library(workspace: &Workspace) -> Result<String> {
     const SOURCE: &str = r#"
