@@ -14,8 +14,11 @@ CREATE FUNCTION ltv.cutoffs(date[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRI
 AS $$ SELECT ARRAY(SELECT COALESCE(to_char(d, 'YYYY-MM-DD'), d::text) FROM unnest($1) d)::text::ltv.cutoffs $$;
 CREATE FUNCTION ltv.cutoffs(timestamp[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ARRAY(SELECT COALESCE(to_char(t, 'YYYY-MM-DD HH24:MI:SS.US'), t::text) FROM unnest($1) t)::text::ltv.cutoffs $$;
-CREATE FUNCTION ltv.cutoffs(timestamptz[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT ARRAY(SELECT COALESCE(to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || 'Z', t::text) FROM unnest($1) t)::text::ltv.cutoffs $$;
+CREATE FUNCTION ltv.cutoffs(timestamptz[]) RETURNS ltv.cutoffs
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ARRAY(SELECT COALESCE(to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || 'Z', t::text) FROM unnest($1) t)::text::ltv.cutoffs
+$$;
 CREATE FUNCTION ltv.cutoffs(text[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.cutoffs $$;
 CREATE FUNCTION ltv.cutoffs(date) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -54,7 +57,8 @@ CREATE FUNCTION ltv.horizon(float8) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE S
 AS $$ SELECT $1::text::ltv.horizon $$;
 CREATE FUNCTION ltv.horizon(real) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.horizon $$;
-CREATE FUNCTION ltv.horizon(interval) RETURNS ltv.horizon LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
+CREATE FUNCTION ltv.horizon(interval) RETURNS ltv.horizon
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
 AS $$ SELECT $1::text::ltv.horizon $$;
 
 CREATE CAST (text AS ltv.horizon) WITHOUT FUNCTION AS IMPLICIT;
@@ -117,7 +121,8 @@ BEGIN
         elsewhere := item::timestamptz;
         PERFORM set_config('TimeZone', 'UTC', true);
     EXCEPTION WHEN data_exception THEN
-        RAISE invalid_datetime_format USING MESSAGE = format('%s "%s" is neither a date nor a time', argument, item), DETAIL = SQLERRM || '.',
+        RAISE invalid_datetime_format USING MESSAGE = format('%s "%s" is neither a date nor a time', argument, item),
+            DETAIL = SQLERRM || '.',
             HINT = format('Write days as %s => ''2024-06-30'' and times as %1$s => ''2024-06-30 18:00 Europe/Berlin''.', argument);
     END;
     has_clock := local <> date_trunc('day', local)
@@ -186,7 +191,8 @@ BEGIN
     END IF;
     parsed := ltv.parse_cutoff(given[1], time_zone, 'log_end');
     IF parsed.day > greatest((now() AT TIME ZONE time_zone)::date, current_date) OR parsed.instant > now() THEN
-        RAISE invalid_parameter_value USING MESSAGE = format('log_end %s lies in the future', given[1]), DETAIL = 'A log cannot be complete for days to come.',
+        RAISE invalid_parameter_value USING MESSAGE = format('log_end %s lies in the future', given[1]),
+            DETAIL = 'A log cannot be complete for days to come.',
             HINT = 'Leave log_end out where the log is complete up to its last order.';
     END IF;
     RETURN COALESCE(to_jsonb(parsed.day), to_jsonb(parsed.instant)) #>> '{}';
@@ -205,7 +211,8 @@ BEGIN
             HINT = 'Give the number of days to look ahead, for example horizon => 365, or an interval.';
     END IF;
     BEGIN
-        span := CASE WHEN horizon::text ~ '^[[:space:]]*[+-]?[0-9]+([.][0-9]*)?[[:space:]]*$' THEN horizon::text || ' days' ELSE horizon::text END::interval;
+        span := CASE WHEN horizon::text ~ '^[[:space:]]*[+-]?[0-9]+([.][0-9]*)?[[:space:]]*$' THEN horizon::text || ' days'
+                     ELSE horizon::text END::interval;
     EXCEPTION WHEN data_exception THEN
         RAISE invalid_datetime_format USING MESSAGE = format('the horizon "%s" is neither a number of days nor an interval', horizon),
             HINT = 'Give the number of days to look ahead, for example horizon => 365, or an interval such as ''6 months''.';

@@ -24,7 +24,8 @@ AS $$
     SELECT format('OPERATOR(%I.%s)', COALESCE(found.nspname, 'pg_catalog'), COALESCE(found.oprname, '='))
     FROM (VALUES (1)) one LEFT JOIN (
         SELECT n.nspname, o.oprname FROM pg_opclass c JOIN pg_am m ON m.oid = c.opcmethod AND m.amname = 'btree'
-        JOIN pg_amop a ON a.amopfamily = c.opcfamily AND a.amoplefttype = c.opcintype AND a.amoprighttype = c.opcintype AND a.amopstrategy = 3
+        JOIN pg_amop a ON a.amopfamily = c.opcfamily AND a.amoplefttype = c.opcintype AND a.amoprighttype = c.opcintype
+            AND a.amopstrategy = 3
         JOIN pg_operator o ON o.oid = a.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
         WHERE c.opcdefault AND c.opcintype = ltv.base_type($1)) found ON true
 $$;
@@ -43,7 +44,8 @@ COMMENT ON FUNCTION ltv.fill_in IS 'a text with its {places} filled in';
 CREATE FUNCTION ltv.run_path(definition jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT concat_ws(', ', 'pg_catalog', CASE WHEN definition -> 'temporary' = 'true' THEN 'pg_temp' END, NULLIF(definition ->> 'search_path', ''), 'pg_temp')
+    SELECT concat_ws(', ', 'pg_catalog', CASE WHEN definition -> 'temporary' = 'true' THEN 'pg_temp' END,
+                     NULLIF(definition ->> 'search_path', ''), 'pg_temp')
 $$;
 COMMENT ON FUNCTION ltv.run_path IS 'the search_path that statements of a definition run in';
 
@@ -55,6 +57,11 @@ AS $$
     FROM ltv.parse_cutoffs(as_of, definition ->> 'time_zone') c
 $$;
 COMMENT ON FUNCTION ltv.with_cutoffs IS 'a definition of features for other cut-offs';
+
+CREATE FUNCTION ltv.own_cutoffs(definition jsonb) RETURNS ltv.cutoffs
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT ARRAY(SELECT jsonb_array_elements_text(definition -> 'as_of'))::ltv.cutoffs $$;
+COMMENT ON FUNCTION ltv.own_cutoffs IS 'the cut-offs of a definition of features as an argument';
 
 -- The days or instants of a definition with the ends of their horizons, also as rows of a VALUES list.
 CREATE FUNCTION ltv.features_cutoffs(definition jsonb) RETURNS TABLE (as_of text, as_of_day date, until_day date, until text, row_text text)
@@ -117,7 +124,8 @@ BEGIN
     SELECT string_agg(format(', o.%I::numeric AS x%s', c, i), '' ORDER BY i) INTO extra
     FROM jsonb_array_elements_text(definition #> '{sequence,columns}') WITH ORDINALITY AS x(c, i);
     places := places || jsonb_build_object('day', ltv.fill_in(day, places), 'ts', ltv.fill_in(ts, places), 'extra', extra,
-        'possible', ltv.fill_in(CASE WHEN with_impossible THEN '{date} IS NOT NULL' ELSE format('{date} >= %s AND {date} < %s', first, beyond) END, places),
+        'possible', ltv.fill_in(CASE WHEN with_impossible THEN '{date} IS NOT NULL'
+                                ELSE format('{date} >= %s AND {date} < %s', first, beyond) END, places),
         -- Only these types have infinities (and NaN, which is greater).
         'known', ltv.fill_in(CASE WHEN definition ->> 'value_type' IN ('real', 'double precision', 'numeric')
             THEN $q${value} > '-infinity' AND {value} < 'infinity'$q$ ELSE '{value} IS NOT NULL' END, places));
@@ -167,7 +175,8 @@ BEGIN
 
     SELECT string_agg(format(E',\n       c.count_%s, c.sum_%1$s', w), '' ORDER BY i), string_agg(format($sql$,
              (pg_catalog.count(*) FILTER (WHERE d.bought AND d.age < %s))::int AS count_%1$s,
-             COALESCE(pg_catalog.sum(d.net) FILTER (WHERE d.bought AND d.age < %1$s), 0)::double precision AS sum_%1$s$sql$, w), '' ORDER BY i)
+             COALESCE(pg_catalog.sum(d.net) FILTER (WHERE d.bought AND d.age < %1$s), 0)::double precision AS sum_%1$s$sql$, w),
+                      '' ORDER BY i)
     INTO windows, window_aggregates FROM jsonb_array_elements_text(definition -> 'windows') WITH ORDINALITY AS x(w, i);
 
     IF definition ->> 'attributes' IS NOT NULL THEN
@@ -186,7 +195,8 @@ BEGIN
                   FROM (SELECT s.customer, s.day, pg_catalog.sum(s.amount) AS net{extra_sums}
                         FROM {orders} GROUP BY s.customer, s.day) s
                   JOIN {cutoffs} ON s.day <= k.until$sql$
-        ELSE $sql$SELECT k.as_of, k.as_of_day, k.until, s.customer, s.day, pg_catalog.sum(s.amount) AS net{extra_sums}, s.ts <= k.as_of AS seen
+        ELSE $sql$SELECT k.as_of, k.as_of_day, k.until, s.customer, s.day, pg_catalog.sum(s.amount) AS net{extra_sums},
+                         s.ts <= k.as_of AS seen
                   FROM {orders} JOIN {cutoffs} ON s.ts <= k.until
                   GROUP BY k.as_of, k.as_of_day, k.until, s.customer, s.day, s.ts <= k.as_of$sql$ END;
 

@@ -97,9 +97,12 @@ BEGIN
     FOREACH base IN ARRAY ARRAY[plain, format('NULLIF(%s, '''')', plain)] LOOP
         FOR reading IN SELECT * FROM ltv.date_readings() ORDER BY i LOOP
             BEGIN
-                reads := ltv.read_in(path, format('SELECT pg_catalog.to_jsonb(pg_catalog.bool_and(r.given ~ %L) AND pg_catalog.min(r.t) >= ''1980-01-01'' AND pg_catalog.max(r.t) < ''2200-01-01'')'
-                    ' FROM (SELECT (%s)::text AS given, (%s)::pg_catalog.timestamptz AS t FROM (%s' || E'\n) o WHERE %2$s IS NOT NULL LIMIT 1000) r',
-                    reading.pattern, base, format(reading.expression, base), query))::boolean;
+                reads := ltv.read_in(path, ltv.fill_in($sql$
+                    SELECT pg_catalog.to_jsonb(pg_catalog.bool_and(r.given ~ {pattern}::text)
+                               AND pg_catalog.min(r.t) >= '1980-01-01' AND pg_catalog.max(r.t) < '2200-01-01')
+                    FROM (SELECT ({given})::text AS given, ({reading})::pg_catalog.timestamptz AS t FROM ({query}
+                          ) o WHERE {given} IS NOT NULL LIMIT 1000) r$sql$, jsonb_build_object('pattern', quote_literal(reading.pattern),
+                    'given', base, 'reading', format(reading.expression, base), 'query', query)))::boolean;
                 IF reads THEN
                     RETURN format(reading.expression, base);
                 END IF;
@@ -139,20 +142,25 @@ COMMENT ON FUNCTION ltv.check_given IS 'an error where an argument that describe
 CREATE FUNCTION ltv.repaired_query(definition jsonb, given text, column_name text, expression text, new_name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('SELECT %s FROM %s o', string_agg(CASE WHEN c.name = column_name THEN format('%s AS %I', expression, new_name) ELSE format('o.%I', c.name) END, ', ' ORDER BY c.i),
+    SELECT format('SELECT %s FROM %s o',
+                  string_agg(CASE WHEN c.name = column_name THEN format('%s AS %I', expression, new_name)
+                                  ELSE format('o.%I', c.name) END, ', ' ORDER BY c.i),
                   COALESCE(definition ->> 'source_relation', '(' || regexp_replace(given, '[;[:space:]]+$', '') || E'\n)'))
     FROM (SELECT x.name, min(x.i) AS i
           FROM unnest(ARRAY[definition ->> 'customer_id_column', definition ->> 'date_column', definition ->> 'value_column']
-                      || ARRAY(SELECT jsonb_array_elements_text(definition #> '{sequence,columns}'))) WITH ORDINALITY AS x(name, i) GROUP BY x.name) c
+                      || ARRAY(SELECT jsonb_array_elements_text(definition #> '{sequence,columns}'))) WITH ORDINALITY AS x(name, i)
+          GROUP BY x.name) c
 $$;
 COMMENT ON FUNCTION ltv.repaired_query IS 'the query that reads a column as what it is meant to be';
 
 -- Where an expression makes of the column what is needed, the hint is a statement that works.
-CREATE FUNCTION ltv.raise_wrong_type(message text, expression text, column_name text, definition jsonb, function text, given text, arguments jsonb) RETURNS void
+CREATE FUNCTION ltv.raise_wrong_type(message text, expression text, column_name text, definition jsonb, function text, given text,
+                                     arguments jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RAISE datatype_mismatch USING MESSAGE = message, HINT = CASE WHEN expression IS NULL THEN 'Name another column, or a query that makes of it what is needed.'
+    RAISE datatype_mismatch USING MESSAGE = message,
+        HINT = CASE WHEN expression IS NULL THEN 'Name another column, or a query that makes of it what is needed.'
         ELSE COALESCE('Cast it in a query: ' || ltv.call_text(function, jsonb_build_array(jsonb_build_array('source',
                           ltv.repaired_query(definition, given, column_name, expression, column_name))) || arguments),
                       format('Cast it in the source: %s.', expression)) END;
@@ -169,7 +177,8 @@ DECLARE
 BEGIN
     FOREACH expression IN ARRAY ARRAY[plain || '::numeric', format('NULLIF(%s, '''')::numeric', plain)] LOOP
         BEGIN
-            PERFORM ltv.read_in(path, format('SELECT pg_catalog.to_jsonb(pg_catalog.sum(r.n)) FROM (SELECT %s AS n FROM (%s' || E'\n) o LIMIT 1000) r', expression, query));
+            PERFORM ltv.read_in(path, format(
+                E'SELECT pg_catalog.to_jsonb(pg_catalog.sum(r.n)) FROM (SELECT %s AS n FROM (%s\n) o LIMIT 1000) r', expression, query));
             RETURN expression;
         EXCEPTION WHEN data_exception OR cannot_coerce OR undefined_function THEN
             CONTINUE;
@@ -182,7 +191,8 @@ COMMENT ON FUNCTION ltv.number_expression IS 'the expression that makes numbers 
 
 -- Whether the source has what features need. Adds the types of the columns to the definition. Function, arguments and the source
 -- as it was given are those of the user's call, for a hint that repeats it.
-CREATE FUNCTION ltv.order_log(definition jsonb, function text DEFAULT NULL, given text DEFAULT NULL, arguments jsonb DEFAULT NULL) RETURNS jsonb
+CREATE FUNCTION ltv.order_log(definition jsonb, function text DEFAULT NULL, given text DEFAULT NULL, arguments jsonb DEFAULT NULL)
+RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -201,14 +211,17 @@ BEGIN
     BEGIN
         EXECUTE format('SELECT NULL::%s %s NULL::%1$s', format_type(type, NULL), ltv.equality_operator(type));
     EXCEPTION WHEN undefined_function THEN
-        PERFORM ltv.raise_wrong_type(format('the customer id column "%s" is of type %s, whose values cannot be told apart', id_column, format_type(type, NULL)),
+        PERFORM ltv.raise_wrong_type(
+            format('the customer id column "%s" is of type %s, whose values cannot be told apart', id_column, format_type(type, NULL)),
             format('o.%I::text', id_column), id_column, definition, function, given, arguments);
     END;
 
     type := found.types[ltv.check_column(found.names, date_column, 'date_column')];
-    date_type := CASE ltv.base_type(type) WHEN 'date'::regtype THEN 'date' WHEN 'timestamp'::regtype THEN 'timestamp' WHEN 'timestamptz'::regtype THEN 'timestamptz' END;
+    date_type := CASE ltv.base_type(type) WHEN 'date'::regtype THEN 'date' WHEN 'timestamp'::regtype THEN 'timestamp'
+                                          WHEN 'timestamptz'::regtype THEN 'timestamptz' END;
     IF date_type IS NULL THEN
-        PERFORM ltv.raise_wrong_type(format('the date column "%s" is of type %s, neither a date nor a timestamp', date_column, format_type(type, NULL)),
+        PERFORM ltv.raise_wrong_type(
+            format('the date column "%s" is of type %s, neither a date nor a timestamp', date_column, format_type(type, NULL)),
             ltv.date_expression(query, date_column, path), date_column, definition, function, given, arguments);
     END IF;
 
@@ -236,7 +249,8 @@ DECLARE
     orders record := ltv.query_columns(definition ->> 'source');
     attributes record := ltv.query_columns(definition ->> 'attributes');
     order_type oid := ltv.base_type(orders.types[array_position(orders.names, id_column)]);
-    attribute_type oid := ltv.base_type(attributes.types[ltv.check_column(attributes.names, id_column, 'customer_id_column, which attributes must have too')]);
+    attribute_place int := ltv.check_column(attributes.names, id_column, 'customer_id_column, which attributes must have too');
+    attribute_type oid := ltv.base_type(attributes.types[attribute_place]);
     kinds text[] := ARRAY[ltv.id_kind(order_type), ltv.id_kind(attribute_type)];
     own_type oid;
     collation_name text;
@@ -248,7 +262,7 @@ BEGIN
         IF (SELECT t.typcollation FROM pg_type t WHERE t.oid = order_type) <> 0 THEN
             -- Columns may differ in it; the orders decide which customers are the same.
             EXECUTE format(E'SELECT pg_catalog.pg_collation_for(o.%I) FROM (VALUES (1)) one LEFT JOIN (SELECT * FROM (%s\n) q LIMIT 0) o ON true',
-                id_column, definition ->> 'source') INTO collation_name;
+                           id_column, definition ->> 'source') INTO collation_name;
             attribute_side := attribute_side || COALESCE(' COLLATE ' || collation_name, '');
         END IF;
         RETURN;
@@ -280,8 +294,10 @@ BEGIN
         attribute_side := format('pg_catalog.lower(pg_catalog.btrim(%s::text COLLATE pg_catalog."C"))', attribute_side);
     ELSE
         RAISE datatype_mismatch USING
-            MESSAGE = format('"%s" is %s in the orders and %s in attributes', id_column, format_type(order_type, NULL), format_type(attribute_type, NULL)),
-            HINT = format('Cast one of them in a query, for example attributes => %L.', format('SELECT %I::%s AS %1$I, ... FROM ...', id_column, format_type(order_type, NULL)));
+            MESSAGE = format('"%s" is %s in the orders and %s in attributes', id_column, format_type(order_type, NULL),
+                             format_type(attribute_type, NULL)),
+            HINT = format('Cast one of them in a query, for example attributes => %L.',
+                          format('SELECT %I::%s AS %1$I, ... FROM ...', id_column, format_type(order_type, NULL)));
     END IF;
 END
 $$;
@@ -306,7 +322,8 @@ CREATE FUNCTION ltv.number_in(side text, kind text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN kind IN ('integer', 'decimal') THEN side || '::numeric'
-           ELSE format('CASE WHEN pg_catalog.btrim(%s::text) ~ ''^[+-]?[0-9]{1,40}([.][0-9]{1,40})?$''::text THEN pg_catalog.btrim(%1$s::text)::numeric END', side) END
+           ELSE format('CASE WHEN pg_catalog.btrim(%s::text) ~ ''^[+-]?[0-9]{1,40}([.][0-9]{1,40})?$''::text'
+                       ' THEN pg_catalog.btrim(%1$s::text)::numeric END', side) END
 $$;
 COMMENT ON FUNCTION ltv.number_in IS 'the number that an id is or says, as SQL';
 
@@ -334,7 +351,8 @@ COMMENT ON FUNCTION ltv.check_attributes IS 'how the attributes are joined to th
 
 -- What is in the log ---------------------------------------------------------------------------------------------------
 
-CREATE TYPE ltv.log_facts AS (first_day date, last_day date, last_instant timestamptz, late bigint, latest date, early bigint, earliest date);
+CREATE TYPE ltv.log_facts AS (
+    first_day date, last_day date, last_instant timestamptz, late bigint, latest date, early bigint, earliest date);
 
 -- One pass over the log. Late are orders of days to come, early are those that cannot be orders because of computers' first day.
 CREATE FUNCTION ltv.log_facts(definition jsonb, today date) RETURNS ltv.log_facts
@@ -363,7 +381,8 @@ BEGIN
     IF facts.late > 0 THEN
         RAISE NOTICE USING MESSAGE = CASE facts.late WHEN 1 THEN 'one order is dated after today and left out'
                 ELSE format('%s orders are dated after today and left out', facts.late) END,
-            DETAIL = format('The latest is dated %s; without them the log ends on %s.', facts.latest, COALESCE(facts.last_day::text, 'no day, it is empty'));
+            DETAIL = format('The latest is dated %s; without them the log ends on %s.', facts.latest,
+                            COALESCE(facts.last_day::text, 'no day, it is empty'));
     END IF;
     IF facts.early > 0 THEN
         RAISE NOTICE USING MESSAGE = CASE facts.early WHEN 1 THEN 'one order is dated 1970-01-01 or earlier and left out'

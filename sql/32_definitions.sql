@@ -5,7 +5,8 @@ CREATE FUNCTION ltv.is_list(value jsonb, of text, pattern text DEFAULT '') RETUR
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN jsonb_typeof(value) = 'array'
-                THEN NOT EXISTS (SELECT FROM jsonb_array_elements(value) e WHERE jsonb_typeof(e) <> of OR e #>> '{}' !~ pattern) ELSE false END
+                THEN NOT EXISTS (SELECT FROM jsonb_array_elements(value) e WHERE jsonb_typeof(e) <> of OR e #>> '{}' !~ pattern)
+                ELSE false END
 $$;
 COMMENT ON FUNCTION ltv.is_list IS 'whether a value is an array of values of a type and form';
 
@@ -44,8 +45,9 @@ BEGIN
     END IF;
     IF wrong IS NULL THEN
         BEGIN
-            PERFORM now() AT TIME ZONE (definition ->> 'time_zone'), ltv.log_end(definition), ltv.parse_horizon((definition ->> 'horizon')::ltv.horizon);
-            IF ltv.with_cutoffs(definition, ARRAY(SELECT jsonb_array_elements_text(definition -> 'as_of'))::ltv.cutoffs) ->> 'unit' <> definition ->> 'unit' THEN
+            PERFORM now() AT TIME ZONE (definition ->> 'time_zone'), ltv.log_end(definition),
+                    ltv.parse_horizon((definition ->> 'horizon')::ltv.horizon);
+            IF ltv.with_cutoffs(definition, ltv.own_cutoffs(definition)) ->> 'unit' <> definition ->> 'unit' THEN
                 wrong := 'as_of';
             END IF;
         EXCEPTION WHEN data_exception THEN
@@ -54,7 +56,8 @@ BEGIN
     END IF;
     IF wrong IS NOT NULL THEN
         RAISE invalid_object_definition USING MESSAGE = 'the definition of the features is damaged',
-            DETAIL = format('It is not as ltv_create_features wrote it: %s.', wrong), HINT = 'Drop the relation and make the features again.';
+            DETAIL = format('It is not as ltv_create_features wrote it: %s.', wrong),
+            HINT = 'Drop the relation and make the features again.';
     END IF;
     RETURN definition;
 END
@@ -95,7 +98,9 @@ COMMENT ON FUNCTION ltv.followed IS 'the name of a relation that was read before
 
 CREATE FUNCTION ltv.database_identity() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT (SELECT s.system_identifier FROM pg_control_system() s) || '.' || d.oid FROM pg_database d WHERE d.datname = current_database() $$;
+AS $$
+    SELECT (SELECT s.system_identifier FROM pg_control_system() s) || '.' || d.oid FROM pg_database d WHERE d.datname = current_database()
+$$;
 COMMENT ON FUNCTION ltv.database_identity IS 'tells this database from its copies';
 
 CREATE FUNCTION ltv.to_follow(name text) RETURNS jsonb
@@ -106,9 +111,9 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.to_follow IS 'what has to be known of a relation to follow it';
 
--- Of the features that the caller owns, or has the rights of the owner of; NULL where there are none. They stay locked until the
--- end of the transaction, so that two refreshes do not mix.
-CREATE FUNCTION ltv.feature_definition(caller regrole, relation regclass) RETURNS jsonb
+-- Of the features that the caller owns, or has the rights of the owner of; NULL where there are none. To change them they are
+-- locked until the end of the transaction, so that two refreshes do not mix.
+CREATE FUNCTION ltv.feature_definition(caller regrole, relation regclass, to_change boolean) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -116,24 +121,28 @@ DECLARE
     source record;
     attributes record;
 BEGIN
-    SELECT f.definition, f.orders, f.attributes INTO kept
-    FROM ltv.feature_definitions f JOIN pg_class c ON c.oid = f.relation
-    WHERE f.relation = feature_definition.relation AND pg_has_role(caller, c.relowner, 'USAGE') FOR UPDATE OF f;
+    IF NOT pg_has_role(caller, (SELECT c.relowner FROM pg_class c WHERE c.oid = relation), 'USAGE') IS TRUE THEN
+        RETURN NULL;
+    ELSIF to_change THEN
+        PERFORM FROM ltv.feature_definitions f WHERE f.relation = feature_definition.relation FOR UPDATE;
+    END IF;
+    SELECT f.definition, f.orders, f.attributes INTO kept FROM ltv.feature_definitions f WHERE f.relation = feature_definition.relation;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     PERFORM ltv.check_definition(kept.definition);
     source := ltv.followed(kept.orders, kept.definition -> 'source_followed');
     attributes := ltv.followed(kept.attributes, kept.definition -> 'attributes_followed');
-    RETURN kept.definition || jsonb_strip_nulls(jsonb_build_object('source_relation', source.relation, 'attributes_relation', attributes.relation,
-                                                                   'replaced_by', COALESCE(source.replaced_by, attributes.replaced_by)));
+    RETURN kept.definition || jsonb_strip_nulls(jsonb_build_object(
+        'source_relation', source.relation, 'attributes_relation', attributes.relation,
+        'replaced_by', COALESCE(source.replaced_by, attributes.replaced_by)));
 END
 $$;
-COMMENT ON FUNCTION ltv.feature_definition(regrole, regclass) IS 'see the function without caller';
+COMMENT ON FUNCTION ltv.feature_definition(regrole, regclass, boolean) IS 'see the function without caller';
 
-CREATE FUNCTION ltv.feature_definition(relation regclass) RETURNS jsonb
+CREATE FUNCTION ltv.feature_definition(relation regclass, to_change boolean DEFAULT false) RETURNS jsonb
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION ltv.feature_definition(regclass) IS 'how features of one''s own were made; NULL for other relations';
+COMMENT ON FUNCTION ltv.feature_definition(regclass, boolean) IS 'how features of one''s own were made; NULL for other relations';
 
 -- What whoever may read features may know beside them. A damaged definition says nothing.
 CREATE FUNCTION ltv.feature_facts(caller regrole, relation regclass) RETURNS jsonb
@@ -158,7 +167,8 @@ COMMENT ON FUNCTION ltv.feature_facts(regrole, regclass) IS 'see the function wi
 
 CREATE FUNCTION ltv.feature_facts(relation regclass) RETURNS jsonb
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION ltv.feature_facts(regclass) IS 'the horizon and the id column of features that the caller may read; NULL for other relations';
+COMMENT ON FUNCTION ltv.feature_facts(regclass) IS
+    'the horizon and the id column of features that the caller may read; NULL for other relations';
 
 CREATE FUNCTION ltv.features_horizon(relations oid[]) RETURNS float8
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -171,7 +181,8 @@ COMMENT ON FUNCTION ltv.features_horizon IS 'the days that the features among so
 CREATE FUNCTION ltv.features_id_column(relation text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ltv.feature_facts(to_regclass(relation)) ->> 'customer_id_column' $$;
-COMMENT ON FUNCTION ltv.features_id_column IS 'the column that tells the customers of a relation of features apart; NULL for other relations';
+COMMENT ON FUNCTION ltv.features_id_column IS
+    'the column that tells the customers of a relation of features apart; NULL for other relations';
 
 CREATE FUNCTION ltv.save_definition(caller regrole, relation regclass, definition jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -182,16 +193,20 @@ BEGIN
     IF owner IS NULL THEN
         RAISE undefined_table USING MESSAGE = 'the relation of the features does not exist';
     ELSIF NOT pg_has_role(caller, owner, 'USAGE') THEN
-        RAISE insufficient_privilege USING MESSAGE = format('must be owner of %s', relation), DETAIL = format('It belongs to role "%s".', pg_get_userbyid(owner));
+        RAISE insufficient_privilege USING MESSAGE = format('must be owner of %s', relation),
+            DETAIL = format('It belongs to role "%s".', pg_get_userbyid(owner));
     END IF;
     PERFORM ltv.check_definition(definition);
     -- The oid of a relation that was dropped may one day be another relation's.
     DELETE FROM ltv.feature_definitions f WHERE f.ctid = ANY (ARRAY(
-        SELECT d.ctid FROM ltv.feature_definitions d WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation) FOR UPDATE SKIP LOCKED));
-    definition := definition - 'replaced_by' || jsonb_build_object('source_followed', ltv.to_follow(definition ->> 'source_relation'),
-                                                                   'attributes_followed', ltv.to_follow(definition ->> 'attributes_relation'));
+        SELECT d.ctid FROM ltv.feature_definitions d WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation)
+        FOR UPDATE SKIP LOCKED));
+    definition := definition - 'replaced_by' || jsonb_build_object(
+        'source_followed', ltv.to_follow(definition ->> 'source_relation'),
+        'attributes_followed', ltv.to_follow(definition ->> 'attributes_relation'));
     INSERT INTO ltv.feature_definitions AS f (relation, definition, orders, attributes)
-    VALUES (relation, definition, ltv.relation_named(definition ->> 'source_relation'), ltv.relation_named(definition ->> 'attributes_relation'))
+    VALUES (relation, definition, ltv.relation_named(definition ->> 'source_relation'),
+            ltv.relation_named(definition ->> 'attributes_relation'))
     ON CONFLICT ON CONSTRAINT feature_definitions_pkey DO UPDATE
     SET definition = excluded.definition, orders = excluded.orders, attributes = excluded.attributes, updated_at = clock_timestamp();
 END
@@ -201,3 +216,11 @@ COMMENT ON FUNCTION ltv.save_definition(regrole, regclass, jsonb) IS 'see the fu
 CREATE FUNCTION ltv.save_definition(relation regclass, definition jsonb) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION ltv.save_definition(regclass, jsonb) IS 'keeps how features of one''s own were made';
+
+CREATE VIEW @extschema@.ltv_features WITH (security_barrier) AS
+SELECT f.relation AS features, c.relowner::regrole AS owner, f.definition ->> 'source' AS source,
+       ARRAY(SELECT jsonb_array_elements_text(f.definition -> 'as_of')) AS as_of, f.definition ->> 'horizon' AS horizon,
+       f.created_at, f.updated_at
+FROM ltv.feature_definitions f JOIN pg_class c ON c.oid = f.relation WHERE pg_has_role(c.relowner, 'USAGE');
+COMMENT ON VIEW @extschema@.ltv_features IS 'the features of the current role and of those whose rights it has';
+GRANT SELECT ON @extschema@.ltv_features TO PUBLIC;

@@ -14,7 +14,8 @@ DECLARE
 BEGIN
     IF latest > first_day IS NOT TRUE THEN
         RAISE invalid_parameter_value USING MESSAGE = 'the log is too short for the horizon: there is no cut-off to learn from',
-            DETAIL = CASE WHEN first_day IS NULL THEN 'The log is empty.' ELSE format('The log goes from %s to %s.', first_day, last_day) END,
+            DETAIL = CASE WHEN first_day IS NULL THEN 'The log is empty.'
+                          ELSE format('The log goes from %s to %s.', first_day, last_day) END,
             HINT = 'Give a shorter horizon, or a cut-off in as_of for features without a label.';
     END IF;
     days := ARRAY(
@@ -36,7 +37,8 @@ CREATE FUNCTION ltv.known_log_end(definition jsonb, facts ltv.log_facts) RETURNS
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
 AS $$
     SELECT CASE WHEN e.day IS NULL AND definition -> 'materialized' = 'false' THEN
-                format('(SELECT pg_catalog.max(s.%s) FROM %s)', CASE definition ->> 'unit' WHEN 'day' THEN 'day' ELSE 'ts' END, ltv.features_orders(definition, NULL))
+                format('(SELECT pg_catalog.max(s.%s) FROM %s)', CASE definition ->> 'unit' WHEN 'day' THEN 'day' ELSE 'ts' END,
+                       ltv.features_orders(definition, NULL))
            WHEN definition ->> 'unit' = 'day' THEN format('%L::pg_catalog.date', COALESCE(e.day, facts.last_day))
            ELSE format('%L::pg_catalog.timestamptz', COALESCE(e.instant, facts.last_instant)) END
     FROM ltv.log_end(definition) e
@@ -70,20 +72,25 @@ DECLARE
     made record := ltv.query_columns(query);
     missing text;
     other text;
-    is_view boolean := definition -> 'materialized' = 'false';
+    own text[] := ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+                        ORDER BY a.attnum);
 BEGIN
     SELECT string_agg(m.name, ', ' ORDER BY m.i) FILTER (WHERE a.attname IS NULL),
-           string_agg(format('%s is %s instead of %s', m.name, format_type(a.atttypid, NULL), format_type(m.type, NULL)), ', ' ORDER BY m.i) FILTER (WHERE a.atttypid <> m.type)
+           string_agg(format('%s is %s instead of %s', m.name, format_type(a.atttypid, NULL), format_type(m.type, NULL)), ', ' ORDER BY m.i)
+               FILTER (WHERE a.atttypid <> m.type)
     INTO missing, other FROM unnest(made.names, made.types) WITH ORDINALITY AS m(name, type, i)
     LEFT JOIN pg_attribute a ON a.attrelid = relation AND a.attname = m.name AND a.attnum > 0 AND NOT a.attisdropped;
     IF missing IS NOT NULL THEN
-        RAISE undefined_column USING MESSAGE = format('%s lacks columns of its definition: %s', relation, missing), DETAIL = 'Nothing was changed.',
+        RAISE undefined_column USING MESSAGE = format('%s lacks columns of its definition: %s', relation, missing),
+            DETAIL = 'Nothing was changed.',
             HINT = 'Give it the columns again, or drop it and make the features anew with ltv_create_features.';
     ELSIF other IS NOT NULL THEN
-        RAISE datatype_mismatch USING MESSAGE = format('columns of %s are of other types than its definition makes: %s', relation, other), DETAIL = 'Nothing was changed.',
+        RAISE datatype_mismatch USING MESSAGE = format('columns of %s are of other types than its definition makes: %s', relation, other),
+            DETAIL = 'Nothing was changed.',
             HINT = 'Drop it and make the features anew with ltv_create_features.';
-    ELSIF is_view AND made.names <> ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) THEN
-        RAISE invalid_table_definition USING MESSAGE = format('the view %s has other columns than its definition makes', relation), DETAIL = 'Nothing was changed.',
+    ELSIF definition -> 'materialized' = 'false' AND made.names <> own THEN
+        RAISE invalid_table_definition USING MESSAGE = format('the view %s has other columns than its definition makes', relation),
+            DETAIL = 'Nothing was changed.',
             HINT = 'Drop it and make the features anew with ltv_create_features.';
     END IF;
 END
@@ -111,6 +118,8 @@ DECLARE
     is_table boolean := definition -> 'materialized' = 'true';
     context ltv.features_context;
     query text;
+    options text;
+    columns text;
     filled bigint;
 BEGIN
     IF definition ->> 'attributes' IS NOT NULL THEN
@@ -124,15 +133,17 @@ BEGIN
     END IF;
 
     IF NOT is_table THEN
-        PERFORM ltv.write_in(path, format('CREATE %s VIEW %s %s AS %s', CASE WHEN relation IS NOT NULL THEN 'OR REPLACE' END, name,
-            (SELECT format('WITH (%s)', array_to_string(c.reloptions, ', ')) FROM pg_class c WHERE c.oid = relation AND c.reloptions <> '{}'), query));
+        SELECT format('WITH (%s)', array_to_string(c.reloptions, ', ')) INTO options
+        FROM pg_class c WHERE c.oid = relation AND c.reloptions <> '{}';
+        PERFORM ltv.write_in(path, format('CREATE OR REPLACE VIEW %s %s AS %s', name, options, query));
         RETURN;
     ELSIF relation IS NULL THEN
         filled := ltv.write_in(path, format('CREATE TABLE %s AS %s ORDER BY 1, 2', name, query));
     ELSE
         PERFORM ltv.empty_features(name);
-        filled := ltv.write_in(path, format('INSERT INTO %s (%s) %s ORDER BY 1, 2', name,
-            (SELECT string_agg(quote_ident(n), ', ' ORDER BY i) FROM unnest((ltv.query_columns(query)).names) WITH ORDINALITY AS c(n, i)), query));
+        SELECT string_agg(quote_ident(n), ', ' ORDER BY i) INTO columns
+        FROM unnest((ltv.query_columns(query)).names) WITH ORDINALITY AS c(n, i);
+        filled := ltv.write_in(path, format('INSERT INTO %s (%s) %s ORDER BY 1, 2', name, columns, query));
     END IF;
     EXECUTE 'ANALYZE ' || name;
     IF filled = 0 THEN
@@ -153,14 +164,17 @@ DECLARE
     unfinished bigint;
     open_cutoffs text;
 BEGIN
-    SELECT count(*), count(*) FILTER (WHERE NOT c.finished), string_agg(c.as_of_day::text, ', ' ORDER BY c.as_of_day) FILTER (WHERE NOT c.finished)
+    SELECT count(*), count(*) FILTER (WHERE NOT c.finished),
+           string_agg(c.as_of_day::text, ', ' ORDER BY c.as_of_day) FILTER (WHERE NOT c.finished)
     INTO cutoffs, unfinished, open_cutoffs
-    FROM (SELECT f.as_of_day, COALESCE(CASE definition ->> 'unit' WHEN 'day' THEN f.until_day <= last_day ELSE f.until::timestamptz <= last_instant END, false) AS finished
+    FROM (SELECT f.as_of_day, COALESCE(CASE definition ->> 'unit' WHEN 'day' THEN f.until_day <= last_day
+                                       ELSE f.until::timestamptz <= last_instant END, false) AS finished
           FROM ltv.features_cutoffs(definition) f) c;
     IF unfinished > 0 THEN
         RAISE NOTICE USING MESSAGE = CASE WHEN cutoffs = 1 THEN 'the log ends before the horizon does: ltv is null'
                 ELSE format('the log ends before the horizon of %s of %s cut-offs does: their ltv is null', unfinished, cutoffs) END,
-            DETAIL = format('The log ends on %s. Cut-offs with an unfinished horizon: %s.', COALESCE(last_day::text, 'no day, it is empty'), open_cutoffs);
+            DETAIL = format('The log ends on %s. Cut-offs with an unfinished horizon: %s.', COALESCE(last_day::text, 'no day, it is empty'),
+                            open_cutoffs);
     END IF;
 END
 $$;

@@ -22,7 +22,8 @@ COMMENT ON FUNCTION ltv.temporary_source IS 'a temporary table among those that 
 CREATE FUNCTION ltv.feature_names(definition jsonb) RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT '{as_of,recency,frequency,t,monetary_mean,monetary_max,monetary_std,monetary_last,mean_interpurchase,first_month,first_amount,spend_sequence,ltv}'
+    SELECT '{as_of,recency,frequency,t,monetary_mean,monetary_max,monetary_std,monetary_last,mean_interpurchase}'
+        || '{first_month,first_amount,spend_sequence,ltv}'::text[]
         || ARRAY(SELECT prefix || w FROM jsonb_array_elements_text(definition -> 'windows') w, unnest('{count_,sum_}'::text[]) prefix)
 $$;
 COMMENT ON FUNCTION ltv.feature_names IS 'the columns of a relation of features beside the id and the attributes';
@@ -42,25 +43,29 @@ BEGIN
                 jsonb_build_array('customer_id_column', other_name))
                 || (SELECT jsonb_agg(a) FROM jsonb_array_elements(arguments) a WHERE a ->> 0 <> 'customer_id_column'));
     END IF;
-    SELECT c INTO repeated FROM jsonb_array_elements_text(NULLIF(definition -> 'attribute_columns', 'null')) c WHERE c = ANY (ltv.feature_names(definition)) LIMIT 1;
+    SELECT c INTO repeated FROM jsonb_array_elements_text(NULLIF(definition -> 'attribute_columns', 'null')) c
+    WHERE c = ANY (ltv.feature_names(definition)) LIMIT 1;
     IF FOUND THEN
         RAISE duplicate_column USING MESSAGE = format('the attribute "%s" has the name of a feature', repeated),
-            HINT = format('Rename it in a query: attributes => %L.', format('SELECT %I, %I AS my_%s FROM ...', id_column, repeated, repeated));
+            HINT = format('Rename it in a query: attributes => %L.',
+                          format('SELECT %I, %I AS my_%s FROM ...', id_column, repeated, repeated));
     END IF;
 END
 $$;
 COMMENT ON FUNCTION ltv.check_names IS 'an error where columns of features would have the same name';
 
 -- Sources are bound and the name is qualified; path is the search_path of the caller.
-CREATE FUNCTION ltv.create_features(name text, source text, source_relation regclass, given text, customer_id_column text, date_column text, value_column text,
-    as_of ltv.cutoffs, horizon ltv.horizon, attributes text, attributes_relation regclass, windows float8[], sequence ltv.channels, materialized boolean,
-    time_zone text, log_end ltv.cutoffs, path text) RETURNS regclass
+CREATE FUNCTION ltv.create_features(name text, source text, source_relation regclass, given text, customer_id_column text, date_column text,
+    value_column text, as_of ltv.cutoffs, horizon ltv.horizon, attributes text, attributes_relation regclass, windows float8[],
+    sequence ltv.channels, materialized boolean, time_zone text, log_end ltv.cutoffs, path text) RETURNS regclass
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
 AS $$
 DECLARE
-    arguments jsonb := jsonb_build_array(jsonb_build_array('name', name), jsonb_build_array('customer_id_column', NULLIF(customer_id_column, 'customer_id')),
-        jsonb_build_array('date_column', date_column), jsonb_build_array('value_column', value_column), jsonb_build_array('as_of', as_of),
-        jsonb_build_array('horizon', horizon), jsonb_build_array('attributes', COALESCE(ltv.qualified_name(attributes_relation), attributes)),
+    arguments jsonb := jsonb_build_array(jsonb_build_array('name', name),
+        jsonb_build_array('customer_id_column', NULLIF(customer_id_column, 'customer_id')), jsonb_build_array('date_column', date_column),
+        jsonb_build_array('value_column', value_column), jsonb_build_array('as_of', as_of),
+        jsonb_build_array('horizon', horizon),
+        jsonb_build_array('attributes', COALESCE(ltv.qualified_name(attributes_relation), attributes)),
         jsonb_build_array('windows', NULLIF(windows, '{7,30,90}')::text), jsonb_build_array('sequence', sequence),
         jsonb_build_array('materialized', NULLIF(materialized, true)::text), jsonb_build_array('time_zone', NULLIF(time_zone, 'UTC')),
         jsonb_build_array('log_end', log_end));
@@ -122,9 +127,9 @@ CREATE FUNCTION @extschema@.ltv_create_features(
 ) RETURNS regclass
 LANGUAGE sql
 AS $$
-    SELECT ltv.create_features(ltv.new_relation(name, pg_catalog.current_schema()), ltv.bind_query(source), ltv.bind_relation(source), source, customer_id_column, date_column, value_column,
-        as_of, horizon, ltv.bind_query(attributes), ltv.bind_relation(attributes), windows, sequence, materialized, time_zone, log_end,
-        pg_catalog.current_setting('search_path'))
+    SELECT ltv.create_features(ltv.new_relation(name, pg_catalog.current_schema()),
+        ltv.bind_query(source), ltv.bind_relation(source), source, customer_id_column, date_column, value_column, as_of, horizon,
+        ltv.bind_query(attributes), ltv.bind_relation(attributes), windows, sequence, materialized, time_zone, log_end, pg_catalog.current_setting('search_path'))
 $$;
 COMMENT ON FUNCTION @extschema@.ltv_create_features IS 'makes a table or view of point-in-time features, and the label ltv, from orders';
 
@@ -144,7 +149,8 @@ AS $$
     ), target AS (
         -- Months are of different lengths and clocks are changed, so that going back and forth may end a little later.
         SELECT max(t.local) AS local FROM z, generate_series(0, 3) i,
-            LATERAL (SELECT CASE WHEN z.by_day THEN z.last_day ELSE z.last_instant AT TIME ZONE z.zone END - z.horizon - make_interval(days => i) AS local) t
+            LATERAL (SELECT CASE WHEN z.by_day THEN z.last_day ELSE z.last_instant AT TIME ZONE z.zone END
+                            - z.horizon - make_interval(days => i) AS local) t
         WHERE CASE WHEN z.by_day THEN t.local + z.horizon <= z.last_day ELSE (t.local + z.horizon) AT TIME ZONE z.zone <= z.last_instant END
     ), moved AS (
         SELECT g.local + (t.local - max(g.local) OVER ()) AS local, t.local > max(g.local) OVER () AS is_newer FROM given g, target t
@@ -165,12 +171,14 @@ DECLARE
     gone text;
     temporary regclass;
 BEGIN
-    SELECT r INTO gone FROM unnest(ARRAY[spec ->> 'source_relation', spec ->> 'attributes_relation']) r WHERE r IS NOT NULL AND ltv.relation_named(r) IS NULL;
+    SELECT r INTO gone FROM unnest(ARRAY[spec ->> 'source_relation', spec ->> 'attributes_relation']) r
+    WHERE r IS NOT NULL AND ltv.relation_named(r) IS NULL;
     IF gone IS NOT NULL AND spec -> 'temporary' = 'false' THEN
         RAISE undefined_table USING MESSAGE = format('%s was made from %s, which does not exist', name, gone), DETAIL = 'It was dropped.',
             HINT = 'Make the relation again under that name, or make the features anew with ltv_create_features.';
     ELSIF spec ->> 'replaced_by' IS NOT NULL THEN
-        RAISE object_not_in_prerequisite_state USING MESSAGE = format('what %s was made from was dropped and made again by role "%s"', name, spec ->> 'replaced_by'),
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('what %s was made from was dropped and made again by role "%s"', name, spec ->> 'replaced_by'),
             DETAIL = 'The query of the features would run whatever its new owner has put there.',
             HINT = 'If that is as it should be, make the features anew with ltv_create_features.';
     END IF;
@@ -188,8 +196,10 @@ BEGIN
                 HINT = 'Undo the change, or make the features anew with ltv_create_features.';
         END IF;
     END;
-    IF spec -> 'temporary' = 'true' AND (SELECT c.relnamespace FROM pg_class c WHERE c.oid = temporary) IS DISTINCT FROM pg_my_temp_schema() THEN
-        RAISE feature_not_supported USING MESSAGE = format('%s was made from a temporary table, which only the session that made it can see', name),
+    IF spec -> 'temporary' = 'true'
+       AND (SELECT c.relnamespace FROM pg_class c WHERE c.oid = temporary) IS DISTINCT FROM pg_my_temp_schema() THEN
+        RAISE feature_not_supported USING
+            MESSAGE = format('%s was made from a temporary table, which only the session that made it can see', name),
             HINT = 'Refresh it in that session, or make the features anew from an ordinary or an unlogged table.';
     END IF;
     RETURN spec;
@@ -242,20 +252,22 @@ CREATE FUNCTION ltv.refresh_features(relation regclass, as_of ltv.cutoffs, newes
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    spec jsonb := ltv.feature_definition(relation);
+    spec jsonb := ltv.feature_definition(relation, to_change => true);
     owner regrole := (SELECT c.relowner FROM pg_class c WHERE c.oid = relation);
 BEGIN
     IF relation IS NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = 'the name of the relation must not be null', HINT = 'Name features made by ltv_create_features.';
+        RAISE null_value_not_allowed USING MESSAGE = 'the name of the relation must not be null',
+            HINT = 'Name features made by ltv_create_features.';
     ELSIF spec IS NULL AND ltv.feature_facts(relation) IS NOT NULL THEN
-        RAISE insufficient_privilege USING MESSAGE = format('must be owner of %s', relation), DETAIL = format('It belongs to role "%s".', owner);
+        RAISE insufficient_privilege USING MESSAGE = format('must be owner of %s', relation),
+            DETAIL = format('It belongs to role "%s".', owner);
     ELSIF spec IS NULL THEN
         RAISE undefined_object USING MESSAGE = format('%s was not made by ltv_create_features', relation),
             DETAIL = 'What was made in its place, or copied from features, has no definition.',
             HINT = 'Only features whose definition is known can be made again.';
     END IF;
-    spec := ltv.run_as(owner, NULL, NULL, 'SELECT ltv.refill_features($2)', jsonb_build_object('name', ltv.qualified_name(relation), 'relation', relation::oid,
-        'definition', spec, 'as_of', as_of, 'newest', newest));
+    spec := ltv.run_as(owner, NULL, NULL, 'SELECT ltv.refill_features($2)', jsonb_build_object(
+        'name', ltv.qualified_name(relation), 'relation', relation::oid, 'definition', spec, 'as_of', as_of, 'newest', newest));
     PERFORM ltv.save_definition(relation, spec);
     RETURN relation;
 END
@@ -284,10 +296,11 @@ BEGIN
     ELSIF as_of IS NULL AND NOT pg_has_role(owner, 'USAGE') THEN
         RAISE NOTICE USING MESSAGE = format('%s is not moved to the newest cut-off', features),
             DETAIL = format('It belongs to role "%s"; the model is trained on it as it is.', pg_get_userbyid(owner)),
-            HINT = 'Its owner can run: ' || ltv.call_text('ltv_refresh_features', jsonb_build_array(jsonb_build_array('name', features::text)));
+            HINT = format('Its owner can run: SELECT ltv_refresh_features(%L);', features);
     ELSE
         PERFORM ltv.refresh_features(features, as_of, as_of IS NULL);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION ltv.refresh_to_newest IS 'refreshes a relation of features, if it is one, to the newest cut-off whose horizon has passed';
+COMMENT ON FUNCTION ltv.refresh_to_newest IS
+    'refreshes a relation of features, if it is one, to the newest cut-off whose horizon has passed';

@@ -26,11 +26,12 @@ DECLARE
     unfinished date;
     champion int;
     used int;
+    query text;
     metrics jsonb;
     rows jsonb := '[]';
 BEGIN
-    spec := ltv.with_cutoffs(spec || '{"materialized": true}', COALESCE((argument ->> 'as_of')::ltv.cutoffs, ltv.newest_cutoffs(spec, facts),
-        ARRAY(SELECT jsonb_array_elements_text(spec -> 'as_of'))::ltv.cutoffs));
+    spec := ltv.with_cutoffs(spec || '{"materialized": true}',
+        COALESCE((argument ->> 'as_of')::ltv.cutoffs, ltv.newest_cutoffs(spec, facts), ltv.own_cutoffs(spec)));
     SELECT min(c.as_of_day) INTO unfinished FROM ltv.features_cutoffs(spec) c
     WHERE CASE spec ->> 'unit' WHEN 'day' THEN c.until_day <= last_day ELSE c.until::timestamptz <= last_instant END IS NOT TRUE;
     IF unfinished IS NOT NULL THEN
@@ -45,10 +46,13 @@ BEGIN
 
     FOR cutoff IN SELECT c.as_of, c.as_of_day AS day FROM ltv.features_cutoffs(spec) c ORDER BY c.as_of_day LOOP
         champion := ltv.champion_at(model, (cutoff.day + 1)::timestamp AT TIME ZONE (spec ->> 'time_zone'));
-        used := COALESCE((argument ->> 'version')::int, champion, (SELECT min(v.version) FROM ltv.readable_versions v WHERE v.model = argument ->> 'model'));
-        SELECT jsonb_object_agg(e.metric, e.value) INTO metrics FROM ltv.evaluate(model, format('SELECT * FROM (%s) ltv_s WHERE ltv_s.ltv IS NOT NULL',
-            ltv.features_query(spec || jsonb_build_object('as_of', jsonb_build_array(cutoff.as_of)), context)), used, 'ltv', NULL) e;
-        rows := rows || jsonb_build_array(metrics || jsonb_build_object('cutoff', cutoff.day, 'used_version', used, 'was_champion', COALESCE(used = champion, false)));
+        used := COALESCE((argument ->> 'version')::int, champion,
+                         (SELECT min(v.version) FROM ltv.readable_versions v WHERE v.model = argument ->> 'model'));
+        query := ltv.features_query(spec || jsonb_build_object('as_of', jsonb_build_array(cutoff.as_of)), context);
+        SELECT jsonb_object_agg(e.metric, e.value) INTO metrics
+        FROM ltv.evaluate(model, format('SELECT * FROM (%s) ltv_s WHERE ltv_s.ltv IS NOT NULL', query), used, 'ltv', NULL) e;
+        rows := rows || jsonb_build_array(metrics || jsonb_build_object(
+            'cutoff', cutoff.day, 'used_version', used, 'was_champion', COALESCE(used = champion, false)));
     END LOOP;
     RETURN rows;
 END
@@ -62,7 +66,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     reference int := ltv.version_or_champion(model, version);
-    recipe jsonb := (SELECT COALESCE(v.recipe -> 'base', v.recipe) FROM ltv.readable_versions v WHERE v.model = backtest.model AND v.version = reference);
+    recipe jsonb := (SELECT COALESCE(v.recipe -> 'base', v.recipe) FROM ltv.readable_versions v
+                     WHERE v.model = backtest.model AND v.version = reference);
     relation regclass := COALESCE(features, ltv.relation_named(recipe ->> 'relation'));
     spec jsonb := ltv.feature_definition(relation);
     owner regrole := (SELECT c.relowner FROM pg_class c WHERE c.oid = relation);
@@ -76,10 +81,10 @@ BEGIN
             DETAIL = format('The model was trained on %s.', COALESCE(recipe ->> 'relation', 'a query')),
             HINT = 'Name such features with features => ''...'', or call ltv_evaluate with a query of your own.';
     END IF;
-    RETURN QUERY SELECT r.cutoff, r.used_version, r.was_champion, r.rows::bigint, r.mean_prediction * r.rows, r.mean_actual * r.rows, r.total_ratio,
-                        r.normalized_gini, r.spearman, r.auc, r.decile_mape, r.mae
-    FROM jsonb_to_recordset(ltv.run_as(owner, NULL, NULL, 'SELECT ltv.backtest_rows($2)', jsonb_build_object('name', ltv.qualified_name(relation),
-        'definition', spec, 'model', model, 'version', version, 'as_of', as_of)))
+    RETURN QUERY SELECT r.cutoff, r.used_version, r.was_champion, r.rows::bigint, r.mean_prediction * r.rows, r.mean_actual * r.rows,
+                        r.total_ratio, r.normalized_gini, r.spearman, r.auc, r.decile_mape, r.mae
+    FROM jsonb_to_recordset(ltv.run_as(owner, NULL, NULL, 'SELECT ltv.backtest_rows($2)', jsonb_build_object(
+        'name', ltv.qualified_name(relation), 'definition', spec, 'model', model, 'version', version, 'as_of', as_of)))
         AS r (cutoff date, used_version int, was_champion boolean, rows float8, mean_prediction float8, mean_actual float8, total_ratio float8,
               normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8) ORDER BY r.cutoff;
 END
@@ -91,4 +96,5 @@ RETURNS TABLE (cutoff date, used_version int, was_champion boolean, customers bi
                normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8)
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.backtest(model, as_of, ltv.bind_relation(features), version) $$;
-COMMENT ON FUNCTION @extschema@.ltv_backtest IS 'compares the predictions of past days, by the versions of those days, with what customers really spent';
+COMMENT ON FUNCTION @extschema@.ltv_backtest IS
+    'compares the predictions of past days, by the versions of those days, with what customers really spent';
