@@ -215,12 +215,12 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     query text := trial ->> 'query';
-    target text := trial ->> 'target';
+    aim text := trial ->> 'target';
     wanted text := trial ->> 'metric';
     found float8;
 BEGIN
     PERFORM set_config('search_path', COALESCE(trial ->> 'search_path', '"$user", public'), true);
-    SELECT e.value INTO found FROM @extschema@.ltv_evaluate(model, query, version => metric_of.version, target => metric_of.target) e
+    SELECT e.value INTO found FROM @extschema@.ltv_evaluate(model, query, version => metric_of.version, target => aim) e
     WHERE e.metric OPERATOR(pg_catalog.=) wanted;
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     RETURN NULLIF(found, 'NaN');
