@@ -100,6 +100,16 @@ END
 $$;
 COMMENT ON FUNCTION ltv.queue_training IS 'checks a recipe and queues its training';
 
+-- Names in it are the caller's, hence no search_path of its own.
+CREATE FUNCTION ltv.train(model text, relation text, target text, id_column text, objective text, backbone text, features text[], split_column text, options jsonb,
+    query text, preset text, promote boolean, exclude text[]) RETURNS bigint
+LANGUAGE sql
+AS $$
+    SELECT ltv.queue_training(model, NULL, relation, query, ltv.bind_relation(COALESCE(query, relation)), ltv.bind_query(COALESCE(query, relation)),
+        pg_catalog.current_setting('search_path'), target, id_column, objective, backbone, features, split_column, options, preset, promote, NULL, exclude)
+$$;
+COMMENT ON FUNCTION ltv.train IS 'see ltv_train';
+
 CREATE FUNCTION @extschema@.ltv_train(
     model        text,
     relation     text DEFAULT NULL,
@@ -115,9 +125,5 @@ CREATE FUNCTION @extschema@.ltv_train(
     promote      boolean DEFAULT NULL,
     exclude      text[] DEFAULT NULL
 ) RETURNS bigint
-LANGUAGE sql
-AS $$
-    SELECT ltv.queue_training(model, NULL, relation, query, ltv.bind_relation(COALESCE(query, relation)), ltv.bind_query(COALESCE(query, relation)),
-        pg_catalog.current_setting('search_path'), target, id_column, objective, backbone, features, split_column, options, preset, promote, NULL, exclude)
-$$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_train IS 'queues the training of a new version of a model and returns the job';

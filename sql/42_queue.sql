@@ -51,7 +51,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN $3 <> d.oid THEN 'database'
                 WHEN o.oid IS NULL THEN 'owner'
-                WHEN l.rolcanlogin IS NOT TRUE THEN 'login'
+                WHEN l.rolcanlogin IS NOT TRUE OR NOT pg_has_role(l.oid, o.oid, CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) THEN 'login'
                 WHEN o.rolcanlogin AND NOT has_database_privilege(o.oid, d.oid, 'CONNECT') THEN 'connect' END
     FROM pg_database d LEFT JOIN pg_roles o ON o.oid = $1 LEFT JOIN pg_roles l ON l.oid = $2 WHERE d.datname = current_database()
 $$;
@@ -103,7 +103,7 @@ BEGIN
             UPDATE ltv.jobs j SET status = 'failed', finished_at = clock_timestamp(),
                 sqlstate = CASE gone.obstacle WHEN 'connect' THEN '42501' ELSE '28000' END,
                 message = CASE gone.obstacle WHEN 'owner' THEN format('role "%s" does not exist', gone.owner)
-                                             WHEN 'login' THEN format('role "%s" does not exist or may not log in', gone.login)
+                                             WHEN 'login' THEN format('role "%s" does not exist, may not log in, or may not SET ROLE to "%s"', gone.login, gone.owner)
                                              ELSE format('role "%s" may not connect to database "%s"', gone.owner, current_database()) END,
                 detail = CASE gone.obstacle WHEN 'login' THEN 'It was logged in when the job was queued.' ELSE 'A job runs as the role that queued it.' END,
                 hint = 'Queue the job again in a session of a role that may log in; SET ROLE in it is kept.'
@@ -227,6 +227,8 @@ DECLARE
 BEGIN
     owner := COALESCE(owner, caller);
     PERFORM ltv.check_role(caller, owner);
+    -- Nor in the name of the owner of a SECURITY DEFINER function, which does not know what it would run.
+    PERFORM ltv.check_role(quote_ident(session_user)::regrole, owner);
     PERFORM ltv.check_model(owner, model, 'owner');
     IF (SELECT count(*) FROM ltv.jobs j WHERE j.status = 'queued' AND j.owner = queue_job.owner) >= most_waiting THEN
         RAISE configuration_limit_exceeded USING MESSAGE = format('role "%s" has %s jobs in the queue', owner, most_waiting),
@@ -234,7 +236,7 @@ BEGIN
     END IF;
     INSERT INTO ltv.jobs (model, kind, recipe, settings, owner, login, database)
     VALUES (queue_job.model, queue_job.kind, queue_job.recipe, ltv.kept_settings(queue_job.settings), queue_job.owner,
-            (SELECT r.oid FROM pg_roles r WHERE r.rolname = session_user), (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+            quote_ident(session_user)::regrole, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
     RETURNING job INTO queued;
     PERFORM ltv.launch_workers(owner);
     RETURN queued;

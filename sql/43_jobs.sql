@@ -38,33 +38,19 @@ COMMENT ON FUNCTION ltv.describe_progress IS 'one line on what a job is doing';
 CREATE FUNCTION ltv.await_worker(job bigint, milliseconds int) RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_await_worker';
 COMMENT ON FUNCTION ltv.await_worker IS 'waits until a worker takes a job or lets go of it, at most so long';
 
--- RAISE takes no NULL and prints what is empty, hence the cases.
-CREATE FUNCTION ltv.raise(code text, message text, detail text, hint text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    code := COALESCE(code, 'XX000');
-    IF detail <> '' AND hint <> '' THEN
-        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, DETAIL = detail, HINT = hint;
-    ELSIF detail <> '' THEN
-        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, DETAIL = detail;
-    ELSIF hint <> '' THEN
-        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, HINT = hint;
-    ELSE
-        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message;
-    END IF;
-END
-$$;
+CREATE FUNCTION ltv.raise(code text, message text, detail text, hint text) RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_raise';
 COMMENT ON FUNCTION ltv.raise IS 'raises an error whose detail and hint may be missing';
 
-CREATE FUNCTION @extschema@.ltv_wait(job bigint) RETURNS int
+CREATE FUNCTION ltv.wait(job bigint, timeout interval) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     state record;
     line text;
     last_line text := '';
-    last_print timestamptz := '-infinity';
+    next_print timestamptz := '-infinity';
+    pause interval := '1 s';  -- between two lines; each is twice as long as the one before
+    ends timestamptz := clock_timestamp() + timeout;
     last_wake timestamptz := clock_timestamp() - interval '0.9 s';  -- the worker that a commit has just started gets a moment to come
     gone_since timestamptz;
 BEGIN
@@ -72,7 +58,7 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'the job must not be null';
     END IF;
     LOOP
-        SELECT * INTO state FROM ltv.own_jobs j WHERE j.job = ltv_wait.job;
+        SELECT * INTO state FROM ltv.own_jobs j WHERE j.job = wait.job;
         IF NOT FOUND THEN
             RAISE undefined_object USING MESSAGE = format('job %s does not exist', job),
                 DETAIL = 'It may belong to another role, or its transaction was rolled back or has not committed yet.',
@@ -109,7 +95,7 @@ BEGIN
             END IF;
             line := concat_ws(', ', 'queued', state.message,
                 (SELECT format('behind %s other job(s)', count(*)) FROM ltv.own_jobs j
-                 WHERE j.status IN ('queued', 'running') AND j.job < ltv_wait.job HAVING count(*) > 0));
+                 WHERE j.status IN ('queued', 'running') AND j.job < wait.job HAVING count(*) > 0));
             IF line <> last_line THEN
                 RAISE NOTICE USING MESSAGE = format('job %s: %s', job, line);
                 IF state.hint IS NOT NULL THEN
@@ -119,10 +105,11 @@ BEGIN
             END IF;
         ELSE
             line := ltv.describe_progress(job);
-            IF line <> last_line AND clock_timestamp() > last_print + interval '0.9 s' THEN
+            IF line <> last_line AND clock_timestamp() > next_print THEN
                 RAISE NOTICE USING MESSAGE = format('job %s: %s', job, line);
                 last_line := line;
-                last_print := clock_timestamp();
+                next_print := clock_timestamp() + pause;
+                pause := least(pause * 2, '30 s');
             END IF;
             -- A transaction sees who is connected as at its first look; the worker may have come since.
             PERFORM pg_stat_clear_snapshot();
@@ -138,6 +125,9 @@ BEGIN
                 gone_since := COALESCE(gone_since, clock_timestamp());
             END IF;
         END IF;
+        IF clock_timestamp() > ends THEN
+            RAISE query_canceled USING MESSAGE = format('job %s has not ended after %s', job, timeout);
+        END IF;
         PERFORM ltv.await_worker(job, 250);
     END LOOP;
 EXCEPTION WHEN query_canceled THEN
@@ -147,7 +137,74 @@ EXCEPTION WHEN query_canceled THEN
     RAISE;
 END
 $$;
-COMMENT ON FUNCTION @extschema@.ltv_wait IS 'waits for a job, printing its progress; returns the version made, or raises the error of the job';
+COMMENT ON FUNCTION ltv.wait(bigint, interval) IS 'see ltv_wait';
+
+CREATE FUNCTION ltv.wait(model text, timeout interval) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    last bigint := (SELECT max(j.job) FROM ltv.own_jobs j WHERE j.model = wait.model);
+BEGIN
+    IF last IS NULL AND model ~ '^\d{1,18}$' THEN  -- from a driver that passes numbers as text
+        last := model::bigint;
+    ELSIF last IS NULL THEN
+        RAISE undefined_object USING MESSAGE = format('there is no job for model "%s"', model), HINT = 'The view ltv_jobs lists the jobs that you may see.';
+    END IF;
+    RETURN ltv.wait(last, timeout);
+END
+$$;
+COMMENT ON FUNCTION ltv.wait(text, interval) IS 'see ltv_wait';
+
+CREATE FUNCTION ltv.wait(timeout interval) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    last bigint := (SELECT max(j.job) FROM ltv.own_jobs j WHERE j.owner = quote_ident(current_user)::regrole);
+BEGIN
+    IF last IS NULL THEN
+        RAISE undefined_object USING MESSAGE = format('role "%s" has no job to wait for', current_user), HINT = 'ltv_train queues one.';
+    END IF;
+    RETURN ltv.wait(last, timeout);
+END
+$$;
+COMMENT ON FUNCTION ltv.wait(interval) IS 'see ltv_wait';
+
+CREATE FUNCTION @extschema@.ltv_wait(job bigint, timeout interval DEFAULT NULL) RETURNS int LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
+COMMENT ON FUNCTION @extschema@.ltv_wait(bigint, interval) IS 'waits for a job, printing its progress; returns the version made, or raises the error of the job';
+
+CREATE FUNCTION @extschema@.ltv_wait(model text, timeout interval DEFAULT NULL) RETURNS int LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
+COMMENT ON FUNCTION @extschema@.ltv_wait(text, interval) IS 'waits for the last job of a model';
+
+CREATE FUNCTION @extschema@.ltv_wait(timeout interval DEFAULT NULL) RETURNS int LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
+COMMENT ON FUNCTION @extschema@.ltv_wait(interval) IS 'waits for the last job of the current role';
+
+CREATE PROCEDURE @extschema@.ltv_train_now(
+    model        text,
+    relation     text DEFAULT NULL,
+    target       text DEFAULT 'ltv',
+    id_column    text DEFAULT 'customer_id',
+    objective    text DEFAULT NULL,
+    backbone     text DEFAULT NULL,
+    features     text[] DEFAULT NULL,
+    split_column text DEFAULT NULL,
+    options      jsonb DEFAULT '{}',
+    query        text DEFAULT NULL,
+    preset       text DEFAULT NULL,
+    promote      boolean DEFAULT NULL,
+    exclude      text[] DEFAULT NULL,
+    timeout      interval DEFAULT NULL,
+    INOUT version int DEFAULT NULL
+)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    job bigint := @extschema@.ltv_train(model, relation, target, id_column, objective, backbone, features, split_column, options, query, preset, promote, exclude);
+BEGIN
+    COMMIT;
+    version := @extschema@.ltv_wait(job, timeout);
+END
+$$;
+COMMENT ON PROCEDURE @extschema@.ltv_train_now IS 'queues a training, commits and waits for it; version: the one it made';
 
 CREATE FUNCTION @extschema@.ltv_cancel(job bigint) RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_cancel IS 'cancels a job once the transaction commits; false where it had ended already';

@@ -1,6 +1,17 @@
 -- Comparing objectives, backbones and settings: ltv_compare queues a job that tries them and trains the best one on all
 -- rows; ltv_comparison shows how each did.
 
+CREATE FUNCTION ltv.compare(model text, relation text, target text, id_column text, objectives text[], backbones text[], search jsonb, budget interval, trials int,
+    features text[], split_column text, options jsonb, query text, promote boolean, exclude text[]) RETURNS bigint
+LANGUAGE sql
+AS $$
+    SELECT ltv.queue_training(model, 'compare', relation, query, ltv.bind_relation(COALESCE(query, relation)), ltv.bind_query(COALESCE(query, relation)),
+        pg_catalog.current_setting('search_path'), target, id_column, 'auto', NULL, features, split_column, options, NULL, promote,
+        pg_catalog.jsonb_build_object('objectives', objectives, 'backbones', backbones, 'search', search,
+                                      'budget', extract(epoch FROM budget), 'trials', trials), exclude)
+$$;
+COMMENT ON FUNCTION ltv.compare IS 'see ltv_compare';
+
 CREATE FUNCTION @extschema@.ltv_compare(
     model        text,
     relation     text DEFAULT NULL,
@@ -18,13 +29,7 @@ CREATE FUNCTION @extschema@.ltv_compare(
     promote      boolean DEFAULT true,
     exclude      text[] DEFAULT NULL
 ) RETURNS bigint
-LANGUAGE sql
-AS $$
-    SELECT ltv.queue_training(model, 'compare', relation, query, ltv.bind_relation(COALESCE(query, relation)), ltv.bind_query(COALESCE(query, relation)),
-        pg_catalog.current_setting('search_path'), target, id_column, 'auto', NULL, features, split_column, options, NULL, promote,
-        pg_catalog.jsonb_build_object('objectives', objectives, 'backbones', backbones, 'search', search,
-                                      'budget', extract(epoch FROM budget), 'trials', trials), exclude)
-$$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_compare IS 'queues a job that tries several models on a part of the customers and trains the best one on all; returns the job';
 
 CREATE FUNCTION @extschema@.ltv_comparison(model text, version int DEFAULT NULL)

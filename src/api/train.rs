@@ -1,6 +1,6 @@
 //! What `ltv_train`, `ltv_wait`, `ltv_cancel` and `ltv_jobs`, which are SQL, need from the server's inside.
 
-use super::export::export;
+use super::export::{export, text_argument};
 use crate::error::{Report, Result};
 use crate::worker::session::Settings;
 use crate::worker::{catalog, launch, lock, queue, read};
@@ -18,6 +18,7 @@ export! {
     ltv_job_is_held / pg_finfo_ltv_job_is_held => job_is_held;
     ltv_interrupt_worker / pg_finfo_ltv_interrupt_worker => interrupt_worker;
     ltv_check_recipe / pg_finfo_ltv_check_recipe => check_recipe;
+    ltv_raise / pg_finfo_ltv_raise => raise;
 }
 
 const VOID: pg_sys::Datum = pg_sys::Datum::null();
@@ -84,9 +85,7 @@ fn interrupt_worker(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
 fn check_recipe(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     let json = json_argument(fcinfo, 0)?;
     let recipe = Recipe::from_json(&json)?;
-    let without_id = json
-        .get("id_column")
-        .is_some_and(serde_json::Value::is_null);
+    let wanted = read::Wanted::of(&json);
     let query = read::query(&recipe)?;
     let _settings = Settings::of_function();
     if let Some(path) = json.get("search_path").and_then(serde_json::Value::as_str)
@@ -98,10 +97,40 @@ fn check_recipe(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     unsafe {
         pg_sys::SPI_connect();
         let (_, descriptor) = read::prepare(&query, 0)?;
-        read::assign(&read::describe(descriptor), &recipe, without_id)?;
+        read::assign(&read::describe(descriptor), &recipe, &wanted)?;
         pg_sys::SPI_finish();
     }
     Ok(VOID)
+}
+
+/// `ltv.raise(code, message, detail, hint)`: an error as a job kept it.
+fn raise(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as four texts. The strings outlive the call, which copies them and does not return.
+    unsafe {
+        let [code, message, detail, hint] = [0, 1, 2, 3].map(|at| text_argument(fcinfo, at));
+        let pointer = |text: &Option<CString>| match text {
+            Some(text) => text.as_ptr().cast_mut(),
+            None => std::ptr::null_mut(),
+        };
+        let mut error = pg_sys::ErrorData {
+            elevel: PgLogLevel::ERROR as i32,
+            sqlerrcode: packed(code.as_deref().unwrap_or(c"XX000")),
+            message: pointer(&message),
+            detail: pointer(&detail),
+            hint: pointer(&hint),
+            ..Default::default()
+        };
+        pg_sys::ThrowErrorData(&raw mut error);
+    }
+    Ok(VOID)
+}
+
+/// The five characters of a SQLSTATE as PostgreSQL packs them.
+fn packed(code: &CStr) -> i32 {
+    let sixes = code.to_bytes().iter().take(5).enumerate();
+    sixes.fold(0, |packed, (at, byte)| {
+        packed | (i32::from(byte.wrapping_sub(b'0') & 0x3f) << (6 * at))
+    })
 }
 
 /// A jsonb argument. What PostgreSQL takes and we do not is the user's mistake.

@@ -197,11 +197,7 @@ fn read_rows(
     recipe: &mut Recipe,
     notes: &mut Vec<String>,
 ) -> Result<read::Data> {
-    let without_id = order
-        .recipe
-        .get("id_column")
-        .is_some_and(serde_json::Value::is_null);
-
+    let wanted = read::Wanted::of(&order.recipe);
     session::report_activity(&format!("pg_ltv job {}: reading", job.job));
     let read = session::transaction(|| {
         // SAFETY: only ever from read-write to read-only, for the rest of this transaction.
@@ -216,7 +212,7 @@ fn read_rows(
             notes,
         );
         let threads = guc::TRAINING_THREADS.get();
-        let data = interrupt::while_owners_code(|| read::load(recipe, without_id, memory << 20))?;
+        let data = interrupt::while_owners_code(|| read::load(recipe, &wanted, memory << 20))?;
         Ok((data, threads))
     });
     let (data, threads) = read.map_err(|report| match report.sqlstate {

@@ -11,7 +11,7 @@ mod problem;
 mod spill;
 mod value;
 
-pub use plan::{assign, describe, prepare, query};
+pub use plan::{Wanted, assign, describe, prepare, query};
 
 use super::session;
 use crate::error::{Result, guard};
@@ -35,12 +35,12 @@ pub struct Data {
 }
 
 /// Reads all rows. Inside a read-only transaction, as the role that owns the job, whose code runs.
-pub fn load(recipe: &Recipe, without_id: bool, memory_limit: usize) -> Result<Data> {
+pub fn load(recipe: &Recipe, wanted: &Wanted, memory_limit: usize) -> Result<Data> {
     let query = query(recipe)?;
     // SAFETY: SPI is closed below, or by the abort of the transaction.
     unsafe { pg_sys::SPI_connect() };
     // Without ids there is no order to restore.
-    let parallel = if without_id {
+    let parallel = if wanted.without_id {
         0
     } else {
         pg_sys::CURSOR_OPT_PARALLEL_OK as i32
@@ -48,7 +48,7 @@ pub fn load(recipe: &Recipe, without_id: bool, memory_limit: usize) -> Result<Da
     let (plan, descriptor) = prepare(&query, parallel)?;
     // SAFETY: the descriptor of the prepared plan.
     let all = unsafe { describe(descriptor) };
-    let columns = assign(&all, recipe, without_id)?;
+    let columns = assign(&all, recipe, wanted)?;
     // SAFETY: prepared above.
     let horizon = unsafe { plan::horizon(plan) }?;
     let mut loader = Loader::new(&columns, recipe, memory_limit);

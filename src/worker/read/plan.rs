@@ -42,6 +42,29 @@ pub struct Columns {
     pub features: Vec<Feature>,
 }
 
+/// What a recipe says of the columns besides what the trainer reads itself.
+pub struct Wanted {
+    /// Each row is a customer of its own.
+    pub without_id: bool,
+    /// Columns that are no features.
+    exclude: Vec<String>,
+}
+
+impl Wanted {
+    pub fn of(recipe: &serde_json::Value) -> Self {
+        let texts = recipe["exclude"].as_array().into_iter().flatten();
+        Self {
+            without_id: recipe
+                .get("id_column")
+                .is_some_and(serde_json::Value::is_null),
+            exclude: texts
+                .filter_map(|t| t.as_str())
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
+}
+
 fn wrong(sqlstate: PgSqlErrorCode, message: impl Into<String>) -> Report {
     Report::new(sqlstate, message)
 }
@@ -163,7 +186,7 @@ pub unsafe fn describe(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
 }
 
 /// Gives every column its part, or says what is wrong with it.
-pub fn assign(all: &[Column], recipe: &Recipe, without_id: bool) -> Result<Columns> {
+pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Columns> {
     if let Some(column) = all
         .iter()
         .find(|c| all[..c.at].iter().any(|other| other.name == c.name))
@@ -206,7 +229,7 @@ pub fn assign(all: &[Column], recipe: &Recipe, without_id: bool) -> Result<Colum
         .detail(format!("Its type is {}.", target.sql_type))
         .hint("The target is an amount of money; cast it, or name another column with target => '...'."));
     }
-    let id = if without_id {
+    let id = if wanted.without_id {
         None
     } else {
         Some(find(&recipe.id_column, "id_column")?)
@@ -242,6 +265,9 @@ pub fn assign(all: &[Column], recipe: &Recipe, without_id: bool) -> Result<Colum
         .find(|c| c.name == "as_of" && c.kind.is_time() && !listed("as_of"))
         .cloned();
 
+    for name in &wanted.exclude {
+        find(name, "exclude")?;
+    }
     let candidates: Vec<Column> = match &recipe.features {
         Some(names) => names
             .iter()
@@ -257,6 +283,7 @@ pub fn assign(all: &[Column], recipe: &Recipe, without_id: bool) -> Result<Colum
             all.iter()
                 .filter(|column| !taken.contains(&column.at))
                 .filter(|column| !NOT_BY_DEFAULT.contains(&column.name.as_str()))
+                .filter(|column| !wanted.exclude.contains(&column.name))
                 .cloned()
                 .collect()
         }
@@ -282,24 +309,21 @@ pub fn assign(all: &[Column], recipe: &Recipe, without_id: bool) -> Result<Colum
             .hint("Name columns of the relation that are features."));
         }
     }
-    let features = candidates
+    if candidates.iter().any(|column| column.at == target.at) {
+        return Err(wrong(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("the target \"{}\" cannot be a feature", target.name),
+        )
+        .detail("A model that sees the answer learns nothing else."));
+    }
+    let features: Vec<Feature> = candidates
         .into_iter()
-        .map(|column| {
-            if column.at == target.at {
-                return Err(wrong(
-                    PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-                    format!("the target \"{}\" cannot be a feature", target.name),
-                )
-                .detail("A model that sees the answer learns nothing else."));
-            }
-            let categorical = recipe.options.categorical.contains(&column.name);
-            usable(&column, categorical)?;
-            Ok(Feature {
-                column,
-                categorical,
-            })
+        .map(|column| Feature {
+            categorical: recipe.options.categorical.contains(&column.name),
+            column,
         })
-        .collect::<Result<Vec<_>>>()?;
+        .collect();
+    usable(&features)?;
     if features.is_empty() {
         return Err(wrong(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -317,23 +341,57 @@ pub fn assign(all: &[Column], recipe: &Recipe, without_id: bool) -> Result<Colum
     })
 }
 
-fn usable(column: &Column, categorical: bool) -> Result<()> {
-    if categorical
-        && !(column.kind.is_whole_number() || column.kind.is_text() || column.kind == Type::Bool)
-    {
+/// All that cannot be used are named at once.
+fn usable(features: &[Feature]) -> Result<()> {
+    let uncategorical = features.iter().find(|feature| {
+        let kind = feature.column.kind;
+        feature.categorical && !(kind.is_whole_number() || kind.is_text() || kind == Type::Bool)
+    });
+    if let Some(Feature { column, .. }) = uncategorical {
         return Err(wrong(
             PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
             format!("column \"{}\" of type {} cannot be categorical", column.name, column.sql_type),
         )
         .hint("Categories are texts, booleans or whole numbers; cast the column, or leave it out of the option."));
     }
-    if column.kind == Type::Other {
-        return Err(wrong(
-            PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
-            format!("column \"{}\" of type {} cannot be a feature", column.name, column.sql_type),
-        )
+    let unusable: Vec<&Column> = features
+        .iter()
+        .map(|feature| &feature.column)
+        .filter(|column| column.kind == Type::Other)
+        .collect();
+    let Some(first) = unusable.first() else {
+        return Ok(());
+    };
+    let message = match unusable.len() {
+        1 => format!(
+            "column \"{}\" of type {} cannot be a feature",
+            first.name, first.sql_type
+        ),
+        count => format!(
+            "{count} columns cannot be features: {}",
+            list(&unusable, |c| format!(
+                "\"{}\" of type {}",
+                c.name, c.sql_type
+            ))
+        ),
+    };
+    let names = list(&unusable, |column| quoted_element(&column.name));
+    let literal = format!("{{{names}}}").replace('\'', "''");
+    Err(wrong(PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH, message)
         .detail("Features are numbers, booleans, texts, enums, uuids, dates, timestamps and arrays of numbers.")
-        .hint("Cast it, or list the columns to use: features => ARRAY['...']."));
+        .hint(format!("Cast, or leave out: exclude => '{literal}'.")))
+}
+
+fn list(columns: &[&Column], text: impl Fn(&Column) -> String) -> String {
+    let texts: Vec<String> = columns.iter().map(|column| text(column)).collect();
+    texts.join(", ")
+}
+
+/// A name as an element of an array's text.
+fn quoted_element(name: &str) -> String {
+    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if is_plain && !name.is_empty() && !name.eq_ignore_ascii_case("null") {
+        return name.to_owned();
     }
-    Ok(())
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
 }

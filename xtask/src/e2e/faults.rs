@@ -90,7 +90,7 @@ pub fn at_each_point(workspace: &Workspace) -> Result<()> {
     )?;
     let mut client = cluster.connect("ltv")?;
     let first = train(&mut client, "m", SHORT)?;
-    client.query_one("select ltv_wait($1)", &[&first])?;
+    client.query_one("select ltv_wait($1::bigint)", &[&first])?;
     for point in POINTS {
         let before = catalog(&mut client)?;
         let mut blocker = cluster.connect("ltv")?;
@@ -117,12 +117,12 @@ pub fn at_each_point(workspace: &Workspace) -> Result<()> {
         ensure_eq(catalog(&mut client)?, before, point.name)?;
         ensure_eq(status(&mut client, job)?, "lost".to_owned(), point.name)?;
         client
-            .query_one("select ltv_wait($1)", &[&queued])
+            .query_one("select ltv_wait($1::bigint)", &[&queued])
             .with_context(|| format!("queued while {}", point.name))?;
         ensure_consistent(&mut client)?;
         if point.options == SHORT {
             let again: i64 = client.query_one("select ltv_retry($1)", &[&job])?.get(0);
-            client.query_one("select ltv_wait($1)", &[&again])?;
+            client.query_one("select ltv_wait($1::bigint)", &[&again])?;
             ensure_consistent(&mut client)?;
         }
     }

@@ -48,7 +48,9 @@ impl Server {
     fn train(&mut self, relation: &str, arguments: &str) -> Result<End> {
         let job = self.queue(relation, arguments)?;
         // An error where the job fails.
-        let _ = self.client.query_one("select ltv_wait($1)", &[&job]);
+        let _ = self
+            .client
+            .query_one("select ltv_wait($1::bigint)", &[&job]);
         let sql = "select j.status, j.sqlstate, j.message, j.detail, j.hint, v.checksum || md5(v.weights) \
                    from ltv.jobs j left join ltv.versions v using (model, version) where j.job = $1";
         let row = self.client.query_one(sql, &[&job])?;

@@ -348,7 +348,7 @@ pub fn crash(workspace: &Workspace) -> Result<()> {
     let mut cluster = cluster(workspace, "jobcrash", &[("ltv.max_concurrent_jobs", "1")])?;
     let mut client = cluster.connect("ltv")?;
     let first = train(&mut client, "m", SHORT)?;
-    client.query_one("select ltv_wait($1)", &[&first])?;
+    client.query_one("select ltv_wait($1::bigint)", &[&first])?;
 
     // The worker that the second job has just started must not take it when the first one's worker dies with the server.
     for _ in 0..5 {
@@ -363,7 +363,7 @@ pub fn crash(workspace: &Workspace) -> Result<()> {
             "lost".to_owned(),
             "the job that trained",
         )?;
-        client.query_one("select ltv_wait($1)", &[&queued])?;
+        client.query_one("select ltv_wait($1::bigint)", &[&queued])?;
         ensure_consistent(&mut client)?;
     }
 
@@ -388,7 +388,9 @@ pub fn crash(workspace: &Workspace) -> Result<()> {
     let again: i64 = client
         .query_one("select ltv_retry($1)", &[&storing])?
         .get(0);
-    let version: i32 = client.query_one("select ltv_wait($1)", &[&again])?.get(0);
+    let version: i32 = client
+        .query_one("select ltv_wait($1::bigint)", &[&again])?
+        .get(0);
     ensure_eq(version, 7, "the next version")?;
     ensure_consistent(&mut client)?;
     cluster.destroy();

@@ -75,7 +75,7 @@ fn measure(cluster: &Cluster, rows: usize, limit: &str) -> Result<Measured> {
                  options => '{{\"epochs\": 2, \"ensemble\": 1, \"batch_size\": 1024}}')"
             );
             let job: i64 = client.query_one(&sql, &[])?.get(0);
-            client.query_one("select ltv_wait($1)", &[&job])?;
+            client.query_one("select ltv_wait($1::bigint)", &[&job])?;
             Ok(job)
         })();
         going.store(false, Relaxed);

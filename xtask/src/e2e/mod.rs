@@ -60,6 +60,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("job_temporary_files", memory::temporary_files),
     Scenario::new("job_shutdown", jobs::shutdown),
     Scenario::new("job_roles", roles::rights),
+    Scenario::new("job_identity", roles::identity),
+    Scenario::new("job_fairness", roles::fairness),
     Scenario::new("job_vanishing", roles::vanishing),
     Scenario::new("crash_deployment", deployment::crash),
     Scenario::new("replica", moving::replica),
