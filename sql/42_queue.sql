@@ -226,11 +226,19 @@ DECLARE
     queued bigint;
 BEGIN
     owner := COALESCE(owner, caller);
+    -- Who may not train does not by another way either.
+    IF NOT has_function_privilege(caller, (SELECT p.oid FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+                                           JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pg_ltv'
+                                           WHERE p.proname = 'ltv_train'), 'EXECUTE') THEN
+        RAISE insufficient_privilege USING MESSAGE = 'permission denied for function ltv_train', DETAIL = 'Whoever may not call it queues no job.';
+    END IF;
     PERFORM ltv.check_role(caller, owner);
     -- Nor in the name of the owner of a SECURITY DEFINER function, which does not know what it would run.
     PERFORM ltv.check_role(quote_ident(session_user)::regrole, owner);
     PERFORM ltv.check_model(owner, model, 'owner');
-    IF (SELECT count(*) FROM ltv.jobs j WHERE j.status = 'queued' AND j.owner = queue_job.owner) >= most_waiting THEN
+    IF octet_length(recipe::text) > 1e6 THEN
+        RAISE program_limit_exceeded USING MESSAGE = 'the recipe of the job is longer than 1 MB', HINT = 'Put the query into a view.';
+    ELSIF (SELECT count(*) FROM ltv.jobs j WHERE j.status = 'queued' AND j.owner = queue_job.owner) >= most_waiting THEN
         RAISE configuration_limit_exceeded USING MESSAGE = format('role "%s" has %s jobs in the queue', owner, most_waiting),
             HINT = 'Wait for some of them, or cancel them with ltv_cancel.';
     END IF;

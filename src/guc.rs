@@ -34,10 +34,10 @@ pub static MAX_JOBS_PER_ROLE: GucSetting<i32> = GucSetting::<i32>::new(0);
 pub static JOB_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 /// Ceiling of `TRAINING_MEMORY`, which users set.
-pub static MAX_TRAINING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(4096);
+pub static MAX_TRAINING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(1 << 20);
 
 /// Ceiling of `TRAINING_THREADS` and of the option that overrides it.
-pub static MAX_TRAINING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(16);
+pub static MAX_TRAINING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(256);
 
 /// Bound on the memory of a training job, in megabytes. More than maintenance_work_mem, because a training that reads
 /// its rows from a file is slower, and less than would hurt beside the queries of a small server: few have more rows.
