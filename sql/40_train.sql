@@ -9,7 +9,7 @@ CREATE FUNCTION ltv.job_settings(path text) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT jsonb_object_agg(name, setting) || jsonb_build_object('search_path', path) FROM pg_settings
-    WHERE name IN ('row_security', 'TimeZone', 'DateStyle', 'IntervalStyle')
+    WHERE name IN ('row_security', 'TimeZone', 'DateStyle', 'IntervalStyle', 'standard_conforming_strings')
        OR (name LIKE 'ltv.%' AND source = 'session' AND context = 'user')
 $$;
 COMMENT ON FUNCTION ltv.job_settings IS 'the settings of this session that a job takes along, with the search_path of whoever queues it';
@@ -48,7 +48,8 @@ END
 $$;
 COMMENT ON FUNCTION ltv.refuse_unlabelled IS 'an error where the target is null in every row of a table';
 
--- What ltv_train and ltv_compare have in common. relation_given: what source names, if it is no query; bound: source with qualified names.
+-- What ltv_train and ltv_compare have in common. relation_given: what is named, if it is no query; bound: with qualified names. The recipe keeps
+-- a query as it was written, with its search_path, so that SELECT * goes on meaning all columns.
 CREATE FUNCTION ltv.queue_training(model text, kind text, relation text, query text, relation_given regclass, bound text, path text, target text, id_column text,
     objective text, backbone text, features text[], split_column text, options jsonb, preset text, promote boolean, compare jsonb, exclude text[]) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -80,7 +81,7 @@ BEGIN
         id_column := COALESCE(ltv.features_id_column(relation_name), id_column);
     END IF;
     recipe := jsonb_build_object(
-        'relation', relation_name, 'query', CASE WHEN relation_name IS NULL THEN bound END,
+        'relation', relation_name, 'query', CASE WHEN relation_name IS NULL THEN regexp_replace(query, '[;\s]+$', '') END,
         'target', target, 'id_column', id_column, 'split_column', split_column, 'features', features, 'options', options,
         'objective', COALESCE(objective, CASE WHEN preset IS NULL THEN 'ziln' END),
         'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset,

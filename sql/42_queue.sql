@@ -212,7 +212,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT COALESCE(jsonb_object_agg(s.key, s.value), '{}')
     FROM jsonb_each_text(CASE jsonb_typeof(settings) WHEN 'object' THEN settings ELSE '{}' END) s
-    WHERE s.key IN ('search_path', 'row_security', 'TimeZone', 'DateStyle', 'IntervalStyle')
+    WHERE s.key IN ('search_path', 'row_security', 'TimeZone', 'DateStyle', 'IntervalStyle', 'standard_conforming_strings')
        OR s.key LIKE 'ltv.%' AND EXISTS (SELECT FROM pg_settings g WHERE g.name = s.key AND g.context = 'user')
 $$;
 COMMENT ON FUNCTION ltv.kept_settings IS 'what a job may take along of a session''s settings';

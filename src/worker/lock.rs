@@ -36,10 +36,14 @@ pub fn lock_queue(table: pg_sys::Oid) {
     unsafe { pg_sys::LockAcquire(&tag(table, WHOLE_QUEUE), HOLDING, false, false) };
 }
 
-/// This process runs the job.
+/// Takes the job's lock for the session: `release` or the end of the process gives it back.
 pub fn hold(table: pg_sys::Oid, job: i64) {
-    // SAFETY: a lock of the session, released by `release` or by the end of the process.
+    // SAFETY: a lock of the session; an abort of this transaction gives it back, too.
     unsafe { pg_sys::LockAcquire(&tag(table, job), HOLDING, true, false) };
+}
+
+/// From now on this process runs the job whose lock it holds.
+pub fn begin(job: i64) {
     HELD.store(job, Relaxed);
 }
 

@@ -50,6 +50,7 @@ pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
                 break;
             }
         };
+        lock::begin(job.job);
         let end = run(&job);
         if let Err(report) = queue::finish(job.job, &end) {
             log!(

@@ -10,12 +10,13 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::AssertUnwindSafe;
 
 /// Settings that decide what the training query means, besides `ltv.*`.
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
     "search_path",
     "row_security",
     "TimeZone",
     "DateStyle",
     "IntervalStyle",
+    "standard_conforming_strings",
 ];
 
 /// Runs `body`; an ERROR or a panic in it becomes an `Err`. The transaction it happened in must then be aborted.

@@ -27,8 +27,10 @@ pub(super) fn status(client: &mut Client, job: i64) -> Result<String> {
     Ok(row.get(0))
 }
 
+/// Somebody who waits looks after the queue, too.
 pub(super) fn wait_for_status(client: &mut Client, job: i64, wanted: &str) -> Result<()> {
     wait_until(&format!("job {job} to be {wanted}"), 60, || {
+        client.query_one("select ltv.wake_queue()", &[])?;
         Ok(status(client, job)? == wanted)
     })
     .with_context(|| format!("job {job} is {}", status(client, job).unwrap_or_default()))
