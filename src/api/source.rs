@@ -53,10 +53,55 @@ pub fn bind(source: &CStr) -> Result<CString> {
             c"pg_catalog, pg_temp",
             pg_sys::GucAction::GUC_ACTION_SAVE,
         );
-        let bound = CStr::from_ptr(pg_sys::pg_get_querydef(tree, false)).to_owned();
+        set_option(
+            c"standard_conforming_strings",
+            c"on",
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+        );
+        let bound = CStr::from_ptr(pg_sys::pg_get_querydef(tree, false));
+        let bound = with_escapes_marked(bound.to_bytes());
         pg_sys::AtEOXact_GUC(true, nesting);
-        Ok(bound)
+        Ok(CString::new(bound).unwrap_or_default())
     }
+}
+
+/// A query as PostgreSQL writes it, whose literals with a backslash are marked as such: they mean the same whatever
+/// `standard_conforming_strings` is where the query is read.
+fn with_escapes_marked(query: &[u8]) -> Vec<u8> {
+    let mut marked = Vec::with_capacity(query.len());
+    let mut rest = query;
+    while let Some(start) = rest.iter().position(|byte| matches!(byte, b'\'' | b'"')) {
+        let length = quoted_length(&rest[start..]);
+        let (before, quoted) = (&rest[..start], &rest[start..start + length]);
+        marked.extend_from_slice(before);
+        if quoted[0] == b'\'' && quoted.contains(&b'\\') {
+            marked.extend_from_slice(b" E");
+            for &byte in quoted {
+                marked.extend(std::iter::repeat_n(byte, if byte == b'\\' { 2 } else { 1 }));
+            }
+        } else {
+            marked.extend_from_slice(quoted);
+        }
+        rest = &rest[start + length..];
+    }
+    marked.extend_from_slice(rest);
+    marked
+}
+
+/// How many bytes a literal or name in quotes has; a quote that is doubled does not end it.
+fn quoted_length(text: &[u8]) -> usize {
+    let quote = text[0];
+    let mut end = 1;
+    while end < text.len() {
+        if text[end] != quote {
+            end += 1;
+        } else if text.get(end + 1) == Some(&quote) {
+            end += 2;
+        } else {
+            return end + 1;
+        }
+    }
+    text.len()
 }
 
 /// `ltv.bind_relation(source)`: the relation that a text names in the search_path of now; NULL for a query.

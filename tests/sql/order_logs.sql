@@ -162,8 +162,18 @@ SELECT public.ltv_create_features('public."f{t}\\"', 'public."o{id}\\''""%I"', '
 SELECT public.ltv_refresh_features('public."f{t}\\"');
 SELECT count(*) AS customers, count("s{id}\") AS with_segment, sum(ltv) AS ltv FROM public."f{t}\";
 SELECT count(*) FROM public.ltv_rfm_summary('public."o{id}\\''""%I"', 'c{day}\\n', 'd %s', 'a''$1', '2023-12-31');
+-- One backslash in the literal of a source is one backslash in any session.
+CREATE TABLE public.slashes AS SELECT CASE WHEN customer_id < 50 THEN '\\' ELSE '\\\\' END AS slash, customer_id, d, amount FROM public.orders;
+SELECT public.ltv_create_features('public.one_slash', 'SELECT customer_id, d, amount FROM public.slashes WHERE slash = ''\\\\'' AND slash <> ''it''''s'' ', date_column => 'd', value_column => 'amount', as_of => '2023-12-31', horizon => 90);
+SELECT count(*), max(customer_id) FROM public.one_slash;
 RESET standard_conforming_strings;
 RESET search_path;
+SELECT ltv_refresh_features('one_slash');
+SELECT count(*), max(customer_id) FROM one_slash;
+SET standard_conforming_strings = off;
+SELECT ltv_refresh_features('one_slash');
+RESET standard_conforming_strings;
+SELECT count(*), max(customer_id) FROM one_slash;
 SELECT ltv_refresh_features('public."f{t}\"');
 SELECT count(*) AS customers, count("s{id}\") AS with_segment, sum(ltv) AS ltv FROM "f{t}\";
 SELECT sum(ltv) FROM n4;
