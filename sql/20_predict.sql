@@ -48,17 +48,17 @@ LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, jsonb)
     IS 'expected value, by the champion of a model; inputs by key or position';
 
-CREATE FUNCTION @extschema@.ltv_predict(model text, version integer, input anyarray) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(model text, version bigint, input anyarray) RETURNS double precision
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict(text, integer, anyarray)
+COMMENT ON FUNCTION @extschema@.ltv_predict(text, bigint, anyarray)
     IS 'expected value, by a pinned version of a model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict(model text, version integer, input record) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(model text, version bigint, input record) RETURNS double precision
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict(text, integer, record)
+COMMENT ON FUNCTION @extschema@.ltv_predict(text, bigint, record)
     IS 'expected value, by a pinned version of a model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict(model text, version integer, input jsonb) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(model text, version bigint, input jsonb) RETURNS double precision
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict(text, integer, jsonb)
+COMMENT ON FUNCTION @extschema@.ltv_predict(text, bigint, jsonb)
     IS 'expected value, by a pinned version of a model; inputs by key or position';
 
 -- ltv_predict_proba: probability of a purchase --------------------------------------------------------------------
@@ -89,17 +89,17 @@ LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, jsonb)
     IS 'probability of a purchase, by the champion of a model; inputs by key or position';
 
-CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version integer, input anyarray) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input anyarray) RETURNS double precision
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, integer, anyarray)
+COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, bigint, anyarray)
     IS 'probability of a purchase, by a pinned version of a model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version integer, input record) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input record) RETURNS double precision
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, integer, record)
+COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, bigint, record)
     IS 'probability of a purchase, by a pinned version of a model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version integer, input jsonb) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input jsonb) RETURNS double precision
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, integer, jsonb)
+COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, bigint, jsonb)
     IS 'probability of a purchase, by a pinned version of a model; inputs by key or position';
 
 -- ltv_predict_quantile: quantile at level q of the predicted distribution -----------------------------------------
@@ -130,17 +130,17 @@ LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, jsonb, double precision)
     IS 'quantile at level q of the predicted distribution, by the champion of a model; inputs by key or position';
 
-CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version integer, input anyarray, q double precision) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version bigint, input anyarray, q double precision) RETURNS double precision
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, integer, anyarray, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, anyarray, double precision)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version integer, input record, q double precision) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version bigint, input record, q double precision) RETURNS double precision
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, integer, record, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, record, double precision)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version integer, input jsonb, q double precision) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version bigint, input jsonb, q double precision) RETURNS double precision
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, integer, jsonb, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, jsonb, double precision)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by key or position';
 
 -- ltv_predict_all: everything the model predicts ------------------------------------------------------------------
@@ -171,17 +171,17 @@ LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_
 COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, jsonb)
     IS 'everything the model predicts, by the champion of a model; inputs by key or position';
 
-CREATE FUNCTION @extschema@.ltv_predict_all(model text, version integer, input anyarray) RETURNS ltv.prediction
+CREATE FUNCTION @extschema@.ltv_predict_all(model text, version bigint, input anyarray) RETURNS ltv.prediction
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, integer, anyarray)
+COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, bigint, anyarray)
     IS 'everything the model predicts, by a pinned version of a model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict_all(model text, version integer, input record) RETURNS ltv.prediction
+CREATE FUNCTION @extschema@.ltv_predict_all(model text, version bigint, input record) RETURNS ltv.prediction
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, integer, record)
+COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, bigint, record)
     IS 'everything the model predicts, by a pinned version of a model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict_all(model text, version integer, input jsonb) RETURNS ltv.prediction
+CREATE FUNCTION @extschema@.ltv_predict_all(model text, version bigint, input jsonb) RETURNS ltv.prediction
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, integer, jsonb)
+COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, bigint, jsonb)
     IS 'everything the model predicts, by a pinned version of a model; inputs by key or position';
 
 -- What this session keeps ready ------------------------------------------------------------------------------------
@@ -194,3 +194,34 @@ COMMENT ON FUNCTION ltv.loaded_models() IS 'the models that this session keeps r
 CREATE VIEW @extschema@.ltv_loaded_models AS SELECT * FROM ltv.loaded_models();
 COMMENT ON VIEW @extschema@.ltv_loaded_models IS 'the models that this session keeps ready to score, most recently used first';
 GRANT SELECT ON @extschema@.ltv_loaded_models TO PUBLIC;
+
+-- json and text -----------------------------------------------------------------------------------------------------
+--
+-- What clients send for JSON. A literal or parameter without a type is taken as text, which can only be meant as JSON. The
+-- functions are inlined, so they are scored in batches like the others.
+
+DO $do$
+DECLARE
+    function  text;
+    quantile  boolean;
+    type_name text;
+    pin       record;
+    signature text;
+    call      text;
+BEGIN
+    FOREACH function IN ARRAY ARRAY['ltv_predict', 'ltv_predict_proba', 'ltv_predict_quantile', 'ltv_predict_all'] LOOP
+        quantile := function = 'ltv_predict_quantile';
+        FOREACH type_name IN ARRAY ARRAY['json', 'text'] LOOP
+            FOR pin IN SELECT * FROM (VALUES ('', '', 'STABLE', 'the model in ltv.default_model'), ('model text, ', 'model, ', 'STABLE', 'the champion of a model'),
+                                             ('model text, version bigint, ', 'model, version, ', 'IMMUTABLE', 'a pinned version of a model')) v(declared, passed, volatility, meaning) LOOP
+                signature := pin.declared || 'input pg_catalog.' || type_name || CASE WHEN quantile THEN ', q double precision' ELSE '' END;
+                call := pin.passed || 'input::pg_catalog.jsonb' || CASE WHEN quantile THEN ', q' ELSE '' END;
+                EXECUTE format('CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE sql %s PARALLEL SAFE COST 100 RETURN @extschema@.%I(%s)',
+                               function, signature, CASE function WHEN 'ltv_predict_all' THEN 'ltv.prediction' ELSE 'double precision' END, pin.volatility, function, call);
+                EXECUTE format('COMMENT ON FUNCTION @extschema@.%I(%s) IS %L', function, signature,
+                               CASE type_name WHEN 'json' THEN 'the same for json, by ' ELSE 'the same for JSON written as text, by ' END || pin.meaning);
+            END LOOP;
+        END LOOP;
+    END LOOP;
+END
+$do$;

@@ -87,6 +87,7 @@ impl Reportable for ltv_core::error::Error {
             ErrorKind::Unsupported => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             ErrorKind::Cancelled => PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
             ErrorKind::Resources => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+            ErrorKind::TooLarge => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             ErrorKind::Device => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             ErrorKind::Internal => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
         }

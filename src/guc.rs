@@ -24,6 +24,13 @@ pub static ENABLE_BATCH_SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// leave the processor's caches.
 pub static BATCH_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1024);
 
+/// Bound on the memory that ONNX Runtime and the rows on their way into it take, in megabytes: many times what a model
+/// of customers takes, and few enough for a server with many sessions.
+pub static SCORING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(1024);
+
+/// Whether graphs are let in whose work depends on the values of their inputs.
+pub static ALLOW_CONTROL_FLOW: GucSetting<bool> = GucSetting::<bool>::new(false);
+
 /// How many training jobs of a database run at the same time.
 pub static MAX_CONCURRENT_JOBS: GucSetting<i32> = GucSetting::<i32>::new(2);
 
@@ -171,6 +178,24 @@ pub fn init() {
         65536,
         GucContext::Userset,
         GucFlags::EXPLAIN,
+    );
+    GucRegistry::define_int_guc(
+        c"ltv.scoring_memory",
+        c"Sets how much memory ONNX Runtime may take in a session.",
+        c"A prediction that needs more fails. Models that are loaded already keep the bound they were loaded with.",
+        &SCORING_MEMORY,
+        32,
+        1 << 20,
+        GucContext::Suset,
+        GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_bool_guc(
+        c"ltv.allow_control_flow",
+        c"Allows ONNX graphs with loops, branches and computed sizes.",
+        c"How long such a graph takes depends on the values that it is given.",
+        &ALLOW_CONTROL_FLOW,
+        GucContext::Suset,
+        GucFlags::default(),
     );
     // Other areas register theirs here.
 

@@ -3,7 +3,7 @@
 
 use crate::catalog::{CatalogError, Moment, default_model, resolve_restored};
 use crate::error::{Report, Result, guard};
-use crate::scoring::{self, Lanes, Output, ScoringFunction};
+use crate::scoring::{self, Lanes, Output, ScoringFunction, version_number};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
@@ -62,6 +62,13 @@ scoring_functions! {
     ltv_predict_all_version / pg_finfo_ltv_predict_all_version: All, Some(0), Some(1), 2, None;
 }
 
+fn out_of_range(version: pg_sys::Datum) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+        format!("version {} is out of range", version.value() as i64),
+    )
+}
+
 /// What one place in a statement remembers between its calls, in `fn_extra`.
 struct CallSite {
     function: &'static ScoringFunction,
@@ -95,11 +102,10 @@ fn score(
             None => None,
         };
         let version = match function.version {
-            Some(at) => Some(
-                argument(fcinfo, at)
-                    .ok_or(CatalogError::NullVersion)?
-                    .value() as i32,
-            ),
+            Some(at) => {
+                let version = argument(fcinfo, at).ok_or(CatalogError::NullVersion)?;
+                Some(version_number(version).ok_or_else(|| out_of_range(version))?)
+            }
             None => None,
         };
         let q = function
@@ -123,12 +129,13 @@ impl CallSite {
         q: Option<f64>,
     ) -> Result<(pg_sys::Datum, bool)> {
         let output = self.function.output;
-        let Some(scorer) = self.scorer(name, version)? else {
+        // No prediction without a row, nor before a restore has brought the model.
+        let (Some(scorer), Some(input)) = (self.scorer(name, version)?, input) else {
             return Ok((pg_sys::Datum::null(), true));
         };
         scorer.clear();
         // SAFETY: as the caller promises; the lanes were made for that type.
-        unsafe { scorer.push_datum(input.unwrap_or(pg_sys::Datum::from(0)), input.is_none()) }?;
+        unsafe { scorer.push_datum(input) }?;
         scorer.run()?;
         scorer.value(output, 0, q)
     }

@@ -71,10 +71,10 @@ fn scorer(onnx: &[u8], schema: Schema, sample: &[pg_sys::Datum]) -> Result<Batch
         graph: Rc::new(Graph::load(onnx, schema)?),
     });
     let mut binding = Binding::for_type(&model, pg_sys::JSONBOID)?;
-    let mut batch = Batch::new(model, sample.len())?;
+    let mut batch = Batch::new(model);
     for row in sample {
         // SAFETY: values of type jsonb.
-        unsafe { batch.push_datum(&mut binding, *row, false) }?;
+        unsafe { batch.push_datum(&mut binding, *row) }?;
     }
     batch.run()?;
     Ok(batch)
@@ -91,6 +91,7 @@ fn range(
     let mut schema = schema.clone();
     schema.distribution = None;
     schema.graph_outputs.clear();
+    schema.derived.clear();
     schema.graph_outputs.insert("ltv".to_owned(), low);
     schema
         .graph_outputs

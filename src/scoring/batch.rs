@@ -1,14 +1,17 @@
 //! Reusable input and output buffers of one scan or call site.
 
 use super::binding::Binding;
+use super::offload::end_session;
 use super::prediction_type::PredictionType;
 use super::rows::{Column, Rows, pack_sequence};
-use super::session::Tensor;
-use super::{Model, Output, scratch};
+use super::session::Outcome;
+use super::tensor::Tensor;
+use super::{Model, Output, memory, scratch};
 use crate::error::{Report, Result};
 use ltv_core::objective::quantile;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Rows on their way through one model.
@@ -28,16 +31,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// `capacity`: rows to reserve room for; it grows by itself.
-    pub fn new(model: Rc<Model>, capacity: usize) -> Result<Self> {
-        let columns = model
-            .graph
-            .tensors
-            .iter()
-            .map(|kind| Column::new(*kind, capacity))
-            .collect();
-        let outputs = vec![Vec::with_capacity(capacity); model.graph.session.outputs.len()];
-        Ok(Self {
+    pub fn new(model: Rc<Model>) -> Self {
+        let tensors = model.graph.tensors.iter();
+        let columns = tensors.map(|kind| Column::new(*kind)).collect();
+        let outputs = vec![Vec::new(); model.graph.session.outputs.len()];
+        Self {
             model,
             rows: Rows { columns, count: 0 },
             outputs,
@@ -46,7 +44,7 @@ impl Batch {
             results: Vec::new(),
             shape: Vec::new(),
             composite: None,
-        })
+        }
     }
 
     pub fn model(&self) -> &Rc<Model> {
@@ -80,24 +78,14 @@ impl Batch {
     /// If it fails (wrong length, unreadable text) the batch is as before. Nothing of `datum` is kept.
     ///
     /// # Safety
-    /// `datum` is a value of the type that `binding` was made for.
-    pub unsafe fn push_datum(
-        &mut self,
-        binding: &mut Binding,
-        datum: pg_sys::Datum,
-        is_null: bool,
-    ) -> Result<()> {
+    /// `datum` is a value, not NULL, of the type that `binding` was made for.
+    pub unsafe fn push_datum(&mut self, binding: &mut Binding, datum: pg_sys::Datum) -> Result<()> {
         // SAFETY: as the caller promises.
-        if !is_null && unsafe { binding.append_datum(&mut self.rows, datum) } {
+        if unsafe { binding.append_datum(&mut self.rows, datum) } {
             return Ok(());
         }
-        self.push(|model, rows| {
-            if is_null {
-                return Ok(());
-            }
-            // SAFETY: as the caller promises.
-            unsafe { binding.write_datum(model, rows, datum) }
-        })
+        // SAFETY: as the caller promises.
+        self.push(|model, rows| unsafe { binding.write_datum(model, rows, datum) })
     }
 
     /// Appends a row from deformed columns, for a binding made by [`Binding::for_columns`]: attribute n is `values[n - 1]`. Attributes up to [`Binding::last_attribute`] must
@@ -116,9 +104,9 @@ impl Batch {
     }
 
     /// Appends a row of small numbers, the same for the same `seed`, to try a graph with.
-    pub fn push_example(&mut self, seed: usize) {
+    pub fn push_example(&mut self, seed: usize) -> Result<()> {
         self.rows.discard();
-        self.rows.start(&self.model.graph);
+        self.rows.start(&self.model.graph)?;
         for column in &mut self.rows.columns {
             match column {
                 Column::Float { width, data } => {
@@ -131,7 +119,7 @@ impl Batch {
                     ends,
                     ..
                 } => {
-                    data.resize(data.len() + *channels, seed as f32);
+                    memory::resize(data, data.len().saturating_add(*channels), seed as f32)?;
                     if let Some(end) = ends.last_mut() {
                         *end = data.len();
                     }
@@ -140,13 +128,14 @@ impl Batch {
             }
         }
         self.rows.finish();
+        Ok(())
     }
 
     fn push(&mut self, write: impl FnOnce(&Model, &mut Rows) -> Result<()>) -> Result<()> {
         scratch::reset();
         // An error that PostgreSQL raised while an earlier row was read may have left half of it here.
         self.rows.discard();
-        self.rows.start(&self.model.graph);
+        self.rows.start(&self.model.graph)?;
         match write(&self.model, &mut self.rows) {
             Ok(()) => {
                 self.rows.finish();
@@ -168,14 +157,32 @@ impl Batch {
             return Ok(());
         }
         for output in &mut self.outputs {
-            output.resize(count, 0.0);
+            memory::resize(output, count, 0.0)?;
         }
+        let mut first = 0;
+        while first < count {
+            let last = self.rows.chunk(first);
+            self.run_rows(first..last)?;
+            first = last;
+        }
+        self.done = count;
+        Ok(())
+    }
+
+    fn run_rows(&mut self, rows: Range<usize>) -> Result<()> {
+        let mut size = rows.len();
         for column in &mut self.rows.columns {
-            pack_sequence(column, count);
+            pack_sequence(column, rows.clone())?;
+            if let Column::Sequence { packed, .. } = column {
+                size = size.saturating_add(packed.len());
+            }
         }
-        self.make_tensors()?;
+        self.make_tensors(&rows)?;
         let session = &self.model.graph.session;
-        session.run(&self.inputs, &mut self.results)?;
+        match session.run(&self.inputs, &mut self.results, size)? {
+            Outcome::Done => {}
+            Outcome::Stuck => self.abandon(),
+        }
         for ((result, output), port) in self
             .results
             .iter_mut()
@@ -185,69 +192,120 @@ impl Batch {
             if !port.is_column() {
                 let values = std::mem::replace(result, Tensor::none());
                 let values = values.floats()?;
-                if values.len() != count {
-                    return Err(wrong_output(&self.model, &port.name, values.len(), count));
+                if values.len() != rows.len() {
+                    return Err(wrong_output(
+                        &self.model,
+                        &port.name,
+                        values.len(),
+                        rows.len(),
+                    ));
                 }
-                output.copy_from_slice(values);
+                output[rows.clone()].copy_from_slice(values);
             }
         }
-        self.done = count;
+        if self.model.graph.copied {
+            self.forget_missing(&rows);
+        }
         Ok(())
     }
 
-    /// Wraps the buffers into tensors, unless those of the last run still fit.
-    fn make_tensors(&mut self) -> Result<()> {
-        let count = self.rows.count;
+    /// Rows that lack a whole number have no prediction: there is no such number that says that it is missing.
+    fn forget_missing(&mut self, rows: &Range<usize>) {
+        let ports = &self.model.graph.session.inputs;
+        for (column, port) in self.rows.columns.iter().zip(ports) {
+            if port.number().has_missing() {
+                continue;
+            }
+            let Column::Float { width, data } = column else {
+                continue;
+            };
+            for row in rows.clone() {
+                if data[row * width..(row + 1) * width]
+                    .iter()
+                    .any(|x| x.is_nan())
+                {
+                    for output in &mut self.outputs {
+                        output[row] = f32::NAN;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaves everything that an inference uses to it, for ever, and ends the session.
+    fn abandon(&mut self) -> ! {
+        std::mem::forget(std::mem::take(&mut self.inputs));
+        std::mem::forget(std::mem::take(&mut self.results));
+        std::mem::forget(std::mem::take(&mut self.rows.columns));
+        std::mem::forget(std::mem::take(&mut self.outputs));
+        std::mem::forget(Rc::clone(&self.model));
+        end_session()
+    }
+
+    /// Wraps the buffers of some rows into tensors, unless those of the last run still fit.
+    fn make_tensors(&mut self, rows: &Range<usize>) -> Result<()> {
+        let count = rows.len();
         let buffers = |columns: &[Column], outputs: &[Vec<f32>]| -> Vec<(usize, usize)> {
             let inputs = columns.iter().map(|column| match column {
-                Column::Float { data, .. } => (data.as_ptr() as usize, count),
-                Column::Category { data } => (data.as_ptr() as usize, count),
+                Column::Float { data, width } => {
+                    (data[rows.start * width..].as_ptr() as usize, count)
+                }
+                Column::Category { data } => (data[rows.start..].as_ptr() as usize, count),
                 // Never the same twice: strings are copied.
                 Column::Text { .. } => (0, usize::MAX),
                 Column::Sequence { packed, .. } => (packed.as_ptr() as usize, packed.len()),
             });
             inputs
-                .chain(outputs.iter().map(|o| (o.as_ptr() as usize, count)))
+                .chain(
+                    outputs
+                        .iter()
+                        .map(|o| (o[rows.start..].as_ptr() as usize, count)),
+                )
                 .collect()
         };
-        let has_text = self
-            .rows
-            .columns
-            .iter()
-            .any(|c| matches!(c, Column::Text { .. }));
         let shape = buffers(&self.rows.columns, &self.outputs);
-        if shape == self.shape && !has_text {
+        if shape == self.shape && !self.model.graph.copied {
             return Ok(());
         }
         self.shape.clear();
         self.inputs.clear();
         self.results.clear();
         let session = &self.model.graph.session;
-        let rows = count as i64;
-        for column in &mut self.rows.columns {
+        let memory = &session.memory;
+        let length = count as i64;
+        for (column, port) in self.rows.columns.iter_mut().zip(&session.inputs) {
             // SAFETY: the buffers live as long as `self`; tensors are remade when one has moved or changed size.
             let tensor = unsafe {
                 match column {
-                    Column::Float { width, data } => session.borrow(data, &[rows, *width as i64]),
-                    Column::Category { data } => session.borrow(data, &[rows, 1]),
-                    Column::Text { data } => session.strings(data, &[rows, 1]),
+                    Column::Float { width, data } => {
+                        let data = &mut data[rows.start * *width..rows.end * *width];
+                        let shape = port.rows_by(length, *width as i64);
+                        session.numbers(data, &shape, port.number())?
+                    }
+                    Column::Category { data } => {
+                        Tensor::borrow(memory, &mut data[rows.clone()], &[length, 1])?
+                    }
+                    Column::Text { data } => {
+                        session.strings(&data[rows.clone()], &port.rows_by(length, 1))?
+                    }
                     Column::Sequence {
                         channels, packed, ..
                     } => {
-                        let channels = *channels as i64;
-                        let steps = packed.len() as i64 / (rows * channels).max(1);
-                        session.borrow(packed, &[rows, steps, channels])
+                        let steps = packed.len() / count.saturating_mul(*channels).max(1);
+                        let shape = [length, steps as i64, *channels as i64];
+                        session.numbers(packed, &shape, port.number())?
                     }
                 }
-            }?;
+            };
             self.inputs.push(tensor);
         }
         for (output, port) in self.outputs.iter_mut().zip(&session.outputs) {
+            let output = &mut output[rows.clone()];
             let tensor = match port.shape.len() {
                 // SAFETY: as above.
-                1 if port.is_column() => unsafe { session.borrow(output, &[rows]) }?,
+                1 if port.is_column() => unsafe { Tensor::borrow(memory, output, &[length]) }?,
                 // SAFETY: as above.
-                2 if port.is_column() => unsafe { session.borrow(output, &[rows, 1]) }?,
+                2 if port.is_column() => unsafe { Tensor::borrow(memory, output, &[length, 1]) }?,
                 _ => Tensor::none(),
             };
             self.results.push(tensor);
@@ -303,22 +361,23 @@ impl Batch {
         row: usize,
         q: Option<f64>,
     ) -> Result<(pg_sys::Datum, bool)> {
-        let float = |value: f32| (float8(f64::from(value)), false);
+        // Not a number is no prediction: a model that knows no missing values makes it of them.
+        let float = |value: f64| (float8(value), value.is_nan());
         Ok(match output {
             Output::Ltv => {
                 self.model.require(output)?;
-                float(self.ltv().map_or(f32::NAN, |ltv| ltv[row]))
+                float(self.ltv().map_or(f64::NAN, |ltv| f64::from(ltv[row])))
             }
             Output::Probability => {
                 self.model.require(output)?;
-                float(self.probability().map_or(f32::NAN, |p| p[row]))
+                float(self.probability().map_or(f64::NAN, |p| f64::from(p[row])))
             }
             Output::Quantile => {
                 self.model.require(output)?;
                 match q {
                     None => (pg_sys::Datum::from(0), true),
                     Some(q) if (0.0..=1.0).contains(&q) => {
-                        (float8(self.quantile(row, q).unwrap_or(f64::NAN)), false)
+                        float(self.quantile(row, q).unwrap_or(f64::NAN))
                     }
                     Some(q) => return Err(wrong_level(q)),
                 }
@@ -342,6 +401,7 @@ impl Batch {
         let mut values = [pg_sys::Datum::from(self.model.version); PredictionType::COLUMNS];
         let mut nulls = [false; PredictionType::COLUMNS];
         for (i, column) in columns.into_iter().enumerate() {
+            let column = column.filter(|value| !value.is_nan());
             values[i] = column.map_or(pg_sys::Datum::from(0), float8);
             nulls[i] = column.is_none();
         }

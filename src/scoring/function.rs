@@ -2,6 +2,11 @@
 
 use pgrx::pg_sys;
 
+/// The number of a version that was given as a bigint; `None`: no version can have it.
+pub fn version_number(version: pg_sys::Datum) -> Option<i32> {
+    i32::try_from(version.value() as i64).ok()
+}
+
 /// What a call asks of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
@@ -23,7 +28,7 @@ pub struct ScoringFunction {
     pub output: Output,
     /// `text`; `None`: the model is `ltv.default_model`.
     pub model: Option<usize>,
-    /// `int`; `None`: the champion.
+    /// `bigint`; `None`: the champion.
     pub version: Option<usize>,
     /// Array, composite or jsonb, as the expression's type says.
     pub input: usize,

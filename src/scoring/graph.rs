@@ -1,11 +1,14 @@
 //! A loaded ONNX graph with the map from a model's inputs to its tensors and from its outputs to ours.
 //! One per checksum and schema, shared by all statements of a backend.
 
+use super::memory;
 use super::schema::{Input, Kind, Schema};
 use super::session::{Port, Session};
+use super::tensor::Number;
 use crate::error::{Reportable, Result};
+use crate::guc;
 use ltv_core::objective::Distribution;
-use ltv_core::onnx::{self, CategoryPart, Specialised};
+use ltv_core::onnx::{self, CategoryPart, Limits, Specialised};
 use ort::value::TensorElementType;
 use pgrx::prelude::PgSqlErrorCode;
 use std::collections::HashMap;
@@ -15,16 +18,54 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub enum GraphError {
     #[error("the ONNX graph does not match the schema of the version")]
     Mismatch { detail: String },
+    #[error("the model has too many input values")]
+    TooWide,
 }
 
 impl Reportable for GraphError {
     fn sqlstate(&self) -> PgSqlErrorCode {
-        PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION
+        match self {
+            Self::Mismatch { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
+            Self::TooWide => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        }
     }
     fn detail(&self) -> Option<String> {
-        let Self::Mismatch { detail } = self;
-        Some(detail.clone())
+        Some(match self {
+            Self::Mismatch { detail } => detail.clone(),
+            Self::TooWide => format!("A model may have {MOST_WIDTH} input values at most."),
+        })
     }
+}
+
+/// Numbers that a row of a model may have, all inputs together, and channels of a step. A row of a table has 1600 columns
+/// at most; what is wider is an array that somebody else computed.
+pub const MOST_WIDTH: usize = 1_000_000;
+
+/// What a file may cost that is to be scored with.
+pub fn limits() -> Limits {
+    Limits {
+        memory: memory::bound(),
+        control_flow: guc::ALLOW_CONTROL_FLOW.get(),
+    }
+}
+
+/// How wide the inputs are together; an error if that is too wide, or if one of them is nothing.
+fn check_widths(schema: &Schema) -> Result<(), GraphError> {
+    let mut total = 0_usize;
+    for input in &schema.inputs {
+        let width = match input.kind {
+            Kind::Sequence { channels } => channels,
+            kind => kind.width().unwrap_or(1),
+        };
+        if width == 0 {
+            return Err(mismatch(format!("Input \"{}\" is empty.", input.name)));
+        }
+        total = total.saturating_add(width);
+    }
+    if total > MOST_WIDTH {
+        return Err(GraphError::TooWide);
+    }
+    Ok(())
 }
 
 fn mismatch(detail: impl Into<String>) -> GraphError {
@@ -139,6 +180,8 @@ pub struct Graph {
     pub width: Option<usize>,
     /// Element i of a positional array is float i of a row of tensor 0.
     pub contiguous: bool,
+    /// Tensors are made anew for each inference: of strings, or of numbers in another type than ours.
+    pub copied: bool,
     /// An input that a row need not have: the cut-off date, which has a default.
     pub optional: Option<usize>,
 }
@@ -149,21 +192,34 @@ const AS_OF: &str = "as_of";
 impl Graph {
     pub fn load(onnx: &[u8], schema: Schema) -> Result<Self> {
         // Refuses what must not be loaded, whichever way it came into the catalog.
-        onnx::inspect(onnx)?;
-        let special = onnx::specialise(onnx);
+        check_widths(&schema)?;
+        onnx::inspect(onnx, &limits())?;
+        let mut special = onnx::specialise(onnx);
         let has_sequence = schema
             .inputs
             .iter()
             .any(|input| matches!(input.kind, Kind::Sequence { .. }));
-        let onnx_to_run = special.as_ref().map_or(onnx, |s| &s.onnx);
-        let mut session = Session::new(onnx_to_run, has_sequence)?;
+        let to_run = match &mut special {
+            Some(special) => std::mem::take(&mut special.onnx),
+            None if !schema.derived.is_empty() => onnx::adapt(onnx, &schema.derived, &[])?,
+            None => memory::copy(onnx)?,
+        };
+        let mut session = Session::new(to_run, has_sequence)?;
         let (slots, tensors) = match &schema.packed {
             Some(packed) => packed_layout(&session.inputs, &schema, packed)?,
             None => layout(&session.inputs, &schema, special.as_ref())?,
         };
         let outputs = map_outputs(&mut session, &schema)?;
-        let width = schema.inputs.iter().map(|i| i.kind.width()).sum();
+        let width: Option<usize> = schema.inputs.iter().map(|i| i.kind.width()).sum();
         let contiguous = is_contiguous(&slots);
+        let copied = tensors
+            .iter()
+            .zip(&session.inputs)
+            .any(|(kind, port)| match kind {
+                TensorKind::Text => true,
+                TensorKind::Category => false,
+                _ => port.number() != Number::Float32,
+            });
         let optional = schema
             .inputs
             .iter()
@@ -177,6 +233,7 @@ impl Graph {
             outputs,
             width,
             contiguous,
+            copied,
             optional,
         })
     }
@@ -205,7 +262,7 @@ fn packed_layout(
             ports.len()
         )));
     };
-    expect(port, packed, TensorElementType::Float32)?;
+    expect_number(port, packed)?;
     let mut offset = 0;
     let mut slots = Vec::with_capacity(schema.inputs.len());
     for input in &schema.inputs {
@@ -219,7 +276,7 @@ fn packed_layout(
             tensor: 0,
             cell: Cell::Float { offset, width },
         });
-        offset += width;
+        offset = offset.saturating_add(width);
     }
     expect_axis(port, 1, offset)?;
     Ok((slots, vec![TensorKind::Float { width: offset }]))
@@ -242,11 +299,11 @@ fn layout(
         let port = &ports[tensor];
         match kind {
             TensorKind::Float { width } => {
-                expect(port, name, TensorElementType::Float32)?;
+                expect_number(port, name)?;
                 expect_axis(port, 1, width)?;
             }
             TensorKind::Sequence { channels } => {
-                expect(port, name, TensorElementType::Float32)?;
+                expect_number(port, name)?;
                 expect_axis(port, 2, channels)?;
             }
             TensorKind::Text => expect(port, name, TensorElementType::String)?,
@@ -332,8 +389,16 @@ fn expect(port: &Port, name: &str, element: TensorElementType) -> Result<(), Gra
     Ok(())
 }
 
+fn expect_number(port: &Port, name: &str) -> Result<(), GraphError> {
+    match Number::of(port.element) {
+        Some(_) if port.name == name => Ok(()),
+        _ => expect(port, name, TensorElementType::Float32),
+    }
+}
+
 fn expect_axis(port: &Port, axis: usize, width: usize) -> Result<(), GraphError> {
     match port.shape.get(axis) {
+        None if axis == 1 && width == 1 && port.shape.len() == 1 => Ok(()),
         Some(&size) if size < 0 || size as usize == width => Ok(()),
         _ => Err(mismatch(format!(
             "Input \"{}\" has shape {:?}; {width} was expected on axis {axis}.",

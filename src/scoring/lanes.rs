@@ -46,15 +46,15 @@ pub struct Lanes {
 /// A row of a call's input.
 #[derive(Clone, Copy)]
 enum Row<'a> {
-    Datum(pg_sys::Datum, bool),
+    Datum(pg_sys::Datum),
     Columns(&'a [pg_sys::Datum], &'a [bool]),
 }
 
 impl Lane {
-    fn new(model: Rc<Model>, output: Output, capacity: usize, binding: Binding) -> Result<Self> {
+    fn new(model: Rc<Model>, output: Output, binding: Binding) -> Result<Self> {
         model.require(output)?;
         Ok(Self {
-            batch: Batch::new(model, capacity)?,
+            batch: Batch::new(model),
             binding,
         })
     }
@@ -65,9 +65,7 @@ impl Lane {
         // SAFETY: as the caller promises.
         unsafe {
             match row {
-                Row::Datum(datum, is_null) => {
-                    self.batch.push_datum(&mut self.binding, datum, is_null)
-                }
+                Row::Datum(datum) => self.batch.push_datum(&mut self.binding, datum),
                 Row::Columns(values, nulls) => {
                     self.batch.push_columns(&mut self.binding, values, nulls)
                 }
@@ -78,16 +76,10 @@ impl Lane {
 
 impl Lanes {
     /// For values of a type: array, composite, jsonb.
-    pub fn for_type(
-        versions: Versions,
-        output: Output,
-        capacity: usize,
-        type_oid: pg_sys::Oid,
-    ) -> Result<Self> {
+    pub fn for_type(versions: Versions, output: Output, type_oid: pg_sys::Oid) -> Result<Self> {
         Self::new(
             versions,
             output,
-            capacity,
             |model| Binding::for_type(model, type_oid),
             |id| Customer::of_type(type_oid, id),
         )
@@ -102,7 +94,6 @@ impl Lanes {
         Self::new(
             versions,
             output,
-            0,
             |model| Binding::for_columns(model, columns),
             |id| Customer::of_columns(columns, id),
         )
@@ -111,13 +102,12 @@ impl Lanes {
     fn new(
         versions: Versions,
         output: Output,
-        capacity: usize,
         bind: impl Fn(&Model) -> Result<Binding>,
         customer: impl Fn(&str) -> Customer,
     ) -> Result<Self> {
         let lane = |model: Rc<Model>| {
             let binding = bind(&model)?;
-            Lane::new(model, output, capacity, binding)
+            Lane::new(model, output, binding)
         };
         let split = match versions.traffic {
             None => None,
@@ -179,9 +169,9 @@ impl Lanes {
 
     /// # Safety
     /// See [`Batch::push_datum`].
-    pub unsafe fn push_datum(&mut self, datum: pg_sys::Datum, is_null: bool) -> Result<()> {
+    pub unsafe fn push_datum(&mut self, datum: pg_sys::Datum) -> Result<()> {
         // SAFETY: as the caller promises.
-        unsafe { self.push(Row::Datum(datum, is_null)) }
+        unsafe { self.push(Row::Datum(datum)) }
     }
 
     /// # Safety
@@ -198,8 +188,7 @@ impl Lanes {
                 return self.champion.push(row);
             };
             let id = match row {
-                Row::Datum(_, true) => None,
-                Row::Datum(datum, false) => split.customer.id_of_datum(datum, &mut split.text),
+                Row::Datum(datum) => split.customer.id_of_datum(datum, &mut split.text),
                 Row::Columns(values, nulls) => {
                     split.customer.id_of_columns(values, nulls, &mut split.text)
                 }

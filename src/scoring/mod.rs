@@ -11,8 +11,8 @@
 //! 4. [`Lanes`]: a batch and a binding for each version that a call scores with: the champion, and the challenger
 //!    where traffic is split.
 //!
-//! Whatever a row is made of, NULL, NaN and infinities are missing values. A NULL as the whole input is a row in
-//! which everything is missing.
+//! Whatever a row is made of, NULL, NaN and infinities are missing values. A NULL as the whole input is no row, and has
+//! no prediction.
 
 mod batch;
 mod binding;
@@ -20,8 +20,11 @@ mod cache;
 mod descriptor;
 mod function;
 mod graph;
+mod interrupt;
 mod lanes;
+mod memory;
 mod model;
+mod offload;
 mod position;
 mod prediction_type;
 mod rows;
@@ -30,19 +33,22 @@ mod schema;
 mod scratch;
 mod session;
 mod spare;
+mod tensor;
 
 pub use batch::{Batch, float8};
 pub use binding::Binding;
 pub use cache::{find, load, loaded, used};
 pub use descriptor::attributes;
-pub use function::{Output, ScoringFunction};
-pub use graph::Graph;
+pub use function::{Output, ScoringFunction, version_number};
+pub use graph::{Graph, MOST_WIDTH, limits};
 pub use lanes::{Lanes, Traffic, Versions};
+pub use memory::copy;
 pub use model::Model;
 pub use runtime::{disable_telemetry, environment, library_directory, preload};
 pub use schema::{Input, Kind, Schema};
 pub use session::{Port, Session};
 pub use spare::take;
+pub use tensor::Number;
 
 /// Leaves a scorer to the next statement, if it is of one version and its model is still kept ready.
 pub fn leave(lanes: Lanes, input_type: pgrx::pg_sys::Oid) {

@@ -1,9 +1,11 @@
 //! The rows of a batch on their way into tensors.
 
 use super::graph::{Cell, Graph, TensorKind};
+use super::memory::{self, MemoryError, reserve};
 use super::position;
 use sha2::{Digest, Sha256};
 use std::ffi::CString;
+use std::ops::Range;
 
 /// The inputs of the rows pushed so far, one column per input tensor of the graph.
 pub struct Rows {
@@ -34,22 +36,19 @@ pub enum Column {
 }
 
 impl Column {
-    pub fn new(kind: TensorKind, capacity: usize) -> Self {
+    /// Room is made as rows come.
+    pub fn new(kind: TensorKind) -> Self {
         match kind {
             TensorKind::Float { width } => Self::Float {
                 width,
-                data: Vec::with_capacity(width * capacity),
+                data: Vec::new(),
             },
-            TensorKind::Category => Self::Category {
-                data: Vec::with_capacity(capacity),
-            },
-            TensorKind::Text => Self::Text {
-                data: Vec::with_capacity(capacity),
-            },
+            TensorKind::Category => Self::Category { data: Vec::new() },
+            TensorKind::Text => Self::Text { data: Vec::new() },
             TensorKind::Sequence { channels } => Self::Sequence {
                 channels,
                 data: Vec::new(),
-                ends: Vec::with_capacity(capacity),
+                ends: Vec::new(),
                 packed: Vec::new(),
             },
         }
@@ -96,13 +95,24 @@ impl Column {
 
 impl Rows {
     /// Starts a row in which everything is missing. It counts once [`Rows::finish`] is called.
-    pub fn start(&mut self, graph: &Graph) {
+    pub fn start(&mut self, graph: &Graph) -> Result<(), MemoryError> {
         for column in &mut self.columns {
             match column {
-                Column::Float { width, data } => data.resize(data.len() + *width, f32::NAN),
-                Column::Category { data } => data.push(0),
-                Column::Text { data } => data.push(CString::default()),
-                Column::Sequence { data, ends, .. } => ends.push(data.len()),
+                Column::Float { width, data } => {
+                    memory::resize(data, data.len().saturating_add(*width), f32::NAN)?;
+                }
+                Column::Category { data } => {
+                    reserve(data, 1)?;
+                    data.push(0);
+                }
+                Column::Text { data } => {
+                    reserve(data, 1)?;
+                    data.push(CString::default());
+                }
+                Column::Sequence { data, ends, .. } => {
+                    reserve(ends, 1)?;
+                    ends.push(data.len());
+                }
             }
         }
         for slot in &graph.slots {
@@ -113,6 +123,7 @@ impl Rows {
                 *last = vocabulary.missing;
             }
         }
+        Ok(())
     }
 
     pub fn finish(&mut self) {
@@ -130,8 +141,12 @@ impl Rows {
         let [Column::Float { width: own, data }] = &mut self.columns[..] else {
             return false;
         };
-        // Half a row may be left of one that failed.
-        if *own != width || data.len() != self.count * width || !fill(data) {
+        // Half a row may be left of one that failed; and room is made elsewhere, where that may fail.
+        if *own != width
+            || data.len() != self.count * width
+            || data.capacity() - data.len() < width
+            || !fill(data)
+        {
             return false;
         }
         self.count += 1;
@@ -173,30 +188,80 @@ impl Rows {
         }
     }
 
-    pub fn set_text(&mut self, tensor: usize, text: &[u8]) {
+    pub fn set_text(&mut self, tensor: usize, text: &[u8]) -> Result<(), MemoryError> {
         if let Column::Text { data } = &mut self.columns[tensor]
             && let Some(last) = data.last_mut()
         {
+            let mut copy = Vec::new();
+            reserve(&mut copy, text.len().saturating_add(1))?;
+            copy.extend_from_slice(text);
             // PostgreSQL's text holds no NUL.
-            *last = CString::new(text).unwrap_or_default();
+            *last = CString::new(copy).unwrap_or_default();
         }
+        Ok(())
     }
 
     /// The steps of the started row, oldest first: `count` floats, a whole number of steps, that `fill` writes.
-    pub fn set_sequence(&mut self, tensor: usize, count: usize, fill: impl FnOnce(&mut [f32])) {
+    pub fn set_sequence(
+        &mut self,
+        tensor: usize,
+        count: usize,
+        fill: impl FnOnce(&mut [f32]),
+    ) -> Result<(), MemoryError> {
         if let Column::Sequence { data, ends, .. } = &mut self.columns[tensor] {
             let start = data.len();
-            data.resize(start + count, f32::NAN);
+            memory::resize(data, start.saturating_add(count), f32::NAN)?;
             fill(&mut data[start..]);
             if let Some(end) = ends.last_mut() {
                 *end = data.len();
             }
         }
+        Ok(())
+    }
+
+    /// The end of the rows from `first` on that one inference takes: all of them, unless a long sequence would have
+    /// the others filled up to its length.
+    pub fn chunk(&self, first: usize) -> usize {
+        self.columns
+            .iter()
+            .map(|column| match column {
+                Column::Sequence { channels, ends, .. } => {
+                    let mut longest = *channels;
+                    let mut last = first;
+                    while let Some(row) = lengths(ends, last..last + 1).next() {
+                        longest = longest.max(row);
+                        let padded = (last + 1 - first).saturating_mul(longest);
+                        if last > first && padded > MOST_PADDED {
+                            break;
+                        }
+                        last += 1;
+                    }
+                    last
+                }
+                _ => self.count,
+            })
+            .min()
+            .unwrap_or(self.count)
     }
 }
 
-/// Lays the rows of a sequence out as `[batch, steps, channels]`, right-aligned, padded with NaN on the left.
-pub fn pack_sequence(column: &mut Column, count: usize) {
+/// Floats of one inference's sequences, filled up to the longest, unless one row alone has more.
+const MOST_PADDED: usize = 4 << 20;
+
+/// How many floats each of some rows has; nothing beyond the last.
+fn lengths(ends: &[usize], rows: Range<usize>) -> impl Iterator<Item = usize> {
+    let mut start = match rows.start {
+        0 => 0,
+        row => ends.get(row - 1).copied().unwrap_or(0),
+    };
+    ends.get(rows)
+        .unwrap_or(&[])
+        .iter()
+        .map(move |&end| end - std::mem::replace(&mut start, end))
+}
+
+/// Lays rows of a sequence out as `[batch, steps, channels]`, right-aligned, padded with NaN on the left.
+pub fn pack_sequence(column: &mut Column, rows: Range<usize>) -> Result<(), MemoryError> {
     let Column::Sequence {
         channels,
         data,
@@ -204,21 +269,22 @@ pub fn pack_sequence(column: &mut Column, count: usize) {
         packed,
     } = column
     else {
-        return;
+        return Ok(());
     };
-    let mut start = 0;
-    let longest = ends
-        .iter()
-        .map(|&end| end - std::mem::replace(&mut start, end))
+    let longest = lengths(ends, rows.clone())
         .max()
         .unwrap_or(0)
         .max(*channels);
     packed.clear();
-    packed.resize(count * longest, f32::NAN);
-    start = 0;
-    for (row, &end) in ends.iter().enumerate() {
+    memory::resize(packed, rows.len().saturating_mul(longest), f32::NAN)?;
+    let mut start = match rows.start {
+        0 => 0,
+        row => ends[row - 1],
+    };
+    for (row, &end) in ends[rows].iter().enumerate() {
         let right = (row + 1) * longest;
         packed[right - (end - start)..right].copy_from_slice(&data[start..end]);
         start = end;
     }
+    Ok(())
 }

@@ -2,16 +2,20 @@
 //!
 //! A failure is an error of that call only: the next call tries again, with whatever the settings then say.
 
+use super::memory;
+use super::tensor::MemoryInfo;
 use crate::error::Reportable;
 use crate::guc;
-use ort::LoadDynamicError;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use ort::{AsPointer, LoadDynamicError, ortsys};
 use pgrx::pg_sys;
 use pgrx::prelude::PgSqlErrorCode;
 use std::ffi::CStr;
 use std::path::PathBuf;
+use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Never dropped: ONNX Runtime does not expect its environment to go before the process does.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
@@ -86,6 +90,42 @@ pub fn environment() -> Result<&'static Environment, RuntimeError> {
     // Whatever goes wrong is reported as an error; ONNX Runtime's own log would land raw in the server's.
     environment.set_log_level(LogLevel::Fatal);
     Ok(ENVIRONMENT.get_or_init(|| environment))
+}
+
+/// Bytes that the allocator of the environment was made for; 0: there is none yet.
+static BOUND: AtomicUsize = AtomicUsize::new(0);
+
+/// Gives sessions to come an allocator that hands out `ltv.scoring_memory` at most, to all of them together. Sessions
+/// that are there keep theirs.
+pub fn bound_memory(environment: &Environment) -> Result<(), RuntimeError> {
+    let bound = memory::bound();
+    let before = BOUND.load(Ordering::Relaxed);
+    if before == bound {
+        return Ok(());
+    }
+    let memory = MemoryInfo::cpu().map_err(|e| RuntimeError::Start {
+        reason: e.detail().unwrap_or_default(),
+    })?;
+    let registered: ort::Result<()> = (|| {
+        let environment = environment.ptr().cast_mut();
+        if before != 0 {
+            ortsys![unsafe UnregisterAllocator(environment, memory.pointer())?];
+            BOUND.store(0, Ordering::Relaxed);
+        }
+        let mut arena = ptr::null_mut();
+        ortsys![unsafe CreateArenaCfgV2([c"max_mem".as_ptr()].as_ptr(), [bound].as_ptr(), 1, &mut arena)?];
+        let made = (|| {
+            ortsys![unsafe CreateAndRegisterAllocator(environment, memory.pointer(), arena)?];
+            Ok(())
+        })();
+        ortsys![unsafe ReleaseArenaCfg(arena)];
+        made
+    })();
+    registered.map_err(|e| RuntimeError::Start {
+        reason: e.message().to_owned(),
+    })?;
+    BOUND.store(bound, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Builds by Microsoft otherwise start a thread that writes a database under the home directory and sends usage

@@ -1,6 +1,7 @@
 //! `ltv.versions.schema`: what a version wants to be fed and what it returns.
 
 use ltv_core::objective::Distribution;
+use ltv_core::onnx::Derived;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,6 +19,9 @@ pub struct Schema {
     /// Imported graphs: public name -> name in the graph, where they differ.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub graph_outputs: BTreeMap<String, String>,
+    /// Imported graphs: what is computed from their outputs, where these are no prediction as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub derived: Vec<Derived>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -3,7 +3,10 @@
 //! `ort` builds the session; runs go past it, because input and output tensors are kept between runs and at batch
 //! size 1 every allocation counts.
 
-use super::runtime;
+use super::memory::MemoryError;
+use super::offload::{Ended, Lent, end_session, offload};
+use super::tensor::{MemoryInfo, Number, Tensor, check_run};
+use super::{interrupt, runtime};
 use crate::error::{Reportable, Result};
 use ort::AsPointer;
 use ort::ortsys;
@@ -12,8 +15,11 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::sys;
 use ort::value::{TensorElementType, ValueType};
 use pgrx::prelude::PgSqlErrorCode;
-use std::ffi::{CString, c_char, c_void};
+use std::cell::Cell;
+use std::ffi::{CString, c_char};
 use std::ptr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -23,6 +29,41 @@ pub enum SessionError {
     Run { reason: String },
     #[error("the ONNX graph has an input that is not a tensor")]
     NotTensor { name: String },
+    #[error("{0}")]
+    Memory(MemoryError),
+}
+
+impl SessionError {
+    /// What ONNX Runtime said when it loaded a graph.
+    pub fn of_load(reason: &str) -> Self {
+        Self::out_of_memory(reason).unwrap_or_else(|| Self::Load {
+            reason: reason.to_owned(),
+        })
+    }
+
+    /// What ONNX Runtime said when it ran a graph.
+    pub fn of_run(reason: &str) -> Self {
+        Self::out_of_memory(reason).unwrap_or_else(|| Self::Run {
+            reason: reason.to_owned(),
+        })
+    }
+
+    /// It has no code of its own for that.
+    fn out_of_memory(reason: &str) -> Option<Self> {
+        const SIGNS: [&str; 6] = [
+            "bad_alloc",
+            "bad allocation",
+            "length_error",
+            "Available memory of",
+            "Failed to allocate memory",
+            "failed to allocate",
+        ];
+        SIGNS.iter().any(|sign| reason.contains(sign)).then(|| {
+            Self::Memory(MemoryError::Exhausted {
+                reason: "ONNX Runtime could not allocate what the graph needs.".to_owned(),
+            })
+        })
+    }
 }
 
 impl Reportable for SessionError {
@@ -31,6 +72,7 @@ impl Reportable for SessionError {
             Self::Load { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
             Self::Run { .. } => PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION,
             Self::NotTensor { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::Memory(error) => error.sqlstate(),
         }
     }
     fn detail(&self) -> Option<String> {
@@ -39,6 +81,7 @@ impl Reportable for SessionError {
                 format!("ONNX Runtime says: {}", reason.trim())
             }
             Self::NotTensor { name } => format!("\"{name}\" is a sequence, a map or optional."),
+            Self::Memory(error) => return error.detail(),
         })
     }
     fn hint(&self) -> Option<String> {
@@ -49,6 +92,7 @@ impl Reportable for SessionError {
                     .to_owned(),
             ),
             Self::Run { .. } | Self::NotTensor { .. } => None,
+            Self::Memory(error) => error.hint(),
         }
     }
 }
@@ -67,7 +111,56 @@ pub struct Session {
     pub outputs: Vec<Port>,
     input_names: Names,
     fetched: Names,
-    memory: MemoryInfo,
+    pub memory: MemoryInfo,
+    options: RunOptions,
+    /// The largest inference so far that was over before anybody looked.
+    proven: Cell<usize>,
+}
+
+/// Through them a run is told to end.
+struct RunOptions(*mut sys::OrtRunOptions);
+
+impl RunOptions {
+    fn new() -> Result<Self, SessionError> {
+        let mut options = ptr::null_mut();
+        check_run(|| {
+            ortsys![unsafe CreateRunOptions(&mut options)?];
+            Ok(())
+        })?;
+        Ok(Self(options))
+    }
+}
+
+impl Drop for RunOptions {
+    fn drop(&mut self) {
+        ortsys![unsafe ReleaseRunOptions(self.0)];
+    }
+}
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    Done,
+    /// It could not be stopped and goes on: what it uses must be left alone, and the session has to end.
+    Stuck,
+}
+
+/// So much larger than a proven one an inference may be to be run where it can only be stopped between operators.
+const MARGIN: usize = 4;
+
+/// `[rows]` or `[rows, columns]`.
+pub struct ArrayShape {
+    axes: [i64; 2],
+    rank: usize,
+}
+
+impl std::ops::Deref for ArrayShape {
+    type Target = [i64];
+
+    fn deref(&self) -> &[i64] {
+        &self.axes[..self.rank]
+    }
 }
 
 /// Names as the C interface wants them.
@@ -92,22 +185,18 @@ impl Names {
 impl Session {
     /// One thread: PostgreSQL's parallel query brings the parallelism. `free_axes`: an input has other axes than the
     /// batch whose length varies; ONNX Runtime would remember a memory plan for each combination, for ever.
-    pub fn new(onnx: &[u8], free_axes: bool) -> Result<Self> {
-        let environment = runtime::environment()?;
-        let load = |e: &dyn std::fmt::Display| SessionError::Load {
-            reason: e.to_string(),
+    pub fn new(onnx: Vec<u8>, free_axes: bool) -> Result<Self> {
+        let onnx = Arc::new(onnx);
+        let inner = loop {
+            match load(Arc::clone(&onnx), free_axes)? {
+                Ended::Done(result) => break result?,
+                Ended::Stopped(Ok(session)) => break session,
+                Ended::Stopped(Err(_)) => {
+                    pgrx::check_for_interrupts!();
+                }
+                Ended::Stuck => end_session(),
+            }
         };
-        let mut builder = OrtSession::builder(environment)
-            .map_err(|e| load(&e))?
-            .with_intra_threads(1)
-            .map_err(|e| load(&e))?
-            .with_inter_threads(1)
-            .map_err(|e| load(&e))?
-            .with_optimization_level(GraphOptimizationLevel::All)
-            .map_err(|e| load(&e))?
-            .with_memory_pattern(!free_axes)
-            .map_err(|e| load(&e))?;
-        let inner = builder.commit_from_memory(onnx).map_err(|e| load(&e))?;
         let inputs = ports(inner.inputs())?;
         // An output that is no tensor cannot be fetched, but does no harm.
         let outputs = inner
@@ -119,10 +208,37 @@ impl Session {
             input_names: Names::new(inputs.iter()),
             fetched: Names::new(outputs.iter()),
             memory: MemoryInfo::cpu()?,
+            options: RunOptions::new()?,
+            proven: Cell::new(0),
             inner,
             inputs,
             outputs,
         })
+    }
+
+    /// Tensors of strings are made in the session's own memory.
+    pub fn strings(&self, data: &[CString], shape: &[i64]) -> Result<Tensor, SessionError> {
+        Tensor::strings(self.inner.allocator().ptr().cast_mut(), data, shape)
+    }
+
+    /// A tensor of numbers for an input that takes this type: over our own memory where it takes it as it is.
+    ///
+    /// # Safety
+    /// See [`Tensor::borrow`].
+    pub unsafe fn numbers(
+        &self,
+        data: &mut [f32],
+        shape: &[i64],
+        number: Number,
+    ) -> Result<Tensor, SessionError> {
+        match number {
+            // SAFETY: as the caller promises.
+            Number::Float32 => unsafe { Tensor::borrow(&self.memory, data, shape) },
+            number => {
+                let allocator = self.inner.allocator().ptr().cast_mut();
+                Tensor::converted(allocator, data, shape, number)
+            }
+        }
     }
 
     /// Chooses, by index, the outputs that [`Session::run`] computes; all of them until then.
@@ -132,77 +248,161 @@ impl Session {
     }
 
     /// Runs the graph: one value per input, in the graph's order, and one per fetched output, which is either a
-    /// tensor to be filled or [`Tensor::none`], to be replaced by a new one.
-    pub fn run(&self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), SessionError> {
+    /// tensor to be filled or [`Tensor::none`], to be replaced by a new one. `size` grows with the work: rows and steps.
+    /// Where the work is not known to be short it is done where it can be left.
+    pub fn run(&self, inputs: &[Tensor], outputs: &mut [Tensor], size: usize) -> Result<Outcome> {
         if inputs.len() != self.inputs.len() || outputs.len() != self.outputs.len() {
             return Err(SessionError::Run {
                 reason: "wrong number of inputs or outputs".to_owned(),
-            });
+            }
+            .into());
         }
+        loop {
+            let (result, stopped, quick) = if size <= self.proven.get().saturating_mul(MARGIN) {
+                let watched =
+                    interrupt::watch(self.options.0, || self.call(inputs, outputs).perform());
+                (watched.result, watched.stopped, watched.quick)
+            } else {
+                match self.run_aside(inputs, outputs)? {
+                    (Ended::Done(result), quick) => (result, false, quick),
+                    (Ended::Stopped(result), _) => (result, true, false),
+                    (Ended::Stuck, _) => return Ok(Outcome::Stuck),
+                }
+            };
+            if stopped {
+                interrupt::allow(self.options.0);
+            }
+            match result {
+                Ok(()) => {
+                    if quick {
+                        self.proven.set(self.proven.get().max(size));
+                    }
+                    return Ok(Outcome::Done);
+                }
+                // Raises what it was stopped for, or else it starts again.
+                Err(_) if stopped => {
+                    pgrx::check_for_interrupts!();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn call(&self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Call {
+        Call {
+            session: self.inner.ptr().cast_mut(),
+            options: self.options.0,
+            input_names: self.input_names.pointers.as_ptr(),
+            inputs: inputs.as_ptr(),
+            input_count: inputs.len(),
+            output_names: self.fetched.pointers.as_ptr(),
+            outputs: outputs.as_mut_ptr(),
+            output_count: outputs.len(),
+        }
+    }
+
+    /// On another thread; whether it was short.
+    fn run_aside(
+        &self,
+        inputs: &[Tensor],
+        outputs: &mut [Tensor],
+    ) -> Result<(Ended<Result<(), SessionError>>, bool)> {
+        let start = Instant::now();
+        let call = Lent(self.call(inputs, outputs));
+        let options = self.options.0;
+        let ended = offload(
+            move || call.take().perform(),
+            || interrupt::terminate(options),
+        )?;
+        Ok((ended, start.elapsed() < SHORT))
+    }
+}
+
+/// What is proven is as short as this.
+const SHORT: Duration = Duration::from_millis(50);
+
+/// One call of ONNX Runtime. Everything it points to outlives it: the caller waits for its end, or leaves all of it alone
+/// for ever.
+#[derive(Clone, Copy)]
+struct Call {
+    session: *mut sys::OrtSession,
+    options: *mut sys::OrtRunOptions,
+    input_names: *const *const c_char,
+    inputs: *const Tensor,
+    input_count: usize,
+    output_names: *const *const c_char,
+    outputs: *mut Tensor,
+    output_count: usize,
+}
+
+impl Call {
+    #[inline]
+    fn perform(self) -> Result<(), SessionError> {
         // SAFETY (of the call): names and values are as many as given; `Tensor` is a transparent pointer, null
         // for an output that ONNX Runtime allocates and we release.
         check_run(|| {
             ortsys![unsafe Run(
-                self.inner.ptr().cast_mut(),
-                ptr::null(),
-                self.input_names.pointers.as_ptr(),
-                inputs.as_ptr().cast(),
-                inputs.len(),
-                self.fetched.pointers.as_ptr(),
-                outputs.len(),
-                outputs.as_mut_ptr().cast()
+                self.session,
+                self.options,
+                self.input_names,
+                self.inputs.cast(),
+                self.input_count,
+                self.output_names,
+                self.output_count,
+                self.outputs.cast()
             )?];
             Ok(())
         })
     }
-
-    /// A tensor over memory of ours. It must stay where it is, and as large, until the tensor is dropped.
-    ///
-    /// # Safety
-    /// `data` holds as many elements as `shape` says for as long as the tensor is used.
-    pub unsafe fn borrow<T: Element>(
-        &self,
-        data: &mut [T],
-        shape: &[i64],
-    ) -> Result<Tensor, SessionError> {
-        let mut value = ptr::null_mut();
-        check_run(|| {
-            ortsys![unsafe CreateTensorWithDataAsOrtValue(
-                self.memory.0,
-                data.as_mut_ptr().cast::<c_void>(),
-                std::mem::size_of_val(data),
-                shape.as_ptr(),
-                shape.len(),
-                T::TYPE,
-                &mut value
-            )?];
-            Ok(())
-        })?;
-        Ok(Tensor(value))
-    }
-
-    /// A tensor of strings, copied.
-    pub fn strings(&self, data: &[CString], shape: &[i64]) -> Result<Tensor, SessionError> {
-        let pointers: Vec<*const c_char> = data.iter().map(|s| s.as_ptr()).collect();
-        let mut tensor = Tensor::none();
-        check_run(|| {
-            ortsys![unsafe CreateTensorAsOrtValue(
-                self.inner.allocator().ptr().cast_mut(),
-                shape.as_ptr(),
-                shape.len(),
-                sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING,
-                &mut tensor.0
-            )?];
-            ortsys![unsafe FillStringTensor(tensor.0, pointers.as_ptr(), pointers.len())?];
-            Ok(())
-        })?;
-        Ok(tensor)
-    }
 }
 
-fn check_run(call: impl FnOnce() -> ort::Result<()>) -> Result<(), SessionError> {
-    call().map_err(|e| SessionError::Run {
-        reason: e.message().to_owned(),
+/// Bytes that a constant may have which ONNX Runtime computes when it loads a graph.
+const LARGEST_CONSTANT: &str = "16777216";
+
+/// Makes a session on another thread: ONNX Runtime computes constants meanwhile.
+fn load(onnx: Arc<Vec<u8>>, free_axes: bool) -> Result<Ended<Result<OrtSession, SessionError>>> {
+    let environment = runtime::environment()?;
+    runtime::bound_memory(environment)?;
+    let failed = |e: &dyn std::fmt::Display| SessionError::of_load(&e.to_string());
+    let builder = OrtSession::builder(environment)
+        .map_err(|e| failed(&e))?
+        .with_intra_threads(1)
+        .map_err(|e| failed(&e))?
+        .with_inter_threads(1)
+        .map_err(|e| failed(&e))?
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(|e| failed(&e))?
+        .with_memory_pattern(!free_axes)
+        .map_err(|e| failed(&e))?
+        .with_env_allocators()
+        .map_err(|e| failed(&e))?
+        .with_config_entry(
+            "optimization.constant_folding_max_output_size_in_bytes",
+            LARGEST_CONSTANT,
+        )
+        .map_err(|e| failed(&e))?;
+    let options = builder.ptr().cast_mut();
+    // The builder comes back, so that it is there as long as it may be told to stop.
+    let builder = Lent(builder);
+    let ended = offload(
+        move || {
+            let mut builder = builder.take();
+            let loaded = builder
+                .commit_from_memory(onnx.as_slice())
+                .map_err(|e| SessionError::of_load(e.message()));
+            (Lent(builder), loaded)
+        },
+        || {
+            let _: ort::Result<()> = (|| {
+                ortsys![unsafe SessionOptionsSetLoadCancellationFlag(options, true)?];
+                Ok(())
+            })();
+        },
+    )?;
+    Ok(match ended {
+        Ended::Done((_, loaded)) => Ended::Done(loaded),
+        Ended::Stopped((_, loaded)) => Ended::Stopped(loaded),
+        Ended::Stuck => Ended::Stuck,
     })
 }
 
@@ -222,83 +422,20 @@ fn port(outlet: &ort::value::Outlet) -> Result<Port, SessionError> {
     }
 }
 
-/// Element types of tensors over our own memory.
-pub trait Element {
-    const TYPE: sys::ONNXTensorElementDataType;
-}
-impl Element for f32 {
-    const TYPE: sys::ONNXTensorElementDataType =
-        sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
-}
-impl Element for i64 {
-    const TYPE: sys::ONNXTensorElementDataType =
-        sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
-}
-
-/// An owned `OrtValue`.
-#[repr(transparent)]
-pub struct Tensor(*mut sys::OrtValue);
-
-impl Tensor {
-    pub const fn none() -> Self {
-        Self(ptr::null_mut())
-    }
-
-    /// The elements of a float tensor that a run returned.
-    pub fn floats(&self) -> Result<&[f32], SessionError> {
-        let (mut data, mut count) = (ptr::null_mut(), 0);
-        check_run(|| {
-            let mut info = ptr::null_mut();
-            ortsys![unsafe GetTensorTypeAndShape(self.0, &mut info)?];
-            let counted = (|| -> ort::Result<()> {
-                ortsys![unsafe GetTensorShapeElementCount(info, &mut count)?];
-                Ok(())
-            })();
-            ortsys![unsafe ReleaseTensorTypeAndShapeInfo(info)];
-            counted?;
-            ortsys![unsafe GetTensorMutableData(self.0, &mut data)?];
-            Ok(())
-        })?;
-        if count == 0 {
-            return Ok(&[]);
-        }
-        // SAFETY: the tensor holds `count` floats; outputs are checked to be of that type when a model is loaded.
-        Ok(unsafe { std::slice::from_raw_parts(data.cast::<f32>(), count) })
-    }
-}
-
-impl Drop for Tensor {
-    fn drop(&mut self) {
-        if !self.0.is_null() {
-            ortsys![unsafe ReleaseValue(self.0)];
-        }
-    }
-}
-
-struct MemoryInfo(*mut sys::OrtMemoryInfo);
-
-impl MemoryInfo {
-    fn cpu() -> Result<Self, SessionError> {
-        let mut info = ptr::null_mut();
-        check_run(|| {
-            ortsys![unsafe CreateCpuMemoryInfo(
-                sys::OrtAllocatorType::OrtArenaAllocator,
-                sys::OrtMemType::OrtMemTypeDefault,
-                &mut info
-            )?];
-            Ok(())
-        })?;
-        Ok(Self(info))
-    }
-}
-
-impl Drop for MemoryInfo {
-    fn drop(&mut self) {
-        ortsys![unsafe ReleaseMemoryInfo(self.0)];
-    }
-}
-
 impl Port {
+    /// How our numbers come in; what is no number is checked when a model is loaded.
+    pub fn number(&self) -> Number {
+        Number::of(self.element).unwrap_or(Number::Float32)
+    }
+
+    /// The shape of a tensor of `columns` for `rows`; one column may be an axis or none.
+    pub fn rows_by(&self, rows: i64, columns: i64) -> ArrayShape {
+        ArrayShape {
+            axes: [rows, columns],
+            rank: self.shape.len().clamp(1, 2),
+        }
+    }
+
     /// Whether it is `[batch]` or `[batch, 1]`, so that a buffer of one float per row can receive it.
     pub fn is_column(&self) -> bool {
         matches!(self.shape.as_slice(), [-1] | [-1, 1])

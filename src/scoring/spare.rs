@@ -34,7 +34,7 @@ pub fn take(versions: Versions, output: Output, input_type: pg_sys::Oid) -> Resu
     });
     match left {
         Some(lanes) => Ok(lanes),
-        None => Lanes::for_type(versions, output, 1, input_type),
+        None => Lanes::for_type(versions, output, input_type),
     }
 }
 

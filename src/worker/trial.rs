@@ -21,17 +21,14 @@ pub fn run(model: &TrainedModel, name: &str) -> Result<()> {
         return Ok(());
     }
     let schema: Schema = serde_json::from_value(model.schema.clone()).map_err(unexpected)?;
-    let mut batch = Batch::new(
-        Rc::new(Model {
-            name: name.to_owned(),
-            version: 0,
-            checksum: String::new(),
-            graph: Rc::new(Graph::load(&model.onnx, schema)?),
-        }),
-        ROWS,
-    )?;
+    let mut batch = Batch::new(Rc::new(Model {
+        name: name.to_owned(),
+        version: 0,
+        checksum: String::new(),
+        graph: Rc::new(Graph::load(&model.onnx, schema)?),
+    }));
     for seed in 0..ROWS {
-        batch.push_example(seed);
+        batch.push_example(seed)?;
     }
     batch.run()?;
     if batch.first_output().iter().all(|value| value.is_finite()) {

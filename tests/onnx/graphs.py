@@ -127,5 +127,6 @@ GRAPHS = {
                     node("Cast", ["y"], ["label"], to=INT64)], [X], [value("label", ["N"], INT64), value("y", ["N"])]),
 }
 
-for name, graph in GRAPHS.items():
-    print(f"\\set {name} '{base64.b64encode(graph.SerializeToString()).decode()}'")
+if __name__ == "__main__":
+    for name, graph in GRAPHS.items():
+        print(f"\\set {name} '{base64.b64encode(graph.SerializeToString()).decode()}'")

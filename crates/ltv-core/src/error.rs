@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Cancelled,
     /// A resource is missing or exhausted (53200).
     Resources,
+    /// Something is larger or deeper than is allowed (54000).
+    TooLarge,
     /// The device cannot be used as it is (55000).
     Device,
     /// A bug of pg_ltv (XX000).

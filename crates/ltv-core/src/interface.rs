@@ -103,7 +103,7 @@ pub struct Failure {
     pub hint: Bytes,
 }
 
-pub const KINDS: [ErrorKind; 8] = [
+pub const KINDS: [ErrorKind; 9] = [
     ErrorKind::Internal,
     ErrorKind::InvalidParameter,
     ErrorKind::InvalidData,
@@ -112,6 +112,7 @@ pub const KINDS: [ErrorKind; 8] = [
     ErrorKind::Cancelled,
     ErrorKind::Resources,
     ErrorKind::Device,
+    ErrorKind::TooLarge,
 ];
 
 impl Failure {

@@ -7,7 +7,7 @@ mod customers;
 use common::TestResult;
 use customers::{Customers, FLAT, Kinds, run, specialised_inputs};
 use ltv_core::error::ErrorKind;
-use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder, inspect, proto, specialise};
+use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder, Limits, inspect, proto, specialise};
 use ltv_core::recipe::{Options, Recipe};
 use ltv_core::train::{Quiet, train};
 use prost::Message;
@@ -61,14 +61,14 @@ fn foreign() -> Vec<u8> {
 fn foreign_graphs_are_described_and_left_alone() -> TestResult {
     let onnx = foreign();
     assert!(specialise(&onnx).is_none());
-    let seen = inspect(&onnx)?;
+    let seen = inspect(&onnx, &Limits::default())?;
     assert_eq!(seen.inputs.len(), 1);
     assert_eq!(seen.inputs[0].name, "x");
     assert_eq!(seen.inputs[0].describe(), "float [?, 3]");
     assert_eq!(seen.outputs[0].shape, Some(vec![None]));
     assert_eq!(seen.opset, 17);
     let customers = Customers::random(300, FLAT, 13);
-    let ours = inspect(&stored(&customers)?)?;
+    let ours = inspect(&stored(&customers)?, &Limits::default())?;
     let names: Vec<&str> = ours.inputs.iter().map(|port| port.name.as_str()).collect();
     assert!(names.contains(&"as_of") && names.contains(&"country"));
     Ok(())
@@ -77,7 +77,7 @@ fn foreign_graphs_are_described_and_left_alone() -> TestResult {
 #[test]
 fn what_is_no_model_is_refused() -> TestResult {
     for bytes in [&b""[..], b"PK\x03\x04 a zip file", &[0xff; 64], b"hello"] {
-        let error = inspect(bytes).unwrap_err();
+        let error = inspect(bytes, &Limits::default()).unwrap_err();
         assert_eq!(error.message, "not an ONNX model");
         assert_eq!(error.kind, ErrorKind::InvalidModel);
         assert!(specialise(bytes).is_none());
@@ -85,13 +85,13 @@ fn what_is_no_model_is_refused() -> TestResult {
     let onnx = foreign();
     for length in 0..onnx.len() {
         // Whatever is cut off, reading ends in an answer.
-        let _ = inspect(&onnx[..length]);
+        let _ = inspect(&onnx[..length], &Limits::default());
     }
     let mut model = proto::ModelProto::decode(onnx.as_slice())?;
     if let Some(graph) = &mut model.graph {
         graph.initializer[0].data_location = 1;
     }
-    let error = inspect(&model.encode_to_vec()).unwrap_err();
+    let error = inspect(&model.encode_to_vec(), &Limits::default()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported);
     assert!(error.message.contains("another file"));
     Ok(())

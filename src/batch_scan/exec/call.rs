@@ -7,7 +7,7 @@ use crate::batch_scan::private::Call as Planned;
 use crate::batch_scan::tree::{self, Node, iter};
 use crate::catalog;
 use crate::error::Result;
-use crate::scoring::{Lanes, ScoringFunction, float8};
+use crate::scoring::{Lanes, ScoringFunction, float8, version_number};
 use pgrx::pg_sys::{self, Datum, NodeTag};
 use std::ffi::CStr;
 
@@ -27,6 +27,8 @@ pub struct Call {
     /// There is no model, or it does not fit: to be said by the call itself, when it is evaluated.
     failed: bool,
     pending: Vec<Pending>,
+    /// Rows whose input is NULL as a whole, which have no prediction.
+    empty: Vec<usize>,
     pub results: Vec<Outcome>,
 }
 
@@ -106,6 +108,7 @@ impl Call {
                 runner: None,
                 failed: false,
                 pending: Vec::new(),
+                empty: Vec::new(),
                 results: Vec::new(),
             })
         }
@@ -126,6 +129,7 @@ impl Call {
 
     pub fn clear(&mut self) {
         self.pending.clear();
+        self.empty.clear();
         self.results.clear();
         if let Some(runner) = &mut self.runner {
             runner.clear();
@@ -167,11 +171,12 @@ impl Call {
             let Some(runner) = &mut self.runner else {
                 return false;
             };
-            let fits = push(runner, &mut self.input, slot, econtext);
-            if fits {
-                self.pending.push(Pending { row, q });
+            match push(runner, &mut self.input, slot, econtext) {
+                Some(true) => self.pending.push(Pending { row, q }),
+                Some(false) => self.empty.push(row),
+                None => return false,
             }
-            fits
+            true
         }
     }
 
@@ -188,12 +193,14 @@ impl Call {
         let prepared = match (model, version) {
             // The function itself knows what a NULL means.
             (Some((_, true)), _) | (_, Some((_, true))) => None,
-            (model, version) => {
-                let version = version.map(|(value, _)| value.value() as i32);
-                // SAFETY: the model is a text.
-                let name = model.map(|(value, _)| unsafe { text(value) });
-                self.runner_for(name.as_deref(), version).ok()
-            }
+            (model, version) => match version.map(|(value, _)| version_number(value)) {
+                Some(None) => None,
+                version => {
+                    // SAFETY: the model is a text.
+                    let name = model.map(|(value, _)| unsafe { text(value) });
+                    self.runner_for(name.as_deref(), version.flatten()).ok()
+                }
+            },
         };
         self.failed = prepared.is_none();
         self.runner = prepared;
@@ -213,6 +220,9 @@ impl Call {
         scan_context: pg_sys::MemoryContext,
     ) -> Result<usize> {
         self.results.resize(rows, Outcome::NONE);
+        for row in self.empty.drain(..) {
+            self.results[row].done = true;
+        }
         if self.pending.is_empty() {
             return Ok(0);
         }
@@ -227,7 +237,7 @@ impl Call {
             for (pending, value) in self.pending.iter().zip(column) {
                 self.results[pending.row] = Outcome {
                     value: float8(f64::from(*value)),
-                    is_null: false,
+                    is_null: value.is_nan(),
                     done: true,
                 };
             }
@@ -273,18 +283,21 @@ impl Call {
     }
 }
 
+/// Whether there is a row, or NULL in place of one; `None`: it cannot be taken.
 unsafe fn push(
     lanes: &mut Lanes,
     input: &mut Input,
     slot: &pg_sys::TupleTableSlot,
     econtext: *mut pg_sys::ExprContext,
-) -> bool {
+) -> Option<bool> {
     // SAFETY: the lanes were made for this input; the slot has its columns.
     let pushed = unsafe {
         match input {
             Input::Column { index, .. } => {
-                let value = *slot.tts_values.add(*index);
-                lanes.push_datum(value, *slot.tts_isnull.add(*index))
+                if *slot.tts_isnull.add(*index) {
+                    return Some(false);
+                }
+                lanes.push_datum(*slot.tts_values.add(*index))
             }
             Input::Slot(_) => {
                 let length = lanes.last_attribute() as usize;
@@ -305,11 +318,14 @@ unsafe fn push(
             }
             Input::Value { state, .. } => {
                 let (value, is_null) = raw::evaluate(*state, econtext);
-                lanes.push_datum(value, is_null)
+                if is_null {
+                    return Some(false);
+                }
+                lanes.push_datum(value)
             }
         }
     };
-    pushed.is_ok()
+    pushed.ok().map(|()| true)
 }
 
 unsafe fn text(value: Datum) -> String {

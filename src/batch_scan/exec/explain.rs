@@ -131,7 +131,7 @@ unsafe fn planned_model(
                 CStr::from_ptr(name).to_string_lossy().into_owned()
             }),
         };
-        let version = constant(function.version).map(|v| (v.value() as i32).to_string());
+        let version = constant(function.version).map(|v| (v.value() as i64).to_string());
         (
             name.unwrap_or_else(|| "(known when it runs)".to_owned()),
             version,

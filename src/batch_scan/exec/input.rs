@@ -142,7 +142,7 @@ impl Input {
     pub fn lanes(&self, versions: Versions, output: Output) -> Result<Lanes> {
         match self {
             Self::Column { type_oid, .. } | Self::Value { type_oid, .. } => {
-                Lanes::for_type(versions, output, 0, *type_oid)
+                Lanes::for_type(versions, output, *type_oid)
             }
             Self::Slot(names) | Self::Row { names, .. } => {
                 let names: Vec<(&str, pg_sys::Oid, i16)> =

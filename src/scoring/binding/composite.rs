@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::scoring::Model;
 use crate::scoring::descriptor::Descriptor;
 use crate::scoring::rows::Rows;
+use crate::scoring::scratch;
 use pgrx::pg_sys;
 
 /// Columns of the row type seen last.
@@ -36,22 +37,45 @@ impl RowType {
     }
 }
 
+/// What a tuple's header says of a composite value since the releases that give them a version. Reading such a value
+/// checks the version; others must be marked first. Both bits at once mean nothing else, and earlier releases never set
+/// both.
+const MARK: u16 = (pg_sys::HEAP_XMAX_COMMITTED | pg_sys::HEAP_XMAX_INVALID) as u16;
+
+/// The header of a composite value, marked and whole: in place where it is so already, else in the scratch context.
+///
+/// # Safety
+/// `datum` is a composite value, not NULL.
+unsafe fn header(datum: pg_sys::Datum) -> pg_sys::HeapTupleHeader {
+    // SAFETY: a composite value is a tuple's header, whose first word is the varlena header.
+    unsafe {
+        if varlena::is_whole(datum) {
+            let header: pg_sys::HeapTupleHeader = datum.cast_mut_ptr();
+            if (*header).t_infomask & MARK == MARK {
+                return header;
+            }
+        }
+        scratch::within(|| pg_sys::datum_get_heap_tuple_header(datum))
+    }
+}
+
 /// A composite value as a tuple, which lives in it or in the scratch context, and its type.
 ///
 /// # Safety
 /// `datum` is a composite value, not NULL.
 pub unsafe fn tuple(datum: pg_sys::Datum) -> (pg_sys::HeapTupleData, RowType) {
-    // SAFETY: a composite value is a tuple header, whose first word is the varlena header; its type exists.
+    // SAFETY: as the caller promises; its type exists.
     unsafe {
-        let header = varlena::content(datum, true)
-            .as_ptr()
-            .wrapping_sub(4)
-            .cast_mut()
-            .cast::<pg_sys::HeapTupleHeaderData>();
+        let header = header(datum);
         let fields = (*header).t_choice.t_datum;
-        let (type_oid, typmod) = (fields.datum_typeid, fields.datum_typmod);
+        let type_oid = fields.datum_typeid;
+        // Of a named type it is part of the value's version.
+        let typmod = match type_oid {
+            pg_sys::RECORDOID => fields.datum_typmod,
+            _ => -1,
+        };
         let tuple = pg_sys::HeapTupleData {
-            t_len: (fields.datum_len_ as u32) >> 2,
+            t_len: varlena::whole_size(header.cast()),
             t_data: header,
             ..Default::default()
         };

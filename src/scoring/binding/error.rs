@@ -1,6 +1,7 @@
 //! What can be wrong with an input.
 
 use crate::error::Reportable;
+use crate::scoring::memory::MemoryError;
 use pgrx::prelude::PgSqlErrorCode;
 
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,14 @@ pub enum InputError {
     UnsupportedType { found: String },
     #[error("cannot predict from a JSON {found}")]
     UnsupportedJson { found: &'static str },
+    #[error("{0}")]
+    Memory(MemoryError),
+}
+
+impl From<MemoryError> for InputError {
+    fn from(error: MemoryError) -> Self {
+        Self::Memory(error)
+    }
 }
 
 fn columns(missing: &[String]) -> String {
@@ -73,6 +82,7 @@ impl Reportable for InputError {
             | Self::UnsupportedType { .. }
             | Self::UnsupportedJson { .. } => PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
             Self::Unreadable { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+            Self::Memory(error) => error.sqlstate(),
         }
     }
 
@@ -93,6 +103,7 @@ impl Reportable for InputError {
             Self::NotPositional { column, .. } => {
                 Some(format!("Its input \"{column}\" is a sequence."))
             }
+            Self::Memory(error) => error.detail(),
             _ => None,
         }
     }
@@ -120,6 +131,7 @@ impl Reportable for InputError {
             Self::UnsupportedJson { .. } => {
                 "Pass an object whose keys are the model's inputs, or an array of their values.".to_owned()
             }
+            Self::Memory(error) => return error.hint(),
             Self::Unreadable { .. } | Self::WrongVector { .. } | Self::WrongSequence { .. } => {
                 return None;
             }

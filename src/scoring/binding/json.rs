@@ -7,7 +7,7 @@ use super::scalar::{Scalar, finite};
 use super::varlena;
 use crate::scoring::rows::Rows;
 use crate::scoring::schema::Kind;
-use crate::scoring::{Model, scratch};
+use crate::scoring::{Model, memory, scratch};
 use pgrx::pg_sys;
 
 #[derive(Default)]
@@ -148,7 +148,7 @@ impl Json {
         let mut numbers = Vec::new();
         let mut dimensions = Vec::new();
         // SAFETY: as the caller promises.
-        if !unsafe { flatten(container, 0, &mut dimensions, &mut numbers) } {
+        if !unsafe { flatten(container, 0, &mut dimensions, &mut numbers) }? {
             return Err(self.unreadable(model, input, "an array of numbers"));
         }
         let schema = &model.graph.schema.inputs[input];
@@ -171,7 +171,7 @@ impl Json {
                 }
                 rows.set_sequence(slot.tensor, numbers.len(), |out| {
                     out.copy_from_slice(&numbers);
-                });
+                })?;
             }
             Kind::Vector { len } if numbers.len() == len => {
                 for (component, number) in numbers.into_iter().enumerate() {
@@ -204,15 +204,15 @@ impl Json {
         let categorical = model.graph.schema.inputs[input].kind == Kind::Categorical;
         match value {
             Value::Null => {}
-            Value::Text(text) if categorical => set_category(rows, slot, text),
+            Value::Text(text) if categorical => set_category(rows, slot, text)?,
             Value::Text(text) => set_number(rows, slot, component, number(model, input, text)?),
             Value::Bool(b) if categorical => {
-                set_category(rows, slot, if b { b"true" } else { b"false" });
+                set_category(rows, slot, if b { b"true" } else { b"false" })?;
             }
             Value::Bool(b) => set_number(rows, slot, component, f32::from(u8::from(b))),
             // SAFETY: a numeric inside the jsonb.
             Value::Number(_, datum) if categorical => unsafe {
-                set_category(rows, slot, Scalar::Numeric.text(datum, &mut self.text));
+                set_category(rows, slot, Scalar::Numeric.text(datum, &mut self.text))?;
             },
             Value::Number(content, _) => {
                 let number = finite(crate::numeric::to_f64(content) as f32);
@@ -283,38 +283,39 @@ unsafe fn flatten(
     depth: usize,
     dimensions: &mut Vec<usize>,
     numbers: &mut Vec<f32>,
-) -> bool {
+) -> Result<bool, InputError> {
     // SAFETY: as the caller promises.
     unsafe {
         let header = (*container).header;
         let count = (header & COUNT) as usize;
         if header & OBJECT != 0 || depth > 1 {
-            return false;
+            return Ok(false);
         }
         match dimensions.get(depth) {
             None => dimensions.push(count),
             Some(&length) if length == count => {}
-            Some(_) => return false,
+            Some(_) => return Ok(false),
         }
+        memory::reserve(numbers, count)?;
         for i in 0..count {
             match element(container, i) {
                 Some(Value::Number(..) | Value::Null) if dimensions.len() > depth + 1 => {
-                    return false;
+                    return Ok(false);
                 }
                 Some(Value::Number(content, _)) => {
                     numbers.push(finite(crate::numeric::to_f64(content) as f32));
                 }
                 Some(Value::Null) => numbers.push(f32::NAN),
                 Some(Value::Container(inner)) => {
-                    if !flatten(inner, depth + 1, dimensions, numbers) {
-                        return false;
+                    if !flatten(inner, depth + 1, dimensions, numbers)? {
+                        return Ok(false);
                     }
                 }
-                _ => return false,
+                _ => return Ok(false),
             }
         }
     }
-    true
+    Ok(true)
 }
 
 /// The value of a key of an object as text, as `->>` gives it; `None` where it is no object, lacks the key, or has

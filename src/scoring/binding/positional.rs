@@ -101,7 +101,7 @@ impl Positional {
                         return Ok(());
                     };
                     if model.graph.schema.inputs[input].kind == Kind::Categorical {
-                        set_category(rows, slot, reader.element.text(element, text));
+                        set_category(rows, slot, reader.element.text(element, text))?;
                     } else if reader.element.is_number() || reader.element.is_time() {
                         set_number(rows, slot, component, reader.element.number(element));
                     } else {
@@ -157,10 +157,13 @@ fn wrong_length(model: &Model, expected: usize, got: usize) -> InputError {
     }
 }
 
+const LONGEST_NUMBER: usize = 2000;
+
 /// A number, date or timestamp written as text; empty: missing.
 pub fn number(model: &Model, input: usize, text: &[u8]) -> Result<f32, InputError> {
     let input = &model.graph.schema.inputs[input];
-    let readable = String::from_utf8_lossy(text);
+    // No number is longer; the message shows the beginning of what is none.
+    let readable = String::from_utf8_lossy(&text[..text.len().min(LONGEST_NUMBER)]);
     let trimmed = readable.trim();
     if trimmed.is_empty() {
         return Ok(f32::NAN);

@@ -145,7 +145,7 @@ impl Columns {
                     Reader::Number(scalar) => set_number(rows, slot, 0, scalar.number(datum)),
                     Reader::Days(scalar) => set_number(rows, slot, 0, scalar.days(datum)),
                     Reader::Category(scalar) => {
-                        set_category(rows, slot, scalar.text(datum, &mut self.text));
+                        set_category(rows, slot, scalar.text(datum, &mut self.text))?;
                     }
                     Reader::Vector(reader) => {
                         write_vector(model, rows, plan.input, reader, datum)?;
@@ -199,12 +199,13 @@ pub fn set_number(rows: &mut Rows, slot: &Slot, component: usize, value: f32) {
     }
 }
 
-pub fn set_category(rows: &mut Rows, slot: &Slot, text: &[u8]) {
+pub fn set_category(rows: &mut Rows, slot: &Slot, text: &[u8]) -> Result<(), InputError> {
     match &slot.cell {
         Cell::Category(vocabulary) => rows.set_category(slot.tensor, vocabulary.id(text)),
-        Cell::Text => rows.set_text(slot.tensor, text),
+        Cell::Text => rows.set_text(slot.tensor, text)?,
         Cell::Float { .. } | Cell::Sequence => {}
     }
+    Ok(())
 }
 
 /// # Safety
@@ -270,7 +271,7 @@ pub unsafe fn write_sequence(
         }
         rows.set_sequence(model.graph.slots[input].tensor, view.count, |out| {
             reader.numbers(&view, out)
-        });
+        })?;
     }
     Ok(())
 }

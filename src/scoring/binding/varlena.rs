@@ -66,6 +66,31 @@ unsafe fn plain<'a>(pointer: *const u8) -> Option<(&'a [u8], bool)> {
     }
 }
 
+/// Whether a value lies there as it is, with a long header, hence aligned.
+///
+/// # Safety
+/// `datum` points to a varlena.
+#[inline]
+pub unsafe fn is_whole(datum: pg_sys::Datum) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe { plain(datum.cast_mut_ptr()) }.is_some_and(|(_, short)| !short)
+}
+
+/// Size with header of a value with a long header.
+///
+/// # Safety
+/// `pointer` points to such a varlena.
+#[inline]
+pub unsafe fn whole_size(pointer: *const u8) -> u32 {
+    // SAFETY: as the caller promises.
+    let word = unsafe { pointer.cast::<u32>().read_unaligned() };
+    if cfg!(target_endian = "little") {
+        word >> 2
+    } else {
+        word & 0x3fff_ffff
+    }
+}
+
 /// Size with header of a varlena that is not stored elsewhere, as elements of arrays are.
 ///
 /// # Safety

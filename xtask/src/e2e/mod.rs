@@ -6,6 +6,7 @@
 mod deployment;
 mod faults;
 mod gpu;
+mod inference;
 mod jobs;
 mod memory;
 mod moving;
@@ -69,6 +70,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("two_databases", moving::two_databases),
     Scenario::new("drop_extension", moving::drop_extension),
     Scenario::new("sequence_parity", sequences::parity),
+    Scenario::new("inference_interrupts", inference::interrupts),
+    Scenario::new("inference_memory", inference::little_memory),
     Scenario::new("onnxruntime_missing", runtime::onnxruntime_missing),
     Scenario::new("first_cursor", runtime::first_cursor),
     Scenario::new("gpu_library", gpu::library),

@@ -377,6 +377,7 @@ impl GraphBuilder {
                 .map(|(name, value)| attribute(name, value))
                 .collect(),
             domain: domain.to_owned(),
+            overload: String::new(),
         });
     }
 }

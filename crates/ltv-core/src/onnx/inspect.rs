@@ -1,11 +1,13 @@
 //! What an ONNX file, whoever made it, takes and gives; refusing what cannot be stored in a database.
 
+use super::admit::admit;
+use super::decode::{Limits, decode, not_onnx};
 use super::proto::{
-    DimensionValue, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
-    ValueInfoProto, data_type,
+    DimensionValue, GraphProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto,
+    data_type,
 };
 use crate::error::{Error, ErrorKind, Result};
-use prost::Message;
+use std::collections::HashSet;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
@@ -49,9 +51,8 @@ impl Port {
 }
 
 /// Reads the file's description of itself; whether ONNX Runtime knows its operators shows when it is loaded.
-pub fn inspect(onnx: &[u8]) -> Result<Inspection> {
-    let model = ModelProto::decode(onnx)
-        .map_err(|_| not_onnx().detail("The bytes cannot be read as an ONNX model."))?;
+pub fn inspect(onnx: &[u8], limits: &Limits) -> Result<Inspection> {
+    let model = decode(onnx, limits.memory)?;
     let Some(graph) = &model.graph else {
         return Err(not_onnx().detail("The bytes hold no graph."));
     };
@@ -67,13 +68,10 @@ pub fn inspect(onnx: &[u8]) -> Result<Inspection> {
         .detail(format!("Tensor \"{name}\" refers to external data."))
         .hint("Save the model as one file: onnx.save_model(model, path, save_as_external_data=False)."));
     }
+    admit(&model, graph, limits)?;
     // Files of old versions list their weights among the inputs.
-    let is_weight = |port: &ValueInfoProto| {
-        graph
-            .initializer
-            .iter()
-            .any(|tensor| tensor.name == port.name)
-    };
+    let weights: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let is_weight = |port: &ValueInfoProto| weights.contains(port.name.as_str());
     let opset = model
         .opset_import
         .iter()
@@ -92,11 +90,6 @@ pub fn inspect(onnx: &[u8]) -> Result<Inspection> {
             .trim()
             .to_owned(),
     })
-}
-
-fn not_onnx() -> Error {
-    Error::model("not an ONNX model")
-        .hint("Pass the content of an .onnx file as bytea, for example with pg_read_binary_file or a client's binary parameter.")
 }
 
 fn port(info: &ValueInfoProto) -> Port {

@@ -1,13 +1,20 @@
 //! Reading and writing ONNX files.
 
+mod adapt;
+mod admit;
 mod builder;
+mod decode;
+mod dependence;
 mod inspect;
 pub mod proto;
 mod quantise;
 mod specialise;
+mod trees;
 
+pub use adapt::{Derived, ZipMap, adapt, derived_name, zip_maps};
 pub use builder::{Attribute, Axis, BATCH, ElementType, GraphBuilder, Value};
 
+pub use decode::Limits;
 pub use inspect::{Inspection, Port, inspect};
 pub use quantise::{Range, activations, observed, quantise, range_outputs};
 pub use specialise::{CategoryPart, NumericPart, Specialised, specialise};

@@ -32,11 +32,22 @@ pub struct ModelProto {
     pub functions: Vec<FunctionProto>,
 }
 
-/// A function that the file brings along; only looked through for external data.
+/// A function that the file brings along; only looked through.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FunctionProto {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, repeated, tag = "4")]
+    pub input: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub output: Vec<String>,
     #[prost(message, repeated, tag = "7")]
     pub node: Vec<NodeProto>,
+    #[prost(string, tag = "10")]
+    pub domain: String,
+    /// Tells functions of the same name apart.
+    #[prost(string, tag = "13")]
+    pub overload: String,
 }
 
 /// Like functions, only looked through.
@@ -94,6 +105,8 @@ pub struct NodeProto {
     pub attribute: Vec<AttributeProto>,
     #[prost(string, tag = "7")]
     pub domain: String,
+    #[prost(string, tag = "8")]
+    pub overload: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

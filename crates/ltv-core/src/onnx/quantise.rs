@@ -4,6 +4,7 @@
 //! while the graph runs, but those are of the whole batch, so that a row's prediction would depend on its neighbours.
 //! Small layers stay as they are: that is where predictions come out, and they cost next to nothing.
 
+use super::decode::{Limits, decode};
 use super::proto::{
     AttributeProto, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, TensorProto,
     TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type,
@@ -228,7 +229,7 @@ fn layers(graph: &GraphProto) -> Vec<Layer> {
         };
         let (first, second) = (usize::try_from(first).ok()?, usize::try_from(second).ok()?);
         let values = values(tensor)?;
-        if values.len() != first * second || values.len() < SMALLEST {
+        if Some(values.len()) != first.checked_mul(second) || values.len() < SMALLEST {
             return None;
         }
         if values.iter().any(|w| !w.is_finite()) {
@@ -274,7 +275,7 @@ fn values(tensor: &TensorProto) -> Option<Vec<f32>> {
 
 /// The file, if it can be written again without losing anything.
 fn read(onnx: &[u8]) -> Result<ModelProto> {
-    let model = ModelProto::decode(onnx).map_err(|_| unreadable())?;
+    let model = decode(onnx, Limits::default().memory)?;
     if model.encode_to_vec() != onnx {
         return Err(unsupported("the graph cannot be rewritten")
             .detail("It holds parts of the ONNX format that pg_ltv does not know."));

@@ -1,6 +1,7 @@
 //! Cutting the front off a graph of ours, so that the scorer can feed one float matrix and category ids instead of
 //! one tensor per column. Everything behind the cut stays as it is: the numbers are the same.
 
+use super::decode::room;
 use super::proto::{
     Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, TensorShapeProto, TensorType,
     TypeProto, ValueInfoProto, data_type,
@@ -38,7 +39,10 @@ pub struct CategoryPart {
 }
 
 /// `None` if the graph does not have the front that our exporter writes; it is then scored as it is.
+/// `onnx` has been inspected.
 pub fn specialise(onnx: &[u8]) -> Option<Specialised> {
+    // It is written once to compare and once again; where there is no room for that it is scored as it is.
+    room(onnx.len().saturating_mul(3)).ok()?;
     let mut model = ModelProto::decode(onnx).ok()?;
     // A file that does not survive reading and writing holds something that our messages do not know.
     if model.encode_to_vec() != onnx {
@@ -111,7 +115,7 @@ fn numeric_front(graph: &GraphProto) -> Option<Vec<NumericPart>> {
             offset,
             width,
         });
-        offset += width;
+        offset = offset.checked_add(width)?;
     }
     Some(parts)
 }
