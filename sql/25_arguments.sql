@@ -162,7 +162,7 @@ BEGIN
     IF cardinality(given) = 0 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'as_of names no cut-off',
             HINT = 'Give at least one day, for example as_of => ''1997-09-30''.';
-    ELSIF array_position(given, NULL) IS NOT NULL THEN
+    ELSIF EXISTS (SELECT FROM unnest(given) item WHERE item IS NULL) THEN
         RAISE null_value_not_allowed USING MESSAGE = 'as_of must not contain null';
     END IF;
     SELECT COALESCE(array_agg(DISTINCT c.day ORDER BY c.day) FILTER (WHERE c.day IS NOT NULL), '{}'),
@@ -186,7 +186,7 @@ DECLARE
 BEGIN
     IF log_end IS NULL THEN
         RETURN NULL;
-    ELSIF cardinality(given) <> 1 THEN
+    ELSIF cardinality(given) <> 1 OR given[1] IS NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = 'log_end must be one day or one time';
     END IF;
     parsed := ltv.parse_cutoff(given[1], time_zone, 'log_end');

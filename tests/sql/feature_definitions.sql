@@ -161,6 +161,12 @@ GRANT SELECT ON maker.f TO ltv_definitions_reader;
 SET ROLE ltv_definitions_reader;
 SELECT ltv_refresh_features('maker.f');
 SELECT ltv.feature_definition('maker.f'), ltv.feature_facts('maker.f');
+-- What ltv_retrain does first.
+SELECT ltv.refresh_to_newest('{"relation": "maker.f"}', NULL);
+SELECT ltv.refresh_to_newest('{"relation": "maker.f"}', '2023-09-30');
+SELECT ltv.refresh_to_newest('{"relation": "public.orders"}', NULL);
+SELECT ltv.refresh_to_newest('{"query": "SELECT 1"}', NULL);
+SELECT ltv.refresh_to_newest('{"relation": "public.orders"}', '2023-09-30');
 SELECT * FROM ltv.feature_definitions;
 SELECT ltv.feature_definition('ltv_definitions_maker'::regrole, 'maker.f', false);
 SELECT features FROM ltv_features;
