@@ -19,11 +19,11 @@ CREATE FUNCTION ltv.refuse_temporary(query text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    passing text := (SELECT string_agg(format('"%s"', c.relname), ', ' ORDER BY c.relname) FROM pg_class c
-                     WHERE c.oid = ANY (ltv.query_relations(query)) AND c.relpersistence = 't');
+    passing text := (SELECT c.relname FROM pg_class c WHERE c.oid = ANY (ltv.query_relations(query)) AND c.relpersistence = 't'
+                     ORDER BY c.relkind = 'v', c.relname LIMIT 1);
 BEGIN
     IF passing IS NOT NULL THEN
-        RAISE feature_not_supported USING MESSAGE = format('%s is a temporary table, which the training worker cannot see', passing),
+        RAISE feature_not_supported USING MESSAGE = format('"%s" is a temporary table, which the training worker cannot see', passing),
             HINT = 'Use an ordinary or an unlogged table.';
     END IF;
 END
@@ -81,7 +81,7 @@ BEGIN
         id_column := COALESCE(ltv.features_id_column(relation_name), id_column);
     END IF;
     recipe := jsonb_build_object(
-        'relation', relation_name, 'query', CASE WHEN relation_name IS NULL THEN regexp_replace(query, '[;\s]+$', '') END,
+        'relation', relation_name, 'query', CASE WHEN relation_name IS NULL THEN regexp_replace(query, '[;[:space:]]+$', '') END,
         'target', target, 'id_column', id_column, 'split_column', split_column, 'features', features, 'options', options,
         'objective', COALESCE(objective, CASE WHEN preset IS NULL THEN 'ziln' END),
         'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset,

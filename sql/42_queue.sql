@@ -41,7 +41,7 @@ CREATE FUNCTION ltv.most_jobs(role oid, slots int, per_role int) RETURNS int
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN given.n > 0 THEN given.n WHEN (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = $1) THEN $2 ELSE greatest($2 - 1, 1) END
-    FROM (SELECT COALESCE(substring(ltv.role_setting($1, 'ltv.max_jobs_per_role') FROM '^\d{1,6}$')::int, $3)) given(n)
+    FROM (SELECT COALESCE(substring(ltv.role_setting($1, 'ltv.max_jobs_per_role') FROM '^[0-9]{1,6}$')::int, $3)) given(n)
 $$;
 COMMENT ON FUNCTION ltv.most_jobs IS 'how many jobs of a role run at the same time';
 

@@ -145,7 +145,7 @@ AS $$
 DECLARE
     last bigint := (SELECT max(j.job) FROM ltv.own_jobs j WHERE j.model = wait.model);
 BEGIN
-    IF last IS NULL AND model ~ '^\d{1,18}$' THEN  -- from a driver that passes numbers as text
+    IF last IS NULL AND model ~ '^[0-9]{1,18}$' THEN  -- from a driver that passes numbers as text
         last := model::bigint;
     ELSIF last IS NULL THEN
         RAISE undefined_object USING MESSAGE = format('there is no job for model "%s"', model), HINT = 'The view ltv_jobs lists the jobs that you may see.';

@@ -133,7 +133,7 @@ pub fn identity(workspace: &Workspace) -> Result<()> {
         "{is_team}\nset session authorization postgres: 42501\nreset session authorization: 42501\nset role postgres: 42501\n\
          reset role: 42501\nset role none: 42501\ndeclare held cursor with hold for select 1: 42501\ncreate temp table t (i int): 25006\n\
          listen x: 42501\nalter role alice superuser: 25006\nselect set_config('transaction_read_only', 'off', false): 25001\n\
-         select ltv_train('nested', 'team.customers'): 25006\nselect ltv_cancel(1): 42704\nselect pg_advisory_unlock_all(): done\n{is_team}"
+         select ltv_train('nested', 'team.customers'): 25006\nselect ltv_cancel(1): 25006\nselect pg_advisory_unlock_all(): done\n{is_team}"
     );
     ensure_eq(said, wanted, "what the job's code achieved")?;
 
