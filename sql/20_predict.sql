@@ -202,23 +202,23 @@ GRANT SELECT ON @extschema@.ltv_loaded_models TO PUBLIC;
 
 DO $do$
 DECLARE
-    function  text;
+    called    text;
     quantile  boolean;
     type_name text;
     pin       record;
     signature text;
-    call      text;
+    body      text;
 BEGIN
-    FOREACH function IN ARRAY ARRAY['ltv_predict', 'ltv_predict_proba', 'ltv_predict_quantile', 'ltv_predict_all'] LOOP
-        quantile := function = 'ltv_predict_quantile';
+    FOREACH called IN ARRAY ARRAY['ltv_predict', 'ltv_predict_proba', 'ltv_predict_quantile', 'ltv_predict_all'] LOOP
+        quantile := called = 'ltv_predict_quantile';
         FOREACH type_name IN ARRAY ARRAY['json', 'text'] LOOP
             FOR pin IN SELECT * FROM (VALUES ('', '', 'STABLE', 'the model in ltv.default_model'), ('model text, ', 'model, ', 'STABLE', 'the champion of a model'),
                                              ('model text, version bigint, ', 'model, version, ', 'IMMUTABLE', 'a pinned version of a model')) v(declared, passed, volatility, meaning) LOOP
                 signature := pin.declared || 'input pg_catalog.' || type_name || CASE WHEN quantile THEN ', q double precision' ELSE '' END;
-                call := pin.passed || 'input::pg_catalog.jsonb' || CASE WHEN quantile THEN ', q' ELSE '' END;
+                body := pin.passed || 'input::pg_catalog.jsonb' || CASE WHEN quantile THEN ', q' ELSE '' END;
                 EXECUTE format('CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE sql %s PARALLEL SAFE COST 100 RETURN @extschema@.%I(%s)',
-                               function, signature, CASE function WHEN 'ltv_predict_all' THEN 'ltv.prediction' ELSE 'double precision' END, pin.volatility, function, call);
-                EXECUTE format('COMMENT ON FUNCTION @extschema@.%I(%s) IS %L', function, signature,
+                               called, signature, CASE called WHEN 'ltv_predict_all' THEN 'ltv.prediction' ELSE 'double precision' END, pin.volatility, called, body);
+                EXECUTE format('COMMENT ON FUNCTION @extschema@.%I(%s) IS %L', called, signature,
                                CASE type_name WHEN 'json' THEN 'the same for json, by ' ELSE 'the same for JSON written as text, by ' END || pin.meaning);
             END LOOP;
         END LOOP;

@@ -199,7 +199,7 @@ AS $$
     WITH ours AS (
         SELECT p.oid FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pg_ltv'
-        WHERE p.prosrc LIKE 'ltv\_predict%'
+        WHERE p.proname LIKE 'ltv\_predict%'
     ), users AS (
         SELECT DISTINCT d.classid, d.objid, d.objsubid FROM pg_depend d JOIN ours ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = ours.oid
     ), expressions AS (
@@ -218,8 +218,10 @@ AS $$
         SELECT format('constraint %I of %s', c.conname, c.conrelid::regclass), pg_get_constraintdef(c.oid)
         FROM users u JOIN pg_constraint c ON u.classid = 'pg_constraint'::regclass AND c.oid = u.objid
     )
-    SELECT DISTINCT e.object FROM expressions e
-    WHERE strpos(e.text, format('(%L::text, %s', pinned_by.model, COALESCE(version || ',', ''))) > 0
+    -- The number of a version as an integer, and cast to bigint.
+    SELECT DISTINCT e.object FROM expressions e,
+        unnest(CASE WHEN version IS NULL THEN ARRAY[''] ELSE ARRAY[version || ',', format('(%s)::bigint,', version), format('%L::bigint,', version)] END) written
+    WHERE strpos(e.text, format('(%L::text, %s', pinned_by.model, written)) > 0
 $$;
 COMMENT ON FUNCTION ltv.pinned_by IS 'indexes, generated columns and constraints that score with a version of a model (NULL: any version)';
 

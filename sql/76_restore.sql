@@ -21,7 +21,10 @@ BEGIN
         JOIN pg_attrdef d ON f.classid = 'pg_attrdef'::regclass AND f.objid = d.oid OR f.classid = 'pg_class'::regclass AND f.objid = d.adrelid AND f.objsubid = d.adnum
         JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated = 's'
         JOIN pg_class c ON c.oid = d.adrelid AND c.relkind = 'r'
-        WHERE p.prosrc LIKE 'ltv\_predict%\_version'
+        -- Those of json and text are SQL, and have no symbol.
+        WHERE p.prosrc LIKE 'ltv\_predict%\_version' OR p.proname LIKE 'ltv\_predict%' AND 'version' = ANY (p.proargnames) AND p.prosqlbody IS NOT NULL
+            AND EXISTS (SELECT FROM pg_depend e JOIN pg_extension x ON e.refclassid = 'pg_extension'::regclass AND e.refobjid = x.oid AND x.extname = 'pg_ltv'
+                        WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
     LOOP
         EXECUTE format('UPDATE ONLY %s SET %I = DEFAULT WHERE %2$I IS NULL', stored.relation, stored.name);
     END LOOP;

@@ -34,6 +34,7 @@ static RUNNING: AtomicPtr<sys::OrtRunOptions> = AtomicPtr::new(ptr::null_mut());
 static STOPPED: AtomicBool = AtomicBool::new(false);
 /// Looks during the running inference.
 static TICKS: AtomicU32 = AtomicU32::new(0);
+/// `CHECK_FOR_INTERRUPTS` will do nothing after the running inference.
 static HELD: AtomicBool = AtomicBool::new(false);
 static PATIENT: AtomicU32 = AtomicU32::new(PATIENCE);
 static MEMORY: AtomicUsize = AtomicUsize::new(0);
@@ -92,6 +93,7 @@ pub struct Watched<T> {
 pub fn watch<T>(options: *mut sys::OrtRunOptions, run: impl FnOnce() -> T) -> Watched<T> {
     arm();
     TICKS.store(0, Ordering::Relaxed);
+    HELD.store(held(), Ordering::Relaxed);
     RUNNING.store(options, Ordering::Release);
     let result = run();
     RUNNING.store(ptr::null_mut(), Ordering::Release);
@@ -121,7 +123,6 @@ fn arm() {
     // SAFETY: a registered timeout.
     unsafe {
         if !get_timeout_active(id) {
-            HELD.store(held(), Ordering::Relaxed);
             MEMORY.store(memory::bound(), Ordering::Relaxed);
             enable_timeout_after(id, TICK);
         }

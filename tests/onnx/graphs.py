@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
+DOUBLE, INT32, BOOL = TensorProto.DOUBLE, TensorProto.INT32, TensorProto.BOOL
 
 
 def value(name, shape, element=FLOAT):
@@ -105,6 +106,28 @@ def external_constant():
     return made
 
 
+def of_type(element, kind):
+    """a + 2 b in another type; whole numbers and booleans through a Cast."""
+    if element == DOUBLE:
+        return model([node("MatMul", ["x", "w"], ["variable"])], [value("x", ["N", 2], element)], [value("variable", ["N", 1], element)], [constant("w", [[1], [2]], kind)])
+    nodes = [node("Cast", ["x"], ["f"], to=FLOAT), node("MatMul", ["f", "w"], ["variable"])]
+    return model(nodes, [value("x", ["N", 2], element)], [value("variable", ["N", 1])], [constant("w", [[1], [2]])])
+
+
+def classifier(zipmap):
+    """Two classes, as converters write them: a label, and probabilities or a list of dictionaries of them."""
+    nodes = [node("MatMul", ["x", "w"], ["z"]), node("Softmax", ["z"], ["p"], axis=1), node("ArgMax", ["p"], ["label"], axis=1, keepdims=0)]
+    outputs = [value("label", ["N"], INT64)]
+    if zipmap:
+        nodes.append(node("ZipMap", ["p"], ["output_probability"], domain="ai.onnx.ml", classlabels_int64s=[0, 1]))
+        types = helper.make_sequence_type_proto(helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, None)))
+        outputs.append(helper.make_value_info("output_probability", types))
+    else:
+        nodes.append(node("Identity", ["p"], ["probabilities"]))
+        outputs.append(value("probabilities", ["N", 2]))
+    return model(nodes, [X], outputs, [constant("w", [[-0.5, 0.5], [-1, 1]])], check=not zipmap)
+
+
 X = value("x", ["N", 2])
 GRAPHS = {
     "linear": linear(1, 10),
@@ -123,6 +146,16 @@ GRAPHS = {
     "mixed": model([node("ReduceMax", ["x"], ["top"], axes=[1], keepdims=0), node("ReduceSum", ["x"], ["sum"], keepdims=0),
                     node("Add", ["top", "sum"], ["y"])], [X], [value("y", ["N"])]),
     "fixed_batch": model([node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=0)], [value("x", [1, 2])], [value("y", [1])]),
+    "double": of_type(DOUBLE, np.float64),
+    "whole": of_type(INT64, np.int64),
+    "whole_32": of_type(INT32, np.int32),
+    "truth": of_type(BOOL, bool),
+    "by_column": model([node("Cast", ["b"], ["f"], to=FLOAT), node("Add", ["a", "f"], ["ltv"])], [value("a", ["N", 1]), value("b", ["N", 1], INT64)], [value("ltv", ["N", 1])]),
+    "flat": model([node("Add", ["a", "b"], ["y"])], [value("a", ["N"]), value("b", ["N"])], [value("y", ["N"])]),
+    "classes": classifier(False),
+    "zipmap": classifier(True),
+    "three_classes": model([node("MatMul", ["x", "w"], ["z"]), node("Softmax", ["z"], ["p"], axis=1)], [X], [value("p", ["N", 3])], [constant("w", [[1, 2, 3], [3, 2, 1]])]),
+    "logits": model([node("MatMul", ["x", "w"], ["dense"])], [X], [value("dense", ["N", 3])], [constant("w", [[1, 1, 1], [1, 1, 1]])]),
     "label": model([node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=0),
                     node("Cast", ["y"], ["label"], to=INT64)], [X], [value("label", ["N"], INT64), value("y", ["N"])]),
 }

@@ -25,7 +25,7 @@ CREATE TABLE arrays (id int, a real[]);
 INSERT INTO arrays VALUES (1, '{1,2}'), (2, '{1,NULL}');
 SELECT id, ltv_predict('linear', a) FROM arrays ORDER BY id;
 
--- NULL, NaN and infinities are missing values (NaN for this graph, which knows no better).
+-- NULL, NaN and infinities are missing values (NaN for this graph, which knows no better, and that is NULL).
 SELECT ltv_predict('linear', array[1, NULL]), ltv_predict('linear', '{1,NaN}'::real[]), ltv_predict('linear', '{1,Infinity}'::float8[]),
        ltv_predict('linear', '{1,1e300}'::float8[]), ltv_predict('linear', NULL::real[]), ltv_predict('linear', NULL::jsonb), ltv_predict('linear', 'null'::jsonb);
 
@@ -38,7 +38,7 @@ SELECT note, ltv_predict('kinds', p) FROM people p;
 SELECT note, ltv_predict('kinds', to_jsonb(p)) FROM people p WHERE note <> 'unseen';
 SELECT note, ltv_predict('kinds', ROW(p.*)::people) AS cast_row, ltv_predict('kinds', x) AS subquery FROM people p, LATERAL (SELECT a, country, v, s, day, now()) x;
 SELECT p.ltv_predict IS NULL FROM (SELECT 1 AS ltv_predict) p;
--- A NULL row, as an outer join makes it, is a row of NULLs.
+-- A NULL row, as an outer join makes it, is no row.
 SELECT ltv_predict('kinds', p) FROM (VALUES (1)) one LEFT JOIN people p ON false;
 -- Categories and times of other types.
 CREATE TYPE land AS ENUM ('DE', 'FR', 'XX');

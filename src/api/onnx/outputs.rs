@@ -49,7 +49,7 @@ impl Output {
         match self.shape.as_slice() {
             [-1] | [-1, 1 | -1] if is_float => Some(Reading::AsItIs),
             [-1, 1] => Some(Reading::Derived(Some(0))),
-            [-1] | [-1, -1] | [] => Some(Reading::Derived(None)),
+            [-1] | [-1, -1] => Some(Reading::Derived(None)),
             _ => None,
         }
     }
