@@ -109,7 +109,7 @@ fn one_round(
     random: &mut Random,
     seed: u64,
 ) -> Result<&'static str> {
-    let stop = AtomicBool::new(false);
+    let stop = &AtomicBool::new(false);
     let actors = (0..ACTORS)
         .map(|number| Actor::new(connect(cluster)?, Random::new(seed * ACTORS + number + 1)))
         .collect::<Result<Vec<Actor>>>()?;
@@ -118,7 +118,7 @@ fn one_round(
     thread::scope(|scope| {
         let threads: Vec<_> = actors
             .into_iter()
-            .map(|mut actor| scope.spawn(|| actor.work(ledger, &stop)))
+            .map(|mut actor| scope.spawn(move || actor.work(ledger, stop)))
             .collect();
         thread::sleep(moment);
         let used = strike(cluster, &pids, random);
