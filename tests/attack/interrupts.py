@@ -78,7 +78,7 @@ victim = Session("alice", options="-c client_connection_check_interval=300ms")
 thread = begun(victim, SLOW)
 pid = victim.pid
 victim.connection.pgconn.finish()
-gone = until(lambda: not admin.run("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]), 5)
+gone = until(lambda: not admin.run("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]), 5)
 case.check("a client that goes away ends it", gone)
 # Others are not stopped by it, nor by its locks.
 victim = Session("alice")

@@ -119,9 +119,9 @@ def ours():
     alice.run("BEGIN")
     promotes = alice.try_("SELECT ltv_set_alias('of bob', 1)").ok
     alice.run("ROLLBACK")
-    sees = bool(alice.try_("SELECT FROM ltv_models WHERE model = 'of bob'").rows)
-    versions = bool(alice.try_("SELECT FROM ltv_versions WHERE model = 'of bob'").rows)
-    jobs = bool(alice.try_("SELECT FROM ltv_jobs WHERE model = 'of bob'").rows)
+    sees = bool(alice.try_("SELECT 1 FROM ltv_models WHERE model = 'of bob'").rows)
+    versions = bool(alice.try_("SELECT 1 FROM ltv_versions WHERE model = 'of bob'").rows)
+    jobs = bool(alice.try_("SELECT 1 FROM ltv_jobs WHERE model = 'of bob'").rows)
     return scores, promotes, sees, versions, jobs
 
 

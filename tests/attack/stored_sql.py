@@ -21,7 +21,6 @@ CREATE FUNCTION alice.equal(a text, b text) RETURNS bool LANGUAGE plpgsql AS $$ 
 CREATE OPERATOR alice.= (LEFTARG = text, RIGHTARG = text, FUNCTION = alice.equal);
 CREATE FUNCTION alice.sum4(a real, b real) RETURNS real LANGUAGE plpgsql AS $$ BEGIN PERFORM alice.spy('in an operator'); RETURN a; END $$;
 CREATE OPERATOR alice.+ (LEFTARG = real, RIGHTARG = real, FUNCTION = alice.sum4);
-CREATE FUNCTION alice.count(x "any") RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';
 GRANT SELECT ON ALL TABLES IN SCHEMA alice TO PUBLIC;
 """)
 alice.run("CREATE FUNCTION alice.lower(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM alice.spy('in a function'); RETURN $1; END $$")

@@ -17,8 +17,6 @@ const LOOKED_AT: usize = 8;
 
 pub enum Change {
     Added(String, i32),
-    /// Rolled back.
-    Never(String, i32),
     Removed(String, i32),
     /// The model with all its versions.
     Gone(String),
@@ -77,7 +75,7 @@ impl Ledger {
             Change::Gone(model) => {
                 known.perhaps_gone.insert(model);
             }
-            Change::Added(..) | Change::Never(..) => {}
+            Change::Added(..) => {}
         }
     }
 
@@ -91,8 +89,6 @@ impl Ledger {
             Change::Removed(model, version) => {
                 known.removed.insert((model, version));
             }
-            // A number that was rolled back may be given to somebody else.
-            Change::Never(..) => {}
             Change::Gone(model) => {
                 let gone: Vec<Version> = known
                     .added
