@@ -147,7 +147,8 @@ class Case:
     def __init__(self):
         self.admin = Session()
         self.broken = []
-        self.log_from = 0
+        self.read = 0
+        self.spies = set()
         self.alice = self.role("alice")
         self.bob = self.role("bob")
 
@@ -181,15 +182,17 @@ class Case:
         return self.check(promise, outcome.state in states, outcome)
 
     def spied(self, what=".*"):
-        """{(tag, current user, session user)} of every spy since the last look whose tag is like that."""
+        """{(tag, current user, session user)} of every spy whose tag is like that, since the last time they were forgotten."""
         with open(os.environ["PG_LTV_LOG"], encoding="utf-8", errors="replace") as log:
-            log.seek(self.log_from)
+            log.seek(self.read)
             text = log.read()
-        return set(re.findall(rf'spied "({what})" as current "([^"]*)" session "([^"]*)"', text))
+            self.read = log.tell()
+        self.spies |= set(re.findall(r'spied "(.*)" as current "([^"]*)" session "([^"]*)"', text))
+        return {spy for spy in self.spies if re.fullmatch(what, spy[0])}
 
     def forget(self):
-        """Spies so far do not count any more."""
-        self.log_from = os.path.getsize(os.environ["PG_LTV_LOG"])
+        self.spied()
+        self.spies = set()
 
     def only(self, promise, allowed, what=".*", needed=False):
         """Every spy ran as one of these roles, and as nobody else underneath. needed: and some spy did run."""
