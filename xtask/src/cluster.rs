@@ -29,6 +29,8 @@ pub struct Cluster {
     sockets: PathBuf,
     pub port: u16,
     password: String,
+    /// Megabytes of address space that each of its processes may have.
+    memory: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +118,7 @@ impl Cluster {
             sockets: project::socket_directory(project, data)?,
             port: 0,
             password: password.trim().to_string(),
+            memory: None,
         };
         cluster.port = cluster
             .setting("port")
@@ -156,6 +159,28 @@ impl Cluster {
             .map(|(_, value)| value)
     }
 
+    /// From the next start on.
+    pub fn limit_memory(&mut self, megabytes: Option<u32>) {
+        self.memory = megabytes;
+    }
+
+    /// pg_ctl as the server's account, with what the server's processes inherit.
+    fn control(&self) -> Result<Command> {
+        let program = self.install.program("pg_ctl");
+        let Some(megabytes) = self.memory else {
+            return self.project.as_server(program);
+        };
+        let mut command = self.project.as_server("/bin/sh")?;
+        let kilobytes = u64::from(megabytes) * 1024;
+        command
+            .args([
+                "-c",
+                &format!("ulimit -v {kilobytes} && exec \"$0\" \"$@\""),
+            ])
+            .arg(program);
+        Ok(command)
+    }
+
     /// Start on the remembered port, or another free one if that is taken.
     pub fn start(&mut self) -> Result<()> {
         if self.port == 0 || !port_is_free(self.port) {
@@ -173,8 +198,7 @@ impl Cluster {
             ("unix_socket_directories", &sockets),
         ])?;
         let started = shell::capture(
-            self.project
-                .as_server(self.install.program("pg_ctl"))?
+            self.control()?
                 .args(["start", "--wait", "--silent", "--timeout=120", "--pgdata"])
                 .arg(&self.data)
                 .arg("--log")

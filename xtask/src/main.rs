@@ -1,5 +1,6 @@
 //! `cargo xtask`: set up, try, test, measure and package pg_ltv.
 
+mod attack;
 mod bench;
 mod cluster;
 mod cuda;
@@ -12,6 +13,7 @@ mod postgres_install;
 mod process;
 mod project;
 mod python;
+mod releases;
 mod server;
 mod setup;
 mod shell;

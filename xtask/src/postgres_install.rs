@@ -125,6 +125,10 @@ pub fn find(named: Option<&Path>) -> Result<Option<Install>> {
 
 /// The private copy of `source`, made or brought up to date.
 pub fn private(project: &Project, source: &Install) -> Result<Install> {
+    // Fetched for us alone.
+    if source.bin.starts_with(&project.home) {
+        return Ok(source.clone());
+    }
     let base = common_ancestor(&[&source.bin, &source.share, &source.lib])
         .context("the PostgreSQL installation has no common directory")?;
     let tree = project.home.join(format!("pg{}", source.major));

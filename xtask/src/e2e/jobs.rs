@@ -72,6 +72,11 @@ pub(super) fn ensure_consistent(client: &mut Client) -> Result<()> {
          or (m.last_version > 0) <> exists (select from ltv.aliases a where a.model = m.model and a.alias = 'champion')",
     )?;
     ensure_eq(broken, 0, "models whose numbering or champion is wrong")?;
+    ensure_history(client)
+}
+
+/// The history of each alias is without gaps, and ends where the alias stands.
+pub(super) fn ensure_history(client: &mut Client) -> Result<()> {
     let gaps = count(
         client,
         "select count(*) from ltv.promotions p where p.from_version is distinct from (select b.to_version \

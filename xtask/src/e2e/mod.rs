@@ -8,6 +8,7 @@ mod faults;
 mod gpu;
 mod inference;
 mod jobs;
+mod kill;
 mod memory;
 mod moving;
 mod roles;
@@ -56,6 +57,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("job_concurrency", jobs::concurrency),
     Scenario::new("job_crash", jobs::crash),
     Scenario::new("job_random_crashes", jobs::random_crashes),
+    Scenario::new("kill", kill::rounds),
     Scenario::new("job_faults", faults::at_each_point),
     Scenario::new("job_memory", memory::bound),
     Scenario::new("job_temporary_files", memory::temporary_files),

