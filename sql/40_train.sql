@@ -81,7 +81,7 @@ BEGIN
         id_column := COALESCE(ltv.features_id_column(relation_name), id_column);
     END IF;
     recipe := jsonb_build_object(
-        'relation', relation_name, 'query', CASE WHEN relation_name IS NULL THEN regexp_replace(query, '[;[:space:]]+$', '') END,
+        'relation', relation_name, 'query', CASE WHEN relation_name IS NULL THEN regexp_replace(COALESCE(query, relation), '[;[:space:]]+$', '') END,
         'target', target, 'id_column', id_column, 'split_column', split_column, 'features', features, 'options', options,
         'objective', COALESCE(objective, CASE WHEN preset IS NULL THEN 'ziln' END),
         'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset,

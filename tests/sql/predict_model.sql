@@ -57,14 +57,14 @@ SELECT ltv_predict('m', 1, array[1, 2]);
 SELECT ltv_drop_model('m');
 SELECT ltv_import_onnx('m', decode(:'steeper', 'base64'), array['a', 'b']);
 EXECUTE p;
-SELECT ltv_predict('m', 2, array[1, 2]);
+SELECT ltv_predict('m', 3, array[1, 2]);
 
 -- Only who may: by default the owner.
 CREATE ROLE ltv_scorer; CREATE ROLE ltv_group; GRANT SELECT ON t TO ltv_scorer, ltv_group;
 SET ROLE ltv_scorer;
 SELECT ltv_predict('m', array[1, 2]);
 EXECUTE p;
-SELECT ltv_predict('m', 2, array[1, 2]);
+SELECT ltv_predict('m', 3, array[1, 2]);
 SELECT ltv_predict('nope', array[1, 2]);
 SELECT ltv_export_onnx('m');
 RESET ROLE;
@@ -75,7 +75,7 @@ RESET ROLE;
 GRANT ltv_group TO ltv_scorer;
 SET ROLE ltv_scorer;
 EXECUTE p;
-SELECT ltv_predict('m', 2, array[1, 2]);
+SELECT ltv_predict('m', 3, array[1, 2]);
 SELECT ltv_export_onnx('m');
 RESET ROLE;
 REVOKE ltv_group FROM ltv_scorer;
@@ -102,8 +102,8 @@ DROP VIEW scores; DROP FUNCTION score(t);
 DROP OWNED BY ltv_scorer, ltv_group; DROP ROLE ltv_scorer, ltv_group;
 
 -- A pinned version may be indexed, generated and checked; a champion may not.
-CREATE TABLE customers (a real, b real, score float8 GENERATED ALWAYS AS (ltv_predict('m', 2, array[a, b])) STORED);
-CREATE INDEX ON customers (ltv_predict('m', 2, array[b, a]));
+CREATE TABLE customers (a real, b real, score float8 GENERATED ALWAYS AS (ltv_predict('m', 3, array[a, b])) STORED);
+CREATE INDEX ON customers (ltv_predict('m', 3, array[b, a]));
 INSERT INTO customers SELECT i, 1 FROM generate_series(1, 3) i;
 SELECT * FROM customers;
 CREATE INDEX ON customers (ltv_predict('m', array[a, b]));
