@@ -6,8 +6,9 @@
 CREATE FUNCTION ltv.restore_waits() RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_restore_waits';
 COMMENT ON FUNCTION ltv.restore_waits IS 'whether this session restores a dump; if so, waits for those that store predictions without their model';
 
+-- Without a search_path of its own, because an empty one is what a session that restores a dump is known by.
 CREATE FUNCTION ltv.complete_restore() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql
 AS $$
 DECLARE
     stored record;

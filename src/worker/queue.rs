@@ -159,12 +159,6 @@ pub fn claim(role: pg_sys::Oid) -> Result<Option<Job>> {
         let _catalog = Identity::catalog_owner()?;
         lock::lock_queue(table);
         Spi::connect_mut(|client| {
-            // When the postmaster is killed, workers end one after another; who sees another's job as lost for that
-            // reason must not take the next one only to lose it too.
-            // SAFETY: reads the pipe that the postmaster's death closes.
-            if unsafe { !PostmasterIsAliveInternal() } {
-                return Ok(None);
-            }
             client
                 .update("SELECT ltv.tidy_jobs()", None, &[])
                 .map_err(unexpected)?;
@@ -172,6 +166,12 @@ pub fn claim(role: pg_sys::Oid) -> Result<Option<Job>> {
             // Others come first; if there is no room to start a worker for them this one had better do something.
             if heads.iter().all(|head| head.owner != role) && !start_workers(&heads) {
                 heads = in_turn(client, Among::OldestOf(role))?;
+            }
+            // When the postmaster is killed, workers end one after another; who sees another's job as lost for that
+            // reason must not take the next one only to lose it too. Hence after the look.
+            // SAFETY: reads the pipe that the postmaster's death closes.
+            if unsafe { !PostmasterIsAliveInternal() } {
+                return Ok(None);
             }
             match heads.iter().find(|head| head.owner == role) {
                 Some(head) => take(client, table, head.job, role),

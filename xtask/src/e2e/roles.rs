@@ -74,7 +74,7 @@ pub fn rights(workspace: &Workspace) -> Result<()> {
     wait_for_status(&mut admin, job, "failed")?;
     ensure_eq(
         sqlstate(&mut admin, job)?,
-        "42501".to_owned(),
+        "42704".to_owned(),
         "SQLSTATE of a job whose role lost the model",
     )?;
     ensure_consistent(&mut admin)?;
@@ -278,6 +278,10 @@ pub fn fairness(workspace: &Workspace) -> Result<()> {
     admin.batch_execute(&format!("set session_replication_role = replica; update ltv.jobs set status = 'queued', finished_at = null where job = {third}; \
                                   reset session_replication_role"))?;
     drop(admin);
+    wait_until("the last session to leave the database", 30, || {
+        let left = "select count(*) from pg_stat_activity where datname = 'ltv'";
+        Ok(cluster.psql("postgres", left)? == "0")
+    })?;
     cluster.psql("postgres", "create database copy template ltv")?;
     let mut copy = cluster.connect("copy")?;
     copy.query_one("select ltv.wake_queue()", &[])?;

@@ -24,7 +24,7 @@ pub fn prepare(client: &mut Client, ledger: &Ledger) -> Result<()> {
     for model in MODELS.iter().chain(&[REFERENCE]) {
         let job = train(client, model)?;
         ledger.queued(job);
-        client.query_one("select ltv_wait($1)", &[&job])?;
+        client.query_one("select ltv_wait($1::bigint)", &[&job])?;
     }
     let scores = digest(client, REFERENCE, 1)?;
     ledger.remember_reference(scores);
