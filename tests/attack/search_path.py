@@ -16,13 +16,15 @@ bob.trained("featured", "bob.features")
 TYPES = ("text", "name", "int4", "int8", "int2", "float8", "float4", "numeric", "jsonb", "oid", "bool", "date", "timestamptz", "interval", "bytea", "regclass", "regrole", "xid8", '"char"', "varchar", "text[]", "float8[]", "int4[]")
 OPERATORS = ("=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "/", "||", "~", "~*", "!~", "%", "->", "->>", "#>>", "?", "@>", "&&", "^", "<@")
 made = 0
+KNOWN = {(operator, left, right): result for operator, left, right, result in admin.run("""
+    SELECT o.oprname, l.name, r.name, format_type(o.oprresult, NULL) FROM pg_operator o JOIN unnest(%(types)s::text[]) l(name) ON o.oprleft = l.name::regtype JOIN unnest(%(types)s::text[]) r(name) ON o.oprright = r.name::regtype
+    WHERE o.oprnamespace = 'pg_catalog'::regnamespace""", {"types": list(TYPES)})}
 for left in TYPES:
     for right in TYPES:
         for operator in OPERATORS:
-            found = admin.run("""SELECT oprcode::regproc::text, format_type(oprresult, NULL) FROM pg_operator WHERE oprnamespace = 'pg_catalog'::regnamespace AND oprname = %s AND oprleft = %s::regtype AND oprright = %s::regtype""",
-                              [operator, left, right])
             # Where PostgreSQL has none for these very types, alice's would be the better fit.
-            result = found[0][1] if found else None
+            result = KNOWN.get((operator, left, right))
+            found = result is not None
             if result is None and (left, right) not in (("int4", "float8"), ("float8", "int4"), ("name", "text"), ("text", "name"), ("numeric", "float8"), ("float8", "numeric"), ("int4", "numeric"), ("text", "oid"), ("varchar", "text"),
                                                         ("text", "varchar"), ("int8", "float8"), ("float8", "int8"), ("float4", "numeric"), ("int2", "float8"), ("float8", "int2"), ("text", "text[]"), ("float8", "float8[]"), ("int4", "int4[]")):
                 continue
