@@ -5,6 +5,7 @@ mod ahead;
 mod assemble;
 mod batches;
 mod blend;
+mod bounded;
 mod calibration;
 mod classic;
 mod combine;
