@@ -56,6 +56,7 @@ impl Collected {
             whale_threshold: self.whale_threshold.filter(|threshold| *threshold > 0.0),
             band: self.low.get(rows).zip(self.high.get(rows)),
             without_value: self.without_value,
+            customers: None,
         }
     }
 }

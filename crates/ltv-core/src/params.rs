@@ -1,7 +1,7 @@
 //! The named weights of a model. Initial values come from a seeded generator, because candle's own CPU
 //! generator cannot be seeded and training must be reproducible bit for bit.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -25,6 +25,8 @@ pub struct Params {
     rng: ChaCha8Rng,
     dtype: DType,
     device: Device,
+    /// Values that may still be made.
+    room: usize,
 }
 
 impl Params {
@@ -35,7 +37,14 @@ impl Params {
             rng: ChaCha8Rng::seed_from_u64(seed),
             dtype,
             device,
+            room: usize::MAX,
         }
+    }
+
+    /// At most so many values in all: a weight that would be beyond is refused before it takes memory.
+    pub fn with_room(mut self, values: usize) -> Self {
+        self.room = values;
+        self
     }
 
     pub fn dtype(&self) -> DType {
@@ -76,7 +85,17 @@ impl Params {
         {
             return Err(Error::internal(format!("two weights are named \"{name}\"")));
         }
-        let count = shape.iter().product();
+        let count = shape
+            .iter()
+            .try_fold(1usize, |count, &size| count.checked_mul(size))
+            .filter(|&count| count <= self.room);
+        let count = count.ok_or_else(|| {
+            Error::new(ErrorKind::Resources, "a network is too large").detail(format!(
+                "Weight \"{name}\" has the shape {shape:?}, and there is room for {} values.",
+                self.room
+            ))
+        })?;
+        self.room -= count;
         let fan_in = shape.last().copied().unwrap_or(1).max(1) as f64;
         let fan_out = if shape.len() > 1 {
             shape[shape.len() - 2] as f64
@@ -105,4 +124,24 @@ impl Params {
 pub fn standard_normal(rng: &mut impl Rng) -> f64 {
     let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
     radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_the_room_is_refused_before_it_is_made() -> Result<()> {
+        let mut params = Params::new(1, DType::F32, Device::Cpu).with_room(100);
+        params.weight("a", &[9, 10], Init::Glorot)?;
+        params.buffer("b", &[10], Init::Constant(0.0))?;
+        for shape in [&[1][..], &[usize::MAX], &[1 << 40, 1 << 40]] {
+            let refused = params.weight("c", shape, Init::He).err();
+            assert!(
+                refused.is_some_and(|error| error.kind == ErrorKind::Resources),
+                "{shape:?}"
+            );
+        }
+        Ok(())
+    }
 }

@@ -114,7 +114,7 @@ fn whales_bands_and_probabilities() {
         whale_probability: Some(&[0.0, 0.1, 0.2, 0.9]),
         whale_threshold: Some(50.0),
         band: Some((&[0.0, 0.0, 0.0, 0.0], &[0.0, 5.0, 50.0, 50.0])),
-        without_value: false,
+        ..Observations::default()
     })
     .unwrap();
     assert!((value(&metrics, "log_loss") - std::f64::consts::LN_2).abs() < 1e-15);
@@ -167,5 +167,36 @@ fn deciles_add_up() {
         deciles
             .iter()
             .all(|d| (d.mean_prediction - 2.0 * d.mean_actual).abs() < 1e-9)
+    );
+}
+
+/// Ten of a thousand customers pay 5 each, and half of that is predicted: a count of ten is between 4.80 and 18.39.
+#[test]
+fn the_limits_of_a_total_ratio_are_those_of_what_was_spent() {
+    let mut actual = [0.0; 1000];
+    actual[..10].fill(5.0);
+    let metrics = of(&actual, &[0.025; 1000]);
+    assert!((value(&metrics, "total_ratio") - 0.5).abs() < 1e-12);
+    let (low, high) = (
+        value(&metrics, "total_ratio_low"),
+        value(&metrics, "total_ratio_high"),
+    );
+    // Of a thousand customers rather than of infinitely many.
+    assert!((low * 18.39 / 5.0 - 1.0).abs() < 0.01, "{low}");
+    assert!((high * 4.795 / 5.0 - 1.0).abs() < 0.02, "{high}");
+    // The same ten in two rows each are ten still.
+    let twice: Vec<f64> = actual.iter().chain(&actual).copied().collect();
+    let customers: Vec<u32> = (0..1000).chain(0..1000).collect();
+    let again = evaluate(&Observations {
+        actual: &twice,
+        prediction: &[0.025; 2000],
+        customers: Some(&customers),
+        ..Observations::default()
+    })
+    .unwrap();
+    assert!((value(&again, "total_ratio_low") - low).abs() < 1e-9);
+    assert_eq!(
+        named(&of(&[0.0; 3], &[1.0; 3]), "total_ratio_low").unwrap(),
+        None
     );
 }

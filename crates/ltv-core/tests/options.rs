@@ -1,7 +1,7 @@
 //! Options and recipes: what is accepted, and what the errors say.
 
 use ltv_core::error::ErrorKind;
-use ltv_core::recipe::{OPTIONS, Options, Recipe, reference};
+use ltv_core::recipe::{Compare, Kind, OPTIONS, Options, Recipe, parse, reference};
 use serde_json::{Value, json};
 
 #[test]
@@ -100,4 +100,90 @@ fn the_documentation_lists_the_options() {
         page.ends_with(&table),
         "docs/options.md should end with:\n{table}"
     );
+}
+
+/// What a number or a list may be at most it may be, and no more; nothing is made of what lies beyond.
+#[test]
+fn every_option_has_its_bounds() {
+    let list = |item: Value, length: usize| Value::Array(vec![item; length]);
+    for doc in OPTIONS {
+        let (within, beyond): (Vec<Value>, Vec<Value>) = match doc.kind {
+            Kind::Integer { min, max } => (
+                vec![json!(min), json!(max)],
+                vec![json!(min - 1), json!(max + 1), json!(1e300), json!(0.5)],
+            ),
+            Kind::Number { min, max } => (
+                vec![json!(min), json!(max)],
+                vec![json!(min - 1.0), json!(max * 2.0), json!("NaN")],
+            ),
+            Kind::Integers { min, max, longest } => (
+                vec![list(json!(max), longest), list(json!(min), 1)],
+                vec![
+                    list(json!(min), longest + 1),
+                    list(json!(max + 1), 1),
+                    list(json!(min - 1), 1),
+                ],
+            ),
+            Kind::Numbers { min, max, count } => (
+                vec![list(json!(max), count)],
+                vec![list(json!(min), count + 1), list(json!(max * 2.0), count)],
+            ),
+            Kind::Choices(words) => (
+                vec![list(json!(words[0]), words.len())],
+                vec![list(json!(words[0]), words.len() + 1), json!([])],
+            ),
+            Kind::Columns => (
+                vec![list(json!("a"), 1664)],
+                vec![list(json!("a"), 1665), json!([1])],
+            ),
+            Kind::Boolean => (vec![json!(true)], vec![json!(1)]),
+            Kind::Choice(words) => (vec![json!(words[0])], vec![json!("")]),
+            Kind::Device => (vec![json!("cuda:255")], vec![json!("cuda:256")]),
+        };
+        for value in within {
+            assert!(doc.kind.accepts(&value), "{}: {value}", doc.key);
+        }
+        for value in beyond {
+            assert!(!doc.kind.accepts(&value), "{}: {value}", doc.key);
+        }
+    }
+}
+
+#[test]
+fn epochs_of_all_networks_are_bounded() {
+    let epochs = |options: Value| Options::from_json(&options);
+    assert!(epochs(json!({"epochs": 100_000})).is_ok());
+    assert!(epochs(json!({"epochs": 7812, "ensemble": 64})).is_ok());
+    let error = epochs(json!({"epochs": 7813, "ensemble": 64})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::InvalidParameter);
+    assert!(error.detail.unwrap().contains("500032"));
+}
+
+#[test]
+fn candidates_of_a_comparison_are_bounded() {
+    let compare = |objectives: Vec<&str>, values: usize| {
+        let rates: Vec<f64> = (1..=values).map(|n| n as f64 * 1e-5).collect();
+        let given = json!({"objectives": objectives, "backbones": ["mlp", "linear"], "search": {"learning_rate": rates}});
+        Compare::from_json(&given, &Value::Null)
+    };
+    assert!(compare(vec!["ziln"], 5000).is_ok_and(|compare| compare.candidates.len() == 10_000));
+    let error = compare(vec!["ziln"], 5001).unwrap_err();
+    assert!(error.message.contains("too many candidates"));
+    let error = compare(vec!["ziln"; 9], 1).unwrap_err();
+    assert!(error.message.starts_with("objectives must name"));
+}
+
+#[test]
+fn json_from_outside_is_bounded_in_depth_and_numbers() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(parse(&nested(127)).is_ok());
+    for text in [
+        nested(129),
+        nested(1_000_000),
+        r#"{"epochs": 1e400}"#.to_owned(),
+    ] {
+        let error = parse(&text).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidParameter);
+        assert!(error.hint.unwrap().contains("double precision"));
+    }
 }

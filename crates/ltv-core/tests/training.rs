@@ -6,6 +6,7 @@ mod customers;
 
 use common::TestResult;
 use customers::{Customers, FLAT, Kinds, assert_parity, run};
+use ltv_core::error::ErrorKind;
 use ltv_core::recipe::{Options, Recipe};
 use ltv_core::train::{Control, Progress, Quiet, TrainedModel, predict, train};
 use serde_json::json;
@@ -357,5 +358,60 @@ fn training_learns() -> TestResult {
     assert!(loss(epochs.len() - 1) < loss(0));
     assert!(epochs[0]["training"]["lognormal"].is_number());
     assert!(epochs[0]["validation"]["auc"].is_number());
+    Ok(())
+}
+
+/// Before anything is taken for it, and with what would have to change.
+#[test]
+fn networks_that_do_not_fit_are_refused() -> TestResult {
+    let customers = Customers::random(200, FLAT, 21);
+    for (backbone, options, named) in [
+        (
+            "mlp",
+            json!({"hidden_sizes": [65536, 65536, 65536]}),
+            "hidden_sizes",
+        ),
+        (
+            "mlp",
+            json!({"hidden_sizes": [20000], "ensemble": 64}),
+            "ensemble",
+        ),
+        (
+            "deepfm",
+            json!({"fm_size": 1024, "hidden_sizes": [65536]}),
+            "fm_size",
+        ),
+        (
+            "dcn",
+            json!({"hidden_sizes": [65536, 65536]}),
+            "cross_layers",
+        ),
+        (
+            "mlp",
+            json!({"embedding_size": 4096, "hidden_sizes": [65536]}),
+            "embedding_size",
+        ),
+    ] {
+        let mut recipe = recipe(backbone, "ziln", options);
+        recipe.memory = Some(64 << 20);
+        let error = train(customers.table(), &recipe, &Quiet).expect_err(named);
+        assert_eq!(error.kind, ErrorKind::Resources, "{error:?}");
+        assert!(
+            error.hint.is_some_and(|hint| hint.contains(named)),
+            "{named}"
+        );
+        assert!(
+            error.detail.is_some_and(|detail| detail.contains("64 MB")),
+            "{named}"
+        );
+    }
+    // Without a limit, what cannot be stored.
+    let huge = recipe("mlp", "cmltv", json!({"hidden_sizes": [65536, 65536]}));
+    let error = train(customers.table(), &huge, &Quiet).expect_err("4 billion weights");
+    assert_eq!(error.kind, ErrorKind::Resources);
+    // What everybody trains fits into the least there is.
+    let mut usual = recipe("mlp", "ziln", json!({"ensemble": 5}));
+    usual.memory = Some(8 << 20);
+    train(customers.table(), &usual, &Quiet)?;
     Ok(())
 }

@@ -5,6 +5,9 @@
 //! textbook form with ties averaged.
 
 mod ranking;
+mod total;
+
+pub use total::{Customers, TotalRatio};
 
 use crate::error::{Error, Result};
 use ranking::{Order, Ranking};
@@ -24,6 +27,8 @@ pub struct Observations<'a> {
     pub band: Option<(&'a [f64], &'a [f64])>,
     /// The predictions are probabilities, not money: metrics in money are left out.
     pub without_value: bool,
+    /// Rows with the same number are of one customer; without it each row is one.
+    pub customers: Option<&'a [u32]>,
 }
 
 /// A metric that the data cannot define (no payer, one row ...) is `None`.
@@ -70,6 +75,17 @@ pub fn evaluate(observed: &Observations) -> Result<Vec<Metric>> {
         push(
             "total_ratio",
             (ranking.total > 0.0).then(|| total / ranking.total),
+        );
+        let customers = match observed.customers {
+            Some(groups) => Customers::of(groups),
+            None => Customers::one_per_row(actual.len()),
+        };
+        let by_chance = TotalRatio::of(prediction, actual, &customers);
+        let limit = |of: fn(&TotalRatio) -> f64| by_chance.as_ref().map(of);
+        push("total_ratio_low", limit(|ratio| ratio.low));
+        push(
+            "total_ratio_high",
+            limit(|ratio| ratio.high).filter(|high| high.is_finite()),
         );
         push("mean_actual", Some(ranking.total / rows));
         push("mean_prediction", Some(total / rows));
@@ -271,6 +287,13 @@ fn check(observed: &Observations) -> Result<()> {
         if let Some(row) = column.iter().position(|v| v.is_nan()) {
             return Err(Error::data(format!("the {name} of row {} is NaN", row + 1)));
         }
+    }
+    if let Some(customers) = observed.customers.map(<[u32]>::len)
+        && customers != rows
+    {
+        return Err(Error::internal(format!(
+            "{rows} actual values, but {customers} customers"
+        )));
     }
     match observed
         .actual

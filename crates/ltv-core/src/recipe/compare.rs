@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 
 /// Combinations that are written out before some of them are drawn.
 const MOST_COMBINATIONS: usize = 10_000;
+/// Candidates at most: each combination with each objective and backbone.
+const MOST_CANDIDATES: usize = 10_000;
 /// Seconds for the candidates where nothing is said.
 const BUDGET: f64 = 600.0;
 const LONGEST: f64 = 1e7;
@@ -79,6 +81,17 @@ impl Compare {
                 true => of(&["mlp", "linear", "deepfm"]),
                 false => of(&["mlp"]),
             });
+            let pairs = objectives.len() * backbones.len();
+            if pairs * grid.len() > MOST_CANDIDATES {
+                return Err(Error::invalid("there are too many candidates to compare")
+                    .detail(format!(
+                        "{} combinations of values, each with {} objectives and {} backbones, are more than {MOST_CANDIDATES}.",
+                        grid.len(),
+                        objectives.len(),
+                        backbones.len()
+                    ))
+                    .hint("List fewer values in search, or fewer objectives and backbones."));
+            }
             // All pairs with the first values, then all with the second: a budget cuts off the same from each.
             for settings in &grid {
                 for objective in &objectives {
@@ -195,10 +208,12 @@ fn words(given: &Value, key: &str, allowed: &[&str]) -> Result<Option<Vec<String
     match words.iter().find(|word| !allowed.contains(&word.as_str())) {
         Some(word) => Err(Error::invalid(format!("{key} has an unknown \"{word}\""))
             .detail(format!("Known are {}.", allowed.join(", ")))),
-        None if words.is_empty() || words.len() < list.len() => Err(Error::invalid(format!(
-            "{key} must name one or more of {}",
-            allowed.join(", ")
-        ))),
+        None if words.is_empty() || words.len() < list.len() || list.len() > allowed.len() => {
+            Err(Error::invalid(format!(
+                "{key} must name one or more of {}",
+                allowed.join(", ")
+            )))
+        }
         None => Ok(Some(words)),
     }
 }

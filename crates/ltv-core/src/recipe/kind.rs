@@ -3,6 +3,9 @@
 use serde_json::Value;
 use std::fmt;
 
+/// As many columns as PostgreSQL lets a query have.
+const MOST_COLUMNS: usize = 1664;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     Boolean,
@@ -61,11 +64,12 @@ impl Kind {
                 list.len() == count && list.iter().all(|item| is_number(item, min, max))
             }),
             Self::Choices(words) => value.as_array().is_some_and(|list| {
-                !list.is_empty() && list.iter().all(|item| is_word(item, words))
+                (1..=words.len()).contains(&list.len())
+                    && list.iter().all(|item| is_word(item, words))
             }),
-            Self::Columns => value
-                .as_array()
-                .is_some_and(|list| list.iter().all(Value::is_string)),
+            Self::Columns => value.as_array().is_some_and(|list| {
+                list.len() <= MOST_COLUMNS && list.iter().all(Value::is_string)
+            }),
             Self::Device => value.as_str().is_some_and(is_device),
         }
     }
@@ -104,7 +108,7 @@ impl fmt::Display for Kind {
                 write!(f, "an array of {count} numbers between {min} and {max}")
             }
             Self::Choices(words) => write!(f, "an array of one or more of {}", quoted(words)),
-            Self::Columns => write!(f, "an array of column names"),
+            Self::Columns => write!(f, "an array of at most {MOST_COLUMNS} column names"),
             Self::Device => write!(
                 f,
                 "one of \"auto\", \"cpu\", \"cuda\", \"cuda:0\", \"cuda:1\", ..."

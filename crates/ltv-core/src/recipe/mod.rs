@@ -13,6 +13,16 @@ pub use presets::Preset;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 
+/// Reads what somebody else has written: a recipe, options, anything in JSON. Nested deeper than 128 it is refused, as are numbers beyond
+/// double precision.
+pub fn parse(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| {
+        Error::invalid("the JSON cannot be read")
+            .detail(format!("{error}."))
+            .hint("Numbers must fit into double precision, and arrays and objects must not be nested deeper than 128.")
+    })
+}
+
 pub const BACKBONES: &[&str] = &[
     "linear",
     "mlp",
@@ -49,6 +59,8 @@ pub struct Recipe {
     pub compare: Option<Compare>,
     /// Weights of an earlier version to continue from; not part of the JSON.
     pub warm_start: Option<Vec<u8>>,
+    /// Bytes that networks and their batches may take; not part of the JSON.
+    pub memory: Option<usize>,
 }
 
 impl Default for Recipe {
@@ -66,6 +78,7 @@ impl Default for Recipe {
             preset: None,
             compare: None,
             warm_start: None,
+            memory: None,
         }
     }
 }
@@ -122,6 +135,7 @@ impl Recipe {
             preset: text("preset"),
             compare,
             warm_start: None,
+            memory: None,
         })
     }
 

@@ -54,6 +54,10 @@ macro_rules! options {
 
 use Kind::{Boolean, Choice, Choices, Columns, Device, Integer, Integers, Number, Numbers};
 
+/// Epochs of all networks together: the history has an entry for each.
+const MOST_EPOCHS: usize = 500_000;
+/// Networks of a model that does not say how many.
+const USUAL_NETWORKS: usize = 5;
 const SEED_MAX: i64 = 9_007_199_254_740_991;
 
 options! {
@@ -233,6 +237,18 @@ impl Options {
                 "Got {} and {}.",
                 options.attention_size, options.attention_heads
             )));
+        }
+        let networks = options.ensemble.unwrap_or(USUAL_NETWORKS);
+        if options.epochs * networks > MOST_EPOCHS {
+            return Err(Error::invalid(
+                "options \"epochs\" and \"ensemble\" together ask for too much",
+            )
+            .detail(format!(
+                "{networks} networks of {} epochs have {} epochs together; {MOST_EPOCHS} are the most, because what each of them has to say is kept.",
+                options.epochs,
+                options.epochs * networks
+            ))
+            .hint("Lower one of them; early stopping usually ends after less than a hundred epochs."));
         }
         Ok(options)
     }

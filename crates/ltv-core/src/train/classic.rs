@@ -5,6 +5,7 @@ use super::{Control, Phase, Progress, TrainedModel, report};
 use crate::btyd::{self, BgNbd, Btyd, Customer, CustomerValues, GammaGamma};
 use crate::data::{Split, TrainingTable};
 use crate::error::{Error, Result};
+use crate::metrics::{Customers, TotalRatio};
 use crate::onnx::{Axis, BATCH, ElementType, GraphBuilder, NUMERIC, Value};
 use crate::preprocess::{Preprocessing, describe_values};
 use crate::recipe::Recipe;
@@ -74,8 +75,20 @@ pub(super) fn train(
         .iter()
         .map(|&row| f64::from(table.target()[row as usize]))
         .collect();
-    let mut metrics = report::evaluate(&actual, &predictions, None, 0.0)?;
+    let customers: Vec<u32> = judged
+        .iter()
+        .map(|&row| table.groups[row as usize])
+        .collect();
+    let mut metrics = report::evaluate(&actual, &predictions, &customers, None, 0.0)?;
     metrics.insert("evaluated_on".into(), json!(evaluated_on));
+
+    if evaluated_on != "training" {
+        let value: Vec<f64> = predictions.value().iter().map(|&v| v.into()).collect();
+        let ratio = TotalRatio::of(&value, &actual, &Customers::of(&customers));
+        if let Some(remark) = report::remark_on_total(ratio, None) {
+            control.notice(&remark);
+        }
+    }
 
     control.progress(Progress::of(Phase::Exporting));
     let (onnx, schema) = assemble(&model, &columns)?;

@@ -2,6 +2,7 @@
 
 use super::ageing::Ageing;
 use super::blend::Classic;
+use super::bounded::Bounded;
 use super::calibration::Calibration;
 use super::combine::Finish;
 use super::epochs::Trainer;
@@ -10,6 +11,7 @@ use super::network::{Network, Predictions};
 use super::report;
 use super::season::Season;
 use crate::error::{Error, Result};
+use crate::metrics::{Customers, TotalRatio};
 use crate::objective::TargetStatistics;
 use crate::preprocess::describe_values;
 use serde_json::{Value, json};
@@ -71,6 +73,12 @@ pub(super) fn judge(
         rows.extend_from_slice(&fold.validation);
     }
     let mut actual: Vec<f64> = rows.iter().map(|&row| trainer.target(row)).collect();
+    let customers_of = |rows: &[u32]| -> Vec<u32> {
+        rows.iter()
+            .map(|&row| trainer.data.groups[row as usize])
+            .collect()
+    };
+    let mut customers = customers_of(&rows);
     let values = classic.as_ref().map(|classic| classic.values.clone());
     let classic_of = |rows: &[u32]| -> Option<Vec<f32>> {
         let values = values.as_ref()?;
@@ -78,9 +86,11 @@ pub(super) fn judge(
     };
     let own = classic_of(&rows).unwrap_or_default();
     let mut season_log = 0.0;
+    let mut largest = None;
     finish.blend = classic.and_then(|classic| {
         let networks = held_out.get("ltv").unwrap_or_default();
-        classic.weigh(networks, &own, &actual, cap)
+        let bounded = bounded(networks, &actual, &customers);
+        classic.weigh(networks, &own, &bounded.actual, cap)
     });
     if let Some(value) = held_out.get("ltv") {
         let blended = finish.blended(value.to_vec(), Some(&own));
@@ -88,11 +98,15 @@ pub(super) fn judge(
             Some(history) => history.weights(&rows),
             None => vec![1.0; rows.len()],
         };
-        finish.calibration = Calibration::fit(&options.calibration, &blended, &actual, &weights);
+        let bounded = bounded(&blended, &actual, &customers);
+        let is_everybody = networks.len() > 1 && trainer.spilled.is_none();
+        finish.calibration =
+            Calibration::fit(&options.calibration, &bounded, &weights, is_everybody);
+        largest = bounded.largest.filter(|_| finish.calibration.is_some());
         if let (Some(calibration), Some(season)) = (&mut finish.calibration, &season) {
             let calibrated = blended.iter().map(|&value| calibration.apply(value).into());
             let calibrated: Vec<f64> = calibrated.collect();
-            season_log = season.correction(&rows, &calibrated, &actual);
+            season_log = season.correction(&rows, &customers, &calibrated, &actual);
             calibration.raise(season_log);
         }
     }
@@ -111,6 +125,7 @@ pub(super) fn judge(
     let judged = if rows.is_empty() {
         evaluated_on = "training";
         actual = sample.iter().map(|&row| trainer.target(row)).collect();
+        customers = customers_of(&sample);
         final_predictions
     } else {
         finish.combine(vec![held_out], classic_of(&rows).as_deref(), None)
@@ -119,7 +134,18 @@ pub(super) fn judge(
     let whale = options
         .whale_threshold
         .unwrap_or_else(|| target.payer_quantile(options.whale_quantile));
-    let mut metrics = report::evaluate(&actual, &judged, distribution, whale)?;
+    if evaluated_on != "training"
+        && let Some(value) = judged.get("ltv")
+    {
+        // The season is of the time of use, not of these rows.
+        let usual = |&value: &f32| f64::from(value) / season_log.exp();
+        let value: Vec<f64> = value.iter().map(usual).collect();
+        let ratio = TotalRatio::of(&value, &actual, &Customers::of(&customers));
+        if let Some(remark) = report::remark_on_total(ratio, largest) {
+            trainer.control.notice(&remark);
+        }
+    }
+    let mut metrics = report::evaluate(&actual, &judged, &customers, distribution, whale)?;
     metrics.insert("evaluated_on".into(), json!(evaluated_on));
     let statistics = json!({
         "features": features,
@@ -134,6 +160,11 @@ pub(super) fn judge(
         metrics: Value::Object(metrics),
         statistics,
     })
+}
+
+fn bounded(predicted: &[f32], actual: &[f64], customers: &[u32]) -> Bounded {
+    let predicted: Vec<f64> = predicted.iter().map(|&value| value.into()).collect();
+    Bounded::new(&predicted, actual, &Customers::of(customers))
 }
 
 fn predict(trainer: &Trainer, network: &Network, rows: &[u32]) -> Result<Predictions> {

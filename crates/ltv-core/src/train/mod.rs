@@ -5,6 +5,7 @@ mod ahead;
 mod assemble;
 mod batches;
 mod blend;
+mod bounded;
 mod calibration;
 mod classic;
 mod combine;
@@ -26,6 +27,7 @@ mod report;
 mod rows;
 mod season;
 mod selection;
+mod size;
 mod spilled;
 mod step;
 mod target;
@@ -51,6 +53,7 @@ use place::Place;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rows::{Arrangement, Rows};
 use season::Season;
+use size::Room;
 use spilled::Spilled;
 use std::time::Instant;
 
@@ -194,12 +197,18 @@ fn train_one(
         return Err(Error::cancelled());
     }
 
-    let networks = match &earlier {
-        Some(stored) => stored.networks(&place.device)?,
+    let room = Room::new(recipe, members);
+    let most = room.weights();
+    let networks: Result<Vec<Network>> = match &earlier {
+        Some(stored) => stored.networks(&place.device, most),
         None => (0..members as u64)
-            .map(|member| Network::new(&network, options.seed.wrapping_add(member), &place.device))
-            .collect::<Result<_>>()?,
+            .map(|member| {
+                let seed = options.seed.wrapping_add(member);
+                Network::new(&network, seed, &place.device, most)
+            })
+            .collect(),
     };
+    let networks = networks.map_err(|error| room.explain(error))?;
     let payers_wanted = networks.first().map_or(0, Network::payers_per_batch);
     let share = network.target.payers as f64 / network.target.rows.max(1) as f64;
     let warm = if earlier.is_some() { WARM_SHARE } else { 1 };
@@ -226,6 +235,16 @@ fn train_one(
         }
         None => (usual(), 1.0),
     };
+    // On the CPU a batch is cut into shards, unless its rows are looked at together.
+    let couples_rows = networks.first().is_some_and(Network::couples_rows);
+    let rows_at_once = match couples_rows || place.is_gpu() {
+        true => batch_size.min(training_rows),
+        false => batch_size.min(training_rows).min(step::MOST_ROWS),
+    };
+    if let (Some(network), false) = (networks.first(), place.is_gpu()) {
+        let bytes = network.batch_bytes(&preprocessing.shape(), rows_at_once);
+        room.check_batches(rows_at_once, bytes)?;
+    }
     let arrangement = Arrangement::new(
         &data,
         spilled.as_ref(),
@@ -321,7 +340,7 @@ fn earlier(
 /// reference that the graph is held against.
 pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str, Vec<f32>)>> {
     let stored = weights::Stored::read(weights)?;
-    let networks = stored.networks(&Device::Cpu)?;
+    let networks = stored.networks(&Device::Cpu, usize::MAX)?;
     let classic = stored
         .finish
         .blend

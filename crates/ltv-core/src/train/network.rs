@@ -31,8 +31,9 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub fn new(config: &NetworkConfig, seed: u64, device: &Device) -> Result<Self> {
-        let mut params = Params::new(seed, DType::F32, device.clone());
+    /// With at most so many weights.
+    pub fn new(config: &NetworkConfig, seed: u64, device: &Device, weights: usize) -> Result<Self> {
+        let mut params = Params::new(seed, DType::F32, device.clone()).with_room(weights);
         let backbone = backbone::build(&config.backbone, &config.shape, &mut params)?;
         let objective = objective::build(
             &config.objective,
@@ -119,18 +120,32 @@ impl Network {
     pub fn training_bytes(&self, shape: &InputShape, batch: usize) -> usize {
         // Of each layer the input, the product, the activation, and the gradients of them.
         const PER_OUTPUT: usize = 12;
+        let count: usize = (self.params.weights().iter())
+            .map(|(_, var)| var.elem_count())
+            .sum();
+        let pairs = match shape.sequence {
+            Some(sequence) => 8 * sequence.steps * sequence.steps,
+            None => 0,
+        };
+        let per_row = self.outputs(shape).saturating_mul(PER_OUTPUT) + pairs;
+        let batch = batch.saturating_mul(per_row);
+        batch.saturating_add(6 * count).saturating_mul(4)
+    }
+
+    /// What the inputs and outputs of the layers take in a batch of so many rows, each once.
+    pub fn batch_bytes(&self, shape: &InputShape, rows: usize) -> usize {
+        self.outputs(shape).saturating_mul(rows).saturating_mul(4)
+    }
+
+    /// Numbers per row that layers put out, and the numeric inputs; roughly.
+    fn outputs(&self, shape: &InputShape) -> usize {
         let weights = self.params.weights().iter();
-        let count: usize = weights.clone().map(|(_, var)| var.elem_count()).sum();
         let outputs: usize = weights
             .filter(|(_, var)| var.rank() != 2)
             .map(|(_, var)| var.elem_count())
             .sum();
-        let (steps, pairs) = match shape.sequence {
-            Some(sequence) => (sequence.steps, 8 * sequence.steps * sequence.steps),
-            None => (1, 0),
-        };
-        let per_row = (outputs + shape.numeric) * steps * PER_OUTPUT + pairs;
-        4 * (6 * count + batch * per_row)
+        let steps = shape.sequence.map_or(1, |sequence| sequence.steps);
+        (outputs + shape.numeric).saturating_mul(steps)
     }
 
     pub fn export(

@@ -1,8 +1,10 @@
 //! The season of use. A model can be used from the day on that the horizon of its latest cut-off has ended; a cut-off a
 //! year before that day, where there is one, shows how much of what the networks expect is spent at that time of the year.
 
+use super::bounded::Bounded;
 use super::history::History;
 use crate::data::TrainingTable;
+use crate::metrics::Customers;
 
 const YEAR: f32 = 365.25;
 /// Days that the cut-offs of a season may lie from the same day of the year: cut-offs are often a month apart.
@@ -50,21 +52,36 @@ impl Season {
         })
     }
 
-    /// The logarithm of what the predictions of all seasons are to be multiplied with. `rows` are of the table, `predicted`
-    /// has the right total over all of them.
-    pub fn correction(&self, rows: &[u32], predicted: &[f64], actual: &[f64]) -> f64 {
-        let (mut expected, mut spent, mut squares) = (0.0, 0.0, 0.0);
+    /// The logarithm of what the predictions of all seasons are to be multiplied with. `rows` are of the table, of `customers`;
+    /// `predicted` has the right total over all of them. Nobody's surprise counts for more than [`Bounded`] allows.
+    pub fn correction(
+        &self,
+        rows: &[u32],
+        customers: &[u32],
+        predicted: &[f64],
+        actual: &[f64],
+    ) -> f64 {
         let mut payers = [0, 0];
-        for ((&row, value), y) in rows.iter().zip(predicted).zip(actual) {
+        let mut same = Vec::new();
+        for (index, (&row, y)) in rows.iter().zip(actual).enumerate() {
             let is_same = self.is_same[row as usize];
             payers[usize::from(is_same)] += usize::from(*y > 0.0);
             if is_same {
-                expected += value;
-                spent += y;
-                squares += (y - value).powi(2);
+                same.push(index);
             }
         }
-        if payers.into_iter().any(|payers| payers < FEWEST_PAYERS) || expected <= 0.0 {
+        if payers.into_iter().any(|payers| payers < FEWEST_PAYERS) {
+            return 0.0;
+        }
+        let pick = |values: &[f64]| -> Vec<f64> { same.iter().map(|&row| values[row]).collect() };
+        let customers: Vec<u32> = same.iter().map(|&row| customers[row]).collect();
+        let customers = Customers::of(&customers);
+        let bounded = Bounded::new(&pick(predicted), &pick(actual), &customers);
+        let pairs = || bounded.predicted.iter().zip(&bounded.actual);
+        let expected: f64 = bounded.predicted.iter().sum();
+        let spent: f64 = bounded.actual.iter().sum();
+        let squares: f64 = pairs().map(|(value, y)| (y - value).powi(2)).sum();
+        if expected <= 0.0 {
             return 0.0;
         }
         let found = (spent / expected).clamp(FACTORS.0, FACTORS.1).ln();
@@ -110,7 +127,7 @@ mod tests {
         let order: Vec<u32> = (0..actual.len() as u32).collect();
         let predicted = vec![10.0; actual.len()];
         let found = Season::of(&table, Some(horizon), None);
-        Ok(found.map(|season| season.correction(&order, &predicted, &actual)))
+        Ok(found.map(|season| season.correction(&order, &order, &predicted, &actual)))
     }
 
     /// Half a year ahead of day 365: the model is used from day 548 on, a year after day 183.
@@ -135,7 +152,9 @@ mod tests {
             let history = History::of(&table);
             let season = Season::of(&table, Some(183.0), history.as_ref());
             let predicted = vec![10.0; actual.len()];
-            Ok(season.map_or(0.0, |season| season.correction(&order, &predicted, &actual)))
+            Ok(season.map_or(0.0, |season| {
+                season.correction(&order, &order, &predicted, &actual)
+            }))
         };
         let (short, long) = (found(183.0)?, found(1830.0)?);
         assert!(short > 0.0 && short < 0.7 * long, "{short} {long}");
@@ -154,6 +173,22 @@ mod tests {
         assert!(
             slight.is_some_and(|log| log > 0.0 && log < 0.002),
             "{slight:?}"
+        );
+        Ok(())
+    }
+
+    /// Of two thousand customers who spend nothing out of season one spends as much as all others in it.
+    #[test]
+    fn one_customer_is_no_season() -> Result<()> {
+        let (table, mut actual) = rows(&[183.0, 274.0, 365.0], 1000.0, |_| 1.0)?;
+        let order: Vec<u32> = (0..actual.len() as u32).collect();
+        let predicted = vec![10.0; actual.len()];
+        actual[1] = CUSTOMERS as f64 * 10.0;
+        let season = Season::of(&table, Some(183.0), None);
+        let found = season.map(|season| season.correction(&order, &order, &predicted, &actual));
+        assert!(
+            found.is_some_and(|log| log > 0.0 && log < 1.2f64.ln()),
+            "{found:?}"
         );
         Ok(())
     }

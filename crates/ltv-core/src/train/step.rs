@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 /// What more rows than this leave behind on the way forward has left the cache when the way back needs it.
-const MOST_ROWS: usize = 1024;
+pub(super) const MOST_ROWS: usize = 1024;
 /// Fewer rows than this are not worth a thread of their own.
 const FEWEST_ROWS: usize = 64;
 
@@ -148,7 +148,7 @@ mod tests {
             target: target::statistics(table.target()),
         };
         let data = fitted.encode(table)?;
-        let network = Network::new(&config, 1, &Device::Cpu)?;
+        let network = Network::new(&config, 1, &Device::Cpu, usize::MAX)?;
         let encoded = data.gather(&all, &Device::Cpu)?;
         let unused = Mutex::new(ChaCha8Rng::seed_from_u64(1));
         let loss = network.loss(&encoded, &Mode::Train(&unused))?;

@@ -112,7 +112,8 @@ impl Stored {
     }
 
     /// The networks with their weights.
-    pub fn networks(&self, device: &Device) -> Result<Vec<Network>> {
+    /// With at most so many weights each.
+    pub fn networks(&self, device: &Device, weights: usize) -> Result<Vec<Network>> {
         let mut from = 0;
         let mut networks = Vec::with_capacity(self.members.len());
         for member in &self.members {
@@ -123,7 +124,7 @@ impl Stored {
                 tensors.push(Tensor::from_slice(values, shape.as_slice(), device)?);
                 from = to;
             }
-            let network = Network::new(&self.network, 0, device)?;
+            let network = Network::new(&self.network, 0, device, weights)?;
             network.restore(&tensors)?;
             networks.push(network);
         }

@@ -3,6 +3,7 @@
 
 mod curve;
 
+use super::bounded::Bounded;
 use super::deviance;
 use crate::onnx::{GraphBuilder, Value};
 use curve::Curve;
@@ -12,15 +13,10 @@ use serde::{Deserialize, Serialize};
 const TINY: f32 = 1e-9;
 /// `exp` of this is the largest prediction.
 const LIMIT: f32 = 80.0;
-/// The slope is kept in this range ...
+/// The slope is kept in this range.
 const SLOPES: (f64, f64) = (0.5, 1.5);
-/// ... and the factor of a correction from few paying rows in this one.
-const FACTORS: (f64, f64) = (0.5, 2.0);
-/// Predictions that are so many times too high in total owe it to a few rows: scaling all of them would be worse.
-const TOO_HIGH: f64 = 5.0;
-/// Paying rows needed for more than one parameter, and for one.
+/// Paying customers needed for more than the total.
 const PAYERS_FOR_SLOPE: usize = 100;
-const PAYERS_FOR_TOTAL: usize = 20;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Calibration {
@@ -31,22 +27,20 @@ pub(super) struct Calibration {
 }
 
 impl Calibration {
-    /// Fits what `method` asks for, as far as the paying rows allow. Each row counts with its weight for what is different from
-    /// group to group; the total is made right over all of them alike.
-    pub fn fit(method: &str, predicted: &[f32], actual: &[f64], weights: &[f64]) -> Option<Self> {
-        let payers = actual.iter().filter(|&&y| y > 0.0).count();
-        if method == "none" || payers < PAYERS_FOR_TOTAL {
+    /// Fits what `method` asks for, as far as the paying customers allow. Each row counts with its weight for what is different
+    /// from group to group; the total is made right over all of them alike. `is_everybody`: each customer of the table is among the rows.
+    pub fn fit(method: &str, rows: &Bounded, weights: &[f64], is_everybody: bool) -> Option<Self> {
+        if method == "none" || rows.payers == 0 {
             return None;
         }
-        let logs: Vec<f64> = predicted
+        let actual = rows.actual.as_slice();
+        let logs: Vec<f64> = rows
+            .predicted
             .iter()
-            .map(|&value| f64::from(value.max(TINY).ln()))
+            .map(|value| value.max(f64::from(TINY)).ln())
             .collect();
         let equal = vec![1.0; actual.len()];
-        if total(&logs, actual, &equal) < -TOO_HIGH.ln() {
-            return None;
-        }
-        let enough = payers >= PAYERS_FOR_SLOPE;
+        let enough = rows.payers >= PAYERS_FOR_SLOPE;
         let slope = match method {
             "total" => 1.0,
             _ if enough => deviance::slope(&logs, actual, weights, SLOPES).unwrap_or(1.0),
@@ -54,8 +48,8 @@ impl Calibration {
         };
         let steep: Vec<f64> = logs.iter().map(|log| slope * log).collect();
         let mut intercept = total(&steep, actual, &equal);
-        if !enough {
-            intercept = intercept.clamp(FACTORS.0.ln(), FACTORS.1.ln());
+        if !enough && !is_everybody {
+            intercept = shrunk(intercept, rows.variance);
         }
         if !intercept.is_finite() {
             return None;
@@ -124,10 +118,39 @@ fn total(logs: &[f64], actual: &[f64], weights: &[f64]) -> f64 {
     (spent / predicted).ln()
 }
 
+/// A correction of which `variance` could as well be chance. Those who train know the total of their own customers: only where few
+/// others say something else, and say it clearly, are they believed.
+fn shrunk(found: f64, variance: f64) -> f64 {
+    let square = found * found;
+    found * square / (square + variance)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Customers;
     use proptest::prelude::*;
+
+    /// Of rows that are a customer each.
+    fn weighed(
+        method: &str,
+        predicted: &[f32],
+        actual: &[f64],
+        weights: &[f64],
+    ) -> Option<Calibration> {
+        let wide: Vec<f64> = predicted.iter().map(|&value| value.into()).collect();
+        let customers = Customers::one_per_row(actual.len());
+        Calibration::fit(
+            method,
+            &Bounded::new(&wide, actual, &customers),
+            weights,
+            true,
+        )
+    }
+
+    fn fit(method: &str, predicted: &[f32], actual: &[f64]) -> Option<Calibration> {
+        weighed(method, predicted, actual, &vec![1.0; actual.len()])
+    }
 
     /// Predictions from 1 to 1000, and customers of whom every other one pays twice what `truth` says.
     fn customers(truth: impl Fn(f64) -> f64) -> (Vec<f32>, Vec<f64>) {
@@ -146,7 +169,7 @@ mod tests {
 
     /// The largest relative error of the mean of ten groups, and of the total.
     fn errors(method: &str, predicted: &[f32], actual: &[f64]) -> (f64, f64) {
-        let fitted = Calibration::fit(method, predicted, actual, &vec![1.0; actual.len()]);
+        let fitted = fit(method, predicted, actual);
         let apply = |value: &f32| {
             fitted
                 .as_ref()
@@ -198,7 +221,7 @@ mod tests {
         let weights: Vec<f64> = (0..20_000)
             .map(|row| if row / 2 % 2 == 0 { 1.0 } else { 1e-6 })
             .collect();
-        let fitted = Calibration::fit("curve", &predicted, &both, &weights);
+        let fitted = weighed("curve", &predicted, &both, &weights);
         let apply = |value: f32| fitted.as_ref().map_or(value, |fitted| fitted.apply(value));
         let small = apply(5.0) / apply(200.0) * 40.0;
         assert!((small - 1.0 / 3.0).abs() < 0.05, "{small}");
@@ -215,7 +238,7 @@ mod tests {
         let rows = 0..20_000u32;
         let predicted: Vec<f32> = rows.clone().map(|row| 20.0 + 1e-5 * row as f32).collect();
         let actual: Vec<f64> = rows.map(|row| f64::from(row / 1000 % 2) * 40.0).collect();
-        let fitted = Calibration::fit("auto", &predicted, &actual, &vec![1.0; actual.len()]);
+        let fitted = fit("auto", &predicted, &actual);
         assert!(fitted.as_ref().is_some_and(|fitted| fitted.curve.is_some()));
         for value in predicted {
             let [value, next] = [value, value.next_up()]
@@ -224,38 +247,87 @@ mod tests {
         }
     }
 
-    #[test]
-    fn few_paying_rows_correct_little() {
-        let (predicted, actual) = customers(|value| value * 3.0);
-        let few = |payers: usize| {
-            let mut seen = 0;
-            let keep = |y: &f64| {
-                seen += usize::from(*y > 0.0);
-                if seen > payers { 0.0 } else { *y }
-            };
-            actual.iter().map(keep).collect::<Vec<f64>>()
+    fn few(actual: &[f64], payers: usize) -> Vec<f64> {
+        let mut seen = 0;
+        let keep = |y: &f64| {
+            seen += usize::from(*y > 0.0);
+            if seen > payers { 0.0 } else { *y }
         };
-        assert_eq!(
-            Calibration::fit("auto", &predicted, &few(19), &vec![1.0; actual.len()]),
-            None
-        );
+        actual.iter().map(keep).collect()
+    }
+
+    /// However far off the predictions are: a shop to which one customer in a hundred comes back.
+    #[test]
+    fn of_everybody_the_total_is_right_however_few_pay() {
+        let (predicted, actual) = customers(|value| value / 15.0);
+        for payers in [3, 30, 300] {
+            let rows = 2_000..2_000 + 50 * payers;
+            let actual = few(&actual[rows.clone()], payers);
+            let (_, total) = errors("auto", &predicted[rows], &actual);
+            assert!(total < 1e-4, "{payers}: {total}");
+        }
+    }
+
+    /// Few held-out customers beside many that were trained on.
+    #[test]
+    fn few_others_are_believed_as_far_as_they_are_clear() {
+        let correction = |truth: f64, payers: usize| {
+            let (predicted, actual) = customers(|value| truth * value);
+            let rows = 9_000..9_000 + 2 * payers;
+            let wide: Vec<f64> = predicted[rows.clone()].iter().map(|&v| v.into()).collect();
+            let customers = Customers::one_per_row(wide.len());
+            let bounded = Bounded::new(&wide, &actual[rows], &customers);
+            let fitted = Calibration::fit("auto", &bounded, &vec![1.0; wide.len()], false);
+            let value = predicted[9_000 + payers];
+            let times = fitted.map_or(1.0, |fitted| f64::from(fitted.apply(value) / value));
+            times.ln() / truth.ln()
+        };
+        let (clear, unclear) = (correction(1.0 / 15.0, 30), correction(1.1, 30));
+        assert!(clear > 0.95 && clear < 1.0, "{clear}");
+        assert!(unclear > 0.0 && unclear < 0.5, "{unclear}");
+        let enough = correction(1.1, 300);
+        assert!((enough - 1.0).abs() < 0.05, "{enough}");
+    }
+
+    #[test]
+    fn nobody_who_paid_no_calibration_and_few_no_curve() {
+        let (predicted, actual) = customers(|value| value * 3.0);
+        assert_eq!(fit("auto", &predicted, &few(&actual, 0)), None);
         let curve = |payers| {
-            Calibration::fit("auto", &predicted[..400], &few(payers)[..400], &[1.0; 400])
+            fit("auto", &predicted[..400], &few(&actual, payers)[..400])
                 .map(|fitted| fitted.curve.is_some())
         };
         assert_eq!(curve(50), Some(false));
         assert_eq!(curve(200), Some(true));
     }
 
-    /// What a few predictions out of all proportion do to a total is no reason to scale all others.
+    /// What a few predictions out of all proportion do to a total is no reason to scale all others, and neither is a customer who
+    /// spends as much as all others together.
     #[test]
-    fn an_absurd_total_is_left_alone() {
-        let (mut predicted, actual) = customers(|value| value);
+    fn one_customer_moves_the_total_by_a_bounded_share() {
+        let (mut predicted, mut actual) = customers(|value| value);
+        let all: f64 = actual.iter().sum();
+        let scale = |predicted: &[f32], actual: &[f64]| {
+            let fitted = fit("total", predicted, actual);
+            fitted.map_or(f32::NAN, |fitted| fitted.apply(100.0) / 100.0)
+        };
+        actual[7] += all;
+        let whale = scale(&predicted, &actual);
+        assert!(whale > 1.15 && whale < 1.2, "{whale}");
+        actual[7] -= all;
         predicted[7] = 1e12;
-        assert_eq!(
-            Calibration::fit("auto", &predicted, &actual, &vec![1.0; actual.len()]),
-            None
-        );
+        let absurd = scale(&predicted, &actual);
+        assert!(absurd > 0.84 && absurd < 0.86, "{absurd}");
+        let fitted = fit("auto", &predicted, &actual);
+        let apply = |value: f32| {
+            fitted
+                .as_ref()
+                .map_or(f32::NAN, |fitted| fitted.apply(value))
+        };
+        for value in [2.0, 30.0, 500.0] {
+            let ratio = apply(value) / value;
+            assert!(ratio > 0.7 && ratio < 1.1, "{value}: {ratio}");
+        }
     }
 
     #[test]
@@ -275,7 +347,7 @@ mod tests {
         ) {
             let predicted: Vec<f32> = rows.iter().map(|(value, ..)| *value).collect();
             let actual: Vec<f64> = rows.iter().map(|(_, y, u)| if *u < share { *y } else { 0.0 }).collect();
-            if let Some(fitted) = Calibration::fit("curve", &predicted, &actual, &vec![1.0; actual.len()]) {
+            if let Some(fitted) = fit("curve", &predicted, &actual) {
                 scored.extend([0.0, f32::MIN_POSITIVE, f32::MAX]);
                 scored.sort_by(f32::total_cmp);
                 let values: Vec<f32> = scored.iter().map(|value| fitted.apply(*value)).collect();
