@@ -146,9 +146,17 @@ bob.run(f"SELECT ltv_monitor('{HIS}', 'SELECT secret_id, secret_a * 100 AS secre
 heard = [f"{n.channel}: {n.payload}" for n in listener.connection.notifies(timeout=2)]
 case.check("alice hears nothing of bob's alerts", not WORDS.search(" ".join(heard)) and not heard, heard)
 case.check("bob's alert is there for bob", bob.value("SELECT count(*) > 0 FROM ltv_alerts"))
+MONITOR = f"SELECT ltv_monitor('{HIS}', 'SELECT secret_id, secret_a * 100 AS secret_a, secret_b, secret_ltv FROM bob.secret')"
 bob.run(f"SELECT ltv_grant('{HIS}', 'alice', 'read')")
 case.check("and for whoever may read the model", alice.value("SELECT count(*) > 0 FROM ltv_alerts"))
+channel = alice.value("SELECT alert_channel FROM ltv_models WHERE model = %s", [HIS])
+listener.run(f'LISTEN "{channel}"')
+bob.run(MONITOR)
+case.check("who may read the model hears its alerts", [n for n in listener.connection.notifies(timeout=2, stop_after=1)])
 bob.run(f"SELECT ltv_revoke('{HIS}', 'alice')")
+list(listener.connection.notifies(timeout=0.5))
+bob.run(MONITOR)
+case.check("and none after the right was revoked", not [n for n in listener.connection.notifies(timeout=2)])
 bob.run(f"SELECT ltv_grant('{HIS}', 'alice', 'predict')")
 for what in (f"SELECT * FROM ltv_feature_info('{HIS}')", f"SELECT * FROM ltv_training_info('{HIS}')", f"SELECT ltv_export_onnx('{HIS}')", f"SELECT ltv_report('{HIS}')", f"SELECT * FROM ltv_evaluate('{HIS}', 'alice.customers', 1, 'ltv')",
              f"SELECT ltv_retrain('{HIS}')", f"SELECT ltv_drop_version('{HIS}', 1)", f"SELECT * FROM ltv_feature_importance('{HIS}')"):

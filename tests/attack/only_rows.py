@@ -26,7 +26,7 @@ PLACES = {
     "ltv_explain_predict": "SELECT count(*) FROM ltv_explain_predict('m', {}, samples => 2)",
     "ltv_feature_importance": "SELECT count(*) FROM ltv_feature_importance('m', {}, repeats => 1, rows => 50)",
     "ltv_quantize": "SELECT ltv_quantize('m', 1, {})",
-    "ltv_rfm_summary": "SELECT count(*) FROM ltv_rfm_summary({}, date_column => 'day', value_column => 'amount')",
+    "ltv_rfm_summary": "SELECT count(*) FROM ltv_rfm_summary({}, date_column => 'day', value_column => 'amount', as_of => '2021-06-01')",
     "ltv_create_features": "SELECT ltv_create_features('bob.made', {}, date_column => 'day', value_column => 'amount', horizon => 90)",
     "ltv_create_features, attributes": "SELECT ltv_create_features('bob.made', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 90, attributes => {})",
 }
@@ -34,7 +34,7 @@ ROWS = {"ltv_rfm_summary": "SELECT * FROM bob.orders", "ltv_create_features": "S
 missing = [name for name in PLACES if not admin.value("SELECT count(*) > 0 FROM pg_proc WHERE proname = %s", [name.split(",")[0]])]
 assert not missing, missing
 # Arguments that take a query, and that this list does not know yet.
-known = {name.split(",")[0] for name in PLACES}
+known = {name.split(",")[0] for name in PLACES} | {"ltv_train_now"}  # which takes what ltv_train takes, and waits
 others = admin.run("""SELECT p.proname, a.name FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_ltv',
     unnest(p.proargnames[1:p.pronargs]) a(name) WHERE p.proname LIKE 'ltv\\_%' AND (a.name LIKE 'query%' OR a.name IN ('source', 'costs', 'attributes', 'customers', 'contacts', 'eligible', 'suppress')) ORDER BY 1""")
 for function, argument in others:
@@ -85,7 +85,7 @@ for name in ("bob.customers; DELETE FROM bob.victim", "bob.customers) q; DELETE 
             case.check(f"{place} takes this for no relation: {name}", False, outcome)
 case.check("names of relations are names", bob.run(state) == before)
 # And what is one SELECT is taken.
-for text in ("{rows}", "{rows};", " \n{rows} ;; ", "-- a comment\n{rows}", "/* a; comment */ {rows} -- end", "({rows})", "WITH x AS ({rows}) SELECT * FROM x", "SELECT q.* FROM ({rows}) q WHERE $$;$$ <> ';'", "SELECT q.* FROM ({rows}) q WHERE E'\\'; --' IS NOT NULL",
+for text in ("{rows}", "{rows};", " \n{rows} ;; ", "-- a comment\n{rows}", "/* a; comment */ {rows} -- end", "({rows})", "WITH x AS ({rows}) SELECT * FROM x", "SELECT q.* FROM ({rows}) q WHERE $$;$$ <> 'x'", "SELECT q.* FROM ({rows}) q WHERE E'\\'; --' IS NOT NULL",
              "TABLE {table}", "{table}", "select * from ({rows}) \"q;\"", "SELECT * FROM ({rows}) q /* /* nested */ */", "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT q.* FROM ({rows}) q WHERE (SELECT count(*) FROM n) = 3"):
     for place, call in PLACES.items():
         if place == "ltv_compare" or "ltv_train" in place:

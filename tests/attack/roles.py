@@ -182,6 +182,18 @@ alice.run("SET ROLE alice")
 case.check("a right is there at the next statement", alice.try_(pinned).ok)
 alice.run("COMMIT")
 alice.run("SELECT ltv_import_onnx('of alice', %s)", [graphs.linear(1, 0)])
+# Who may not execute ltv_train queues no job by any other function either.
+alice.run("SELECT ltv_create_features('alice.features', 'alice.orders', date_column => 'day', value_column => 'amount', horizon => 90)")
+alice.trained("trained", "alice.customers")
+failed = alice.train("fails", query="SELECT *, 1 / (a - a) AS c FROM alice.customers")
+alice.ended(failed)
+admin.run("REVOKE EXECUTE ON FUNCTION ltv_train FROM PUBLIC")
+jobs = admin.value("SELECT count(*) FROM ltv_jobs")
+for statement in ("SELECT ltv_train('trained', 'alice.customers')", "SELECT ltv_train_now('trained', 'alice.customers')", "SELECT ltv_retrain('trained', 'never')", f"SELECT ltv_retry({failed})", "SELECT ltv_compare('trained', 'alice.customers')",
+                  "SELECT ltv_monitor('trained', 'SELECT customer_id, a * 1000 AS a, b, ltv FROM alice.customers', retrain => true)", "SELECT ltv.queue_training('trained', 'train', 'alice.customers')"):
+    outcome = alice.try_(statement)
+    case.check(f"who may not train does not by {statement[:60]}", admin.value("SELECT count(*) FROM ltv_jobs") == jobs, outcome)
+admin.run("GRANT EXECUTE ON FUNCTION ltv_train TO PUBLIC")
 for statement in ("SELECT ltv_set_owner('of alice', 'bob')", "SELECT ltv_set_owner('of alice', 'postgres')", "SELECT ltv_set_owner('of alice', 'public')"):
     case.refused(f"a gift that alice could not take back: {statement}", alice, statement, ("42501", "22023", "42704", "0LP01"))
 case.finish()

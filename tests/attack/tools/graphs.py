@@ -126,6 +126,13 @@ def product(n, times=1):
                  constants=[constant("s", [n, n], np.int64)])
 
 
+def slow(size, times):
+    """So many products of matrices for each row; how long it takes is known beforehand."""
+    steps = [node("MatMul", [f"m{i}", "w"], [f"m{i + 1}"]) for i in range(times)]
+    return model([node("Unsqueeze", ["x", "axis"], ["x3"]), node("Mul", ["x3", "w"], ["m0"]), *steps, node("ReduceMean", [f"m{times}"], ["m"], axes=[1, 2], keepdims=0), node("Unsqueeze", ["m", "one"], ["ltv"])],
+                 constants=[constant("axis", [2], np.int64), constant("one", [1], np.int64), constant("w", np.full((size, size), 1.0 / size))])
+
+
 def product_by_feature():
     """As large as the largest feature says."""
     return model([node("ReduceMax", ["x"], ["most"], keepdims=0), node("Cast", ["most"], ["n"], to=INT64), node("Unsqueeze", ["n", "zero"], ["n1"]), node("Concat", ["n1", "n1"], ["s"], axis=0),
