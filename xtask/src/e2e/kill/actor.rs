@@ -94,8 +94,7 @@ impl Actor {
             5 => self.import_in_transaction(ledger, model)?,
             6 => {
                 let sql = "select ltv_quantize($1)";
-                let row = self.client.query_one(sql, &[&model])?;
-                drop(row);
+                self.client.query_one(sql, &[&model])?;
             }
             7 | 8 => self.drop_version(ledger, model)?,
             9 => self.scratch(ledger)?,
