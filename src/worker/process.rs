@@ -213,6 +213,7 @@ fn read_rows(
             notes,
         );
         let threads = guc::TRAINING_THREADS.get();
+        recipe.memory = Some(memory << 20);
         let data = interrupt::while_owners_code(|| read::load(recipe, &wanted, memory << 20))?;
         Ok((data, threads))
     });

@@ -13,16 +13,6 @@ pub use presets::Preset;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 
-/// Reads what somebody else has written: a recipe, options, anything in JSON. Nested deeper than 128 it is refused, as are numbers beyond
-/// double precision.
-pub fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|error| {
-        Error::invalid("the JSON cannot be read")
-            .detail(format!("{error}."))
-            .hint("Numbers must fit into double precision, and arrays and objects must not be nested deeper than 128.")
-    })
-}
-
 pub const BACKBONES: &[&str] = &[
     "linear",
     "mlp",
