@@ -17,17 +17,25 @@ BEGIN
         RETURN NULL;
     END IF;
     FOR stored IN
-        SELECT DISTINCT c.oid::regclass AS relation, a.attname AS name
+        SELECT DISTINCT c.oid::regclass AS relation, a.attname AS name, base.attname AS base
         FROM pg_proc p JOIN pg_depend f ON f.refclassid = 'pg_proc'::regclass AND f.refobjid = p.oid
         JOIN pg_attrdef d ON f.classid = 'pg_attrdef'::regclass AND f.objid = d.oid OR f.classid = 'pg_class'::regclass AND f.objid = d.adrelid AND f.objsubid = d.adnum
         JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated = 's'
         JOIN pg_class c ON c.oid = d.adrelid AND c.relkind = 'r'
+        -- A generated column is computed again only where a column that it is made from is set.
+        JOIN LATERAL (
+            SELECT b.attname
+            FROM pg_depend g JOIN pg_attribute b ON b.attrelid = g.refobjid AND b.attnum = g.refobjsubid
+            WHERE g.classid = f.classid AND g.objid = f.objid AND g.objsubid = f.objsubid
+                AND g.refclassid = 'pg_class'::regclass AND g.refobjid = d.adrelid AND g.refobjsubid > 0 AND g.refobjsubid <> d.adnum
+            ORDER BY b.attnum LIMIT 1
+        ) base ON true
         -- Those of json and text are SQL, and have no symbol.
         WHERE p.prosrc LIKE 'ltv\_predict%\_version' OR p.proname LIKE 'ltv\_predict%' AND 'version' = ANY (p.proargnames) AND p.prosqlbody IS NOT NULL
             AND EXISTS (SELECT FROM pg_depend e JOIN pg_extension x ON e.refclassid = 'pg_extension'::regclass AND e.refobjid = x.oid AND x.extname = 'pg_ltv'
                         WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
     LOOP
-        EXECUTE format('UPDATE ONLY %s SET %I = DEFAULT WHERE %2$I IS NULL', stored.relation, stored.name);
+        EXECUTE format('UPDATE ONLY %s SET %I = %2$I WHERE %I IS NULL', stored.relation, stored.base, stored.name);
     END LOOP;
     RETURN NULL;
 END

@@ -33,7 +33,7 @@ alice.run("""
 CREATE TYPE alice.pair AS (a real, b text); CREATE DOMAIN alice.positive AS float8 CHECK (value > 0); CREATE DOMAIN alice.words AS text[] CHECK (cardinality(value) < 5);
 CREATE TYPE alice.mood AS ENUM ('sad', 'ok'); CREATE TYPE alice.nested AS (a alice.pair, b alice.pair[]);
 CREATE TABLE alice.odd ("a""b" int, "select" float8, "ü" text, " " date, "%s" numeric, "a" alice.mood, b alice.pair);
-INSERT INTO alice.odd SELECT i, i, 'x', 'infinity', 'NaN', 'ok', ROW(i, 'x') FROM generate_series(1, 30) i;
+INSERT INTO alice.odd SELECT i, i, 'x', 'infinity', 'NaN', 'ok', ROW(i, 'x')::alice.pair FROM generate_series(1, 30) i;
 CREATE TABLE alice.dropped AS SELECT * FROM alice.customers; ALTER TABLE alice.dropped DROP b, ADD b text DEFAULT 'x', ADD c jsonb; ALTER TABLE alice.dropped ALTER a TYPE numeric;
 CREATE TABLE alice.wide AS SELECT i AS customer_id, i AS a, i AS b, i::float8 AS ltv FROM generate_series(1, 5) i;
 CREATE TABLE alice.sequences AS SELECT customer_id, a, ARRAY[[a, b], [b, a]]::real[] AS s, ltv FROM alice.customers;

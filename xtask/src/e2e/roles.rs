@@ -277,7 +277,7 @@ pub fn fairness(workspace: &Workspace) -> Result<()> {
     wait_for_status(&mut admin, third, "canceled")?;
     admin.batch_execute(&format!("set session_replication_role = replica; update ltv.jobs set status = 'queued', finished_at = null where job = {third}; \
                                   reset session_replication_role"))?;
-    drop(admin);
+    drop((admin, alice, bob));
     wait_until("the last session to leave the database", 30, || {
         let left = "select count(*) from pg_stat_activity where datname = 'ltv'";
         Ok(cluster.psql("postgres", left)? == "0")
