@@ -16,7 +16,7 @@ for table, column, kind in admin.run("""SELECT c.relname, a.attname, format_type
     TABLES.setdefault(table, []).append((column, kind))
 VIEWS = [row[0] for row in admin.run("SELECT relname FROM pg_class WHERE relnamespace = 'ltv'::regnamespace AND relkind = 'v'")]
 FUNCTIONS = admin.run("""SELECT p.proname, pg_get_function_identity_arguments(p.oid), pg_get_function_result(p.oid) FROM pg_proc p WHERE p.pronamespace = 'ltv'::regnamespace AND p.prokind = 'f'
-    AND NOT p.proargtypes::oid[] && ARRAY['internal', 'cstring', 'record', 'any']::regtype[]::oid[] AND p.prorettype NOT IN ('internal'::regtype, 'trigger'::regtype, 'cstring'::regtype)""")
+    AND NOT p.proargtypes::oid[] && ARRAY['internal', 'cstring', 'record', '"any"']::regtype[]::oid[] AND p.prorettype NOT IN ('internal'::regtype, 'trigger'::regtype, 'cstring'::regtype)""")
 superuser = admin.value("SELECT oid FROM pg_roles WHERE rolname = %s", [SUPERUSER])
 job_columns = [column for column, _ in TABLES["jobs"]]
 

@@ -38,7 +38,7 @@ FUNCTIONS = admin.run("""
 SELECT DISTINCT ON (p.proname, p.proargtypes) quote_ident(p.proname), pg_get_function_identity_arguments(p.oid), format_type(p.prorettype, NULL), p.pronargs FROM pg_proc p
 WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f' AND NOT p.proretset AND p.provariadic = 0
   AND p.prorettype NOT IN ('internal'::regtype, 'cstring'::regtype, 'void'::regtype, 'record'::regtype, 'anyelement'::regtype, 'anyarray'::regtype, 'trigger'::regtype)
-  AND NOT p.proargtypes::oid[] && ARRAY['internal', 'cstring', 'any', 'anyelement', 'anyarray', 'anyrange', 'anyenum', 'anycompatible', 'anycompatiblearray', 'anymultirange', 'anynonarray', 'record']::regtype[]::oid[]
+  AND NOT p.proargtypes::oid[] && ARRAY['internal', 'cstring', '"any"', 'anyelement', 'anyarray', 'anyrange', 'anyenum', 'anycompatible', 'anycompatiblearray', 'anymultirange', 'anynonarray', 'record']::regtype[]::oid[]
   AND p.proname IN ('lower', 'upper', 'length', 'left', 'right', 'round', 'abs', 'floor', 'ceil', 'exp', 'ln', 'sqrt', 'power', 'substring', 'replace', 'md5', 'sha256', 'encode', 'decode', 'convert_to', 'quote_ident', 'quote_literal',
       'regexp_replace', 'string_to_array', 'now', 'clock_timestamp', 'to_regclass', 'to_char', 'random', 'date_trunc', 'extract', 'date_part', 'current_setting', 'set_config', 'pg_backend_pid', 'has_table_privilege', 'pg_has_role',
       'jsonb_typeof', 'jsonb_array_length', 'jsonb_strip_nulls', 'trim', 'btrim', 'split_part', 'repeat', 'make_interval', 'age', 'timezone', 'width_bucket', 'octet_length', 'parse_ident', 'numeric', 'float8', 'int4', 'text', 'date', 'interval')

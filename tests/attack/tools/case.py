@@ -119,6 +119,11 @@ class Session:
     def pid(self):
         return self.connection.info.backend_pid
 
+    @property
+    def closed(self):
+        """Also after the server has ended it with an error of its own, as for an operator that does not stop (57014)."""
+        return self.connection.closed
+
     def close(self):
         self.connection.close()
 

@@ -113,7 +113,7 @@ def attack(mutations, seed=13):
             case.check(f"{what}: {statement}", False, f"{outcome}, {took:.1f} s")
         if "panicked" in str(outcome) or "backtrace" in str(outcome):
             case.check(f"{what}: {statement} says nothing of the inside", False, outcome)
-        if outcome.lost:
+        if alice.closed:
             alice.again()
             alice.run(f"SET statement_timeout = '{seconds}s'")
         seen = bob.try_(watching)

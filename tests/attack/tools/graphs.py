@@ -167,10 +167,20 @@ def deep_branches(depth):
     """If in If in If ...; made as bytes, because a deep message cannot be copied."""
     def field(number, payload):
         return varint(number << 3 | 2) + varint(len(payload)) + payload
-    graph = field(1, field(1, b"c") + field(2, b"o") + field(4, b"Identity"))
+    def head(number, length):
+        return varint(number << 3 | 2) + varint(length)
+    innermost = field(1, field(1, b"c") + field(2, b"o") + field(4, b"Identity"))
+    # From the inside out as heads alone, because copying what is inside at each level takes minutes.
+    name, tail, call = field(1, b"then_branch"), varint(20 << 3) + varint(5), field(1, b"c") + field(2, b"o") + field(4, b"If")
+    heads, length = [], len(innermost)
     for _ in range(depth):
-        branch_attribute = field(5, field(1, b"then_branch") + field(6, graph) + varint(20 << 3) + varint(5))
-        graph = field(1, field(1, b"c") + field(2, b"o") + field(4, b"If") + branch_attribute)
+        attribute = name + head(6, length)
+        in_attribute = len(attribute) + length + len(tail)
+        in_node = call + head(5, in_attribute)
+        node_length = len(in_node) + in_attribute
+        heads.append(head(1, node_length) + in_node + attribute)
+        length = len(heads[-1]) + length + len(tail)
+    graph = b"".join(reversed(heads)) + innermost + tail * depth
     return varint(1 << 3) + varint(8) + field(7, graph + field(2, b"g")) + field(8, varint(2 << 3) + varint(17))
 
 
