@@ -149,7 +149,7 @@ BEGIN
                 DETAIL = 'The recipe has no id_column, so no customers can be held out.',
                 HINT = 'Retrain with promote => ''always'' or ''never'', or train a version with an id_column.';
         END IF;
-        recipe := recipe || jsonb_build_object('relation', NULL, 'query', format('SELECT * FROM (%s%s) ltv_s WHERE ltv.held_out(%I::text, %s) IS NOT TRUE',
+        recipe := recipe || jsonb_build_object('relation', NULL, 'query', format('SELECT * FROM (%s%s) ltv_s WHERE ltv.held_out(%I::pg_catalog.text, %s) IS NOT TRUE',
             COALESCE(base ->> 'query', 'SELECT * FROM ' || (base ->> 'relation')), E'\n', base ->> 'id_column', rule ->> 'held_out'));
     END IF;
     recipe := recipe || jsonb_build_object('base', base, 'parent', parent, 'warm_start', COALESCE(warm_start, false), 'promotion', rule);
@@ -189,7 +189,7 @@ CREATE FUNCTION ltv.trial_of(model text, version int, recipe jsonb) RETURNS json
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT jsonb_build_object('champion', a.version, 'metric', recipe #>> '{promotion,metric}', 'target', base ->> 'target', 'search_path', base ->> 'search_path',
-        'query', format('SELECT * FROM (%s%s) ltv_s WHERE ltv.held_out(%I::text, %s) AND %I IS NOT NULL', COALESCE(base ->> 'query', 'SELECT * FROM ' || (base ->> 'relation')),
+        'query', format('SELECT * FROM (%s%s) ltv_s WHERE ltv.held_out(%I::pg_catalog.text, %s) AND %I IS NOT NULL', COALESCE(base ->> 'query', 'SELECT * FROM ' || (base ->> 'relation')),
                         E'\n', base ->> 'id_column', (recipe #>> '{promotion,held_out}')::float8, base ->> 'target'))
     FROM ltv.aliases a, LATERAL (SELECT recipe -> 'base') b(base)
     WHERE a.model = $1 AND a.alias = 'champion' AND recipe #>> '{promotion,promote}' = 'if_better'
