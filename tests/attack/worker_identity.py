@@ -245,7 +245,7 @@ looked = until(lambda: admin.value("SELECT last_autoanalyze IS NOT NULL FROM pg_
 case.check("nothing is queued or changed by autovacuum", admin.run(state) == before, f"autovacuum came: {looked}")
 before = admin.run(state)
 # As one who acts for alice by his membership, and by alice herself inside a restricted operation.
-alice.run("SET attack.lure = on")
+alice.run("DELETE FROM alice.bait WHERE i > 9; SET attack.lure = on")
 for statement in ("ANALYZE alice.bait", "REFRESH MATERIALIZED VIEW alice.bait_view"):
     alice.try_(statement)
     case.check(f"nor inside {statement} by alice herself", admin.run(state) == before)
