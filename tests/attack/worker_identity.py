@@ -197,11 +197,9 @@ QUEUE = {
     "ltv_retrain": "SELECT public.ltv_retrain('spying', 'never')",
     "ltv_retry": f"SELECT public.ltv_retry({jobs['another job']})",
     "ltv_monitor": "SELECT public.ltv_monitor('spying', 'SELECT customer_id, a * 1000 AS a, b, ltv FROM alice.customers', retrain => true)",
-    "ltv_import_onnx": "SELECT public.ltv_import_onnx('bait', public.ltv_export_onnx('spying'))",
-    "ltv_grant": "SELECT public.ltv_grant('spying', 'bob', 'read')",
     "ltv_set_owner": f"SELECT public.ltv_set_owner('spying', '{SUPERUSER}')",
-    "ltv_create_features": "SELECT public.ltv_create_features('alice.bait_features', 'alice.orders', date_column => 'day', value_column => 'amount', horizon => 90)",
 }
+# What else alice may do there, as INSERT and CREATE TABLE, is done with her rights and on what is hers.
 alice.trained("spying", query="SELECT customer_id, a, b, ltv + alice.spy('by a bait') AS ltv FROM alice.customers")
 case.forget()
 alice.run("""
@@ -236,13 +234,13 @@ before = admin.run(state)
 for statement in ("ANALYZE alice.bait", "VACUUM (ANALYZE) alice.bait", "VACUUM (FULL) alice.bait", "REINDEX TABLE alice.bait", "REINDEX INDEX CONCURRENTLY alice.bait_index", "CLUSTER alice.bait USING bait_index",
                   "REFRESH MATERIALIZED VIEW alice.bait_view", "REFRESH MATERIALIZED VIEW CONCURRENTLY alice.bait_view", "CREATE INDEX ON alice.bait (alice.lure(i))", "ALTER TABLE alice.bait ALTER i TYPE bigint"):
     outcome = admin.try_(statement)
-    case.check(f"nothing is queued or changed inside {statement} by a superuser", admin.run(state) == before, outcome)
+    case.check(f"nothing is queued inside {statement} by a superuser", admin.run(state) == before, outcome)
     before = admin.run(state)
 alice.run("ALTER TABLE alice.bait SET (autovacuum_analyze_threshold = 1, autovacuum_analyze_scale_factor = 0, autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0)")
 alice.run("DROP INDEX IF EXISTS alice.bait_i_idx; SET attack.lure = off")
 alice.run("INSERT INTO alice.bait SELECT generate_series(1, 500); DELETE FROM alice.bait WHERE i % 2 = 0")
 looked = until(lambda: admin.value("SELECT last_autoanalyze IS NOT NULL FROM pg_stat_all_tables WHERE relid = 'alice.bait'::regclass"), 15)
-case.check("nothing is queued or changed by autovacuum", admin.run(state) == before, f"autovacuum came: {looked}")
+case.check("nothing is queued by autovacuum", admin.run(state) == before, f"autovacuum came: {looked}")
 before = admin.run(state)
 # As one who acts for alice by his membership, and by alice herself inside a restricted operation.
 alice.run("DELETE FROM alice.bait WHERE i > 9; SET attack.lure = on")
@@ -255,5 +253,5 @@ until(lambda: admin.value("SELECT count(*) = 0 FROM ltv_jobs WHERE status IN ('q
 lured = {spy for spy in case.spied() if spy[1] != "alice"} | {spy for spy in case.spied("by a bait") if spy[2] != "alice"}
 case.check("code in a table of alice's runs as alice", not lured, sorted(lured))
 through = sorted(spy[0] for spy in case.spied("let through.*"))
-case.check("whatever writes the catalog is refused there", not through, through)
+case.check("whatever queues is refused there", not through, through)
 case.finish()
