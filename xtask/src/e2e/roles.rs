@@ -275,9 +275,13 @@ pub fn fairness(workspace: &Workspace) -> Result<()> {
     }
     admin.query_one("select ltv_cancel($1)", &[&third])?;
     wait_for_status(&mut admin, third, "canceled")?;
+    wait_until("the last worker to end", 30, || {
+        let workers = "select count(*) from pg_stat_activity where backend_type = 'pg_ltv worker'";
+        Ok(admin.query_one(workers, &[])?.get::<_, i64>(0) == 0)
+    })?;
     admin.batch_execute(&format!("set session_replication_role = replica; update ltv.jobs set status = 'queued', finished_at = null where job = {third}; \
                                   reset session_replication_role"))?;
-    drop((admin, alice, bob));
+    drop(admin);
     wait_until("the last session to leave the database", 30, || {
         let left = "select count(*) from pg_stat_activity where datname = 'ltv'";
         Ok(cluster.psql("postgres", left)? == "0")
