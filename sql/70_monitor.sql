@@ -47,8 +47,9 @@ SELECT pg_catalog.pg_extension_config_dump('ltv.alerts_alert_seq', '');
 -- Profiles ---------------------------------------------------------------------------------------------------------
 
 -- Models see single precision, so the bins do too: 11.77 must fall to the same side of an edge as in training.
-CREATE FUNCTION ltv.single(value float8) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT CASE WHEN abs(value) < 1.2e-38 THEN 0 WHEN value BETWEEN -3.4e38 AND 3.4e38 THEN value::real::float8 END $$;
+-- Names in a body that is parsed here, and not at each call, mean the same in every search_path.
+CREATE FUNCTION ltv.single(value float8) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN abs(value) < 1.2e-38::float8 THEN 0 WHEN value BETWEEN -3.4e38::float8 AND 3.4e38::float8 THEN value::real::float8 END;
 COMMENT ON FUNCTION ltv.single IS 'a value in single precision; NULL where it is not finite';
 
 -- SQL for the value of a described feature in a row called ltv_row; features[3] is an element of a vector.

@@ -4,8 +4,8 @@
 -- A retrained version is judged on customers that it was not trained on: a share of them, always the same ones because
 -- a hash of the id decides, is held out of every retraining, and both versions score these on today's data.
 
-CREATE FUNCTION ltv.held_out(id text, share float8) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT ('x' || left(encode(sha256(convert_to('held out:' || id, 'UTF8')), 'hex'), 8))::bit(32)::bigint < share * 4294967296 $$;
+CREATE FUNCTION ltv.held_out(id text, share float8) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ('x' || left(encode(sha256(convert_to('held out:' || id, 'UTF8')), 'hex'), 8))::bit(32)::bigint::float8 < share * 4294967296::float8;
 COMMENT ON FUNCTION ltv.held_out IS 'whether a customer is held out of retrainings, to judge their versions by';
 
 CREATE FUNCTION ltv.check_rule(rule jsonb) RETURNS jsonb
