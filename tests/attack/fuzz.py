@@ -51,6 +51,7 @@ FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_depend d ON
 JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_ltv'
 WHERE p.prokind IN ('f', 'a') AND p.prorettype NOT IN ('trigger'::regtype, 'internal'::regtype) AND NOT p.proargtypes::oid[] && ARRAY['internal', 'cstring']::regtype[]::oid[] AND strpos(p.proname, %s) > 0 ORDER BY 1, 4""", [options.like])
 VIEWS = [row[0] for row in admin.run("SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind = 'v' AND (c.relnamespace = 'ltv'::regnamespace OR c.relname LIKE 'ltv\\_%') ORDER BY 1")]
+admin.run("LOAD 'pg_ltv'")
 GUCS = admin.run("SELECT name, vartype, min_val, max_val FROM pg_settings WHERE name LIKE 'ltv.%' AND context = 'user' ORDER BY 1")
 admin.run(f"ALTER ROLE alice SET statement_timeout = '{TIMEOUT}s'; ALTER ROLE alice SET lock_timeout = '{TIMEOUT}s'; ALTER ROLE alice SET client_min_messages = error")
 alice.close()

@@ -222,7 +222,7 @@ pub fn digest(client: &mut Client, model: &str, version: i32) -> Result<String, 
     };
     // The features change when they are refreshed; what they are scored as is fixed.
     let rows = if source == "features" {
-        "(select null::features as c, i as customer_id from generate_series(1, 3) i) s"
+        "(select jsonb_populate_record(null::features, '{}') as c, i as customer_id from generate_series(1, 3) i) s"
     } else {
         "(select c, customer_id from customers c) s"
     };
