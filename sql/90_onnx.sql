@@ -1,6 +1,6 @@
 -- ONNX in both directions: ltv_export_onnx, ltv_import_onnx.
 
-CREATE FUNCTION ltv.inspect_onnx(onnx bytea, features text[], outputs jsonb) RETURNS jsonb
+CREATE FUNCTION ltv.inspect_onnx(onnx bytea, features text[], outputs text) RETURNS jsonb
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_inspect_onnx_wrapper';
 COMMENT ON FUNCTION ltv.inspect_onnx IS 'the schema of a foreign graph, which is run on a few rows first; an error if it cannot score';
 
@@ -27,7 +27,7 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'the name of a feature must not be null';
     END IF;
     PERFORM ltv.claim_model(caller, model);
-    schema := ltv.inspect_onnx(onnx, features, outputs);
+    schema := ltv.inspect_onnx(onnx, features, outputs::text);
     number := ltv.next_version(caller, model);
     INSERT INTO ltv.versions (model, version, checksum, onnx, source, schema, created_by, pg_ltv_version)
     VALUES (import_onnx.model, number, encode(sha256(onnx), 'hex'), onnx, 'imported', schema, caller,

@@ -27,9 +27,9 @@ const OUTPUTS: [&str; 7] = [
 ];
 
 /// The schema of a foreign graph. `features` names the columns of its only input; `outputs` says which of its outputs
-/// is what, by public name.
+/// is what, by public name, as the text of a JSON object: PostgreSQL's numbers may be larger than any of ours.
 #[pg_extern(sql = false)]
-fn ltv_inspect_onnx(onnx: &[u8], features: Option<Vec<String>>, outputs: Option<JsonB>) -> JsonB {
+fn ltv_inspect_onnx(onnx: &[u8], features: Option<Vec<String>>, outputs: Option<&str>) -> JsonB {
     guard(|| {
         ltv_core::onnx::inspect(onnx, &limits())?;
         let maps = ltv_core::onnx::zip_maps(onnx)?;

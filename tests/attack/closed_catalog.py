@@ -84,7 +84,7 @@ for signature in ("ltv.settle_version(bigint,text,int,jsonb)", "ltv.move_alias(t
                   "ltv.claim_model(text)", "ltv.forget_features(text)", "ltv.interrupt_job(bigint)", "ltv.invalidate()"):
     if admin.value("SELECT to_regprocedure(%s) IS NOT NULL", [signature]):
         print("      is there:", signature, "alice may call it:", admin.value("SELECT has_function_privilege('alice', %s, 'EXECUTE')", [signature]))
-for statement in ("CREATE FUNCTION alice.gate(model text) RETURNS void LANGUAGE c AS '$libdir/pg_ltv', 'ltv_for_caller'", "CREATE FUNCTION alice.inspect(bytea, text[], jsonb) RETURNS jsonb LANGUAGE c AS '$libdir/pg_ltv', 'ltv_inspect_onnx_wrapper'",
+for statement in ("CREATE FUNCTION alice.gate(model text) RETURNS void LANGUAGE c AS '$libdir/pg_ltv', 'ltv_for_caller'", "CREATE FUNCTION alice.inspect(bytea, text[], text) RETURNS jsonb LANGUAGE c AS '$libdir/pg_ltv', 'ltv_inspect_onnx_wrapper'",
                   "CREATE FUNCTION alice.worker() RETURNS void LANGUAGE c AS '$libdir/pg_ltv', 'ltv_worker_main'"):
     case.refused(f"refused: {statement[:60]}", alice, statement)
 

@@ -6,7 +6,6 @@ use crate::error::{Report, Result};
 use crate::scoring::{Number, Port};
 use ltv_core::onnx::{Derived, ZipMap, derived_name};
 use ort::value::TensorElementType;
-use pgrx::JsonB;
 use pgrx::prelude::PgSqlErrorCode;
 use std::collections::BTreeMap;
 
@@ -137,7 +136,7 @@ impl Chosen {
 }
 
 /// `given`: public name -> name in the graph.
-pub fn choose(outputs: &[Output], given: Option<JsonB>) -> Result<Chosen, Report> {
+pub fn choose(outputs: &[Output], given: Option<&str>) -> Result<Chosen, Report> {
     let list = || {
         let each = outputs
             .iter()
@@ -145,8 +144,8 @@ pub fn choose(outputs: &[Output], given: Option<JsonB>) -> Result<Chosen, Report
         each.collect::<Vec<_>>().join(", ")
     };
     let mut chosen = Chosen::default();
-    if let Some(JsonB(given)) = given {
-        let given: BTreeMap<String, String> = serde_json::from_value(given).map_err(|_| {
+    if let Some(given) = given {
+        let given: BTreeMap<String, String> = serde_json::from_str(given).map_err(|_| {
             Report::new(
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
                 "outputs must be an object of names",
