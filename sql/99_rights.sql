@@ -14,6 +14,9 @@ BEGIN
 END
 $$;
 
+-- What only functions with the rights of the catalog's owner call, with arguments that they have checked.
+REVOKE ALL ON FUNCTION ltv.inspect_onnx, ltv.quantize_graph FROM PUBLIC;
+
 -- A backup is made by the owner of the database.
 GRANT SELECT ON ALL TABLES IN SCHEMA ltv TO pg_database_owner;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA ltv TO pg_database_owner;

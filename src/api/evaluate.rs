@@ -6,6 +6,9 @@ use pgrx::prelude::*;
 use pgrx::{IntoDatum, JsonB, PgMemoryContexts, pg_sys};
 use serde_json::json;
 
+/// As many groups as ltv_decile_stats allows; the aggregate can be called by itself.
+const MAX_GROUPS: f64 = 1000.0;
+
 /// Rows collected so far. A column in which any value is NULL is left out.
 #[derive(Default)]
 struct Collected {
@@ -98,7 +101,7 @@ pub extern "C-unwind" fn ltv_deciles_add(fcinfo: pg_sys::FunctionCallInfo) -> pg
         if let Some(actual) = actual {
             state.actual.push(actual);
             state.prediction.push(prediction.ok_or_else(no_prediction)?);
-            state.groups = groups.map(|groups| groups as i32);
+            state.groups = groups.map(|groups| groups.clamp(1.0, MAX_GROUPS) as i32);
         }
         Ok(pg_sys::Datum::from(std::ptr::from_mut(state)))
     })

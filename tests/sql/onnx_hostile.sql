@@ -35,6 +35,7 @@ SELECT ltv_import_onnx('functions', decode(:'functions', 'base64')), ltv_predict
 SELECT name, (i).* FROM (VALUES ('doubling', :'doubling'), ('square', :'square')) v(name, graph), LATERAL (SELECT import(graph) AS i) s;
 -- Texts are counted by looking at the process now and then: they are refused, or there were no more of them than it may have.
 SELECT state IN ('00000', '53200') AS bounded FROM import(:'doubling_text');
+SELECT count(ltv_drop_model(model)) <= 1 AS gone FROM ltv_models WHERE model = 'bad';
 \set VERBOSITY terse
 SET ltv.scoring_memory = '64MB';
 SELECT ltv_import_onnx('bad', decode(:'square', 'base64'));

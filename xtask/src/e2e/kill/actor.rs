@@ -31,14 +31,19 @@ pub fn prepare(client: &mut Client, ledger: &Ledger) -> Result<()> {
     Ok(())
 }
 
-fn train(client: &mut Client, model: &str) -> Result<i64, Error> {
-    let source = if model == "f" {
+fn source(model: &str) -> &'static str {
+    if model == "f" {
         "features"
     } else {
         "customers"
-    };
+    }
+}
+
+fn train(client: &mut Client, model: &str) -> Result<i64, Error> {
     let sql = "select ltv_train($1, $2, options => ($3::text)::jsonb)";
-    Ok(client.query_one(sql, &[&model, &source, &OPTIONS])?.get(0))
+    Ok(client
+        .query_one(sql, &[&model, &source(model), &OPTIONS])?
+        .get(0))
 }
 
 pub struct Actor {
@@ -93,8 +98,9 @@ impl Actor {
             3 | 4 => self.import(ledger, model)?,
             5 => self.import_in_transaction(ledger, model)?,
             6 => {
-                let sql = "select ltv_quantize($1)";
-                self.client.query_one(sql, &[&model])?;
+                // A version that was imported remembers no rows.
+                let sql = "select ltv_quantize($1, null, $2)";
+                self.client.query_one(sql, &[&model, &source(model)])?;
             }
             7 | 8 => self.drop_version(ledger, model)?,
             9 => self.scratch(ledger)?,
@@ -118,14 +124,8 @@ impl Actor {
                 self.client.query_one(sql, &[&day])?;
             }
             14 => {
-                self.client.batch_execute(&format!(
-                    "select ltv_monitor('{model}', 'select * from {}')",
-                    if model == "f" {
-                        "features"
-                    } else {
-                        "customers"
-                    }
-                ))?;
+                let sql = "select ltv_monitor($1, $2)";
+                self.client.query_one(sql, &[&model, &source(model)])?;
             }
             _ => {
                 let now = digest(&mut self.client, REFERENCE, 1)?;
