@@ -229,5 +229,5 @@ pub fn digest(client: &mut Client, model: &str, version: i32) -> Result<String, 
     let sql = format!(
         "select md5(string_agg(float8send(ltv_predict($1::text, $2::int4, c))::text, '' order by customer_id)) from {rows}"
     );
-    Ok(client.query_one(&sql, &[&model, &version])?.try_get(0)?)
+    client.query_one(&sql, &[&model, &version])?.try_get(0)
 }
