@@ -7,6 +7,7 @@
 //! | [`worker`] | training jobs: queue, background worker, reading, storing |
 //! | [`scoring`] | rows -> tensors -> ONNX Runtime -> values; the session cache |
 //! | [`numeric`] | `numeric` -> `f64`, for training and scoring alike |
+//! | [`signals`] | threads of ours that no signal reaches |
 //! | [`batch_scan`] | many rows at once: planner hook, custom scan |
 //! | [`error`] | how an error becomes what the user reads |
 //! | [`guc`] | settings `ltv.*` |
@@ -21,6 +22,7 @@ mod error;
 mod guc;
 mod numeric;
 mod scoring;
+mod signals;
 mod worker;
 
 use pgrx::prelude::*;

@@ -7,6 +7,7 @@
 use super::interrupt::{Pending, pending};
 use super::memory::{self, MemoryError};
 use crate::error::{Report, Result};
+use crate::signals::Blocked;
 use pgrx::pg_sys;
 use pgrx::prelude::PgSqlErrorCode;
 use std::ffi::CStr;
@@ -150,27 +151,4 @@ pub fn end_session() -> ! {
 extern "C" fn leave() {
     // SAFETY: ends the process as PostgreSQL is about to.
     unsafe { libc::_exit(1) }
-}
-
-/// Blocks every signal as long as it lives; threads started meanwhile never receive one.
-struct Blocked(libc::sigset_t);
-
-impl Blocked {
-    fn new() -> Self {
-        // SAFETY: both sets are plain memory that the calls fill.
-        unsafe {
-            let mut all = std::mem::zeroed();
-            let mut before = std::mem::zeroed();
-            libc::sigfillset(&mut all);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-            Self(before)
-        }
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        // SAFETY: the mask that was in force before.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
-    }
 }

@@ -1,6 +1,7 @@
 //! The time that a job may take.
 
 use super::interrupt;
+use crate::signals::Blocked;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,7 +26,7 @@ impl Deadline {
             });
         };
         let (running, ended) = channel::<()>();
-        let _blocked = interrupt::Blocked::new();
+        let _blocked = Blocked::new();
         let thread = std::thread::Builder::new()
             .name("pg_ltv deadline".to_owned())
             .stack_size(64 << 10)

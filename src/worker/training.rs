@@ -7,6 +7,7 @@ use super::gpu::Gpu;
 use super::session::{self, Identity, unexpected};
 use super::{interrupt, memory, trial};
 use crate::error::{Report, Result, panic_report};
+use crate::signals::Blocked;
 use ltv_core::data::TrainingData;
 use ltv_core::recipe::Recipe;
 use ltv_core::train::{Control, Progress, TrainedModel, train};
@@ -78,7 +79,7 @@ impl Computation {
             .hint("Check the limits of the server's user on processes and memory.")
         };
         let (end, held) = UnixStream::pair().map_err(refused)?;
-        let blocked = interrupt::Blocked::new();
+        let blocked = Blocked::new();
         let thread = std::thread::Builder::new()
             .name("pg_ltv training".to_owned())
             .stack_size(STACK)

@@ -8,8 +8,8 @@
 mod host;
 mod library;
 
-use super::interrupt::Blocked;
 use crate::error::{Report, Reportable, Result};
+use crate::signals::Blocked;
 use library::{Device, Library};
 use ltv_core::data::TrainingData;
 use ltv_core::recipe::{self, Recipe};
