@@ -3,22 +3,6 @@
 -- Statements around a query of the user run in the search_path that it was written for. Their errors say what is wrong with it,
 -- without the pages of SQL around it that PostgreSQL would show as the context.
 
-CREATE FUNCTION ltv.raise_again(state text, message text, detail text, hint text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF detail <> '' AND hint <> '' THEN
-        RAISE USING ERRCODE = state, MESSAGE = message, DETAIL = detail, HINT = hint;
-    ELSIF detail <> '' THEN
-        RAISE USING ERRCODE = state, MESSAGE = message, DETAIL = detail;
-    ELSIF hint <> '' THEN
-        RAISE USING ERRCODE = state, MESSAGE = message, HINT = hint;
-    END IF;
-    RAISE USING ERRCODE = state, MESSAGE = message;
-END
-$$;
-COMMENT ON FUNCTION ltv.raise_again IS 'raises an error that was caught';
-
 CREATE FUNCTION ltv.read_in(path text, statement text) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -32,7 +16,7 @@ BEGIN
     RETURN result;
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-    PERFORM ltv.raise_again(SQLSTATE, SQLERRM, detail, hint);
+    PERFORM ltv.raise(SQLSTATE, SQLERRM, NULLIF(detail, ''), NULLIF(hint, ''));
 END
 $$;
 COMMENT ON FUNCTION ltv.read_in IS 'the one value that a query in a search_path yields, as jsonb';
@@ -51,7 +35,7 @@ BEGIN
     RETURN rows;
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-    PERFORM ltv.raise_again(SQLSTATE, SQLERRM, detail, hint);
+    PERFORM ltv.raise(SQLSTATE, SQLERRM, NULLIF(detail, ''), NULLIF(hint, ''));
 END
 $$;
 COMMENT ON FUNCTION ltv.write_in IS 'runs a statement in a search_path and counts the rows it has written';

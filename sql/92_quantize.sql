@@ -1,6 +1,6 @@
 -- Versions with 8-bit weights: ltv_quantize.
 
-CREATE FUNCTION ltv.quantize_graph(onnx bytea, schema jsonb, sample jsonb[]) RETURNS TABLE (quantized bytea, report jsonb)
+CREATE FUNCTION ltv.quantize_graph(model text, onnx bytea, schema jsonb, sample jsonb[]) RETURNS TABLE (quantized bytea, report jsonb)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_quantize_graph_wrapper';
 COMMENT ON FUNCTION ltv.quantize_graph IS 'a graph with 8-bit weights and fixed scales, and how it compares on the sample: differences, bytes, nanoseconds per row';
 
@@ -57,7 +57,7 @@ BEGIN
             HINT = 'Quantize the version that it was made from.';
     END IF;
     SELECT q.quantized, q.report INTO quantized, report
-    FROM ltv.versions v, ltv.quantize_graph(v.onnx, v.schema, COALESCE(sample, '{}')) q
+    FROM ltv.versions v, ltv.quantize_graph(v.model, v.onnx, v.schema, COALESCE(sample, '{}')) q
     WHERE v.model = store_quantized.model AND v.version = store_quantized.version;
     report := report || jsonb_build_object('version', version, 'sample', described);
     number := ltv.next_version(caller, model);

@@ -8,6 +8,7 @@
 //! | [`scoring`] | rows -> tensors -> ONNX Runtime -> values; the session cache |
 //! | [`numeric`] | `numeric` -> `f64`, for training and scoring alike |
 //! | [`signals`] | threads of ours that no signal reaches |
+//! | [`allocator`] | a training that gets no more memory fails by itself |
 //! | [`batch_scan`] | many rows at once: planner hook, custom scan |
 //! | [`error`] | how an error becomes what the user reads |
 //! | [`guc`] | settings `ltv.*` |
@@ -15,6 +16,7 @@
 //! SQL lives in `sql/`; functions are exported from here by symbol only. Dependencies point one way:
 //! `api -> (catalog, scoring, worker) -> ltv-core`; only `batch_scan` touches plan trees.
 
+mod allocator;
 mod api;
 mod batch_scan;
 mod catalog;

@@ -4,7 +4,7 @@ use crate::error::{Report, Result, guard};
 use crate::scoring::{Batch, Binding, Graph, Model, Schema};
 use ltv_core::onnx::{self, Range};
 use pgrx::prelude::*;
-use pgrx::{Array, JsonB, pg_sys};
+use pgrx::{AnyArray, JsonB, pg_sys};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -16,17 +16,18 @@ const TURNS: usize = 15;
 /// `schema`: of the version; `sample`: rows as objects of jsonb.
 #[pg_extern(sql = false)]
 fn ltv_quantize_graph(
+    model: &str,
     onnx: &[u8],
     schema: JsonB,
-    sample: Array<JsonB>,
+    sample: AnyArray,
 ) -> TableIterator<'static, (name!(onnx, Vec<u8>), name!(report, JsonB))> {
     guard(|| {
         let schema: Schema =
             serde_json::from_value(schema.0).map_err(|e| unsuitable(e.to_string()))?;
-        let sample: Vec<pg_sys::Datum> = sample
-            .iter()
+        let sample: Vec<pg_sys::Datum> = (&sample)
+            .into_iter()
             .flatten()
-            .filter_map(pgrx::IntoDatum::into_datum)
+            .map(|row| row.datum())
             .collect();
         if sample.is_empty() {
             return Err(unsuitable("It has no rows.".to_owned())
@@ -36,12 +37,12 @@ fn ltv_quantize_graph(
         let observed = onnx::observed(onnx, &activations)?;
         let mut ranges = Vec::with_capacity(activations.len());
         for (index, name) in activations.into_iter().enumerate() {
-            let (low, high) = range(&observed, &schema, index, &sample)?;
+            let (low, high) = range(model, &observed, &schema, index, &sample)?;
             ranges.push(Range { name, low, high });
         }
         let quantised = onnx::quantise(onnx, &ranges)?;
-        let mut plain = scorer(onnx, schema.clone(), &sample)?;
-        let mut small = scorer(&quantised, schema, &sample)?;
+        let mut plain = scorer(model, onnx, schema.clone(), &sample)?;
+        let mut small = scorer(model, &quantised, schema, &sample)?;
         let mut report = compare(&plain, &small);
         let (before, after) = speed(&mut plain, &mut small, sample.len())?;
         for (key, value) in [
@@ -63,9 +64,9 @@ fn ltv_quantize_graph(
 }
 
 /// A batch that holds the sample, computed.
-fn scorer(onnx: &[u8], schema: Schema, sample: &[pg_sys::Datum]) -> Result<Batch> {
+fn scorer(model: &str, onnx: &[u8], schema: Schema, sample: &[pg_sys::Datum]) -> Result<Batch> {
     let model = Rc::new(Model {
-        name: "(quantized)".to_owned(),
+        name: model.to_owned(),
         version: 0,
         checksum: String::new(),
         graph: Rc::new(Graph::load(onnx, schema)?),
@@ -82,6 +83,7 @@ fn scorer(onnx: &[u8], schema: Schema, sample: &[pg_sys::Datum]) -> Result<Batch
 
 /// Least and greatest value of an activation on the sample.
 fn range(
+    model: &str,
     observed: &[u8],
     schema: &Schema,
     index: usize,
@@ -96,7 +98,7 @@ fn range(
     schema
         .graph_outputs
         .insert("purchase_probability".to_owned(), high);
-    let batch = scorer(observed, schema, sample)?;
+    let batch = scorer(model, observed, schema, sample)?;
     let lows = batch.ltv().unwrap_or_default().iter().copied();
     let highs = batch.probability().unwrap_or_default().iter().copied();
     Ok((

@@ -8,7 +8,7 @@ use super::session::{self, Identity, unexpected};
 use super::training::Work;
 use super::{gpu, interrupt, lock, login, memory, read, store, training, trial};
 use crate::error::{Report, Result};
-use crate::{guc, scoring};
+use crate::{allocator, guc, scoring};
 use ltv_core::recipe::Recipe;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::pg_sys;
@@ -65,8 +65,8 @@ pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
         }
         // A fresh process for each job, unless there is no room to start one beside this one.
         match session::transaction(queue::wake) {
-            Ok(true) | Err(_) => break,
-            Ok(false) => {}
+            Ok(false) if !allocator::exhausted() => {}
+            _ => break,
         }
     }
 }
@@ -191,6 +191,18 @@ fn capped(asked: i32, most: i32, setting: &str, notes: &mut Vec<String>) -> usiz
     asked.min(most) as usize
 }
 
+/// Megabytes of a training in a process whose memory the system bounds: a third of what it may still take, because
+/// estimates are what is compared with it.
+fn fitted(megabytes: usize, notes: &mut Vec<String>) -> usize {
+    let room = memory::room().map_or(usize::MAX, |bytes| (bytes / 3) >> 20);
+    if room < megabytes {
+        notes.push(format!(
+            "ltv.training_memory of {megabytes} MB was lowered to {room} MB, a third of what the system lets the worker take"
+        ));
+    }
+    megabytes.min(room)
+}
+
 /// Reads the rows, and completes the recipe with what is known then.
 fn read_rows(
     job: &Job,
@@ -212,6 +224,7 @@ fn read_rows(
             "ltv.training_memory",
             notes,
         );
+        let memory = fitted(memory, notes);
         let threads = guc::TRAINING_THREADS.get();
         recipe.memory = Some(memory << 20);
         let data = interrupt::while_owners_code(|| read::load(recipe, &wanted, memory << 20))?;

@@ -6,6 +6,7 @@
 use super::gpu::Gpu;
 use super::session::{self, Identity, unexpected};
 use super::{interrupt, memory, trial};
+use crate::allocator::{self, Reserve};
 use crate::error::{Report, Result, panic_report};
 use crate::signals::Blocked;
 use ltv_core::data::TrainingData;
@@ -59,11 +60,14 @@ struct Computation {
     thread: Option<JoinHandle<Result<TrainedModel>>>,
     /// The thread holds the other side, and closes it when it ends.
     end: UnixStream,
+    /// Given back last.
+    _reserve: Reserve,
 }
 
 impl Computation {
     fn start(work: Work) -> Result<Self> {
         keep_freed_memory();
+        let reserve = Reserve::hold();
         let link = Arc::new(Link {
             progress: Mutex::new(None),
             notices: Mutex::new(Vec::new()),
@@ -99,6 +103,7 @@ impl Computation {
             link,
             thread: Some(thread.map_err(refused)?),
             end,
+            _reserve: reserve,
         })
     }
 
@@ -106,6 +111,18 @@ impl Computation {
         self.thread
             .as_ref()
             .is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// A thread that waits for memory ends with the process only.
+    fn abandon(mut self) -> Report {
+        self.link.stop.store(true, Ordering::Relaxed);
+        drop(self.thread.take());
+        Report::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, "out of memory")
+            .detail("The system refused memory to the worker while it trained.")
+            .hint(
+                "Lower ltv.training_memory, so that more rows go to temporary files, use fewer threads or a smaller network, \
+                 or give the server's processes more memory.",
+            )
     }
 
     fn join(mut self) -> Result<TrainedModel> {
@@ -169,6 +186,9 @@ pub fn run(work: Work, job: i64) -> Result<(TrainedModel, Vec<String>)> {
     let mut reported: Option<Instant> = None;
     while computation.is_running() {
         session::wait_for(computation.end.as_fd(), LOOK_EVERY);
+        if allocator::exhausted() {
+            return Err(computation.abandon());
+        }
         memory::watch();
         if !session::serve_interrupts() {
             interrupt::cancel();

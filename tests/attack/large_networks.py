@@ -1,5 +1,5 @@
 # memory: 1500 MB
-# settings: ltv.max_concurrent_jobs = 2, ltv.max_training_memory = 512MB
+# settings: ltv.max_concurrent_jobs = 2
 """Networks as large as the options allow, with little memory: the job fails by itself or is ended, the server runs on."""
 
 import json

@@ -36,6 +36,7 @@ FROM ltv.aliases a, ltv.versions v WHERE a.model = 'm' AND a.alias = 'champion' 
 
 SELECT ltv_quantize('m', 2);
 SELECT ltv_quantize('m', 1, 'SELECT * FROM c WHERE false');
+SELECT ltv_quantize('m', 1, 'SELECT 1e400::numeric AS recency, 1 AS frequency, 2 AS monetary, ''x'' AS country');
 SELECT ltv_quantize('m', 99);
 SELECT ltv_quantize('nobody');
 -- Nothing in it to quantise; no statistics.

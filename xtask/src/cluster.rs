@@ -164,6 +164,20 @@ impl Cluster {
         self.memory = megabytes;
     }
 
+    /// Lets a process of the server take so many bytes of address space besides what it has.
+    pub fn limit_process(&self, pid: i32, more: u64) -> Result<()> {
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+        let pages: u64 = statm.split(' ').next().unwrap_or("").parse()?;
+        // SAFETY: a constant of the system.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+        let mut command = self.project.as_server("prlimit")?;
+        shell::capture(command.args([
+            format!("--pid={pid}"),
+            format!("--as={}:", pages * page + more),
+        ]))?;
+        Ok(())
+    }
+
     /// pg_ctl as the server's account, with what the server's processes inherit.
     fn control(&self) -> Result<Command> {
         let program = self.install.program("pg_ctl");

@@ -1,4 +1,5 @@
-//! Trainings on more rows than `ltv.training_memory` holds: the bound is kept, and no temporary file outlives its job.
+//! Trainings on more rows than `ltv.training_memory` holds: the bound is kept, and no temporary file outlives its job. And
+//! trainings that the system refuses memory.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -11,6 +12,7 @@ use postgres::Client;
 use super::jobs::{self, LONG, ensure_consistent, status, wait_for_status, wait_for_training};
 use super::{ensure_eq, wait_until};
 use crate::cluster::Cluster;
+use crate::process;
 use crate::test::Workspace;
 
 const MB: f64 = (1 << 20) as f64;
@@ -205,6 +207,48 @@ pub fn temporary_files(workspace: &Workspace) -> Result<()> {
         ensure_eq(status(&mut client, job)?, "lost".to_owned(), "the job")?;
         ensure_consistent(&mut client)?;
     }
+    cluster.destroy();
+    Ok(())
+}
+
+/// A network that takes some 300 MB while it is trained, beside the few that the worker has.
+const LARGE: &str = r#"{"epochs": 2, "ensemble": 1, "hidden_sizes": [4096, 4096]}"#;
+/// Bytes that the system lets the worker take, besides what it has when it begins to read.
+const LEFT: u64 = 160 << 20;
+
+/// The system refuses memory in the middle of a step, which nobody can foresee: the job fails, the server runs on.
+pub fn refused(workspace: &Workspace) -> Result<()> {
+    let cluster = jobs::cluster(workspace, "refused", &[])?;
+    let mut client = cluster.connect("ltv")?;
+    for threads in [1, 2] {
+        let sql = format!(
+            "select ltv_train('m', query => 'select c.* from customers c, pg_sleep(2)', \
+             options => '{LARGE}'::jsonb || '{{\"threads\": {threads}}}')"
+        );
+        let job: i64 = client.query_one(&sql, &[])?.get(0);
+        let reading =
+            "select pid from ltv_jobs where job = $1 and status = 'running' and phase = 'reading'";
+        let mut worker = None;
+        wait_until("the job to read", 30, || {
+            worker = client.query_opt(reading, &[&job])?.map(|row| row.get(0));
+            Ok(worker.is_some())
+        })?;
+        let worker: i32 = worker.unwrap_or_default();
+        cluster.limit_process(worker, LEFT)?;
+        wait_for_status(&mut client, job, "failed")?;
+        let said = client.query_one(
+            "select sqlstate, message, hint like 'Lower ltv.training_memory%' from ltv_jobs where job = $1",
+            &[&job],
+        )?;
+        ensure_eq(said.get(0), "53200".to_owned(), "the job's SQLSTATE")?;
+        ensure_eq(said.get(1), "out of memory".to_owned(), "its message")?;
+        ensure_eq(said.get(2), true, "that the hint says what helps")?;
+        wait_until("its worker to end", 10, || Ok(!process::is_alive(worker)))?;
+    }
+    // The same session, and workers still start.
+    let job = jobs::train(&mut client, "m", jobs::SHORT)?;
+    wait_for_status(&mut client, job, "succeeded")?;
+    ensure_consistent(&mut client)?;
     cluster.destroy();
     Ok(())
 }

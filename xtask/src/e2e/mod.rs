@@ -61,6 +61,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("job_faults", faults::at_each_point),
     Scenario::new("job_memory", memory::bound),
     Scenario::new("job_temporary_files", memory::temporary_files),
+    Scenario::new("job_out_of_memory", memory::refused),
     Scenario::new("job_shutdown", jobs::shutdown),
     Scenario::new("job_roles", roles::rights),
     Scenario::new("job_identity", roles::identity),

@@ -234,6 +234,7 @@ fn is_ordinary(error: &Error) -> bool {
         "55000", // nothing to roll back to, still named, nothing to retry
         "2BP01", // still named
         "22004", // no such job, so null
+        "0A000", // quantised already, and imported
         "40P01", "40001", "55P03", "57014",
     ];
     error

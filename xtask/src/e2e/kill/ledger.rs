@@ -102,7 +102,15 @@ impl Ledger {
     }
 
     /// Everything that was acknowledged is there, and nothing is half there.
+    ///
+    /// Workers go on meanwhile, so all of it is read in one snapshot.
     pub fn check(&self, client: &mut Client) -> Result<()> {
+        client.batch_execute("begin isolation level repeatable read, read only")?;
+        self.check_snapshot(client)?;
+        Ok(client.batch_execute("commit")?)
+    }
+
+    fn check_snapshot(&self, client: &mut Client) -> Result<()> {
         ensure_history(client)?;
         let known = self.known();
         for job in &known.jobs {
