@@ -60,9 +60,6 @@ enum Kind {
     Attack(PathBuf),
 }
 
-/// What goes on for as long as one likes, and at random: it looks for faults that are not known yet.
-const BY_NAME_ONLY: &[&str] = &["e2e/kill", "attack/fuzz"];
-
 struct Test {
     name: String,
     kind: Kind,
@@ -71,9 +68,6 @@ struct Test {
 /// True if nothing failed.
 pub fn run(project: &Project, options: &Options) -> Result<bool> {
     let mut tests = collect(project);
-    if options.names.is_empty() && !options.list {
-        tests.retain(|test| !BY_NAME_ONLY.contains(&test.name.as_str()));
-    }
     if !options.names.is_empty() {
         tests.retain(|test| {
             options
