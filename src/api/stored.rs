@@ -122,14 +122,29 @@ fn execute(
         let rows = client
             .update(statement, Some(1), &[source, argument])
             .map_err(unexpected)?;
+        // Whoever may become the role may call this, with any statement.
+        if !rows
+            .column_type_oid(1)
+            .is_ok_and(|of| of.value() == pg_sys::JSONBOID)
+        {
+            return Err(no_document());
+        }
         if rows.is_empty() {
             return Ok(None);
         }
         let rows = rows.first();
         let found = rows.get_datum_by_ordinal(1).map_err(unexpected)?;
-        // SAFETY: a jsonb, which is copied out of SPI's memory.
+        // SAFETY: a jsonb, as was looked at, which is copied out of SPI's memory.
         Ok(found.map(|datum| unsafe { pg_sys::SPI_datumTransfer(datum, false, -1) }))
     })
+}
+
+fn no_document() -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+        "the statement gives no jsonb",
+    )
+    .hint("Its first column must be of type jsonb.")
 }
 
 fn set_path(path: &CStr) {

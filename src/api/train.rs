@@ -114,7 +114,11 @@ fn raise(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
         };
         let mut error = pg_sys::ErrorData {
             elevel: PgLogLevel::ERROR as i32,
-            sqlerrcode: packed(code.as_deref().unwrap_or(c"XX000")),
+            sqlerrcode: packed(
+                code.as_deref()
+                    .filter(|code| is_sqlstate(code))
+                    .unwrap_or(c"P0001"),
+            ),
             message: pointer(&message),
             detail: pointer(&detail),
             hint: pointer(&hint),
@@ -123,6 +127,17 @@ fn raise(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
         pg_sys::ThrowErrorData(&raw mut error);
     }
     Ok(VOID)
+}
+
+/// Of an error, not of a success or a warning.
+fn is_sqlstate(code: &CStr) -> bool {
+    let code = code.to_bytes();
+    code.len() == 5
+        && code
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+        && !code.starts_with(b"00")
+        && !code.starts_with(b"01")
 }
 
 /// The five characters of a SQLSTATE as PostgreSQL packs them.
