@@ -3,16 +3,16 @@
 use super::InputError;
 use super::positional::{check_length, number, positions};
 use super::record::{set_category, set_number};
-use super::scalar::{Scalar, finite};
-use super::varlena;
 use crate::scoring::rows::Rows;
-use crate::scoring::schema::Kind;
-use crate::scoring::{Model, memory, scratch};
+use crate::scoring::{Model, memory};
+use crate::value::{Scalar, ValueError, finite, numeric, scratch, text, varlena};
+use ltv_core::schema::ColumnKind;
 use pgrx::pg_sys;
 
-#[derive(Default)]
 pub struct Json {
-    text: Vec<u8>,
+    /// The names of the inputs in the encoding of the database.
+    keys: Vec<Vec<u8>>,
+    text: String,
 }
 
 /// Flags of a container's header (utils/jsonb.h).
@@ -27,12 +27,22 @@ enum Value<'a> {
     Bool(bool),
     /// Content of a `numeric`, and the whole of it.
     Number(&'a [u8], pg_sys::Datum),
+    /// In the encoding of the database.
     Text(&'a [u8]),
     /// Array or object.
     Container(*mut pg_sys::JsonbContainer),
 }
 
 impl Json {
+    pub fn new(model: &Model) -> Result<Self, ValueError> {
+        let inputs = model.graph.schema.inputs.iter();
+        let keys = inputs.map(|input| Ok(text::to_server(&input.name)?.into_owned()));
+        Ok(Self {
+            keys: keys.collect::<Result<_, _>>()?,
+            text: String::new(),
+        })
+    }
+
     /// # Safety
     /// `datum` is a jsonb, not NULL.
     pub unsafe fn write(
@@ -72,13 +82,14 @@ impl Json {
     ) -> Result<(), InputError> {
         let mut missing = Vec::new();
         for (index, input) in model.graph.schema.inputs.iter().enumerate() {
+            let key = &self.keys[index];
             let mut result = pg_sys::JsonbValue::default();
             // SAFETY: an object; the key is copied by nobody.
             let found = unsafe {
                 pg_sys::getKeyJsonValueFromContainer(
                     container,
-                    input.name.as_ptr().cast(),
-                    input.name.len() as i32,
+                    key.as_ptr().cast(),
+                    key.len() as i32,
                     &mut result,
                 )
             };
@@ -154,7 +165,7 @@ impl Json {
         let schema = &model.graph.schema.inputs[input];
         let slot = &model.graph.slots[input];
         match schema.kind {
-            Kind::Sequence { channels } => {
+            ColumnKind::Sequence { channels } => {
                 let fits = match dimensions.as_slice() {
                     [0, ..] => true,
                     [_] => channels == 1,
@@ -173,7 +184,8 @@ impl Json {
                     out.copy_from_slice(&numbers);
                 })?;
             }
-            Kind::Vector { len } if numbers.len() == len => {
+            ColumnKind::Vector { .. } if numbers.is_empty() => {}
+            ColumnKind::Vector { len } if numbers.len() == len => {
                 for (component, number) in numbers.into_iter().enumerate() {
                     set_number(rows, slot, component, number);
                 }
@@ -201,13 +213,15 @@ impl Json {
         value: Value,
     ) -> Result<(), InputError> {
         let slot = &model.graph.slots[input];
-        let categorical = model.graph.schema.inputs[input].kind == Kind::Categorical;
+        let categorical = model.graph.schema.inputs[input].kind == ColumnKind::Categorical;
         match value {
             Value::Null => {}
-            Value::Text(text) if categorical => set_category(rows, slot, text)?,
-            Value::Text(text) => set_number(rows, slot, component, number(model, input, text)?),
+            Value::Text(bytes) => match text::utf8(bytes, &mut self.text) {
+                text if categorical => set_category(rows, slot, text)?,
+                text => set_number(rows, slot, component, number(model, input, text)?),
+            },
             Value::Bool(b) if categorical => {
-                set_category(rows, slot, if b { b"true" } else { b"false" })?;
+                set_category(rows, slot, if b { "true" } else { "false" })?;
             }
             Value::Bool(b) => set_number(rows, slot, component, f32::from(u8::from(b))),
             // SAFETY: a numeric inside the jsonb.
@@ -215,7 +229,7 @@ impl Json {
                 set_category(rows, slot, Scalar::Numeric.text(datum, &mut self.text))?;
             },
             Value::Number(content, _) => {
-                let number = finite(crate::numeric::to_f64(content) as f32);
+                let number = finite(numeric::to_f64(content) as f32);
                 set_number(rows, slot, component, number);
             }
             Value::Container(_) => {
@@ -303,7 +317,7 @@ unsafe fn flatten(
                     return Ok(false);
                 }
                 Some(Value::Number(content, _)) => {
-                    numbers.push(finite(crate::numeric::to_f64(content) as f32));
+                    numbers.push(finite(numeric::to_f64(content) as f32));
                 }
                 Some(Value::Null) => numbers.push(f32::NAN),
                 Some(Value::Container(inner)) => {
@@ -322,12 +336,12 @@ unsafe fn flatten(
 /// null, an array or an object there.
 ///
 /// # Safety
-/// `datum` is a jsonb, not NULL. The result lives in it, in `text` or in the scratch context.
+/// `datum` is a jsonb, not NULL; `key` is in the encoding of the database. The result lives in it, in `buffer` or in the scratch context.
 pub unsafe fn text_of_key<'a>(
     datum: pg_sys::Datum,
-    key: &str,
-    text: &'a mut Vec<u8>,
-) -> Option<&'a [u8]> {
+    key: &[u8],
+    buffer: &'a mut String,
+) -> Option<&'a str> {
     let mut result = pg_sys::JsonbValue::default();
     // SAFETY: as the caller promises; the key is copied by nobody.
     unsafe {
@@ -348,9 +362,9 @@ pub unsafe fn text_of_key<'a>(
             return None;
         }
         match value(found) {
-            Value::Text(found) => Some(found),
-            Value::Number(_, datum) => Some(Scalar::Numeric.text(datum, text)),
-            Value::Bool(b) => Some(if b { b"true" } else { b"false" }),
+            Value::Text(found) => Some(text::utf8(found, buffer)),
+            Value::Number(_, datum) => Some(Scalar::Numeric.text(datum, buffer)),
+            Value::Bool(b) => Some(if b { "true" } else { "false" }),
             Value::Null | Value::Container(_) => None,
         }
     }
