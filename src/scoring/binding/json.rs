@@ -10,9 +10,16 @@ use ltv_core::schema::ColumnKind;
 use pgrx::pg_sys;
 
 pub struct Json {
-    /// The names of the inputs in the encoding of the database.
-    keys: Vec<Vec<u8>>,
+    keys: Vec<Key>,
     text: String,
+}
+
+/// Where an input is in objects.
+struct Key {
+    /// Its name in the encoding of the database.
+    name: Vec<u8>,
+    /// It was trained on a type whose trailing blanks do not count.
+    is_padded: bool,
 }
 
 /// Flags of a container's header (utils/jsonb.h).
@@ -36,7 +43,12 @@ enum Value<'a> {
 impl Json {
     pub fn new(model: &Model) -> Result<Self, ValueError> {
         let inputs = model.graph.schema.inputs.iter();
-        let keys = inputs.map(|input| Ok(text::to_server(&input.name)?.into_owned()));
+        let keys = inputs.map(|input| {
+            Ok(Key {
+                name: text::to_server(&input.name)?.into_owned(),
+                is_padded: input.sql_type.as_deref() == Some("character"),
+            })
+        });
         Ok(Self {
             keys: keys.collect::<Result<_, _>>()?,
             text: String::new(),
@@ -82,7 +94,7 @@ impl Json {
     ) -> Result<(), InputError> {
         let mut missing = Vec::new();
         for (index, input) in model.graph.schema.inputs.iter().enumerate() {
-            let key = &self.keys[index];
+            let key = &self.keys[index].name;
             let mut result = pg_sys::JsonbValue::default();
             // SAFETY: an object; the key is copied by nobody.
             let found = unsafe {
@@ -217,6 +229,9 @@ impl Json {
         match value {
             Value::Null => {}
             Value::Text(bytes) => match text::utf8(bytes, &mut self.text) {
+                text if categorical && self.keys[input].is_padded => {
+                    set_category(rows, slot, text.trim_end_matches(' '))?;
+                }
                 text if categorical => set_category(rows, slot, text)?,
                 text => set_number(rows, slot, component, number(model, input, text)?),
             },
@@ -313,13 +328,20 @@ unsafe fn flatten(
         memory::reserve(numbers, count)?;
         for i in 0..count {
             match element(container, i) {
-                Some(Value::Number(..) | Value::Null) if dimensions.len() > depth + 1 => {
+                Some(Value::Number(..) | Value::Null | Value::Text(_))
+                    if dimensions.len() > depth + 1 =>
+                {
                     return Ok(false);
                 }
                 Some(Value::Number(content, _)) => {
                     numbers.push(finite(numeric::to_f64(content) as f32));
                 }
                 Some(Value::Null) => numbers.push(f32::NAN),
+                // NaN and the infinities are no numbers of JSON.
+                Some(Value::Text(text)) => match str::from_utf8(text).map(str::parse::<f64>) {
+                    Ok(Ok(number)) => numbers.push(finite(number as f32)),
+                    _ => return Ok(false),
+                },
                 Some(Value::Container(inner)) => {
                     if !flatten(inner, depth + 1, dimensions, numbers)? {
                         return Ok(false);

@@ -167,7 +167,7 @@ impl<'a> Loader<'a> {
             .filter_map(|(feature, kind)| {
                 let column = &feature.column;
                 kind.map(|kind| {
-                    FeatureColumn::new(column.name.clone(), kind, column.sql_type.clone())
+                    FeatureColumn::new(column.name.clone(), kind, column.base_type.clone())
                 })
             });
         let mut table = TrainingTable::new(inputs.collect(), self.columns.as_of.is_some())?;

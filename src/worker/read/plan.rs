@@ -18,6 +18,8 @@ pub struct Column {
     pub name: String,
     /// The type as `format_type` spells it.
     pub sql_type: String,
+    /// What a domain is over, spelt so.
+    pub base_type: String,
     pub kind: Kind,
 }
 
@@ -202,6 +204,7 @@ pub unsafe fn describe(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
                 at,
                 name: text::name(&attribute.attname).into_owned(),
                 sql_type: text::type_name(attribute.atttypid),
+                base_type: text::type_name(pg_sys::getBaseType(attribute.atttypid)),
                 kind: Kind::of(attribute.atttypid),
             })
             .collect()

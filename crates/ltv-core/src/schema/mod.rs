@@ -53,7 +53,8 @@ pub struct FeatureColumn {
     pub name: String,
     #[serde(flatten)]
     pub kind: ColumnKind,
-    /// The SQL type of the column that it was trained on, as `format_type` spells it; imported graphs have none.
+    /// The SQL type of the column that it was trained on, as `format_type` spells it, or what a domain is over; imported
+    /// graphs have none.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub sql_type: Option<String>,
 }
