@@ -14,7 +14,7 @@
 //! | [`guc`] | settings `ltv.*` |
 //!
 //! SQL lives in `sql/`; functions are exported from here by symbol only. Dependencies point one way:
-//! `api -> (catalog, scoring, worker) -> ltv-core`; only `batch_scan` touches plan trees.
+//! `api -> (catalog, scoring, worker) -> value -> ltv-core`; only `batch_scan` touches plan trees.
 
 mod allocator;
 mod api;

@@ -162,7 +162,7 @@ impl Scalar {
     ///
     /// # Safety
     /// `datum` is a value of the type, and not NULL; it and the scratch context outlive the use of the result.
-    pub unsafe fn text<'a>(self, datum: pg_sys::Datum, buffer: &'a mut String) -> &'a str {
+    pub unsafe fn text(self, datum: pg_sys::Datum, buffer: &mut String) -> &str {
         let bits = datum.value();
         // SAFETY: as the caller promises, for all that follows.
         let bytes: &[u8] = unsafe {

@@ -148,10 +148,8 @@ impl<'a> Loader<'a> {
                 scratch::reset();
                 // SAFETY: of the type that the query's descriptor gives it.
                 *kind = match *unsafe { reader.view(datum) }.dimensions() {
-                    [len] => Some(ColumnKind::Vector { len: len as usize }),
-                    [_, channels] => Some(ColumnKind::Sequence {
-                        channels: channels as usize,
-                    }),
+                    [len] => Some(ColumnKind::Vector { len }),
+                    [_, channels] => Some(ColumnKind::Sequence { channels }),
                     _ => None,
                 };
             }
