@@ -33,7 +33,7 @@ fn quantize_graph(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
             None => Vec::new(),
         };
         let sample: Vec<pg_sys::Datum> = rows.into_iter().map(|Document(row)| row).collect();
-        let (quantised, report) = quantize(&model, &onnx, &schema, sample)?;
+        let (quantised, report) = quantize(&model, &onnx, &schema, &sample)?;
         let mut result = [Sql::into_datum(quantised)?, report.into_datum()?];
         record(fcinfo, &mut result)
     }
