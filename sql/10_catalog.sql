@@ -7,6 +7,19 @@
 
 \echo Use "CREATE EXTENSION pg_ltv" to load this file. \quit
 
+-- Models and ONNX graphs are in UTF-8, and so is everything that the library compares with them.
+DO $$
+BEGIN
+    IF getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII') AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_conversion c WHERE c.condefault AND c.conforencoding = pg_char_to_encoding(getdatabaseencoding())
+        AND c.contoencoding = pg_char_to_encoding('UTF8')) THEN
+        RAISE feature_not_supported USING MESSAGE = format('pg_ltv does not support databases in the encoding %s', getdatabaseencoding()),
+            DETAIL = 'PostgreSQL has no conversion between it and UTF-8.',
+            HINT = 'Use a database with another encoding: CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
+    END IF;
+END
+$$;
+
 CREATE SCHEMA ltv;
 COMMENT ON SCHEMA ltv IS 'tables and internal functions of pg_ltv';
 GRANT USAGE ON SCHEMA ltv TO PUBLIC;

@@ -32,6 +32,11 @@ CREATE FUNCTION ltv.query_relations(query text) RETURNS regclass[]
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ltv_query_relations';
 COMMENT ON FUNCTION ltv.query_relations IS 'the relations that a bound query reads, also through views';
 
+-- Each purpose that draws customers has a salt of its own. Called for each row, hence no SET clause.
+CREATE FUNCTION ltv.customer_fraction(salt text, id text) RETURNS float8
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_customer_fraction';
+COMMENT ON FUNCTION ltv.customer_fraction IS 'a number from 0 to 1 that belongs to a customer: the first four bytes of the SHA-256 of salt and id in UTF-8, over 2^32';
+
 -- Runs a statement with the rights of a role that the caller could become with SET ROLE, in a security-restricted operation:
 -- $1 is the source, bound in the search_path that it was written for, $2 the argument. Returns its first column. Without a
 -- source the statement itself runs in that search_path.

@@ -186,9 +186,16 @@ COMMENT ON FUNCTION @extschema@.ltv_predict_all(text, bigint, jsonb)
 
 -- What this session keeps ready ------------------------------------------------------------------------------------
 
-CREATE FUNCTION ltv.loaded_models(OUT model text, OUT version integer, OUT checksum text, OUT graph_bytes bigint,
-    OUT load_milliseconds double precision, OUT uses bigint) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ltv_loaded_models_wrapper';
+CREATE FUNCTION ltv.loaded_models_as_json() RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ltv_loaded_models';
+COMMENT ON FUNCTION ltv.loaded_models_as_json() IS 'what ltv.loaded_models shows, as an array';
+
+CREATE FUNCTION ltv.loaded_models() RETURNS TABLE (model text, version integer, checksum text, graph_bytes bigint, load_milliseconds float8, uses bigint)
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT * FROM jsonb_to_recordset(ltv.loaded_models_as_json())
+        AS m(model text, version integer, checksum text, graph_bytes bigint, load_milliseconds float8, uses bigint)
+$$;
 COMMENT ON FUNCTION ltv.loaded_models() IS 'the models that this session keeps ready to score';
 
 CREATE VIEW @extschema@.ltv_loaded_models AS SELECT * FROM ltv.loaded_models();

@@ -46,22 +46,26 @@ SELECT pg_catalog.pg_extension_config_dump('ltv.alerts_alert_seq', '');
 
 -- Profiles ---------------------------------------------------------------------------------------------------------
 
--- Models see single precision, so the bins do too: 11.77 must fall to the same side of an edge as in training.
--- Names in a body that is parsed here, and not at each call, mean the same in every search_path.
-CREATE FUNCTION ltv.single(value float8) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN abs(value) < 1.2e-38::float8 THEN 0 WHEN value BETWEEN -3.4e38::float8 AND 3.4e38::float8 THEN value::real::float8 END;
-COMMENT ON FUNCTION ltv.single IS 'a value in single precision; NULL where it is not finite';
+-- Values as training and scoring read them, by the same code. Called for each row, hence no SET clause.
+CREATE FUNCTION ltv.number_of(value "any") RETURNS float8
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_number_of';
+COMMENT ON FUNCTION ltv.number_of IS 'a number as models see it, in single precision, or the days of a time; NULL where it is missing';
+CREATE FUNCTION ltv.element_of(value "any", index int) RETURNS float8
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_element_of';
+COMMENT ON FUNCTION ltv.element_of IS 'an element of an array, counted from 1, as models see it; NULL where it is missing';
+CREATE FUNCTION ltv.category_of(value "any") RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_category_of';
+COMMENT ON FUNCTION ltv.category_of IS 'a category as models see it; NULL where it is missing';
 
 -- SQL for the value of a described feature in a row called ltv_row; features[3] is an element of a vector.
 CREATE FUNCTION ltv.feature_value(name text, kind text, columns text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE kind
-        WHEN 'categorical' THEN format('NULLIF(ltv_row.%I::text, '''')', name)
-        WHEN 'timestamp' THEN format('ltv.single((extract(epoch FROM ltv_row.%I) / 86400)::float8)', name)
+        WHEN 'categorical' THEN format('ltv.category_of(ltv_row.%I)', name)
         WHEN 'sequence' THEN format('array_length(ltv_row.%I, 1)::float8', name)
-        ELSE CASE WHEN name = ANY (columns) OR name !~ '\[\d+\]$' THEN format('ltv.single(ltv_row.%I::float8)', name)
-             ELSE format('ltv.single(ltv_row.%I%s::float8)', regexp_replace(name, '\[\d+\]$', ''), substring(name FROM '\[\d+\]$')) END
+        ELSE CASE WHEN name = ANY (columns) OR name !~ '\[\d+\]$' THEN format('ltv.number_of(ltv_row.%I)', name)
+             ELSE format('ltv.element_of(ltv_row.%I, %s)', regexp_replace(name, '\[\d+\]$', ''), substring(name FROM '\[(\d+)\]$')) END
     END
 $$;
 COMMENT ON FUNCTION ltv.feature_value IS 'SQL for the value of a feature';
@@ -89,7 +93,7 @@ BEGIN
         ELSE format('(%s, width_bucket(%s, %L::float8[])::text, %2$s)', f.i, v.value,
              COALESCE(translate(f.e #>> '{histogram,edges}', '[]', '{}'), '{}')) END, E',\n' ORDER BY f.i) INTO values_list
     FROM jsonb_array_elements(features) WITH ORDINALITY AS f(e, i),
-         LATERAL (SELECT CASE f.e ->> 'name' WHEN 'ltv' THEN 'ltv.single(ltv_row.ltv_prediction)'
+         LATERAL (SELECT CASE f.e ->> 'name' WHEN 'ltv' THEN 'ltv.number_of(ltv_row.ltv_prediction)'
                          ELSE ltv.feature_value(f.e ->> 'name', f.e ->> 'kind', columns) END AS value) v;
     -- OFFSET 0: what a row takes to compute, the prediction above all, is computed once and not wherever it is read.
     EXECUTE format($sql$

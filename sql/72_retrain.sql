@@ -5,7 +5,7 @@
 -- a hash of the id decides, is held out of every retraining, and both versions score these on today's data.
 
 CREATE FUNCTION ltv.held_out(id text, share float8) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN ('x' || left(encode(sha256(convert_to('held out:' || id, 'UTF8')), 'hex'), 8))::bit(32)::bigint::float8 < share * 4294967296::float8;
+RETURN ltv.customer_fraction('held out:', id) < share;
 COMMENT ON FUNCTION ltv.held_out IS 'whether a customer is held out of retrainings, to judge their versions by';
 
 CREATE FUNCTION ltv.check_rule(rule jsonb) RETURNS jsonb

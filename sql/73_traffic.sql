@@ -29,8 +29,8 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_set_traffic IS 'lets the challenger score a stable share of the customers, told apart by the id column of the recipe or the one given; 0 or null ends that';
 
 -- From 0 to 1, the same for a customer for ever.
-CREATE FUNCTION ltv.customer_position(customer_id text) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT ('x' || left(encode(sha256(convert_to('traffic:' || customer_id, 'UTF8')), 'hex'), 8))::bit(32)::bigint / 4294967296.0::float8 $$;
+CREATE FUNCTION ltv.customer_position(customer_id text) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ltv.customer_fraction('traffic:', customer_id);
 COMMENT ON FUNCTION ltv.customer_position IS 'a number from 0 to 1 that belongs to a customer; scoring computes the same';
 
 CREATE VIEW @extschema@.ltv_traffic WITH (security_invoker = true) AS

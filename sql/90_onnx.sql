@@ -1,7 +1,7 @@
 -- ONNX in both directions: ltv_export_onnx, ltv_import_onnx.
 
 CREATE FUNCTION ltv.inspect_onnx(onnx bytea, features text[], outputs text) RETURNS jsonb
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_inspect_onnx_wrapper';
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_inspect_onnx';
 COMMENT ON FUNCTION ltv.inspect_onnx IS 'the schema of a foreign graph, which is run on a few rows first; an error if it cannot score';
 
 CREATE FUNCTION @extschema@.ltv_export_onnx(model text, version integer DEFAULT NULL) RETURNS bytea

@@ -4,10 +4,13 @@
 //! its cases has. `?` turns any of them into a [`Report`]; [`guard`] at the top of each SQL function raises it.
 //! Nothing else in the extension raises errors.
 
+use crate::value::text;
+use pgrx::pg_sys;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
 use pgrx::prelude::*;
 use std::any::Any;
 use std::cell::RefCell;
+use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 pub type Result<T, E = Report> = std::result::Result<T, E>;
@@ -54,16 +57,61 @@ impl Report {
 
     /// Raises it as an ERROR. Only below [`guard`] or a `#[pg_guard]` function.
     pub fn raise(self) -> ! {
-        let mut report = ErrorReport::new(self.sqlstate, self.message, "pg_ltv");
-        if let Some(detail) = self.detail {
-            report = report.set_detail(detail);
-        }
-        if let Some(hint) = self.hint {
-            report = report.set_hint(hint);
-        }
-        report.report(PgLogLevel::ERROR);
+        self.report(PgLogLevel::ERROR);
         unreachable!("an ERROR does not return")
     }
+
+    /// Shown as a NOTICE, written to the log, or whatever the level says. In the encoding of the database, which
+    /// PostgreSQL expects; what it lacks becomes a question mark.
+    pub fn report(self, level: PgLogLevel) {
+        let message = text::to_c_readable(&self.message);
+        let detail = self.detail.as_deref().map(text::to_c_readable);
+        let hint = self.hint.as_deref().map(text::to_c_readable);
+        let pointer = |text: &Option<CString>| match text {
+            Some(text) => text.as_ptr().cast_mut(),
+            None => std::ptr::null_mut(),
+        };
+        let mut error = pg_sys::ErrorData {
+            elevel: level as i32,
+            sqlerrcode: self.sqlstate as i32,
+            message: message.as_ptr().cast_mut(),
+            detail: pointer(&detail),
+            hint: pointer(&hint),
+            filename: c"pg_ltv".as_ptr(),
+            funcname: c"report".as_ptr(),
+            ..Default::default()
+        };
+        let holds = level < PgLogLevel::ERROR;
+        // SAFETY: on the main thread; the strings are copied. Below an ERROR nothing may be raised, so interrupts wait.
+        unsafe {
+            pg_sys::InterruptHoldoffCount += u32::from(holds);
+            pg_sys::ThrowErrorData(&raw mut error);
+            pg_sys::InterruptHoldoffCount -= u32::from(holds);
+        }
+    }
+
+    /// What PostgreSQL raised, while it is the newest error on its stack.
+    pub fn of_postgres() -> Self {
+        // SAFETY: a copy of the newest error, whose strings are null or end with a zero. They are converted once the
+        // error is off the stack.
+        unsafe {
+            let error = pg_sys::CopyErrorData();
+            pg_sys::FlushErrorState();
+            let report = Self {
+                sqlstate: PgSqlErrorCode::from((*error).sqlerrcode),
+                message: text::from_nullable((*error).message).unwrap_or_default(),
+                detail: text::from_nullable((*error).detail),
+                hint: text::from_nullable((*error).hint),
+            };
+            pg_sys::FreeErrorData(error);
+            report
+        }
+    }
+}
+
+/// A line in the server's log.
+pub fn log(message: impl Into<String>) {
+    Report::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message).report(PgLogLevel::LOG);
 }
 
 impl<E: Reportable> From<E> for Report {

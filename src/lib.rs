@@ -6,7 +6,7 @@
 //! | [`catalog`] | the `ltv.*` tables: name -> version, privileges, invalidation |
 //! | [`worker`] | training jobs: queue, background worker, reading, storing |
 //! | [`scoring`] | rows -> tensors -> ONNX Runtime -> values; the session cache |
-//! | [`numeric`] | `numeric` -> `f64`, for training and scoring alike |
+//! | [`value`] | SQL values -> numbers, texts, arrays, for training, scoring and monitoring alike; texts -> SQL |
 //! | [`signals`] | threads of ours that no signal reaches |
 //! | [`allocator`] | a training that gets no more memory fails by itself |
 //! | [`batch_scan`] | many rows at once: planner hook, custom scan |
@@ -14,7 +14,7 @@
 //! | [`guc`] | settings `ltv.*` |
 //!
 //! SQL lives in `sql/`; functions are exported from here by symbol only. Dependencies point one way:
-//! `api -> (catalog, scoring, worker) -> ltv-core`; only `batch_scan` touches plan trees.
+//! `api -> (catalog, scoring, worker) -> value -> ltv-core`; only `batch_scan` touches plan trees.
 
 mod allocator;
 mod api;
@@ -22,9 +22,9 @@ mod batch_scan;
 mod catalog;
 mod error;
 mod guc;
-mod numeric;
 mod scoring;
 mod signals;
+mod value;
 mod worker;
 
 use pgrx::prelude::*;

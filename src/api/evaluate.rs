@@ -1,9 +1,10 @@
 //! The aggregates `ltv.evaluation` and `ltv.deciles`, on which `ltv_evaluate` and `ltv_decile_stats` are built.
 
 use crate::error::{Report, Result, guard};
+use crate::value::sql::{Json, Sql};
 use ltv_core::metrics::{self, Observations};
 use pgrx::prelude::*;
-use pgrx::{IntoDatum, JsonB, PgMemoryContexts, pg_sys};
+use pgrx::{PgMemoryContexts, pg_sys};
 use serde_json::json;
 
 /// As many groups as ltv_decile_stats allows; the aggregate can be called by itself.
@@ -156,7 +157,7 @@ fn finish(
             if argument.isnull { &empty } else { &*state }
         };
         let table = table(collected)?;
-        Ok(JsonB(table).into_datum().unwrap_or(pg_sys::Datum::from(0)))
+        Json(table).into_datum()
     })
 }
 

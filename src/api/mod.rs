@@ -12,3 +12,4 @@ mod restore;
 mod source;
 mod stored;
 pub mod train;
+mod value;

@@ -3,17 +3,21 @@
 mod error;
 mod outputs;
 
-use crate::error::{Result, guard};
-use crate::scoring::{
-    Batch, Graph, Input, Kind, MOST_WIDTH, Model, Number, Port, Schema, Session, copy, limits,
-};
+use super::export::export;
+use crate::error::Result;
+use crate::scoring::{Batch, Graph, MOST_WIDTH, Model, Number, Port, Session, copy, limits};
+use crate::value::sql::{Json, Sql, argument};
 use error::ImportError;
 use ltv_core::objective::Distribution;
+use ltv_core::schema::{ColumnKind, FeatureColumn, Schema};
 use ort::value::TensorElementType;
-use pgrx::JsonB;
-use pgrx::prelude::*;
+use pgrx::pg_sys;
 use std::collections::HashSet;
 use std::rc::Rc;
+
+export! {
+    ltv_inspect_onnx / pg_finfo_ltv_inspect_onnx => inspect_onnx;
+}
 
 /// What a prediction may be called.
 const OUTPUTS: [&str; 7] = [
@@ -28,54 +32,64 @@ const OUTPUTS: [&str; 7] = [
 
 /// The schema of a foreign graph. `features` names the columns of its only input; `outputs` says which of its outputs
 /// is what, by public name, as the text of a JSON object: PostgreSQL's numbers may be larger than any of ours.
-#[pg_extern(sql = false)]
-fn ltv_inspect_onnx(onnx: &[u8], features: Option<Vec<String>>, outputs: Option<&str>) -> JsonB {
-    guard(|| {
-        ltv_core::onnx::inspect(onnx, &limits())?;
-        let maps = ltv_core::onnx::zip_maps(onnx)?;
-        let readable = match maps.is_empty() {
-            true => copy(onnx)?,
-            false => {
-                let tensors: Vec<String> = maps.iter().map(|map| map.tensor.clone()).collect();
-                ltv_core::onnx::adapt(onnx, &[], &tensors)?
-            }
-        };
-        let session = Session::new(readable, true)?;
-        let (inputs, packed) = inputs(&session.inputs, features)?;
-        let available = outputs::available(&session.outputs, &maps);
-        let outputs::Chosen {
-            graph_outputs,
-            derived,
-        } = outputs::choose(&available, outputs)?;
-        drop(session);
-        let has = |name: &str| graph_outputs.contains_key(name);
-        let distribution = if !has("purchase_probability") {
-            None
-        } else if has("mu") && has("sigma") {
-            Some(Distribution::ZeroInflatedLognormal)
-        } else if has("alpha") && has("rate") {
-            Some(Distribution::ZeroInflatedGamma)
-        } else {
-            None
-        };
-        let schema = Schema {
-            inputs,
-            outputs: OUTPUTS
-                .iter()
-                .filter(|name| has(name))
-                .map(|name| (*name).to_owned())
-                .collect(),
-            distribution,
-            packed,
-            graph_outputs: graph_outputs
-                .into_iter()
-                .filter(|(public, name)| public != name)
-                .collect(),
-            derived,
-        };
-        let json = serde_json::to_value(&schema).unwrap_or_default();
-        test_run(onnx, schema)?;
-        Ok(JsonB(json))
+fn inspect_onnx(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as (bytea, text[], text).
+    let (onnx, features, outputs): (Option<Vec<u8>>, Option<Vec<String>>, Option<String>) = unsafe {
+        (
+            argument(fcinfo, 0)?,
+            argument(fcinfo, 1)?,
+            argument(fcinfo, 2)?,
+        )
+    };
+    let onnx = onnx.unwrap_or_default();
+    let schema = inspect(&onnx, features, outputs.as_deref())?;
+    let json = Json(schema.to_json());
+    test_run(&onnx, schema)?;
+    json.into_datum()
+}
+
+fn inspect(onnx: &[u8], features: Option<Vec<String>>, outputs: Option<&str>) -> Result<Schema> {
+    ltv_core::onnx::inspect(onnx, &limits())?;
+    let maps = ltv_core::onnx::zip_maps(onnx)?;
+    let readable = match maps.is_empty() {
+        true => copy(onnx)?,
+        false => {
+            let tensors: Vec<String> = maps.iter().map(|map| map.tensor.clone()).collect();
+            ltv_core::onnx::adapt(onnx, &[], &tensors)?
+        }
+    };
+    let session = Session::new(readable, true)?;
+    let (inputs, packed) = inputs(&session.inputs, features)?;
+    let available = outputs::available(&session.outputs, &maps);
+    let outputs::Chosen {
+        graph_outputs,
+        derived,
+    } = outputs::choose(&available, outputs)?;
+    drop(session);
+    let has = |name: &str| graph_outputs.contains_key(name);
+    let distribution = if !has("purchase_probability") {
+        None
+    } else if has("mu") && has("sigma") {
+        Some(Distribution::ZeroInflatedLognormal)
+    } else if has("alpha") && has("rate") {
+        Some(Distribution::ZeroInflatedGamma)
+    } else {
+        None
+    };
+    Ok(Schema {
+        inputs,
+        outputs: OUTPUTS
+            .iter()
+            .filter(|name| has(name))
+            .map(|name| (*name).to_owned())
+            .collect(),
+        distribution,
+        packed,
+        graph_outputs: graph_outputs
+            .into_iter()
+            .filter(|(public, name)| public != name)
+            .collect(),
+        derived,
     })
 }
 
@@ -83,7 +97,7 @@ fn ltv_inspect_onnx(onnx: &[u8], features: Option<Vec<String>>, outputs: Option<
 fn inputs(
     ports: &[Port],
     features: Option<Vec<String>>,
-) -> Result<(Vec<Input>, Option<String>), ImportError> {
+) -> Result<(Vec<FeatureColumn>, Option<String>), ImportError> {
     let Some(features) = features else {
         let inputs = ports.iter().map(input).collect::<Result<Vec<_>, _>>()?;
         return if inputs.is_empty() {
@@ -127,28 +141,24 @@ fn inputs(
     }
     let inputs = features
         .into_iter()
-        .map(|name| Input {
-            name,
-            kind: Kind::Numeric,
-            sql_type: None,
-        })
+        .map(|name| FeatureColumn::imported(name, ColumnKind::Numeric))
         .collect();
     Ok((inputs, Some(name)))
 }
 
-fn input(port: &Port) -> Result<Input, ImportError> {
+fn input(port: &Port) -> Result<FeatureColumn, ImportError> {
     let name = port.name.clone();
     let is_number = Number::of(port.element).is_some();
     let kind = match port.shape.as_slice() {
-        [-1] | [-1, 1] if is_number => Kind::Numeric,
+        [-1] | [-1, 1] if is_number => ColumnKind::Numeric,
         [-1, -1] if is_number => return Err(ImportError::FreeWidth { name }),
-        [-1, len] if is_number && *len > 0 => Kind::Vector {
+        [-1, len] if is_number && *len > 0 => ColumnKind::Vector {
             len: axis(&name, *len)?,
         },
-        [-1, _, channels] if is_number && *channels > 0 => Kind::Sequence {
+        [-1, _, channels] if is_number && *channels > 0 => ColumnKind::Sequence {
             channels: axis(&name, *channels)?,
         },
-        [-1] | [-1, 1] if port.element == TensorElementType::String => Kind::Categorical,
+        [-1] | [-1, 1] if port.element == TensorElementType::String => ColumnKind::Categorical,
         shape if is_number || port.element == TensorElementType::String => {
             return Err(ImportError::InputShape {
                 name,
@@ -162,11 +172,7 @@ fn input(port: &Port) -> Result<Input, ImportError> {
             });
         }
     };
-    Ok(Input {
-        name,
-        kind,
-        sql_type: None,
-    })
+    Ok(FeatureColumn::imported(name, kind))
 }
 
 /// The name that ONNX itself uses.

@@ -4,6 +4,8 @@
 use crate::catalog::{CatalogError, Moment, default_model, resolve_restored};
 use crate::error::{Report, Result, guard};
 use crate::scoring::{self, Lanes, Output, ScoringFunction, version_number};
+use crate::value::sql::argument_datum;
+use crate::value::{text, varlena};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 
@@ -98,21 +100,24 @@ fn score(
     unsafe {
         let site = call_site(fcinfo, function)?;
         let name = match function.model {
-            Some(at) => Some(text_argument(fcinfo, at).ok_or(CatalogError::NullModel)?),
+            Some(at) => {
+                let name = argument_datum(fcinfo, at).ok_or(CatalogError::NullModel)?;
+                Some(text::from_server(varlena::detoasted(name)))
+            }
             None => None,
         };
         let version = match function.version {
             Some(at) => {
-                let version = argument(fcinfo, at).ok_or(CatalogError::NullVersion)?;
+                let version = argument_datum(fcinfo, at).ok_or(CatalogError::NullVersion)?;
                 Some(version_number(version).ok_or_else(|| out_of_range(version))?)
             }
             None => None,
         };
         let q = function
             .q
-            .map(|at| argument(fcinfo, at).map(|q| f64::from_bits(q.value() as u64)));
-        let input = argument(fcinfo, function.input);
-        let (value, is_null) = site.score(name, version, input, q.flatten())?;
+            .map(|at| argument_datum(fcinfo, at).map(|q| f64::from_bits(q.value() as u64)));
+        let input = argument_datum(fcinfo, function.input);
+        let (value, is_null) = site.score(name.as_deref(), version, input, q.flatten())?;
         (*fcinfo).isnull = is_null;
         Ok(value)
     }
@@ -205,30 +210,5 @@ unsafe fn call_site<'a>(
                 .cast();
         }
         Ok(&mut *(*flinfo).fn_extra.cast::<CallSite>())
-    }
-}
-
-/// Argument `at`, `None` for NULL.
-///
-/// # Safety
-/// `fcinfo` is valid and has that argument.
-unsafe fn argument(fcinfo: pg_sys::FunctionCallInfo, at: usize) -> Option<pg_sys::Datum> {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let argument = *(*fcinfo).args.as_ptr().add(at);
-        (!argument.isnull).then_some(argument.value)
-    }
-}
-
-/// Argument `at` of type text, in place.
-///
-/// # Safety
-/// `fcinfo` is valid and has that argument.
-unsafe fn text_argument<'a>(fcinfo: pg_sys::FunctionCallInfo, at: usize) -> Option<&'a str> {
-    use pgrx::FromDatum;
-    // SAFETY: as the caller promises.
-    unsafe {
-        let datum = argument(fcinfo, at)?;
-        <&str>::from_datum(datum, false)
     }
 }

@@ -6,7 +6,7 @@ use super::export::export;
 use crate::catalog::CatalogError;
 use crate::catalog::privilege::{self, Privilege};
 use crate::error::{Report, Result};
-use pgrx::fcinfo::pg_getarg;
+use crate::value::sql::argument;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -23,12 +23,13 @@ fn arguments(fcinfo: pg_sys::FunctionCallInfo) -> Result<(pg_sys::Oid, String, P
         let with_role = (*fcinfo).nargs == 3;
         let at = usize::from(with_role);
         let role = if with_role {
-            pg_getarg::<pg_sys::Oid>(fcinfo, 0)
+            argument(fcinfo, 0)?
         } else {
             Some(pg_sys::GetUserId())
         };
-        let model = pg_getarg::<String>(fcinfo, at);
-        (role, model, pg_getarg::<String>(fcinfo, at + 1))
+        let model: Option<String> = argument(fcinfo, at)?;
+        let name: Option<String> = argument(fcinfo, at + 1)?;
+        (role, model, name)
     };
     let role = role.unwrap_or(pg_sys::InvalidOid);
     let model = model.ok_or(CatalogError::NullModel)?;
@@ -58,7 +59,7 @@ fn check_model(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
 fn check_role(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: declared as two regrole.
     let (caller, role): (Option<pg_sys::Oid>, Option<pg_sys::Oid>) =
-        unsafe { (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1)) };
+        unsafe { (argument(fcinfo, 0)?, argument(fcinfo, 1)?) };
     let (caller, role) = (
         caller.unwrap_or(pg_sys::InvalidOid),
         role.unwrap_or(pg_sys::InvalidOid),

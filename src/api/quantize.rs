@@ -1,66 +1,79 @@
 //! `ltv.quantize_graph`: a graph with 8-bit weights, and what that costs and brings, measured on sample rows.
 
-use crate::error::{Report, Result, guard};
-use crate::scoring::{Batch, Binding, Graph, Model, Schema};
+use super::export::export;
+use crate::error::{Report, Result};
+use crate::scoring::{Batch, Binding, Graph, Model};
+use crate::value::sql::{Document, Json, Sql, argument, argument_datum, elements, record};
 use ltv_core::onnx::{self, Range};
+use ltv_core::schema::Schema;
+use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pgrx::{AnyArray, JsonB, pg_sys};
+use serde_json::Value;
 use std::rc::Rc;
 use std::time::Instant;
+
+export! {
+    ltv_quantize_graph / pg_finfo_ltv_quantize_graph => quantize_graph;
+}
 
 /// Rows of an inference while speed is measured, as in a batch scan.
 const BATCH: usize = 1024;
 /// Inferences of each graph, in turn; the fastest counts.
 const TURNS: usize = 15;
 
-/// `schema`: of the version; `sample`: rows as objects of jsonb.
-#[pg_extern(sql = false)]
-fn ltv_quantize_graph(
+/// `ltv.quantize_graph(model, onnx, schema of the version, rows as objects, OUT quantized, OUT report)`.
+fn quantize_graph(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as (text, bytea, jsonb, jsonb[]), strict, with a result of (bytea, jsonb).
+    unsafe {
+        let model: String = argument(fcinfo, 0)?.unwrap_or_default();
+        let onnx: Vec<u8> = argument(fcinfo, 1)?.unwrap_or_default();
+        let schema = argument(fcinfo, 2)?.map_or(Value::Null, |Json(schema)| schema);
+        let rows: Vec<Document> = match argument_datum(fcinfo, 3) {
+            Some(sample) => elements(sample)?,
+            None => Vec::new(),
+        };
+        let sample: Vec<pg_sys::Datum> = rows.into_iter().map(|Document(row)| row).collect();
+        let (quantised, report) = quantize(&model, &onnx, &schema, &sample)?;
+        let mut result = [Sql::into_datum(quantised)?, report.into_datum()?];
+        record(fcinfo, &mut result)
+    }
+}
+
+fn quantize(
     model: &str,
     onnx: &[u8],
-    schema: JsonB,
-    sample: AnyArray,
-) -> TableIterator<'static, (name!(onnx, Vec<u8>), name!(report, JsonB))> {
-    guard(|| {
-        let schema: Schema =
-            serde_json::from_value(schema.0).map_err(|e| unsuitable(e.to_string()))?;
-        let sample: Vec<pg_sys::Datum> = (&sample)
-            .into_iter()
-            .flatten()
-            .map(|row| row.datum())
-            .collect();
-        if sample.is_empty() {
-            return Err(unsuitable("It has no rows.".to_owned())
-                .hint("Give a relation or a query with rows like those to be scored."));
-        }
-        let activations = onnx::activations(onnx)?;
-        let observed = onnx::observed(onnx, &activations)?;
-        let mut ranges = Vec::with_capacity(activations.len());
-        for (index, name) in activations.into_iter().enumerate() {
-            let (low, high) = range(model, &observed, &schema, index, &sample)?;
-            ranges.push(Range { name, low, high });
-        }
-        let quantised = onnx::quantise(onnx, &ranges)?;
-        let mut plain = scorer(model, onnx, schema.clone(), &sample)?;
-        let mut small = scorer(model, &quantised, schema, &sample)?;
-        let mut report = compare(&plain, &small);
-        let (before, after) = speed(&mut plain, &mut small, sample.len())?;
-        for (key, value) in [
-            ("layers", ranges.len() as f64),
-            ("sample_rows", sample.len() as f64),
-            ("bytes", quantised.len() as f64),
-            ("original_bytes", onnx.len() as f64),
-            ("nanoseconds_per_row", after),
-            ("original_nanoseconds_per_row", before),
-            ("speedup", before / after),
-        ] {
-            report.insert(key.to_owned(), serde_json::json!(value));
-        }
-        Ok(TableIterator::once((
-            quantised,
-            JsonB(serde_json::Value::Object(report)),
-        )))
-    })
+    schema: &Value,
+    sample: &[pg_sys::Datum],
+) -> Result<(Vec<u8>, Json)> {
+    let schema = Schema::from_json(schema)?;
+    if sample.is_empty() {
+        return Err(unsuitable("It has no rows.".to_owned())
+            .hint("Give a relation or a query with rows like those to be scored."));
+    }
+    let activations = onnx::activations(onnx)?;
+    let observed = onnx::observed(onnx, &activations)?;
+    let mut ranges = Vec::with_capacity(activations.len());
+    for (index, name) in activations.into_iter().enumerate() {
+        let (low, high) = range(model, &observed, &schema, index, sample)?;
+        ranges.push(Range { name, low, high });
+    }
+    let quantised = onnx::quantise(onnx, &ranges)?;
+    let mut plain = scorer(model, onnx, schema.clone(), sample)?;
+    let mut small = scorer(model, &quantised, schema, sample)?;
+    let mut report = compare(&plain, &small);
+    let (before, after) = speed(&mut plain, &mut small, sample.len())?;
+    for (key, value) in [
+        ("layers", ranges.len() as f64),
+        ("sample_rows", sample.len() as f64),
+        ("bytes", quantised.len() as f64),
+        ("original_bytes", onnx.len() as f64),
+        ("nanoseconds_per_row", after),
+        ("original_nanoseconds_per_row", before),
+        ("speedup", before / after),
+    ] {
+        report.insert(key.to_owned(), serde_json::json!(value));
+    }
+    Ok((quantised, Json(Value::Object(report))))
 }
 
 /// A batch that holds the sample, computed.

@@ -6,6 +6,7 @@
 
 use super::export::{export, text_argument};
 use crate::error::{Report, Result};
+use crate::value::{sql, text};
 use crate::worker::session::{catch, set_option};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -33,7 +34,7 @@ fn bind_query(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
         return Ok(pg_sys::Datum::null());
     };
     let bound = bind(&source)?;
-    Ok(text(&bound))
+    Ok(text_datum(&bound))
 }
 
 /// A query or the name of a relation in the search_path of now, as a query with qualified names.
@@ -137,18 +138,18 @@ fn query_columns(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
                     PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
                     format!(
                         "column \"{}\" occurs more than once",
-                        name.to_string_lossy()
+                        text::from_server(name.to_bytes())
                     ),
                 )
                 .hint("Give each column of the query its own name with AS."));
             }
             seen.push(name);
-            names.push(text(name));
+            names.push(text_datum(name));
             types.push(pg_sys::exprType((*entry).expr.cast()).into());
         }
         let names = array(&mut names, pg_sys::TEXTOID, -1, false);
         let types = array(&mut types, pg_sys::OIDOID, 4, true);
-        record(fcinfo, &mut [names, types])
+        sql::record(fcinfo, &mut [names, types])
     }
 }
 
@@ -211,11 +212,11 @@ pub fn is_statement(text: &[u8]) -> bool {
 
 /// The table or view of a name in the search_path of now.
 fn relation(name: &CStr) -> Result<pg_sys::Oid> {
-    let shown = || name.to_string_lossy().into_owned();
+    let shown = || text::from_server(name.to_bytes()).into_owned();
     // SAFETY: the function takes a text and gives an oid or NULL; errors about the name are caught.
     let found = catch(|| unsafe {
         let mut is_null = false;
-        let found = call_nullable(pg_sys::to_regclass, text(name), &mut is_null);
+        let found = call_nullable(pg_sys::to_regclass, text_datum(name), &mut is_null);
         Ok((!is_null).then_some(found))
     });
     let found = found.map_err(|report| match report.sqlstate {
@@ -316,7 +317,7 @@ unsafe fn list<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
     cells.iter().map(|cell| unsafe { cell.ptr_value.cast() })
 }
 
-fn text(content: &CStr) -> pg_sys::Datum {
+fn text_datum(content: &CStr) -> pg_sys::Datum {
     // SAFETY: the characters are copied.
     unsafe { pg_sys::cstring_to_text(content.as_ptr()).into() }
 }
@@ -340,25 +341,6 @@ unsafe fn array(
             b'i' as std::ffi::c_char,
         )
         .into()
-    }
-}
-
-/// The result of a function with OUT arguments.
-///
-/// # Safety
-/// The values are as many and of the types that the function declares.
-unsafe fn record(
-    fcinfo: pg_sys::FunctionCallInfo,
-    values: &mut [pg_sys::Datum],
-) -> Result<pg_sys::Datum> {
-    // SAFETY: as the caller promises; the descriptor is that of the declared result.
-    unsafe {
-        let mut descriptor = std::ptr::null_mut();
-        pg_sys::get_call_result_type(fcinfo, std::ptr::null_mut(), &mut descriptor);
-        let descriptor = pg_sys::BlessTupleDesc(descriptor);
-        let mut nulls = vec![false; values.len()];
-        let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-        Ok(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data))
     }
 }
 

@@ -8,9 +8,9 @@ use super::privilege::no_such_role;
 use super::source;
 use crate::catalog::privilege;
 use crate::error::{Report, Result};
+use crate::value::sql;
 use crate::worker::session::{set_option, unexpected};
 use pgrx::datum::DatumWithOid;
-use pgrx::fcinfo::pg_getarg;
 use pgrx::prelude::*;
 use pgrx::{Spi, pg_sys};
 use std::ffi::CStr;
@@ -62,13 +62,12 @@ impl Drop for Restricted {
 fn run_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: declared as (regrole, text, text, text, jsonb).
     let (role, path, source, statement, argument) = unsafe {
-        let argument = (*fcinfo).args.as_slice(5)[4];
         (
-            pg_getarg::<pg_sys::Oid>(fcinfo, 0).unwrap_or(pg_sys::InvalidOid),
+            sql::argument(fcinfo, 0)?.unwrap_or(pg_sys::InvalidOid),
             text_argument(fcinfo, 1),
             text_argument(fcinfo, 2),
             text_argument(fcinfo, 3).unwrap_or_default(),
-            (!argument.isnull).then_some(argument.value),
+            sql::argument_datum(fcinfo, 4),
         )
     };
     if !privilege::role_exists(role) {
@@ -87,14 +86,8 @@ fn run_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
         }
         execute(&statement, bound.as_deref(), argument)?
     };
-    Ok(match outcome {
-        Some(datum) => datum,
-        None => {
-            // SAFETY: a valid call info.
-            unsafe { (*fcinfo).isnull = true };
-            pg_sys::Datum::null()
-        }
-    })
+    // SAFETY: a valid call info; the statement is one that returns jsonb, as this does.
+    Ok(unsafe { sql::result(fcinfo, outcome) })
 }
 
 const OWN_PATH: &CStr = c"pg_catalog, pg_temp";
@@ -105,7 +98,6 @@ fn execute(
     source: Option<&CStr>,
     argument: Option<pg_sys::Datum>,
 ) -> Result<Option<pg_sys::Datum>> {
-    let statement = statement.to_str().map_err(unexpected)?;
     // SAFETY: the characters are copied into a text; the argument is declared as jsonb and outlives the statement.
     let (source, argument) = unsafe {
         let parameter = |value: Option<pg_sys::Datum>, of| match value {

@@ -2,10 +2,11 @@
 
 use super::export::{export, text_argument};
 use crate::error::{Report, Result};
+use crate::value::sql::{Json, argument};
+use crate::value::text;
 use crate::worker::session::Settings;
 use crate::worker::{catalog, launch, lock, queue, read};
 use ltv_core::recipe::Recipe;
-use pgrx::fcinfo::pg_getarg;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
@@ -26,7 +27,7 @@ const VOID: pg_sys::Datum = pg_sys::Datum::null();
 /// `ltv.launch_workers(owner)`: a job was queued.
 fn launch_workers(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: declared as regrole, strict.
-    let owner: Option<pg_sys::Oid> = unsafe { pg_getarg(fcinfo, 0) };
+    let owner: Option<pg_sys::Oid> = unsafe { argument(fcinfo, 0)? };
     // SAFETY: reads a flag of this process.
     if unsafe { pg_sys::InSecurityRestrictedOperation() } {
         return Err(Report::new(
@@ -51,7 +52,7 @@ fn wake_queue(_: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
 fn await_worker(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: declared as bigint and int.
     let (job, milliseconds): (Option<i64>, Option<i32>) =
-        unsafe { (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1)) };
+        unsafe { (argument(fcinfo, 0)?, argument(fcinfo, 1)?) };
     if let (Some(job), Some(milliseconds)) = (job, milliseconds) {
         queue::await_change(job, milliseconds.max(0) as u64);
     }
@@ -62,7 +63,7 @@ fn await_worker(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
 fn job_is_held(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: declared as bigint and int.
     let (job, pid): (Option<i64>, Option<i32>) =
-        unsafe { (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1)) };
+        unsafe { (argument(fcinfo, 0)?, argument(fcinfo, 1)?) };
     let held = job
         .zip(catalog::jobs_table())
         .is_some_and(|(job, table)| lock::is_held(table, job, pid));
@@ -73,7 +74,7 @@ fn job_is_held(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
 fn interrupt_worker(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: declared as int and regrole, strict.
     let (pid, role): (Option<i32>, Option<pg_sys::Oid>) =
-        unsafe { (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1)) };
+        unsafe { (argument(fcinfo, 0)?, argument(fcinfo, 1)?) };
     if let (Some(pid), Some(role)) = (pid, role) {
         launch::cancel_at_commit(launch::Worker { pid, role });
     }
@@ -83,15 +84,18 @@ fn interrupt_worker(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
 /// `ltv.check_recipe(recipe)`: everything about a recipe that can be wrong without looking at a row. Names mean what they
 /// mean in the search_path of the recipe.
 fn check_recipe(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
-    let json = json_argument(fcinfo, 0)?;
+    // SAFETY: declared as jsonb.
+    let json = unsafe { argument(fcinfo, 0) }.map_err(|report| Report {
+        message: "the options cannot be read".to_owned(),
+        ..report
+    })?;
+    let json = json.map_or(serde_json::Value::Null, |Json(json)| json);
     let recipe = Recipe::from_json(&json)?;
     let wanted = read::Wanted::of(&json);
     let query = read::query(&recipe)?;
     let _settings = Settings::of_function();
-    if let Some(path) = json.get("search_path").and_then(serde_json::Value::as_str)
-        && let Ok(path) = CString::new(path)
-    {
-        Settings::set(c"search_path", &path);
+    if let Some(path) = json.get("search_path").and_then(serde_json::Value::as_str) {
+        Settings::set(c"search_path", &text::to_c(path)?);
     }
     // SAFETY: closed below, or by the abort of the transaction; the descriptor belongs to the prepared plan.
     unsafe {
@@ -145,30 +149,5 @@ fn packed(code: &CStr) -> i32 {
     let sixes = code.to_bytes().iter().take(5).enumerate();
     sixes.fold(0, |packed, (at, byte)| {
         packed | (i32::from(byte.wrapping_sub(b'0') & 0x3f) << (6 * at))
-    })
-}
-
-/// A jsonb argument. What PostgreSQL takes and we do not is the user's mistake.
-fn json_argument(fcinfo: pg_sys::FunctionCallInfo, at: usize) -> Result<serde_json::Value> {
-    // SAFETY: declared as jsonb; the text lies in the current memory context.
-    let text = unsafe {
-        let Some(datum) = pgrx::fcinfo::pg_getarg_datum(fcinfo, at) else {
-            return Ok(serde_json::Value::Null);
-        };
-        let json = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
-        let size = pgrx::varlena::varsize_any(json.cast()) as i32;
-        CStr::from_ptr(pg_sys::JsonbToCString(
-            std::ptr::null_mut(),
-            &raw mut (*json).root,
-            size,
-        ))
-    };
-    serde_json::from_slice(text.to_bytes()).map_err(|error| {
-        Report::new(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "the options cannot be read",
-        )
-        .detail(format!("{error}."))
-        .hint("Numbers must fit into double precision, and JSON must not be nested deeper than 100 levels.")
     })
 }

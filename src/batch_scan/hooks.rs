@@ -2,6 +2,7 @@
 //! therefore went past the hook, when it is executed.
 
 use super::{builder, exec, tree};
+use crate::error::Report;
 use crate::guc;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -99,11 +100,18 @@ unsafe extern "C-unwind" fn rewrite(statement: *mut pg_sys::PlannedStmt, options
         }
         let backward = pg_sys::ExecSupportsBackwardScan((*statement).planTree);
         for reason in builder::rewrite(statement) {
-            if is_explained() {
-                notice!("a prediction is not made in batches: {reason}");
+            let (level, reason) = if is_explained() {
+                (
+                    PgLogLevel::NOTICE,
+                    format!("a prediction is not made in batches: {reason}"),
+                )
             } else {
-                debug1!("ltv: a prediction is not made in batches: {reason}");
-            }
+                (
+                    PgLogLevel::DEBUG1,
+                    format!("ltv: a prediction is not made in batches: {reason}"),
+                )
+            };
+            Report::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, reason).report(level);
         }
         // A cursor that was promised to go backwards.
         let scroll = options & pg_sys::CURSOR_OPT_SCROLL as c_int != 0;

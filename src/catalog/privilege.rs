@@ -5,8 +5,8 @@
 
 use super::error::CatalogError;
 use super::table::{self, Key, MODELS, PRIVILEGES};
+use crate::value::text;
 use pgrx::pg_sys;
-use std::ffi::CStr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Privilege {
@@ -117,11 +117,6 @@ pub fn role_exists(role: pg_sys::Oid) -> bool {
 
 pub fn role_name(role: pg_sys::Oid) -> String {
     // SAFETY: NULL for a role that is gone, else NUL-terminated.
-    unsafe {
-        let name = pg_sys::GetUserNameFromId(role, true);
-        if name.is_null() {
-            return role.to_string();
-        }
-        CStr::from_ptr(name).to_string_lossy().into_owned()
-    }
+    unsafe { text::from_nullable(pg_sys::GetUserNameFromId(role, true)) }
+        .unwrap_or_else(|| role.to_string())
 }

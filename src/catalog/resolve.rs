@@ -11,7 +11,9 @@ use super::table::{self, ALIASES, Identity, Key, MODELS, Row, VERSIONS};
 use super::{answers, generation, invalidation, restore};
 use crate::error::{Report, Result};
 use crate::guc;
-use crate::scoring::{self, Model, Schema, Traffic, Versions};
+use crate::scoring::{self, Model, Traffic, Versions};
+use crate::value::text;
+use ltv_core::schema::Schema;
 use pgrx::pg_sys;
 use pgrx::prelude::PgSqlErrorCode;
 use std::cell::RefCell;
@@ -195,7 +197,7 @@ fn ready(name: &str, found: &Found, pinned: bool, role: pg_sys::Oid) -> Result<R
 /// Value of `ltv.default_model`, unless it is empty.
 pub fn default_model() -> Option<String> {
     let value = guc::DEFAULT_MODEL.get()?;
-    let name = value.to_string_lossy();
+    let name = text::from_server(value.to_bytes());
     (!name.is_empty()).then(|| name.into_owned())
 }
 

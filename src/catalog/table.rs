@@ -1,7 +1,8 @@
 //! Reads rows of the `ltv.*` tables by primary key under the active snapshot, past row level security: callers
 //! check privileges themselves.
 
-use crate::scoring::attributes;
+use crate::value::sql::{self, Sql};
+use crate::value::{attributes, text, varlena};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -34,6 +35,16 @@ pub enum Key<'a> {
     Int(i32),
 }
 
+impl Key<'_> {
+    /// The function that says whether values are equal, and the value.
+    fn datum(&self) -> Option<(u32, pg_sys::Datum)> {
+        Some(match self {
+            Key::Text(text) => (pg_sys::F_TEXTEQ, sql::text_datum(text).ok()?),
+            Key::Int(int) => (pg_sys::F_INT4EQ, (*int).into()),
+        })
+    }
+}
+
 /// A row as long as its scan stands on it.
 pub struct Row<'a> {
     attributes: &'a [pg_sys::FormData_pg_attribute],
@@ -55,7 +66,7 @@ impl Row<'_> {
         let at = self
             .attributes
             .iter()
-            .position(|a| !a.attisdropped && a.name() == name)?;
+            .position(|a| !a.attisdropped && text::name(&a.attname) == name)?;
         (!self.nulls[at]).then(|| self.values[at])
     }
 
@@ -68,21 +79,17 @@ impl Row<'_> {
             .map(|datum| f64::from_bits(datum.value() as u64))
     }
 
-    /// Whether a column of type text, stored plainly, is `text`.
+    /// Whether a column of type text is this word of ours, in ASCII.
     pub fn is_text(&self, name: &str, text: &[u8]) -> bool {
-        use pgrx::FromDatum;
-        self.column(name).is_some_and(|datum| {
-            // SAFETY: columns asked for by this are of type text; the value lies in the row.
-            let found = unsafe { <&[u8]>::from_datum(datum, false) };
-            found == Some(text)
-        })
+        // SAFETY: columns asked for by this are of type text; the value lies in the row.
+        self.column(name)
+            .is_some_and(|datum| unsafe { varlena::detoasted(datum) } == text)
     }
 
     pub fn text(&self, name: &str) -> Option<String> {
-        use pgrx::FromDatum;
         let datum = self.column(name)?;
         // SAFETY: columns asked for by this are of type text.
-        unsafe { String::from_datum(datum, false) }
+        unsafe { String::of_datum(datum) }.ok()
     }
 
     /// A column of type oid, regrole or regclass.
@@ -92,23 +99,16 @@ impl Row<'_> {
     }
 
     pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
-        use pgrx::FromDatum;
         let datum = self.column(name)?;
         // SAFETY: columns asked for by this are of type bytea.
-        unsafe { Vec::<u8>::from_datum(datum, false) }
+        unsafe { Vec::of_datum(datum) }.ok()
     }
 
     /// A column of type jsonb, as text.
     pub fn json(&self, name: &str) -> Option<String> {
         let datum = self.column(name)?;
-        // SAFETY: columns asked for by this are of type jsonb; the output function returns a C string.
-        let text = unsafe {
-            CStr::from_ptr(pg_sys::OidOutputFunctionCall(
-                pg_sys::Oid::from(pg_sys::F_JSONB_OUT),
-                datum,
-            ))
-        };
-        Some(text.to_string_lossy().into_owned())
+        // SAFETY: columns asked for by this are of type jsonb.
+        Some(unsafe { sql::json_text(datum) })
     }
 }
 
@@ -123,9 +123,11 @@ pub fn oid_of(name: &CStr) -> Option<pg_sys::Oid> {
 }
 
 /// Calls `each` for the rows whose leading key columns are `key`, until it returns something.
-/// `None` also where the extension is not installed.
+/// `None` also where the extension is not installed. A text that the encoding of the database cannot write is no key of
+/// any row.
 pub fn scan<T>(table: &Table, key: &[Key], mut each: impl FnMut(&Row) -> Option<T>) -> Option<T> {
     let (relation, index) = (oid_of(table.name)?, oid_of(table.index)?);
+    let key: Vec<(u32, pg_sys::Datum)> = key.iter().map(Key::datum).collect::<Option<_>>()?;
     // SAFETY: relations that exist; every pointer is used while the scan that it came from is open. If PostgreSQL
     // raises an error in between, it closes scan and relation itself.
     unsafe {
@@ -135,7 +137,7 @@ pub fn scan<T>(table: &Table, key: &[Key], mut each: impl FnMut(&Row) -> Option<
         let mut keys: Vec<pg_sys::ScanKeyData> = key
             .iter()
             .enumerate()
-            .map(|(i, key)| scan_key(i, key, columns[i].attcollation))
+            .map(|(i, (equal, datum))| scan_key(i, *equal, *datum, columns[i].attcollation))
             .collect();
         let scan = pg_sys::systable_beginscan(
             relation,
@@ -180,12 +182,12 @@ pub fn scan<T>(table: &Table, key: &[Key], mut each: impl FnMut(&Row) -> Option<
 }
 
 /// Key column `index`, which is also column `index` of the table.
-unsafe fn scan_key(index: usize, key: &Key, collation: pg_sys::Oid) -> pg_sys::ScanKeyData {
-    use pgrx::IntoDatum;
-    let (function, datum) = match key {
-        Key::Text(text) => (pg_sys::F_TEXTEQ, text.into_datum()),
-        Key::Int(int) => (pg_sys::F_INT4EQ, int.into_datum()),
-    };
+unsafe fn scan_key(
+    index: usize,
+    equal: u32,
+    datum: pg_sys::Datum,
+    collation: pg_sys::Oid,
+) -> pg_sys::ScanKeyData {
     let mut entry = pg_sys::ScanKeyData::default();
     // SAFETY: the equality function of the column's type.
     unsafe {
@@ -196,8 +198,8 @@ unsafe fn scan_key(index: usize, key: &Key, collation: pg_sys::Oid) -> pg_sys::S
             pg_sys::BTEqualStrategyNumber as u16,
             pg_sys::InvalidOid,
             collation,
-            pg_sys::Oid::from(function),
-            datum.unwrap_or(pg_sys::Datum::from(0)),
+            pg_sys::Oid::from(equal),
+            datum,
         );
     }
     entry

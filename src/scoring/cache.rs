@@ -1,9 +1,10 @@
 //! The models that this backend keeps ready to score.
 
 use super::graph::Graph;
-use super::{Model, Schema, spare};
+use super::{Model, spare};
 use crate::error::Result;
 use crate::guc;
+use ltv_core::schema::Schema;
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;

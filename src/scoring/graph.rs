@@ -2,13 +2,13 @@
 //! One per checksum and schema, shared by all statements of a backend.
 
 use super::memory;
-use super::schema::{Input, Kind, Schema};
 use super::session::{Port, Session};
 use super::tensor::Number;
 use crate::error::{Reportable, Result};
 use crate::guc;
 use ltv_core::objective::Distribution;
 use ltv_core::onnx::{self, CategoryPart, Limits, Specialised};
+use ltv_core::schema::{ColumnKind, FeatureColumn, Schema};
 use ort::value::TensorElementType;
 use pgrx::prelude::PgSqlErrorCode;
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ fn check_widths(schema: &Schema) -> Result<(), GraphError> {
     let mut total = 0_usize;
     for input in &schema.inputs {
         let width = match input.kind {
-            Kind::Sequence { channels } => channels,
+            ColumnKind::Sequence { channels } => channels,
             kind => kind.width().unwrap_or(1),
         };
         if width == 0 {
@@ -115,12 +115,15 @@ impl Vocabulary {
             unseen: category.unseen,
             missing: 0,
         };
-        vocabulary.missing = vocabulary.id(b"");
+        vocabulary.missing = vocabulary.id("");
         vocabulary
     }
 
-    pub fn id(&self, text: &[u8]) -> i64 {
-        self.ids.get(text).copied().unwrap_or(self.unseen)
+    pub fn id(&self, text: &str) -> i64 {
+        self.ids
+            .get(text.as_bytes())
+            .copied()
+            .unwrap_or(self.unseen)
     }
 }
 
@@ -198,7 +201,7 @@ impl Graph {
         let has_sequence = schema
             .inputs
             .iter()
-            .any(|input| matches!(input.kind, Kind::Sequence { .. }));
+            .any(|input| matches!(input.kind, ColumnKind::Sequence { .. }));
         let to_run = match &mut special {
             Some(special) => std::mem::take(&mut special.onnx),
             None if !schema.derived.is_empty() => onnx::adapt(onnx, &schema.derived, &[])?,
@@ -223,7 +226,7 @@ impl Graph {
         let optional = schema
             .inputs
             .iter()
-            .position(|input| input.name == AS_OF && input.kind == Kind::Timestamp);
+            .position(|input| input.name == AS_OF && input.kind == ColumnKind::Timestamp);
         Ok(Self {
             session,
             bytes: onnx.len(),
@@ -326,7 +329,7 @@ fn layout(
 
 /// Where one input goes: name of the graph's input, place in it, and what that looks like.
 fn place<'a>(
-    input: &'a Input,
+    input: &'a FeatureColumn,
     special: Option<&'a Specialised>,
 ) -> Result<(&'a str, Cell, TensorKind), GraphError> {
     if let Some(special) = special {
@@ -343,16 +346,18 @@ fn place<'a>(
             .categories
             .iter()
             .find(|part| part.input == input.name);
-        if let (Some(part), Kind::Categorical) = (category, input.kind) {
+        if let (Some(part), ColumnKind::Categorical) = (category, input.kind) {
             let cell = Cell::Category(Vocabulary::new(part));
             return Ok((&part.name, cell, TensorKind::Category));
         }
     }
     let name = input.name.as_str();
     Ok(match input.kind {
-        Kind::Categorical => (name, Cell::Text, TensorKind::Text),
-        Kind::Sequence { channels } => (name, Cell::Sequence, TensorKind::Sequence { channels }),
-        Kind::Numeric | Kind::Timestamp => (
+        ColumnKind::Categorical => (name, Cell::Text, TensorKind::Text),
+        ColumnKind::Sequence { channels } => {
+            (name, Cell::Sequence, TensorKind::Sequence { channels })
+        }
+        ColumnKind::Numeric | ColumnKind::Timestamp => (
             name,
             Cell::Float {
                 offset: 0,
@@ -360,7 +365,7 @@ fn place<'a>(
             },
             TensorKind::Float { width: 1 },
         ),
-        Kind::Vector { len } => (
+        ColumnKind::Vector { len } => (
             name,
             Cell::Float {
                 offset: 0,
@@ -372,9 +377,9 @@ fn place<'a>(
 }
 
 /// How many floats an input is; `None`: it is no tensor of floats with one row per customer.
-fn float_width(kind: Kind) -> Option<usize> {
+fn float_width(kind: ColumnKind) -> Option<usize> {
     match kind {
-        Kind::Categorical | Kind::Sequence { .. } => None,
+        ColumnKind::Categorical | ColumnKind::Sequence { .. } => None,
         kind => kind.width(),
     }
 }

@@ -2,8 +2,9 @@
 
 use super::batch::Batch;
 use super::binding::{Binding, Customer};
-use super::{Model, Output, position};
+use super::{Model, Output};
 use crate::error::Result;
+use ltv_core::data::customer_hash;
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -34,7 +35,7 @@ struct Split {
     customer: Customer,
     /// For each row whether the challenger has it, and its number there.
     places: Vec<(bool, u32)>,
-    text: Vec<u8>,
+    text: String,
 }
 
 /// Where each row is a value or loose columns; like a [`Batch`], but of one or two versions.
@@ -119,7 +120,7 @@ impl Lanes {
                     .map_or(Customer::Unknown, customer),
                 traffic,
                 places: Vec::new(),
-                text: Vec::new(),
+                text: String::new(),
             })),
         };
         Ok(Self {
@@ -193,7 +194,7 @@ impl Lanes {
                     split.customer.id_of_columns(values, nulls, &mut split.text)
                 }
             };
-            let challenger = match id.map(position::of_id) {
+            let challenger = match id.map(|id| customer_hash::fraction("traffic:", id)) {
                 Some(position) if position < split.traffic.share => {
                     split.challenger.push(row)?;
                     true

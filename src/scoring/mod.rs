@@ -11,13 +11,11 @@
 //! 4. [`Lanes`]: a batch and a binding for each version that a call scores with: the champion, and the challenger
 //!    where traffic is split.
 //!
-//! Whatever a row is made of, NULL, NaN and infinities are missing values. A NULL as the whole input is no row, and has
-//! no prediction.
+//! What is a missing value, [`crate::value`] says. A NULL as the whole input is no row, and has no prediction.
 
 mod batch;
 mod binding;
 mod cache;
-mod descriptor;
 mod function;
 mod graph;
 mod interrupt;
@@ -25,12 +23,9 @@ mod lanes;
 mod memory;
 mod model;
 mod offload;
-mod position;
 mod prediction_type;
 mod rows;
 mod runtime;
-mod schema;
-mod scratch;
 mod session;
 mod spare;
 mod tensor;
@@ -38,14 +33,12 @@ mod tensor;
 pub use batch::{Batch, float8};
 pub use binding::Binding;
 pub use cache::{find, load, loaded, used};
-pub use descriptor::attributes;
 pub use function::{Output, ScoringFunction, version_number};
 pub use graph::{Graph, MOST_WIDTH, limits};
 pub use lanes::{Lanes, Traffic, Versions};
 pub use memory::copy;
 pub use model::Model;
 pub use runtime::{disable_telemetry, environment, library_directory, preload};
-pub use schema::{Input, Kind, Schema};
 pub use session::{Port, Session};
 pub use spare::take;
 pub use tensor::Number;

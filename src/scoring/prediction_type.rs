@@ -1,7 +1,7 @@
 //! Values of the composite type `ltv.prediction`, which `ltv_predict_all` returns.
 
-use super::descriptor::Descriptor;
 use crate::error::{Report, Result};
+use crate::value::Descriptor;
 use pgrx::pg_sys;
 use pgrx::prelude::PgSqlErrorCode;
 

@@ -2,7 +2,7 @@
 
 use super::graph::{Cell, Graph, TensorKind};
 use super::memory::{self, MemoryError, reserve};
-use super::position;
+use ltv_core::data::customer_hash;
 use sha2::{Digest, Sha256};
 use std::ffi::CString;
 use std::ops::Range;
@@ -159,7 +159,7 @@ impl Rows {
         for column in &self.columns {
             column.hash_last(&mut hash);
         }
-        position::of_hash(hash)
+        customer_hash::of_hash(hash)
     }
 
     /// Takes back a row that was started.
@@ -188,13 +188,13 @@ impl Rows {
         }
     }
 
-    pub fn set_text(&mut self, tensor: usize, text: &[u8]) -> Result<(), MemoryError> {
+    pub fn set_text(&mut self, tensor: usize, text: &str) -> Result<(), MemoryError> {
         if let Column::Text { data } = &mut self.columns[tensor]
             && let Some(last) = data.last_mut()
         {
             let mut copy = Vec::new();
             reserve(&mut copy, text.len().saturating_add(1))?;
-            copy.extend_from_slice(text);
+            copy.extend_from_slice(text.as_bytes());
             // PostgreSQL's text holds no NUL.
             *last = CString::new(copy).unwrap_or_default();
         }

@@ -4,15 +4,16 @@
 
 use super::memory;
 use super::tensor::MemoryInfo;
-use crate::error::Reportable;
+use crate::error::{Reportable, log};
 use crate::guc;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::{AsPointer, LoadDynamicError, ortsys};
 use pgrx::pg_sys;
 use pgrx::prelude::PgSqlErrorCode;
-use std::ffi::CStr;
-use std::path::PathBuf;
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,7 +149,7 @@ pub fn preload() {
         && let Err(error) = environment()
     {
         let detail = error.detail().unwrap_or_default();
-        pgrx::log!("pg_ltv: {error}: {detail}");
+        log(format!("pg_ltv: {error}: {detail}"));
     }
 }
 
@@ -172,7 +173,7 @@ fn library_path() -> PathBuf {
     if let Some(path) = guc::ONNXRUNTIME_LIBRARY.get()
         && !path.is_empty()
     {
-        return PathBuf::from(path.to_string_lossy().into_owned());
+        return OsStr::from_bytes(path.to_bytes()).into();
     }
     if let Some(path) = std::env::var_os("ORT_DYLIB_PATH")
         && !path.is_empty()
@@ -195,5 +196,5 @@ fn bundled_path() -> PathBuf {
 pub fn library_directory() -> PathBuf {
     // SAFETY: PostgreSQL fills pkglib_path, NUL-terminated, at process start.
     let libdir = unsafe { CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) };
-    PathBuf::from(libdir.to_string_lossy().into_owned()).join("pg_ltv")
+    Path::new(OsStr::from_bytes(libdir.to_bytes())).join("pg_ltv")
 }

@@ -2,6 +2,7 @@
 //! already, and after the start of a server that preloads the library.
 
 use super::{interrupt, session};
+use crate::error::{Report, log};
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -148,14 +149,14 @@ unsafe extern "C-unwind" fn transaction_ends(
     if !slots {
         // SAFETY: a plain setting.
         let max = unsafe { pg_sys::max_worker_processes };
-        ereport!(
-            PgLogLevel::NOTICE,
+        Report::new(
             PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             "the job waits in the queue: no background worker slot is free",
-            format!(
-                "It starts when a slot is free. To have more of them, raise max_worker_processes (now {max}) and restart the server."
-            )
-        );
+        )
+        .detail(format!(
+            "It starts when a slot is free. To have more of them, raise max_worker_processes (now {max}) and restart the server."
+        ))
+        .report(PgLogLevel::NOTICE);
     }
 }
 
@@ -219,7 +220,7 @@ pub extern "C-unwind" fn ltv_launcher_main(_argument: pg_sys::Datum) {
     let databases = match session::transaction(|| Ok(databases())) {
         Ok(databases) => databases,
         Err(report) => {
-            log!("pg_ltv launcher: {}", report.message);
+            log(format!("pg_ltv launcher: {}", report.message));
             return;
         }
     };

@@ -5,6 +5,7 @@
 //! loses such a lock when a transaction of it aborts, hence [`hold_again`].
 
 use super::{catalog, launch, session};
+use crate::error::log;
 use pgrx::pg_sys;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
@@ -61,7 +62,7 @@ pub fn hold_again() {
     });
     HELD.store(job, Relaxed);
     if let Err(report) = held {
-        pgrx::log!("pg_ltv job {job}: {}", report.message);
+        log(format!("pg_ltv job {job}: {}", report.message));
     }
 }
 
@@ -76,7 +77,7 @@ pub fn release(job: i64) {
         Ok(())
     });
     if let Err(report) = released {
-        pgrx::log!("pg_ltv job {job}: {}", report.message);
+        log(format!("pg_ltv job {job}: {}", report.message));
     }
 }
 

@@ -7,7 +7,7 @@ use super::queue::{self, End, Job};
 use super::session::{self, Identity, unexpected};
 use super::training::Work;
 use super::{gpu, interrupt, lock, login, memory, read, store, training, trial};
-use crate::error::{Report, Result};
+use crate::error::{Report, Result, log};
 use crate::{allocator, guc, scoring};
 use ltv_core::recipe::Recipe;
 use pgrx::bgworkers::BackgroundWorker;
@@ -26,13 +26,13 @@ pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
         .split(' ')
         .filter_map(|oid| oid.parse::<u32>().ok());
     let (Some(database), Some(role)) = (oids.next(), oids.next()) else {
-        log!("pg_ltv worker: started without a database and a role");
+        log("pg_ltv worker: started without a database and a role");
         return;
     };
     let role = pg_sys::Oid::from(role);
     queue::remember_servers_settings();
     if let Err(report) = login::connect(database.into(), role) {
-        log!("pg_ltv worker: {}", report.message);
+        log(format!("pg_ltv worker: {}", report.message));
         return;
     }
     prepare_session();
@@ -46,18 +46,17 @@ pub extern "C-unwind" fn ltv_worker_main(_argument: pg_sys::Datum) {
             Ok(Some(job)) => job,
             Ok(None) => break,
             Err(report) => {
-                log!("pg_ltv worker: {}", report.message);
+                log(format!("pg_ltv worker: {}", report.message));
                 break;
             }
         };
         lock::begin(job.job);
         let end = run(&job);
         if let Err(report) = queue::finish(job.job, &end) {
-            log!(
+            log(format!(
                 "pg_ltv job {}: could not write its end: {}",
-                job.job,
-                report.message
-            );
+                job.job, report.message
+            ));
         }
         lock::release(job.job);
         if interrupt::terminated() {
@@ -135,18 +134,17 @@ fn run(job: &Job) -> End {
     drop(deadline);
     match outcome {
         Ok(version) => {
-            log!(
+            log(format!(
                 "pg_ltv job {}: stored version {version} of model \"{}\"",
-                job.job,
-                job.model
-            );
+                job.job, job.model
+            ));
             End::Succeeded
         }
         Err(report) => {
             let end = stopped().unwrap_or(End::Failed(report));
             match &end {
-                End::Failed(report) => log!("pg_ltv job {}: {}", job.job, report.message),
-                End::Canceled => log!("pg_ltv job {}: canceled", job.job),
+                End::Failed(report) => log(format!("pg_ltv job {}: {}", job.job, report.message)),
+                End::Canceled => log(format!("pg_ltv job {}: canceled", job.job)),
                 _ => {}
             }
             end

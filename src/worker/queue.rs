@@ -8,7 +8,9 @@ use super::session::{self, Identity, unexpected};
 use super::{catalog, interrupt, launch, lock};
 use crate::error::{Report, Result};
 use crate::guc;
-use pgrx::datum::DatumWithOid;
+use crate::value::sql::{
+    self, column, nullable_parameter, parameter, readable_parameter, text_parameter,
+};
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 use pgrx::{Spi, pg_sys};
@@ -81,8 +83,8 @@ enum Among {
 /// The jobs that may run now, the next one first.
 fn in_turn(client: &mut SpiClient, among: Among) -> Result<Vec<Head>> {
     let mut arguments = vec![
-        DatumWithOid::from(guc::MAX_CONCURRENT_JOBS.get()),
-        DatumWithOid::from(jobs_per_role()),
+        parameter(guc::MAX_CONCURRENT_JOBS.get())?,
+        parameter(jobs_per_role())?,
     ];
     // An update takes a new snapshot: what has committed by now counts.
     let rows = match among {
@@ -97,7 +99,7 @@ fn in_turn(client: &mut SpiClient, among: Among) -> Result<Vec<Head>> {
             &arguments,
         ),
         Among::OldestOf(role) => {
-            arguments.push(DatumWithOid::from(role));
+            arguments.push(parameter(role)?);
             client.update(
                 "SELECT job, owner FROM ltv.jobs_in_turn($1, $2, ARRAY(SELECT j.job FROM ltv.jobs j WHERE j.status = 'queued' \
                  AND j.owner = $3 ORDER BY j.job LIMIT 1 FOR UPDATE SKIP LOCKED))",
@@ -106,15 +108,15 @@ fn in_turn(client: &mut SpiClient, among: Among) -> Result<Vec<Head>> {
             )
         }
     };
-    rows.map_err(unexpected)?
-        .map(|row| {
-            let owner = row.get(2).map_err(unexpected)?;
-            Ok(Head {
-                job: row.get(1).map_err(unexpected)?.unwrap_or_default(),
-                owner: owner.unwrap_or(pg_sys::InvalidOid),
-            })
-        })
-        .collect()
+    let mut rows = rows.map_err(unexpected)?;
+    let mut heads = Vec::new();
+    while rows.next().is_some() {
+        heads.push(Head {
+            job: column(&rows, 1)?.unwrap_or_default(),
+            owner: column(&rows, 2)?.unwrap_or(pg_sys::InvalidOid),
+        });
+    }
+    Ok(heads)
 }
 
 /// Starts a worker for each job that may run now; `false` if a worker slot was missing.
@@ -138,7 +140,7 @@ pub fn wake() -> Result<bool> {
                 let rows = client
                     .select("SELECT ltv.queue_is_untidy()", None, &[])
                     .map_err(unexpected)?;
-                rows.first().get_one::<bool>().map_err(unexpected)?
+                column(&rows.first(), 1)?
             } else {
                 None
             };
@@ -192,19 +194,14 @@ fn take(
         .update(
             "SELECT model, settings, recipe FROM ltv.take_job($1)",
             None,
-            &[DatumWithOid::from(job)],
+            &[parameter(job)?],
         )
         .map_err(unexpected)?;
     if rows.is_empty() {
         return Err(unexpected("a job that was locked is gone"));
     }
     let row = rows.first();
-    let text = |column| -> Result<String> {
-        Ok(row
-            .get::<String>(column)
-            .map_err(unexpected)?
-            .unwrap_or_default())
-    };
+    let text = |column| -> Result<String> { Ok(sql::column(&row, column)?.unwrap_or_default()) };
     Ok(Some(Job {
         job,
         model: text(1)?,
@@ -247,12 +244,12 @@ pub fn finish(job: i64, end: &End) -> Result<()> {
                         "SELECT ltv.finish_job($1, $2, NULL, $3, $4, $5, $6)",
                         None,
                         &[
-                            DatumWithOid::from(job),
-                            DatumWithOid::from(status),
-                            DatumWithOid::from(report.map(|r| sqlstate(r.sqlstate))),
-                            DatumWithOid::from(report.map(|r| r.message.clone())),
-                            DatumWithOid::from(report.and_then(|r| r.detail.clone())),
-                            DatumWithOid::from(report.and_then(|r| r.hint.clone())),
+                            parameter(job)?,
+                            text_parameter(status)?,
+                            nullable_parameter(report.map(|r| sqlstate(r.sqlstate)))?,
+                            readable_parameter(report.map(|r| r.message.as_str())),
+                            readable_parameter(report.and_then(|r| r.detail.as_deref())),
+                            readable_parameter(report.and_then(|r| r.hint.as_deref())),
                         ],
                     )
                     .map_err(unexpected)?;

@@ -2,20 +2,22 @@
 
 use super::{catalog, lock};
 use crate::error::{Report, Result, panic_report};
+use crate::value::text;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use pgrx::{PgTryBuilder, pg_sys};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::AssertUnwindSafe;
 
 /// Settings that decide what the training query means, besides `ltv.*`.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "search_path",
     "row_security",
     "TimeZone",
     "DateStyle",
     "IntervalStyle",
+    "lc_monetary",
     "standard_conforming_strings",
 ];
 
@@ -28,7 +30,8 @@ pub fn catch<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 
 fn report(caught: CaughtError) -> Report {
     match caught {
-        CaughtError::PostgresError(error) | CaughtError::ErrorReport(error) => Report {
+        CaughtError::PostgresError(_) => Report::of_postgres(),
+        CaughtError::ErrorReport(error) => Report {
             sqlstate: error.sql_error_code(),
             message: error.message().to_owned(),
             detail: error.detail().map(str::to_owned),
@@ -210,10 +213,8 @@ pub fn wait_for(socket: BorrowedFd, milliseconds: i64) {
 pub fn apply_settings(settings: &serde_json::Value) -> Result<()> {
     for (name, value) in settings.as_object().into_iter().flatten() {
         let known = SETTINGS.contains(&name.as_str()) || name.starts_with("ltv.");
-        if let (true, Some(value)) = (known, value.as_str())
-            && let (Ok(name), Ok(value)) = (CString::new(name.as_str()), CString::new(value))
-        {
-            Settings::set(&name, &value);
+        if let (true, Some(value)) = (known, value.as_str()) {
+            Settings::set(&text::to_c(name)?, &text::to_c(value)?);
         }
     }
     // The same rows in the same order, so that the same seed gives the same model.
@@ -255,12 +256,9 @@ pub fn end_of_rows() {
 
 /// What `pg_stat_activity` shows of this worker.
 pub fn report_activity(text: &str) {
-    if let Ok(text) = CString::new(text) {
-        // SAFETY: the text is copied.
-        unsafe {
-            pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr())
-        };
-    }
+    let text = text::to_c_readable(text);
+    // SAFETY: the text is copied.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr()) };
 }
 
 /// A `std` or SPI failure that no user can cause.

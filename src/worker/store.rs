@@ -4,11 +4,13 @@ use super::interrupt;
 use super::queue::Job;
 use super::session::{self, Identity, unexpected};
 use crate::error::{Report, Result};
+use crate::value::sql::{
+    Json, column, nullable_parameter, parameter, readable_parameter, text_parameter,
+};
 use ltv_core::recipe::Recipe;
 use ltv_core::train::{Chosen, TrainedModel};
-use pgrx::datum::DatumWithOid;
 use pgrx::spi::SpiClient;
-use pgrx::{JsonB, Spi, pg_sys};
+use pgrx::{Spi, pg_sys};
 use serde_json::Value;
 
 /// Stores the model and returns the number of the version. The owner of the catalog writes, after it has checked that
@@ -55,26 +57,24 @@ fn insert(
             "SELECT ltv.store_version($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             None,
             &[
-                DatumWithOid::from(job.job),
-                DatumWithOid::from(model.onnx),
-                DatumWithOid::from(objective.as_str()),
-                DatumWithOid::from(backbone.as_str()),
-                DatumWithOid::from(JsonB(model.schema)),
-                DatumWithOid::from(JsonB(stored)),
-                DatumWithOid::from(JsonB(model.statistics)),
-                DatumWithOid::from(JsonB(model.metrics)),
-                DatumWithOid::from(JsonB(model.history)),
-                DatumWithOid::from(model.weights),
-                DatumWithOid::from(model.n_rows as i64),
-                DatumWithOid::from(model.seconds),
-                DatumWithOid::from(env!("CARGO_PKG_VERSION")),
+                parameter(job.job)?,
+                parameter(model.onnx)?,
+                text_parameter(objective.as_str())?,
+                text_parameter(backbone.as_str())?,
+                parameter(Json(model.schema.to_json()))?,
+                parameter(Json(stored))?,
+                parameter(Json(model.statistics))?,
+                parameter(Json(model.metrics))?,
+                parameter(Json(model.history))?,
+                parameter(model.weights)?,
+                parameter(model.n_rows as i64)?,
+                parameter(model.seconds)?,
+                text_parameter(env!("CARGO_PKG_VERSION"))?,
             ],
         )
         .map_err(unexpected)?
-        .first()
-        .get_one::<i32>()
-        .map_err(unexpected)?;
-    version.ok_or_else(|| unexpected("the version was stored without a number"))
+        .first();
+    column(&version, 1)?.ok_or_else(|| unexpected("the version was stored without a number"))
 }
 
 /// The recipe that makes the version again: of a comparison that of the candidate it chose.
@@ -91,44 +91,42 @@ fn stored_recipe(asked: &Value, chosen: Option<&Chosen>) -> Value {
 }
 
 /// What has to be measured before the promotion rule can decide; `None`: nothing.
-fn trial(client: &mut SpiClient, job: &Job, version: i32, asked: &Value) -> Result<Option<JsonB>> {
-    client
+fn trial(client: &mut SpiClient, job: &Job, version: i32, asked: &Value) -> Result<Option<Json>> {
+    let trial = client
         .update(
             "SELECT ltv.trial_of($1, $2, $3)",
             None,
             &[
-                DatumWithOid::from(job.model.as_str()),
-                DatumWithOid::from(version),
-                DatumWithOid::from(JsonB(asked.clone())),
+                text_parameter(job.model.as_str())?,
+                parameter(version)?,
+                parameter(Json(asked.clone()))?,
             ],
         )
         .map_err(unexpected)?
-        .first()
-        .get_one::<JsonB>()
-        .map_err(unexpected)
+        .first();
+    column(&trial, 1)
 }
 
 /// Both versions score the customers held out, which is a query of the job's owner.
-fn measure(job: &Job, settings: &Value, version: i32, trial: JsonB) -> Result<JsonB> {
+fn measure(job: &Job, settings: &Value, version: i32, trial: Json) -> Result<Json> {
     let _owner = Identity::restricted(job.owner);
     session::apply_settings(settings)?;
     let _read_only = ReadOnly::begin();
     let measured = interrupt::while_owners_code(|| {
         Spi::connect(|client| {
-            client
+            let measured = client
                 .select(
                     "SELECT ltv.measure($1, $2, $3)",
                     None,
                     &[
-                        DatumWithOid::from(job.model.as_str()),
-                        DatumWithOid::from(version),
-                        DatumWithOid::from(trial),
+                        text_parameter(job.model.as_str())?,
+                        parameter(version)?,
+                        parameter(trial)?,
                     ],
                 )
                 .map_err(unexpected)?
-                .first()
-                .get_one::<JsonB>()
-                .map_err(unexpected)
+                .first();
+            column(&measured, 1)
         })
     })?;
     measured.ok_or_else(|| unexpected("the versions were not measured"))
@@ -158,20 +156,21 @@ fn settle(
     job: &Job,
     version: i32,
     asked: &Value,
-    measured: Option<JsonB>,
+    measured: Option<Json>,
     notes: &[String],
 ) -> Result<()> {
+    let notes = (!notes.is_empty()).then(|| notes.join("; "));
     client
         .update(
             "SELECT ltv.settle_version($1, $2, $3, $4, $5, $6)",
             None,
             &[
-                DatumWithOid::from(job.job),
-                DatumWithOid::from(job.model.as_str()),
-                DatumWithOid::from(version),
-                DatumWithOid::from(JsonB(asked.clone())),
-                DatumWithOid::from(measured),
-                DatumWithOid::from((!notes.is_empty()).then(|| notes.join("; "))),
+                parameter(job.job)?,
+                text_parameter(job.model.as_str())?,
+                parameter(version)?,
+                parameter(Json(asked.clone()))?,
+                nullable_parameter(measured)?,
+                readable_parameter(notes.as_deref()),
             ],
         )
         .map_err(unexpected)?;
@@ -186,19 +185,18 @@ pub fn earlier_weights(job: &Job, asked: &Value) -> Result<Option<Vec<u8>>> {
     let parent = asked["parent"].as_i64().unwrap_or_default();
     let _catalog = Identity::catalog_owner()?;
     Spi::connect(|client| {
-        client
+        let weights = client
             .select(
                 "SELECT ltv.weights_of($1, $2, $3)",
                 None,
                 &[
-                    DatumWithOid::from(job.owner),
-                    DatumWithOid::from(job.model.as_str()),
-                    DatumWithOid::from(parent as i32),
+                    parameter(job.owner)?,
+                    text_parameter(job.model.as_str())?,
+                    parameter(parent as i32)?,
                 ],
             )
             .map_err(unexpected)?
-            .first()
-            .get_one::<Vec<u8>>()
-            .map_err(unexpected)
+            .first();
+        column(&weights, 1)
     })
 }

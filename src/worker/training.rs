@@ -7,8 +7,9 @@ use super::gpu::Gpu;
 use super::session::{self, Identity, unexpected};
 use super::{interrupt, memory, trial};
 use crate::allocator::{self, Reserve};
-use crate::error::{Report, Result, panic_report};
+use crate::error::{Report, Result, log, panic_report};
 use crate::signals::Blocked;
+use crate::value::sql::{nullable_parameter, parameter, readable_parameter, text_parameter};
 use ltv_core::data::TrainingData;
 use ltv_core::recipe::Recipe;
 use ltv_core::train::{Control, Progress, TrainedModel, train};
@@ -219,10 +220,10 @@ fn report(job: i64, progress: Option<&Progress>) {
     match write(job, progress) {
         Ok(()) => {}
         Err(_) if interrupt::canceled() => {}
-        Err(report) => log!(
+        Err(report) => log(format!(
             "pg_ltv job {job}: could not write its progress: {}",
             report.message
-        ),
+        )),
     }
 }
 
@@ -231,35 +232,34 @@ fn write(job: i64, progress: &Progress) -> Result<()> {
     let rows = Some(progress.rows as i64).filter(|&rows| rows > 0);
     let rows_per_second = Some(progress.rows_per_second).filter(|&rate| rate > 0.0);
     report_progress(&[
-        DatumWithOid::from(job),
-        DatumWithOid::from(progress.phase.name()),
-        DatumWithOid::from(progress.step.as_deref()),
-        DatumWithOid::from(epochs.map(|_| progress.epoch as i32)),
-        DatumWithOid::from(epochs),
-        DatumWithOid::from(rows),
-        DatumWithOid::from(rows_per_second),
-        DatumWithOid::from(progress.training_loss),
-        DatumWithOid::from(progress.validation_loss),
-        DatumWithOid::from(progress.eta_seconds),
-        DatumWithOid::from(memory::most().unwrap_or(progress.memory_bytes as i64)),
+        parameter(job)?,
+        text_parameter(progress.phase.name())?,
+        readable_parameter(progress.step.as_deref()),
+        nullable_parameter(epochs.map(|_| progress.epoch as i32))?,
+        nullable_parameter(epochs)?,
+        nullable_parameter(rows)?,
+        nullable_parameter(rows_per_second)?,
+        nullable_parameter(progress.training_loss)?,
+        nullable_parameter(progress.validation_loss)?,
+        nullable_parameter(progress.eta_seconds)?,
+        parameter(memory::most().unwrap_or(progress.memory_bytes as i64))?,
     ])
 }
 
 /// Writes a phase that the trainer does not know of.
 pub fn report_phase(job: i64, phase: &str, rows: Option<i64>) -> Result<()> {
-    let nothing = || DatumWithOid::from(None::<f64>);
     report_progress(&[
-        DatumWithOid::from(job),
-        DatumWithOid::from(phase),
-        DatumWithOid::from(None::<&str>),
-        DatumWithOid::from(None::<i32>),
-        DatumWithOid::from(None::<i32>),
-        DatumWithOid::from(rows),
-        nothing(),
-        nothing(),
-        nothing(),
-        nothing(),
-        DatumWithOid::from(memory::most()),
+        parameter(job)?,
+        text_parameter(phase)?,
+        text_parameter(None)?,
+        nullable_parameter(None::<i32>)?,
+        nullable_parameter(None::<i32>)?,
+        nullable_parameter(rows)?,
+        nullable_parameter(None::<f64>)?,
+        nullable_parameter(None::<f64>)?,
+        nullable_parameter(None::<f64>)?,
+        nullable_parameter(None::<f64>)?,
+        nullable_parameter(memory::most())?,
     ])
 }
 

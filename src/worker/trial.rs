@@ -2,7 +2,7 @@
 
 use super::session::unexpected;
 use crate::error::Result;
-use crate::scoring::{Batch, Graph, Model, Schema, environment};
+use crate::scoring::{Batch, Graph, Model, environment};
 use ltv_core::train::TrainedModel;
 use std::rc::Rc;
 
@@ -20,12 +20,11 @@ pub fn run(model: &TrainedModel, name: &str) -> Result<()> {
     if environment().is_err() {
         return Ok(());
     }
-    let schema: Schema = serde_json::from_value(model.schema.clone()).map_err(unexpected)?;
     let mut batch = Batch::new(Rc::new(Model {
         name: name.to_owned(),
         version: 0,
         checksum: String::new(),
-        graph: Rc::new(Graph::load(&model.onnx, schema)?),
+        graph: Rc::new(Graph::load(&model.onnx, model.schema.clone())?),
     }));
     for seed in 0..ROWS {
         batch.push_example(seed)?;

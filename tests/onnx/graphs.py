@@ -156,6 +156,10 @@ GRAPHS = {
     "zipmap": classifier(True),
     "three_classes": model([node("MatMul", ["x", "w"], ["z"]), node("Softmax", ["z"], ["p"], axis=1)], [X], [value("p", ["N", 3])], [constant("w", [[1, 2, 3], [3, 2, 1]])]),
     "logits": model([node("MatMul", ["x", "w"], ["dense"])], [X], [value("dense", ["N", 3])], [constant("w", [[1, 1, 1], [1, 1, 1]])]),
+    "same": model([node("Identity", ["x"], ["ltv"])], [value("x", ["N", 1])], [value("ltv", ["N", 1])]),
+    "letters": model([node("LabelEncoder", ["x"], ["ltv"], domain="ai.onnx.ml", keys_strings=["", "Grüße", "c1", "true", "false", "happy", "p1", "n1", "v1"],
+                           values_floats=[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], default_float=-1.0)],
+                     [value("x", ["N", 1], STRING)], [value("ltv", ["N", 1])]),
     "label": model([node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=0),
                     node("Cast", ["y"], ["label"], to=INT64)], [X], [value("label", ["N"], INT64), value("y", ["N"])]),
 }

@@ -378,6 +378,14 @@ impl Cluster {
         }
     }
 
+    /// An empty database in an encoding of its own.
+    pub fn create_encoded_database(&self, name: &str, encoding: &str) -> Result<()> {
+        let sql = format!(
+            "create database \"{name}\" encoding '{encoding}' lc_collate 'C' lc_ctype 'C' template template0"
+        );
+        self.psql("postgres", &sql).map(drop)
+    }
+
     pub fn drop_database(&self, name: &str) -> Result<()> {
         let sql = format!("drop database if exists \"{name}\" with (force)");
         self.psql("postgres", &sql).map(drop)

@@ -374,7 +374,7 @@ fn options_switch_the_parts_off() -> TestResult {
         let mut expected = terms(&all);
         expected.retain(|term| !gone.contains(&term.as_str()));
         assert_eq!(terms(&model), expected, "{options}");
-        let known = model.schema["outputs"].as_array().expect("outputs").len();
+        let known = model.schema.outputs.len();
         assert_eq!(known, outputs, "{options}");
     }
     let contrast_off = trained(&customers, "cmltv", json!({"classification_contrast": 0}))?;

@@ -1,6 +1,6 @@
 //! Training tables: what rows they take and refuse.
 
-use ltv_core::data::{ColumnData, Split, TrainingTable};
+use ltv_core::data::{ColumnData, Split, TrainingTable, customer_hash};
 use ltv_core::preprocess::Preprocessing;
 use ltv_core::recipe::Options;
 use ltv_core::schema::{ColumnKind, FeatureColumn, Schema};
@@ -90,6 +90,9 @@ fn split_by_id_is_the_documented_hash() {
     // sha256('7') starts with 7902699b: 0.4727 of 2^32.
     assert_eq!(Split::from_id("7", 0.48), Split::Validation);
     assert_eq!(Split::from_id("7", 0.47), Split::Train);
+    // sha256('traffic:Zoë'), in UTF-8, starts with d44e5bbd.
+    let zoe = customer_hash::fraction("traffic:", "Zoë");
+    assert_eq!(zoe, f64::from(0xd44e_5bbd_u32) / 2_f64.powi(32));
     let share = (0..10_000)
         .filter(|id| Split::from_id(&id.to_string(), 0.2) == Split::Validation)
         .count();
@@ -111,6 +114,14 @@ fn schemas_read_back() {
         "distribution": "zero_inflated_lognormal"
     });
     assert_eq!(Schema::from_json(&json).unwrap().to_json(), json);
+    let imported = json!({
+        "inputs": [{"name": "a", "kind": "numeric"}, {"name": "b", "kind": "numeric"}],
+        "outputs": ["ltv"],
+        "distribution": null,
+        "packed": "x",
+        "graph_outputs": {"ltv": "variable"}
+    });
+    assert_eq!(Schema::from_json(&imported).unwrap().to_json(), imported);
     assert!(Schema::from_json(&json!({"inputs": 3})).is_err());
 }
 

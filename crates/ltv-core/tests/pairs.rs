@@ -8,7 +8,6 @@ use common::TestResult;
 use customers::{Customers, FLAT, Kinds, assert_parity};
 use ltv_core::objective::quantile;
 use ltv_core::recipe::{BACKBONES, OBJECTIVES, Options, Recipe};
-use ltv_core::schema::Schema;
 use ltv_core::train::{Quiet, TrainedModel, predict, train};
 use serde_json::json;
 
@@ -35,7 +34,7 @@ fn trained(customers: &Customers, backbone: &str, objective: &str) -> TestResult
 
 /// p10 <= p50 <= p90, all finite, wherever the head knows them.
 fn assert_quantiles(model: &TrainedModel, customers: &Customers) -> TestResult {
-    let Some(law) = Schema::from_json(&model.schema)?.distribution else {
+    let Some(law) = model.schema.distribution else {
         return Ok(());
     };
     let outputs = predict(&model.weights, customers.table())?;

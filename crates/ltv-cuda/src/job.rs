@@ -53,13 +53,9 @@ impl Caller {
 
     pub fn trained(&self, model: &TrainedModel) {
         let json = |value: &Value| value.to_string().into_bytes();
-        let [schema, statistics, metrics, history] = [
-            &model.schema,
-            &model.statistics,
-            &model.metrics,
-            &model.history,
-        ]
-        .map(json);
+        let schema = json(&model.schema.to_json());
+        let [statistics, metrics, history] =
+            [&model.statistics, &model.metrics, &model.history].map(json);
         let chosen = model.chosen.as_ref().map(|chosen| {
             let (objective, backbone) = (&chosen.objective, &chosen.backbone);
             json(&serde_json::json!([objective, backbone, chosen.options]))

@@ -96,7 +96,7 @@ impl RowSource {
         }
         // SAFETY: the row type of a table that is locked by the statement.
         let attributes = unsafe {
-            crate::scoring::attributes(pg_sys::lookup_rowtype_tupdesc_copy(self.table_type, -1))
+            crate::value::attributes(pg_sys::lookup_rowtype_tupdesc_copy(self.table_type, -1))
         };
         if attributes.iter().any(|a| a.attisdropped || a.atthasmissing) {
             return None;
@@ -146,7 +146,7 @@ impl RowSource {
             // SAFETY: a composite type of the statement, so it exists.
             unsafe {
                 let desc = pg_sys::lookup_rowtype_tupdesc_copy(row_type, -1);
-                for (i, att) in crate::scoring::attributes(desc).iter().enumerate() {
+                for (i, att) in crate::value::attributes(desc).iter().enumerate() {
                     let column: *mut Node = if att.attisdropped {
                         pg_sys::makeNullConst(pg_sys::INT4OID, -1, pg_sys::InvalidOid).cast()
                     } else {

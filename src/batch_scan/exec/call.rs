@@ -8,8 +8,8 @@ use crate::batch_scan::tree::{self, Node, iter};
 use crate::catalog;
 use crate::error::Result;
 use crate::scoring::{Lanes, ScoringFunction, float8, version_number};
+use crate::value::sql::Sql;
 use pgrx::pg_sys::{self, Datum, NodeTag};
-use std::ffi::CStr;
 
 pub struct Call {
     function: &'static ScoringFunction,
@@ -197,7 +197,7 @@ impl Call {
                 Some(None) => None,
                 version => {
                     // SAFETY: the model is a text.
-                    let name = model.map(|(value, _)| unsafe { text(value) });
+                    let name = model.and_then(|(value, _)| unsafe { String::of_datum(value) }.ok());
                     self.runner_for(name.as_deref(), version.flatten()).ok()
                 }
             },
@@ -326,15 +326,6 @@ unsafe fn push(
         }
     };
     pushed.ok().map(|()| true)
-}
-
-unsafe fn text(value: Datum) -> String {
-    // SAFETY: a text; the C string is copied.
-    unsafe {
-        CStr::from_ptr(pg_sys::text_to_cstring(value.cast_mut_ptr()))
-            .to_string_lossy()
-            .into_owned()
-    }
 }
 
 /// The current memory context, until dropped.

@@ -128,7 +128,7 @@ pub unsafe fn descriptor(child: *mut pg_sys::List, planned: &Expressions) -> pg_
 /// `desc` has these columns.
 pub unsafe fn stored(needed: &[(usize, bool)], desc: pg_sys::TupleDesc) -> Vec<Column> {
     // SAFETY: passed on.
-    let attributes = unsafe { crate::scoring::attributes(desc) };
+    let attributes = unsafe { crate::value::attributes(desc) };
     needed
         .iter()
         .map(|(index, spare)| Column {

@@ -7,9 +7,11 @@ use crate::batch_scan::private::Expressions;
 use crate::batch_scan::tree::{Node, cast, iter};
 use crate::guc;
 use crate::scoring::ScoringFunction;
+use crate::value::sql::Sql;
+use crate::value::text;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn explain(
@@ -48,9 +50,9 @@ pub unsafe extern "C-unwind" fn explain(
         }
         match &models[..] {
             [(name, version)] => {
-                text(c"Model", name, es);
+                property(c"Model", name, es);
                 if let Some(version) = version {
-                    text(c"Version", version, es);
+                    property(c"Version", version, es);
                 }
             }
             several => {
@@ -58,11 +60,11 @@ pub unsafe extern "C-unwind" fn explain(
                     Some(version) => format!("{name} version {version}"),
                     None => name.clone(),
                 });
-                text(c"Models", &named.collect::<Vec<_>>().join(", "), es);
+                property(c"Models", &named.collect::<Vec<_>>().join(", "), es);
             }
         }
         if !challengers.is_empty() {
-            text(c"Challenger", &challengers.join(", "), es);
+            property(c"Challenger", &challengers.join(", "), es);
         }
         if (*es).analyze
             && let Some(instrument) = (*css).ss.ps.instrument.as_ref()
@@ -104,8 +106,8 @@ pub unsafe extern "C-unwind" fn explain(
     }
 }
 
-unsafe fn text(label: &CStr, value: &str, es: *mut pg_sys::ExplainState) {
-    let value = CString::new(value).unwrap_or_default();
+unsafe fn property(label: &CStr, value: &str, es: *mut pg_sys::ExplainState) {
+    let value = text::to_c_readable(value);
     // SAFETY: a valid ExplainState; both strings outlive the call.
     unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), es) }
 }
@@ -125,11 +127,8 @@ unsafe fn planned_model(
         let name = match function.model {
             None => guc::DEFAULT_MODEL
                 .get()
-                .map(|name| name.to_string_lossy().into_owned()),
-            Some(i) => constant(Some(i)).map(|v| {
-                let name = pg_sys::text_to_cstring(v.cast_mut_ptr());
-                CStr::from_ptr(name).to_string_lossy().into_owned()
-            }),
+                .map(|name| text::from_server(name.to_bytes()).into_owned()),
+            Some(i) => constant(Some(i)).and_then(|name| String::of_datum(name).ok()),
         };
         let version = constant(function.version).map(|v| (v.value() as i64).to_string());
         (

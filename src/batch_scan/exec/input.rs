@@ -2,9 +2,9 @@
 
 use crate::batch_scan::tree::{self, INDEX, Node, cast, iter};
 use crate::error::Result;
-use crate::scoring::{self, Lanes, Output, Versions};
+use crate::scoring::{Lanes, Output, Versions};
+use crate::value::{attributes, text};
 use pgrx::pg_sys::{self, Datum};
-use std::ffi::CStr;
 
 /// Name, type, and attribute number in the slot or row that they are read from.
 pub type Names = Vec<(String, pg_sys::Oid, i16)>;
@@ -87,9 +87,9 @@ unsafe fn labels(row: *mut pg_sys::RowExpr) -> Vec<Option<String>> {
                 .collect();
         }
         let desc = pg_sys::lookup_rowtype_tupdesc_copy((*row).row_typeid, -1);
-        let attributes = scoring::attributes(desc).iter();
+        let attributes = attributes(desc).iter();
         attributes
-            .map(|a| (!a.attisdropped).then(|| name(a.attname.data.as_ptr())))
+            .map(|a| (!a.attisdropped).then(|| text::name(&a.attname).into_owned()))
             .collect()
     }
 }
@@ -163,14 +163,7 @@ unsafe fn child_column(node: *mut Node, columns: usize) -> Option<usize> {
     }
 }
 
-unsafe fn name(name: *const std::ffi::c_char) -> String {
-    // SAFETY: NUL-terminated.
-    unsafe { CStr::from_ptr(name) }
-        .to_string_lossy()
-        .into_owned()
-}
-
 unsafe fn string(node: *mut Node) -> String {
     // SAFETY: a string node.
-    unsafe { name((*node.cast::<pg_sys::String>()).sval) }
+    unsafe { text::from_pointer((*node.cast::<pg_sys::String>()).sval) }
 }

@@ -1,12 +1,10 @@
 //! Composite values: rows that carry their type with them.
 
 use super::record::Columns;
-use super::varlena;
 use crate::error::Result;
 use crate::scoring::Model;
-use crate::scoring::descriptor::Descriptor;
 use crate::scoring::rows::Rows;
-use crate::scoring::scratch;
+use crate::value::{Descriptor, scratch, varlena};
 use pgrx::pg_sys;
 
 /// Columns of the row type seen last.

@@ -2,8 +2,7 @@
 
 use super::composite::{RowType, tuple};
 use super::json;
-use super::scalar::Scalar;
-use crate::scoring::descriptor::{Descriptor, attributes};
+use crate::value::{Descriptor, Scalar, attributes, text};
 use pgrx::pg_sys;
 
 /// Where the id of a customer is found in a call's input.
@@ -13,8 +12,8 @@ pub enum Customer {
     Column(i16, Scalar),
     /// In composite values, whose columns become known with the first one.
     Composite(String, Option<Box<Known>>),
-    /// Under a key of jsonb objects.
-    Key(String),
+    /// Under a key of jsonb objects, which is in the encoding of the database.
+    Key(Vec<u8>),
 }
 
 /// The row type seen last.
@@ -27,28 +26,13 @@ pub struct Known {
     nulls: Vec<bool>,
 }
 
-/// Dates and timestamps by their output function, as `::text` gives them.
-fn reader(type_oid: pg_sys::Oid) -> Scalar {
-    // SAFETY: OIDs of existing types.
-    unsafe {
-        match Scalar::of(pg_sys::getBaseType(type_oid)) {
-            scalar if scalar.is_time() => {
-                let (mut output, mut is_varlena) = (pg_sys::InvalidOid, false);
-                pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut is_varlena);
-                Scalar::Other(output)
-            }
-            scalar => scalar,
-        }
-    }
-}
-
 impl Customer {
     pub fn of_type(type_oid: pg_sys::Oid, id: &str) -> Self {
         // SAFETY: an OID of an existing type.
         unsafe {
             let base = pg_sys::getBaseType(type_oid);
             if base == pg_sys::JSONBOID {
-                Self::Key(id.to_owned())
+                text::to_server(id).map_or(Self::Unknown, |key| Self::Key(key.into_owned()))
             } else if base == pg_sys::RECORDOID
                 || pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE
             {
@@ -65,7 +49,7 @@ impl Customer {
             .iter()
             .find(|(name, ..)| *name == id)
             .map_or(Self::Unknown, |(_, type_oid, attribute)| {
-                Self::Column(*attribute, reader(*type_oid))
+                Self::Column(*attribute, Scalar::of(*type_oid))
             })
     }
 
@@ -85,8 +69,8 @@ impl Customer {
         &self,
         values: &[pg_sys::Datum],
         nulls: &[bool],
-        text: &'a mut Vec<u8>,
-    ) -> Option<&'a [u8]> {
+        text: &'a mut String,
+    ) -> Option<&'a str> {
         let Self::Column(attribute, scalar) = self else {
             return None;
         };
@@ -103,8 +87,8 @@ impl Customer {
     pub unsafe fn id_of_datum<'a>(
         &mut self,
         datum: pg_sys::Datum,
-        text: &'a mut Vec<u8>,
-    ) -> Option<&'a [u8]> {
+        text: &'a mut String,
+    ) -> Option<&'a str> {
         // SAFETY: as the caller promises.
         unsafe {
             match self {
@@ -137,8 +121,8 @@ impl Known {
         let attributes = unsafe { attributes(desc.pointer()) };
         let column = attributes
             .iter()
-            .position(|a| !a.attisdropped && a.name() == name)
-            .map(|at| (at, reader(attributes[at].atttypid)));
+            .position(|a| !a.attisdropped && text::name(&a.attname) == name)
+            .map(|at| (at, Scalar::of(attributes[at].atttypid)));
         Self {
             row_type,
             column,

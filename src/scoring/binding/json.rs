@@ -3,16 +3,23 @@
 use super::InputError;
 use super::positional::{check_length, number, positions};
 use super::record::{set_category, set_number};
-use super::scalar::{Scalar, finite};
-use super::varlena;
 use crate::scoring::rows::Rows;
-use crate::scoring::schema::Kind;
-use crate::scoring::{Model, memory, scratch};
+use crate::scoring::{Model, memory};
+use crate::value::{Scalar, ValueError, finite, numeric, scratch, text, varlena};
+use ltv_core::schema::ColumnKind;
 use pgrx::pg_sys;
 
-#[derive(Default)]
 pub struct Json {
-    text: Vec<u8>,
+    keys: Vec<Key>,
+    text: String,
+}
+
+/// Where an input is in objects.
+struct Key {
+    /// Its name in the encoding of the database.
+    name: Vec<u8>,
+    /// It was trained on a type whose trailing blanks do not count.
+    is_padded: bool,
 }
 
 /// Flags of a container's header (utils/jsonb.h).
@@ -27,12 +34,27 @@ enum Value<'a> {
     Bool(bool),
     /// Content of a `numeric`, and the whole of it.
     Number(&'a [u8], pg_sys::Datum),
+    /// In the encoding of the database.
     Text(&'a [u8]),
     /// Array or object.
     Container(*mut pg_sys::JsonbContainer),
 }
 
 impl Json {
+    pub fn new(model: &Model) -> Result<Self, ValueError> {
+        let inputs = model.graph.schema.inputs.iter();
+        let keys = inputs.map(|input| {
+            Ok(Key {
+                name: text::to_server(&input.name)?.into_owned(),
+                is_padded: input.sql_type.as_deref() == Some("character"),
+            })
+        });
+        Ok(Self {
+            keys: keys.collect::<Result<_, _>>()?,
+            text: String::new(),
+        })
+    }
+
     /// # Safety
     /// `datum` is a jsonb, not NULL.
     pub unsafe fn write(
@@ -72,13 +94,14 @@ impl Json {
     ) -> Result<(), InputError> {
         let mut missing = Vec::new();
         for (index, input) in model.graph.schema.inputs.iter().enumerate() {
+            let key = &self.keys[index].name;
             let mut result = pg_sys::JsonbValue::default();
             // SAFETY: an object; the key is copied by nobody.
             let found = unsafe {
                 pg_sys::getKeyJsonValueFromContainer(
                     container,
-                    input.name.as_ptr().cast(),
-                    input.name.len() as i32,
+                    key.as_ptr().cast(),
+                    key.len() as i32,
                     &mut result,
                 )
             };
@@ -154,7 +177,7 @@ impl Json {
         let schema = &model.graph.schema.inputs[input];
         let slot = &model.graph.slots[input];
         match schema.kind {
-            Kind::Sequence { channels } => {
+            ColumnKind::Sequence { channels } => {
                 let fits = match dimensions.as_slice() {
                     [0, ..] => true,
                     [_] => channels == 1,
@@ -173,7 +196,8 @@ impl Json {
                     out.copy_from_slice(&numbers);
                 })?;
             }
-            Kind::Vector { len } if numbers.len() == len => {
+            ColumnKind::Vector { .. } if numbers.is_empty() => {}
+            ColumnKind::Vector { len } if numbers.len() == len => {
                 for (component, number) in numbers.into_iter().enumerate() {
                     set_number(rows, slot, component, number);
                 }
@@ -201,13 +225,18 @@ impl Json {
         value: Value,
     ) -> Result<(), InputError> {
         let slot = &model.graph.slots[input];
-        let categorical = model.graph.schema.inputs[input].kind == Kind::Categorical;
+        let categorical = model.graph.schema.inputs[input].kind == ColumnKind::Categorical;
         match value {
             Value::Null => {}
-            Value::Text(text) if categorical => set_category(rows, slot, text)?,
-            Value::Text(text) => set_number(rows, slot, component, number(model, input, text)?),
+            Value::Text(bytes) => match text::utf8(bytes, &mut self.text) {
+                text if categorical && self.keys[input].is_padded => {
+                    set_category(rows, slot, text.trim_end_matches(' '))?;
+                }
+                text if categorical => set_category(rows, slot, text)?,
+                text => set_number(rows, slot, component, number(model, input, text)?),
+            },
             Value::Bool(b) if categorical => {
-                set_category(rows, slot, if b { b"true" } else { b"false" })?;
+                set_category(rows, slot, if b { "true" } else { "false" })?;
             }
             Value::Bool(b) => set_number(rows, slot, component, f32::from(u8::from(b))),
             // SAFETY: a numeric inside the jsonb.
@@ -215,7 +244,7 @@ impl Json {
                 set_category(rows, slot, Scalar::Numeric.text(datum, &mut self.text))?;
             },
             Value::Number(content, _) => {
-                let number = finite(crate::numeric::to_f64(content) as f32);
+                let number = finite(numeric::to_f64(content) as f32);
                 set_number(rows, slot, component, number);
             }
             Value::Container(_) => {
@@ -299,13 +328,20 @@ unsafe fn flatten(
         memory::reserve(numbers, count)?;
         for i in 0..count {
             match element(container, i) {
-                Some(Value::Number(..) | Value::Null) if dimensions.len() > depth + 1 => {
+                Some(Value::Number(..) | Value::Null | Value::Text(_))
+                    if dimensions.len() > depth + 1 =>
+                {
                     return Ok(false);
                 }
                 Some(Value::Number(content, _)) => {
-                    numbers.push(finite(crate::numeric::to_f64(content) as f32));
+                    numbers.push(finite(numeric::to_f64(content) as f32));
                 }
                 Some(Value::Null) => numbers.push(f32::NAN),
+                // NaN and the infinities are no numbers of JSON.
+                Some(Value::Text(text)) => match str::from_utf8(text).map(str::parse::<f64>) {
+                    Ok(Ok(number)) => numbers.push(finite(number as f32)),
+                    _ => return Ok(false),
+                },
                 Some(Value::Container(inner)) => {
                     if !flatten(inner, depth + 1, dimensions, numbers)? {
                         return Ok(false);
@@ -322,12 +358,12 @@ unsafe fn flatten(
 /// null, an array or an object there.
 ///
 /// # Safety
-/// `datum` is a jsonb, not NULL. The result lives in it, in `text` or in the scratch context.
+/// `datum` is a jsonb, not NULL; `key` is in the encoding of the database. The result lives in it, in `buffer` or in the scratch context.
 pub unsafe fn text_of_key<'a>(
     datum: pg_sys::Datum,
-    key: &str,
-    text: &'a mut Vec<u8>,
-) -> Option<&'a [u8]> {
+    key: &[u8],
+    buffer: &'a mut String,
+) -> Option<&'a str> {
     let mut result = pg_sys::JsonbValue::default();
     // SAFETY: as the caller promises; the key is copied by nobody.
     unsafe {
@@ -348,9 +384,9 @@ pub unsafe fn text_of_key<'a>(
             return None;
         }
         match value(found) {
-            Value::Text(found) => Some(found),
-            Value::Number(_, datum) => Some(Scalar::Numeric.text(datum, text)),
-            Value::Bool(b) => Some(if b { b"true" } else { b"false" }),
+            Value::Text(found) => Some(text::utf8(found, buffer)),
+            Value::Number(_, datum) => Some(Scalar::Numeric.text(datum, buffer)),
+            Value::Bool(b) => Some(if b { "true" } else { "false" }),
             Value::Null | Value::Container(_) => None,
         }
     }

@@ -1,15 +1,12 @@
 //! How one kind of input fills the inputs of a model. Compiled once per scan or call site.
 
-mod array;
 mod composite;
 mod customer;
 mod error;
 mod json;
 mod positional;
 mod record;
-mod scalar;
 mod time;
-mod varlena;
 
 pub use customer::Customer;
 pub use error::InputError;
@@ -17,6 +14,7 @@ pub use error::InputError;
 use super::Model;
 use super::rows::Rows;
 use crate::error::Result;
+use crate::value::text;
 use composite::Composite;
 use json::Json;
 use pgrx::pg_sys;
@@ -48,14 +46,14 @@ impl Binding {
             )
         };
         let source = if base == pg_sys::JSONBOID {
-            Source::Json(Json::default())
+            Source::Json(Json::new(model)?)
         } else if let Some(positional) = Positional::new(model, base)? {
             Source::Array(positional)
         } else if is_composite {
             Source::Composite(Box::default())
         } else {
             return Err(InputError::UnsupportedType {
-                found: record::type_name(type_oid),
+                found: text::type_name(type_oid),
             }
             .into());
         };

@@ -1,18 +1,17 @@
 //! Arrays: elements are the model's inputs in the order of its schema.
 
-use super::array::ArrayReader;
 use super::record::{set_category, set_number, write_sequence};
-use super::scalar::finite;
 use super::{InputError, time};
 use crate::scoring::Model;
 use crate::scoring::rows::Rows;
-use crate::scoring::schema::Kind;
+use crate::value::{ArrayReader, Scalar, finite};
+use ltv_core::schema::ColumnKind;
 use pgrx::pg_sys;
 
 pub struct Positional {
     reader: ArrayReader,
     shape: Shape,
-    text: Vec<u8>,
+    text: String,
 }
 
 enum Shape {
@@ -48,7 +47,7 @@ impl Positional {
         Ok(Some(Self {
             reader,
             shape,
-            text: Vec::new(),
+            text: String::new(),
         }))
     }
 
@@ -100,7 +99,7 @@ impl Positional {
                     let Some(element) = element else {
                         return Ok(());
                     };
-                    if model.graph.schema.inputs[input].kind == Kind::Categorical {
+                    if model.graph.schema.inputs[input].kind == ColumnKind::Categorical {
                         set_category(rows, slot, reader.element.text(element, text))?;
                     } else if reader.element.is_number() || reader.element.is_time() {
                         set_number(rows, slot, component, reader.element.number(element));
@@ -142,7 +141,7 @@ fn wrong_length(model: &Model, expected: usize, got: usize) -> InputError {
         .iter()
         .take(SHOWN)
         .map(|input| match input.kind {
-            Kind::Vector { len } => format!("{} ({len} elements)", input.name),
+            ColumnKind::Vector { len } => format!("{} ({len} elements)", input.name),
             _ => input.name.clone(),
         })
         .collect();
@@ -160,20 +159,25 @@ fn wrong_length(model: &Model, expected: usize, got: usize) -> InputError {
 const LONGEST_NUMBER: usize = 2000;
 
 /// A number, date or timestamp written as text; empty: missing.
-pub fn number(model: &Model, input: usize, text: &[u8]) -> Result<f32, InputError> {
+pub fn number(model: &Model, input: usize, text: &str) -> Result<f32, InputError> {
     let input = &model.graph.schema.inputs[input];
     // No number is longer; the message shows the beginning of what is none.
-    let readable = String::from_utf8_lossy(&text[..text.len().min(LONGEST_NUMBER)]);
-    let trimmed = readable.trim();
+    let trimmed = text[..text.floor_char_boundary(LONGEST_NUMBER)].trim();
     if trimmed.is_empty() {
         return Ok(f32::NAN);
     }
     let (value, expected) = match input.kind {
-        Kind::Timestamp => (
+        ColumnKind::Timestamp => (
             time::parse_days(trimmed).or_else(|| trimmed.parse().ok()),
             "a date or timestamp like 2024-02-29 or 2024-02-29T12:30:00Z",
         ),
-        _ => (trimmed.parse::<f64>().ok(), "a number"),
+        _ => (
+            trimmed
+                .parse()
+                .ok()
+                .or_else(|| amount(input.sql_type.as_deref()?, trimmed)),
+            "a number",
+        ),
     };
     value
         .map(|value| finite(value as f32))
@@ -183,4 +187,14 @@ pub fn number(model: &Model, input: usize, text: &[u8]) -> Result<f32, InputErro
             text: trimmed.chars().take(60).collect(),
             expected,
         })
+}
+
+/// Of the types that are numbers to a model and texts to JSON, as PostgreSQL reads them.
+fn amount(sql_type: &str, text: &str) -> Option<f64> {
+    let scalar = match sql_type {
+        "money" => Scalar::Money,
+        "interval" => Scalar::Interval,
+        _ => return None,
+    };
+    scalar.parse(text)
 }

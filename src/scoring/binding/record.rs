@@ -1,16 +1,13 @@
 //! Rows: columns are matched to the model's inputs by name.
 
 use super::InputError;
-use super::array::ArrayReader;
-use super::scalar::Scalar;
 use crate::error::Result;
 use crate::scoring::Model;
-use crate::scoring::descriptor::attributes;
 use crate::scoring::graph::{Cell, Slot};
 use crate::scoring::rows::Rows;
-use crate::scoring::schema::{Input, Kind};
+use crate::value::{ArrayReader, Scalar, attributes, text};
+use ltv_core::schema::{ColumnKind, FeatureColumn};
 use pgrx::pg_sys;
-use std::ffi::CStr;
 
 /// For each input of the model the column it comes from and how that is read.
 pub struct Columns {
@@ -19,7 +16,7 @@ pub struct Columns {
     /// The others.
     plans: Vec<Plan>,
     last_attribute: i16,
-    text: Vec<u8>,
+    text: String,
 }
 
 struct Number {
@@ -38,7 +35,6 @@ struct Plan {
 
 pub enum Reader {
     Number(Scalar),
-    Days(Scalar),
     Category(Scalar),
     Vector(ArrayReader),
     Sequence(ArrayReader),
@@ -92,7 +88,7 @@ impl Columns {
             numbers,
             plans,
             last_attribute,
-            text: Vec::new(),
+            text: String::new(),
         })
     }
 
@@ -101,13 +97,12 @@ impl Columns {
     pub unsafe fn of_descriptor(model: &Model, desc: pg_sys::TupleDesc) -> Result<Self> {
         // SAFETY: as the caller promises.
         let attributes = unsafe { attributes(desc) };
-        Self::new(
-            model,
-            attributes
-                .iter()
-                .filter(|a| !a.attisdropped)
-                .map(|a| (a.name(), a.atttypid, a.attnum)),
-        )
+        let columns: Vec<_> = attributes
+            .iter()
+            .filter(|a| !a.attisdropped)
+            .map(|a| (text::name(&a.attname), a.atttypid, a.attnum))
+            .collect();
+        Self::new(model, columns.iter().map(|(n, t, a)| (n.as_ref(), *t, *a)))
     }
 
     pub fn last_attribute(&self) -> i16 {
@@ -143,7 +138,6 @@ impl Columns {
             unsafe {
                 match &plan.reader {
                     Reader::Number(scalar) => set_number(rows, slot, 0, scalar.number(datum)),
-                    Reader::Days(scalar) => set_number(rows, slot, 0, scalar.days(datum)),
                     Reader::Category(scalar) => {
                         set_category(rows, slot, scalar.text(datum, &mut self.text))?;
                     }
@@ -161,24 +155,26 @@ impl Columns {
 }
 
 impl Reader {
-    fn new(model: &Model, input: &Input, type_oid: pg_sys::Oid) -> Result<Self, InputError> {
-        // SAFETY: an OID of an existing type.
-        let base = unsafe { pg_sys::getBaseType(type_oid) };
-        let scalar = Scalar::of(base);
+    fn new(
+        model: &Model,
+        input: &FeatureColumn,
+        type_oid: pg_sys::Oid,
+    ) -> Result<Self, InputError> {
+        let scalar = Scalar::of(type_oid);
         let (reader, expected) = match input.kind {
-            Kind::Numeric => (
+            ColumnKind::Numeric => (
                 scalar.is_number().then_some(Self::Number(scalar)),
                 "a number",
             ),
-            Kind::Timestamp => (
-                scalar.is_time().then_some(Self::Days(scalar)),
+            ColumnKind::Timestamp => (
+                scalar.is_time().then_some(Self::Number(scalar)),
                 "a date or timestamp",
             ),
-            Kind::Categorical => (Some(Self::Category(scalar)), "text"),
-            Kind::Vector { .. } | Kind::Sequence { .. } => {
-                let reader = ArrayReader::of(base).filter(|r| r.element.is_number());
+            ColumnKind::Categorical => (Some(Self::Category(scalar)), "text"),
+            ColumnKind::Vector { .. } | ColumnKind::Sequence { .. } => {
+                let reader = ArrayReader::of(type_oid).filter(|r| r.element.is_number());
                 let reader = reader.map(|r| match input.kind {
-                    Kind::Vector { .. } => Self::Vector(r),
+                    ColumnKind::Vector { .. } => Self::Vector(r),
                     _ => Self::Sequence(r),
                 });
                 (reader, "an array of numbers")
@@ -187,7 +183,7 @@ impl Reader {
         reader.ok_or_else(|| InputError::WrongType {
             model: model.name.clone(),
             column: input.name.clone(),
-            found: type_name(type_oid),
+            found: text::type_name(type_oid),
             expected,
         })
     }
@@ -199,7 +195,7 @@ pub fn set_number(rows: &mut Rows, slot: &Slot, component: usize, value: f32) {
     }
 }
 
-pub fn set_category(rows: &mut Rows, slot: &Slot, text: &[u8]) -> Result<(), InputError> {
+pub fn set_category(rows: &mut Rows, slot: &Slot, text: &str) -> Result<(), InputError> {
     match &slot.cell {
         Cell::Category(vocabulary) => rows.set_category(slot.tensor, vocabulary.id(text)),
         Cell::Text => rows.set_text(slot.tensor, text)?,
@@ -224,6 +220,9 @@ pub unsafe fn write_vector(
     // SAFETY: as the caller promises.
     unsafe {
         let view = reader.view(datum);
+        if view.count == 0 {
+            return Ok(());
+        }
         if view.count != width {
             return Err(InputError::WrongVector {
                 model: model.name.clone(),
@@ -247,9 +246,9 @@ pub unsafe fn write_sequence(
     reader: &ArrayReader,
     datum: pg_sys::Datum,
 ) -> Result<(), InputError> {
-    let Input { name, kind, .. } = &model.graph.schema.inputs[input];
+    let FeatureColumn { name, kind, .. } = &model.graph.schema.inputs[input];
     let channels = match kind {
-        Kind::Sequence { channels } => *channels,
+        ColumnKind::Sequence { channels } => *channels,
         _ => 1,
     };
     // SAFETY: as the caller promises.
@@ -274,12 +273,4 @@ pub unsafe fn write_sequence(
         })?;
     }
     Ok(())
-}
-
-/// Name of a type as SQL writes it.
-pub fn type_name(type_oid: pg_sys::Oid) -> String {
-    // SAFETY: any OID will do; the result is NUL-terminated.
-    unsafe { CStr::from_ptr(pg_sys::format_type_be(type_oid)) }
-        .to_string_lossy()
-        .into_owned()
 }

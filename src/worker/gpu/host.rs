@@ -5,6 +5,7 @@ use ltv_core::data::{RecordFormat, SpilledRows, TrainingData, TrainingTable};
 use ltv_core::error::{Error, Result};
 use ltv_core::interface::{Bytes, Dictionary, Failure, Job, Model, State};
 use ltv_core::recipe::Recipe;
+use ltv_core::schema::Schema;
 use ltv_core::train::{Chosen, Control, TrainedModel};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -233,7 +234,7 @@ unsafe fn taken(model: &Model) -> Result<TrainedModel> {
     };
     Ok(TrainedModel {
         onnx: bytes(model.onnx),
-        schema: json(model.schema)?,
+        schema: Schema::from_json(&json(model.schema)?)?,
         statistics: json(model.statistics)?,
         metrics: json(model.metrics)?,
         history: json(model.history)?,

@@ -8,7 +8,8 @@ use ltv_core::error::Error;
 use ltv_core::interface::{self, Failure, Found, symbols};
 use parking_lot::Mutex;
 use pgrx::prelude::PgSqlErrorCode;
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, OsStr, c_void};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 const FILE_NAME: &str = "libltv_cuda.so";
@@ -33,7 +34,7 @@ pub struct Library {
 /// Named by the setting, or beside the extension.
 fn path() -> PathBuf {
     match guc::CUDA_LIBRARY.get() {
-        Some(path) if !path.is_empty() => PathBuf::from(path.to_string_lossy().into_owned()),
+        Some(path) if !path.is_empty() => OsStr::from_bytes(path.to_bytes()).into(),
         _ => library_directory().join(FILE_NAME),
     }
 }
@@ -105,13 +106,13 @@ fn check(opened: &Opened, path: &Path) -> Result<(), LibraryError> {
         });
     };
     // SAFETY: the build is a NUL-terminated string that lives as long as the library.
-    let (version, build) = unsafe { (version(), CStr::from_ptr(build()).to_string_lossy()) };
-    if version == interface::VERSION && build == wanted {
+    let (version, build) = unsafe { (version(), CStr::from_ptr(build())) };
+    if version == interface::VERSION && build.to_bytes() == wanted.as_bytes() {
         return Ok(());
     }
     Err(LibraryError::OtherBuild {
         path: path.to_owned(),
-        found: format!("{build}, interface {version}"),
+        found: format!("{}, interface {version}", build.to_bytes().escape_ascii()),
         wanted: format!("{wanted}, interface {}", interface::VERSION),
     })
 }

@@ -1,10 +1,10 @@
 //! One row after the other -> the trainer's table, and what can be wrong with the rows.
 
-use super::plan::{Column, Columns, Feature};
+use super::plan::{Column, Columns, Feature, Kind};
 use super::spill::Spill;
-use super::value::{self, Element, Type};
 use super::{Data, problem, session};
 use crate::error::{Report, Result};
+use crate::value::{ArrayReader, Scalar, scratch};
 use crate::worker::memory;
 use ltv_core::data::{Split, TrainingTable};
 use ltv_core::recipe::Recipe;
@@ -38,6 +38,11 @@ impl Row<'_> {
     fn get(&self, column: &Column) -> Option<pg_sys::Datum> {
         (!self.nulls[column.at]).then(|| self.values[column.at])
     }
+
+    /// The value of a column that is no array, and how it is read.
+    fn scalar(&self, column: &Column) -> Option<(Scalar, pg_sys::Datum)> {
+        column.kind.scalar().zip(self.get(column))
+    }
 }
 
 pub struct Loader<'a> {
@@ -50,9 +55,8 @@ pub struct Loader<'a> {
     waiting: Vec<pg_sys::HeapTuple>,
     /// Which features had a value in some row.
     seen: Vec<bool>,
-    scratch: Vec<f32>,
-    /// For detoasted values, emptied after each row.
-    context: pg_sys::MemoryContext,
+    numbers: Vec<f32>,
+    text: String,
     /// A hash of the id of each row in the table.
     keys: Vec<u64>,
     /// Where the rows go once they have become too many.
@@ -69,16 +73,6 @@ pub struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     pub fn new(columns: &'a Columns, recipe: &'a Recipe, memory_limit: usize) -> Self {
-        // SAFETY: a child of the transaction's context, which frees it.
-        let context = unsafe {
-            pg_sys::AllocSetContextCreateInternal(
-                pg_sys::CurrentMemoryContext,
-                c"pg_ltv row".as_ptr(),
-                0,
-                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
-            )
-        };
         let kinds = columns.features.iter().map(kind).collect();
         Self {
             columns,
@@ -88,8 +82,8 @@ impl<'a> Loader<'a> {
             kinds,
             waiting: Vec::new(),
             seen: vec![false; columns.features.len()],
-            scratch: Vec::new(),
-            context,
+            numbers: Vec::new(),
+            text: String::new(),
             keys: Vec::new(),
             spill: None,
             room: ROWS_AT_ONCE,
@@ -148,14 +142,14 @@ impl<'a> Loader<'a> {
             if kind.is_some() {
                 continue;
             }
-            if let Some(datum) = row.get(&feature.column) {
-                // SAFETY: a column without a kind is an array.
-                let dimensions = unsafe { value::dimensions(value::array(datum)) };
-                *kind = match *dimensions {
-                    [len] => Some(ColumnKind::Vector { len: len as usize }),
-                    [_, channels] => Some(ColumnKind::Sequence {
-                        channels: channels as usize,
-                    }),
+            if let Some(datum) = row.get(&feature.column)
+                && let Kind::Array(reader) = feature.column.kind
+            {
+                scratch::reset();
+                // SAFETY: of the type that the query's descriptor gives it.
+                *kind = match *unsafe { reader.view(datum) }.dimensions() {
+                    [len] => Some(ColumnKind::Vector { len }),
+                    [_, channels] => Some(ColumnKind::Sequence { channels }),
                     _ => None,
                 };
             }
@@ -171,7 +165,7 @@ impl<'a> Loader<'a> {
             .filter_map(|(feature, kind)| {
                 let column = &feature.column;
                 kind.map(|kind| {
-                    FeatureColumn::new(column.name.clone(), kind, column.sql_type.clone())
+                    FeatureColumn::new(column.name.clone(), kind, column.base_type.clone())
                 })
             });
         let mut table = TrainingTable::new(inputs.collect(), self.columns.as_of.is_some())?;
@@ -206,30 +200,15 @@ impl<'a> Loader<'a> {
     }
 
     fn add(&mut self, row: Row) -> Result<()> {
-        // SAFETY: back to the caller's context before returning; on an error the abort resets it.
-        let outer = unsafe { pg_sys::MemoryContextSwitchTo(self.context) };
-        let added = self.add_in_context(row);
-        // SAFETY: nothing of this row is referred to any more.
-        unsafe {
-            pg_sys::MemoryContextSwitchTo(outer);
-            pg_sys::MemoryContextReset(self.context);
-        }
-        added
-    }
-
-    fn add_in_context(&mut self, row: Row) -> Result<()> {
+        scratch::reset();
         let target = &self.columns.target;
-        let Some(datum) = row.get(target) else {
+        let Some((kind, datum)) = row.scalar(target) else {
             self.unlabelled += 1;
             return Ok(());
         };
-        let amount = match target.kind {
-            // Infinities are refused below, so they must not turn into missing values here.
-            Type::Float8 => f64::from_bits(datum.value() as u64),
-            Type::Float4 => f64::from(f32::from_bits(datum.value() as u32)),
-            // SAFETY: of the type that the query's descriptor gives it.
-            kind => unsafe { value::number(kind, datum) },
-        };
+        // Infinities are refused below, so they must not turn into missing values here.
+        // SAFETY: of the type that the query's descriptor gives it.
+        let amount = unsafe { kind.double(datum) };
         if amount.is_nan() {
             self.unlabelled += 1;
             return Ok(());
@@ -244,8 +223,8 @@ impl<'a> Loader<'a> {
         self.highest = self.highest.max(amount);
         let as_of = self.columns.as_of.as_ref().and_then(|column| {
             // SAFETY: as above.
-            row.get(column)
-                .map(|datum| unsafe { value::number(column.kind, datum) } as f32)
+            row.scalar(column)
+                .map(|(kind, datum)| unsafe { kind.number(datum) })
         });
         self.several_cut_offs |= as_of != *self.first_cut_off.get_or_insert(as_of);
 
@@ -254,10 +233,10 @@ impl<'a> Loader<'a> {
         };
         let mut writer = table.row();
         if let Some(column) = &self.columns.id
-            && let Some(datum) = row.get(column)
+            && let Some((kind, datum)) = row.scalar(column)
         {
             // SAFETY: as above.
-            unsafe { value::with_text(column.kind, column.oid, datum, |id| writer.customer(id)) };
+            writer.customer(unsafe { kind.text(datum, &mut self.text) });
         }
         for ((feature, kind), seen) in self
             .columns
@@ -274,32 +253,27 @@ impl<'a> Loader<'a> {
             // SAFETY: each value is read as the type that the query's descriptor gives it.
             unsafe {
                 match (kind, column.kind) {
-                    (Some(ColumnKind::Categorical), _) => {
-                        value::with_text(column.kind, column.oid, datum, |text| {
-                            *seen |= !text.is_empty();
-                            writer.category(Some(text))
-                        })?;
+                    (Some(ColumnKind::Categorical), Kind::Scalar(scalar)) => {
+                        let text = scalar.text(datum, &mut self.text);
+                        *seen |= !text.is_empty();
+                        writer.category(Some(text))?;
                     }
-                    (
-                        Some(ColumnKind::Vector { .. } | ColumnKind::Sequence { .. }),
-                        Type::Array(element),
-                    ) => {
-                        self.scratch.clear();
-                        let shape = read_array(datum, element, &mut self.scratch);
-                        *seen |= self.scratch.iter().any(|value| !value.is_nan());
+                    (_, Kind::Scalar(scalar)) => {
+                        let value = scalar.number(datum);
+                        *seen |= !value.is_nan();
+                        writer.number(Some(f64::from(value)))?;
+                    }
+                    (_, Kind::Array(reader)) => {
+                        let shape = read_array(datum, &reader, &mut self.numbers);
+                        *seen |= self.numbers.iter().any(|value| !value.is_nan());
                         match (shape, *kind) {
                             (0, _) => writer.null()?,
-                            (1, Some(ColumnKind::Vector { .. })) => writer.vector(&self.scratch)?,
+                            (1, Some(ColumnKind::Vector { .. })) => writer.vector(&self.numbers)?,
                             (2, Some(ColumnKind::Sequence { .. })) => {
-                                writer.sequence(&self.scratch)?
+                                writer.sequence(&self.numbers)?
                             }
                             _ => return Err(problem::mixed_shapes(column)),
                         }
-                    }
-                    _ => {
-                        let value = value::number(column.kind, datum);
-                        *seen |= !value.is_nan();
-                        writer.number(Some(value))?;
                     }
                 }
             }
@@ -339,24 +313,23 @@ impl<'a> Loader<'a> {
     }
 
     /// The part the row belongs to and a hash of its id; `None` for a row of the test part.
-    fn split(&self, row: Row) -> Result<Option<(Split, Option<u64>)>> {
+    fn split(&mut self, row: Row) -> Result<Option<(Split, Option<u64>)>> {
         let share = self.recipe.options.validation_share;
         let (id, columns) = (self.columns.id.as_ref(), self.columns);
         let by_id = id.and_then(|id| {
-            let read = |text: &str| (Split::from_id(text, share), hash(text));
+            let (kind, datum) = row.scalar(id)?;
             // SAFETY: each value is read as the type that the query's descriptor gives it.
-            row.get(id)
-                .map(|datum| unsafe { value::with_text(id.kind, id.oid, datum, read) })
+            let text = unsafe { kind.text(datum, &mut self.text) };
+            Some((Split::from_id(text, share), hash(text)))
         });
         if let Some(column) = &columns.split {
-            let Some(datum) = row.get(column) else {
+            let Some((kind, datum)) = row.scalar(column) else {
                 return Err(problem::null_in(&column.name, "split").hint(
                     "Every row needs 'train', 'validation' or 'test', or a boolean that is true for validation rows.",
                 ));
             };
             // SAFETY: as above.
-            let split =
-                unsafe { value::with_text(column.kind, column.oid, datum, Split::from_label) }?;
+            let split = Split::from_label(unsafe { kind.text(datum, &mut self.text) })?;
             let key = id.map(|_| by_id.map_or(0, |(_, hash)| hash));
             return Ok(split.map(|split| (split, key)));
         }
@@ -371,12 +344,11 @@ impl<'a> Loader<'a> {
 
     fn bad_target(&self, row: Row, amount: f64) -> Report {
         let id = self.columns.id.as_ref().and_then(|column| {
+            let (kind, datum) = row.scalar(column)?;
+            let mut buffer = String::new();
             // SAFETY: of the type that the query's descriptor gives it.
-            let text =
-                |datum| unsafe { value::with_text(column.kind, column.oid, datum, str::to_owned) };
-            row.get(column)
-                .map(text)
-                .map(|id| format!(" where {} is {id}", column.name))
+            let id = unsafe { kind.text(datum, &mut buffer) };
+            Some(format!(" where {} is {id}", column.name))
         });
         let name = &self.columns.target.name;
         Report::new(
@@ -467,29 +439,30 @@ fn hash(text: &str) -> u64 {
 
 /// How a feature enters the model; `None` for arrays, whose shape the data say.
 fn kind(feature: &Feature) -> Option<ColumnKind> {
-    match feature.column.kind {
-        Type::Array(_) => None,
-        _ if feature.categorical => Some(ColumnKind::Categorical),
-        Type::Bool => Some(ColumnKind::Categorical),
-        kind if kind.is_text() => Some(ColumnKind::Categorical),
-        kind if kind.is_time() => Some(ColumnKind::Timestamp),
-        _ => Some(ColumnKind::Numeric),
-    }
+    Some(match feature.column.kind.scalar()? {
+        _ if feature.categorical => ColumnKind::Categorical,
+        Scalar::Bool => ColumnKind::Categorical,
+        kind if kind.is_text() => ColumnKind::Categorical,
+        kind if kind.is_time() => ColumnKind::Timestamp,
+        _ => ColumnKind::Numeric,
+    })
 }
 
-/// Appends the elements and says how many dimensions the array has.
+/// Reads the elements and says how many dimensions the array has; none if it is empty.
 ///
 /// # Safety
-/// `datum` is an array of `element`s.
-unsafe fn read_array(datum: pg_sys::Datum, element: Element, into: &mut Vec<f32>) -> usize {
+/// `datum` is an array that `reader` is for.
+unsafe fn read_array(datum: pg_sys::Datum, reader: &ArrayReader, into: &mut Vec<f32>) -> usize {
     // SAFETY: as the caller promises.
     unsafe {
-        let array = value::array(datum);
-        value::elements(array, element, into);
+        let view = reader.view(datum);
+        into.clear();
+        into.resize(view.count, f32::NAN);
+        reader.numbers(&view, into);
         if into.is_empty() {
             0
         } else {
-            value::dimensions(array).len()
+            view.dimensions().len()
         }
     }
 }

@@ -9,7 +9,6 @@ mod loader;
 mod plan;
 mod problem;
 mod spill;
-mod value;
 
 pub use plan::{Wanted, assign, describe, prepare, query};
 

@@ -1,12 +1,11 @@
 //! The training query: prepared without being run, its columns given their parts.
 
-use super::value::Type;
 use crate::error::{Report, Result};
+use crate::value::{ArrayReader, Scalar, attributes, sql, text};
 use crate::worker::session::{Identity, unexpected};
 use ltv_core::recipe::Recipe;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use std::ffi::{CStr, CString};
 
 /// The month of the first purchase tells a model that is trained on a year nothing that holds in the next one.
 const NOT_BY_DEFAULT: [&str; 1] = ["first_month"];
@@ -17,10 +16,42 @@ pub struct Column {
     /// Its place, from 0.
     pub at: usize,
     pub name: String,
-    pub oid: pg_sys::Oid,
     /// The type as `format_type` spells it.
     pub sql_type: String,
-    pub kind: Type,
+    /// What a domain is over, spelt so.
+    pub base_type: String,
+    pub kind: Kind,
+}
+
+/// How the values of a column are read.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Scalar(Scalar),
+    /// An array of numbers.
+    Array(ArrayReader),
+}
+
+impl Kind {
+    fn of(type_oid: pg_sys::Oid) -> Self {
+        match ArrayReader::of(type_oid) {
+            Some(reader) if reader.element.is_number() => Self::Array(reader),
+            _ => Self::Scalar(Scalar::of(type_oid)),
+        }
+    }
+
+    /// As one value; arrays are none.
+    pub fn scalar(&self) -> Option<Scalar> {
+        match self {
+            Self::Scalar(scalar) => Some(*scalar),
+            Self::Array(_) => None,
+        }
+    }
+}
+
+impl Column {
+    fn is(&self, test: impl FnOnce(Scalar) -> bool) -> bool {
+        self.kind.scalar().is_some_and(test)
+    }
 }
 
 /// A column that the model sees.
@@ -87,12 +118,7 @@ pub fn prepare(
     query: &str,
     cursor_options: i32,
 ) -> Result<(pg_sys::SPIPlanPtr, pg_sys::TupleDesc)> {
-    let text = CString::new(query).map_err(|_| {
-        wrong(
-            PgSqlErrorCode::ERRCODE_SYNTAX_ERROR,
-            "the query contains a zero byte",
-        )
-    })?;
+    let text = text::to_c(query)?;
     let not_select = || {
         wrong(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -151,11 +177,17 @@ pub unsafe fn horizon(plan: pg_sys::SPIPlanPtr) -> Result<Option<f64>> {
         }
     };
     let _catalog = Identity::catalog_owner()?;
-    pgrx::Spi::get_one_with_args(
-        "SELECT ltv.features_horizon($1)",
-        &[pgrx::datum::DatumWithOid::from(relations)],
-    )
-    .map_err(unexpected)
+    pgrx::Spi::connect(|client| {
+        let horizon = client
+            .select(
+                "SELECT ltv.features_horizon($1)",
+                None,
+                &[sql::parameter(relations)?],
+            )
+            .map_err(unexpected)?
+            .first();
+        sql::column(&horizon, 1)
+    })
 }
 
 /// Names and types of the result.
@@ -165,21 +197,15 @@ pub unsafe fn horizon(plan: pg_sys::SPIPlanPtr) -> Result<Option<f64>> {
 pub unsafe fn describe(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
     // SAFETY: as many attributes as it says; names are NUL-terminated.
     unsafe {
-        let attributes = pgrx::tupdesc::PgTupleDesc::from_pg_copy(descriptor);
-        attributes
+        attributes(descriptor)
             .iter()
             .enumerate()
-            .map(|(at, attribute)| {
-                let oid = attribute.atttypid;
-                let name = CStr::from_ptr(attribute.attname.data.as_ptr());
-                let sql_type = CStr::from_ptr(pg_sys::format_type_be(oid));
-                Column {
-                    at,
-                    name: name.to_string_lossy().into_owned(),
-                    oid,
-                    sql_type: sql_type.to_string_lossy().into_owned(),
-                    kind: Type::of(oid),
-                }
+            .map(|(at, attribute)| Column {
+                at,
+                name: text::name(&attribute.attname).into_owned(),
+                sql_type: text::type_name(attribute.atttypid),
+                base_type: text::type_name(pg_sys::getBaseType(attribute.atttypid)),
+                kind: Kind::of(attribute.atttypid),
             })
             .collect()
     }
@@ -221,7 +247,7 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
             })
     };
     let target = find(&recipe.target, "target")?;
-    if !target.kind.is_number() && target.kind != Type::Bool {
+    if !target.is(|kind| kind.is_number() && kind != Scalar::Interval) {
         return Err(wrong(
             PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
             format!("the target column \"{}\" is not numeric", target.name),
@@ -240,7 +266,7 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
         .map(|name| find(name, "split_column"))
         .transpose()?;
     if let Some(split) = &split
-        && !(split.kind.is_text() || split.kind == Type::Bool)
+        && !split.is(|kind| kind.is_text() || kind == Scalar::Bool)
     {
         return Err(wrong(
             PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
@@ -262,7 +288,7 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
     };
     let as_of = all
         .iter()
-        .find(|c| c.name == "as_of" && c.kind.is_time() && !listed("as_of"))
+        .find(|c| c.name == "as_of" && c.is(Scalar::is_time) && !listed("as_of"))
         .cloned();
 
     for name in &wanted.exclude {
@@ -344,8 +370,9 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
 /// All that cannot be used are named at once.
 fn usable(features: &[Feature]) -> Result<()> {
     let uncategorical = features.iter().find(|feature| {
-        let kind = feature.column.kind;
-        feature.categorical && !(kind.is_whole_number() || kind.is_text() || kind == Type::Bool)
+        let is_category =
+            |kind: Scalar| kind.is_whole_number() || kind.is_text() || kind == Scalar::Bool;
+        feature.categorical && !feature.column.is(is_category)
     });
     if let Some(Feature { column, .. }) = uncategorical {
         return Err(wrong(
@@ -357,7 +384,7 @@ fn usable(features: &[Feature]) -> Result<()> {
     let unusable: Vec<&Column> = features
         .iter()
         .map(|feature| &feature.column)
-        .filter(|column| column.kind == Type::Other)
+        .filter(|column| column.is(|kind| matches!(kind, Scalar::Other(_))))
         .collect();
     let Some(first) = unusable.first() else {
         return Ok(());
@@ -378,7 +405,7 @@ fn usable(features: &[Feature]) -> Result<()> {
     let names = list(&unusable, |column| quoted_element(&column.name));
     let literal = format!("{{{names}}}").replace('\'', "''");
     Err(wrong(PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH, message)
-        .detail("Features are numbers, booleans, texts, enums, uuids, dates, timestamps and arrays of numbers.")
+        .detail("Features are numbers, amounts of money, booleans, texts, enums, uuids, dates, timestamps, intervals and arrays of numbers.")
         .hint(format!("Cast, or leave out: exclude => '{literal}'.")))
 }
 

@@ -4,6 +4,7 @@
 //! tests/e2e/NAME.py, run with a fresh database's URL in the environment.
 
 mod deployment;
+mod encodings;
 mod faults;
 mod gpu;
 mod inference;
@@ -71,6 +72,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("replica", moving::replica),
     Scenario::new("dump_and_restore", moving::dump_and_restore),
     Scenario::new("two_databases", moving::two_databases),
+    Scenario::new("encodings", encodings::databases),
     Scenario::new("drop_extension", moving::drop_extension),
     Scenario::new("sequence_parity", sequences::parity),
     Scenario::new("inference_interrupts", inference::interrupts),

@@ -1,6 +1,7 @@
 //! Training data in memory: one row-major float matrix, dictionary-encoded categories, ragged sequences.
 
 mod categories;
+pub mod customer_hash;
 mod frequency;
 mod order;
 mod sequences;
@@ -13,7 +14,6 @@ pub use spill::{RecordFormat, Records, SpilledRows, TrainingData};
 
 use crate::error::{Error, Result};
 use crate::schema::{ColumnKind, FeatureColumn};
-use sha2::{Digest, Sha256};
 
 /// Which part of the data a customer belongs to. Rows of neither part are not handed to the trainer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,9 @@ pub enum Split {
 }
 
 impl Split {
-    /// The same customer is always in the same part: the first four bytes of the id's SHA-256, as a fraction of
-    /// 2^32, below `validation_share`. (In SQL: `('x' || left(encode(sha256(convert_to(id, 'UTF8')), 'hex'), 8))::bit(32)::bigint`.)
+    /// The same customer is always in the same part.
     pub fn from_id(id: &str, validation_share: f64) -> Self {
-        let digest = Sha256::digest(id.as_bytes());
-        let head = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-        if f64::from(head) < validation_share * 4_294_967_296.0 {
+        if customer_hash::fraction("", id) < validation_share {
             Self::Validation
         } else {
             Self::Train

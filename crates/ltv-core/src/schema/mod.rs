@@ -1,8 +1,11 @@
-//! The inputs and outputs of a model, as stored with each version and shared by exporter and scorer.
+//! The inputs and outputs of a model: the document `ltv.versions.schema`, which training and importing write and
+//! scoring reads.
 
 use crate::error::{Error, Result};
 use crate::objective::Distribution;
+use crate::onnx::Derived;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How a column enters the model, and with it the shape of its ONNX input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +32,20 @@ impl ColumnKind {
             Self::Categorical | Self::Sequence { .. } => 0,
         }
     }
+
+    /// Whether one value fills it.
+    pub fn is_single(self) -> bool {
+        matches!(self, Self::Numeric | Self::Categorical | Self::Timestamp)
+    }
+
+    /// How many elements of an array that gives all inputs it takes; `None`: it cannot be given by one.
+    pub fn width(self) -> Option<usize> {
+        match self {
+            Self::Numeric | Self::Categorical | Self::Timestamp => Some(1),
+            Self::Vector { len } => Some(len),
+            Self::Sequence { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +53,10 @@ pub struct FeatureColumn {
     pub name: String,
     #[serde(flatten)]
     pub kind: ColumnKind,
-    /// The SQL type, as `format_type` spells it.
-    #[serde(rename = "type")]
-    pub sql_type: String,
+    /// The SQL type of the column that it was trained on, as `format_type` spells it, or what a domain is over; imported
+    /// graphs have none.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub sql_type: Option<String>,
 }
 
 impl FeatureColumn {
@@ -46,24 +64,61 @@ impl FeatureColumn {
         Self {
             name: name.into(),
             kind,
-            sql_type: sql_type.into(),
+            sql_type: Some(sql_type.into()),
+        }
+    }
+
+    /// An input of a graph that was made elsewhere.
+    pub fn imported(name: impl Into<String>, kind: ColumnKind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            sql_type: None,
         }
     }
 
     /// Whether a timestamp column of this type has an hour worth looking at.
     pub fn has_time_of_day(&self) -> bool {
-        self.kind == ColumnKind::Timestamp && self.sql_type != "date"
+        self.kind == ColumnKind::Timestamp && self.sql_type.as_deref() != Some("date")
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
+    /// In the order of an array that gives them all.
     pub inputs: Vec<FeatureColumn>,
+    /// Public names of what the version predicts.
     pub outputs: Vec<String>,
+    #[serde(default)]
     pub distribution: Option<Distribution>,
+    /// Imported graphs: all inputs, numeric ones, are the columns of this one float input of the graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<String>,
+    /// Imported graphs: public name -> name in the graph, where they differ.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub graph_outputs: BTreeMap<String, String>,
+    /// Imported graphs: what is computed from their outputs, where these are no prediction as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub derived: Vec<Derived>,
 }
 
 impl Schema {
+    /// Of a graph of ours, whose outputs bear their public names.
+    pub fn new(
+        inputs: Vec<FeatureColumn>,
+        outputs: Vec<String>,
+        distribution: Option<Distribution>,
+    ) -> Self {
+        Self {
+            inputs,
+            outputs,
+            distribution,
+            packed: None,
+            graph_outputs: BTreeMap::new(),
+            derived: Vec::new(),
+        }
+    }
+
     pub fn from_json(value: &serde_json::Value) -> Result<Self> {
         serde_json::from_value(value.clone()).map_err(|error| {
             Error::model("the stored schema of the model cannot be read").detail(error.to_string())

@@ -28,11 +28,11 @@ pub(super) fn assemble(
     for (name, value) in &outputs {
         graph.output(name, value, ElementType::Float, &[BATCH]);
     }
-    let schema = Schema {
-        inputs: preprocessing.inputs.clone(),
-        outputs: outputs.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        distribution: networks.first().and_then(Network::distribution),
-    };
+    let schema = Schema::new(
+        preprocessing.inputs.clone(),
+        outputs.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        networks.first().and_then(Network::distribution),
+    );
     let onnx = graph.finish(&[("pg_ltv.schema", schema.to_json().to_string())]);
     Ok((onnx, schema))
 }

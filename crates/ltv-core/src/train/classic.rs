@@ -94,7 +94,7 @@ pub(super) fn train(
     let (onnx, schema) = assemble(&model, &columns)?;
     Ok(TrainedModel {
         onnx,
-        schema: schema.to_json(),
+        schema,
         statistics: json!({"features": features, "parameters": model}),
         metrics: metrics.into(),
         history: json!({"epochs": []}),
@@ -285,11 +285,8 @@ fn assemble(model: &Btyd, columns: &Columns) -> Result<(Vec<u8>, Schema)> {
     for (name, value) in &outputs {
         graph.output(name, value, ElementType::Float, &[BATCH]);
     }
-    let schema = Schema {
-        inputs: columns.inputs.clone(),
-        outputs: outputs.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        distribution: None,
-    };
+    let names = outputs.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let schema = Schema::new(columns.inputs.clone(), names, None);
     let onnx = graph.finish(&[("pg_ltv.schema", schema.to_json().to_string())]);
     Ok((onnx, schema))
 }

@@ -43,6 +43,7 @@ use crate::error::{Error, Result};
 use crate::layers::kernel;
 use crate::preprocess::Preprocessing;
 use crate::recipe::Recipe;
+use crate::schema::Schema;
 use ageing::Ageing;
 use candle_core::Device;
 use epochs::{Done, Trainer};
@@ -61,7 +62,7 @@ use std::time::Instant;
 #[derive(Clone, Debug)]
 pub struct TrainedModel {
     pub onnx: Vec<u8>,
-    pub schema: serde_json::Value,
+    pub schema: Schema,
     pub statistics: serde_json::Value,
     pub metrics: serde_json::Value,
     pub history: serde_json::Value,
@@ -306,7 +307,7 @@ fn train_one(
     let weights = weights::store(&preprocessing, &network, &networks, &judged.finish)?;
     Ok(TrainedModel {
         onnx,
-        schema: schema.to_json(),
+        schema,
         statistics,
         metrics: judged.metrics,
         history,

@@ -1,4 +1,4 @@
-//! `numeric` -> `f64`, the same way for training and for scoring, without a call into the server.
+//! `numeric` -> `f64` without a call into the server.
 //!
 //! The stored form: a header of two or four bytes, then digits of base 10000, two bytes each, the first of which
 //! has the weight given in the header. It has been the same since PostgreSQL 9.1.

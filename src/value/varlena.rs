@@ -1,6 +1,6 @@
 //! Values of variable length, read in place: headers may be short (one byte) and are then unaligned.
 
-use crate::scoring::scratch;
+use super::scratch;
 use pgrx::pg_sys;
 
 /// The content of a value, detoasted into the scratch context where it is compressed or stored elsewhere.
@@ -98,4 +98,24 @@ pub unsafe fn whole_size(pointer: *const u8) -> u32 {
 pub unsafe fn size_in_array(pointer: *const u8) -> usize {
     // SAFETY: as the caller promises.
     unsafe { pgrx::varlena::varsize_any(pointer.cast()) }
+}
+
+/// The content of a value, detoasted into the current memory context where it is compressed or stored elsewhere.
+///
+/// # Safety
+/// `datum` points to a varlena that outlives the use of the result, as the current memory context does.
+pub unsafe fn detoasted<'a>(datum: pg_sys::Datum) -> &'a [u8] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let unpacked = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+        plain(unpacked.cast::<u8>()).map_or(&[], |(content, _)| content)
+    }
+}
+
+/// A text or bytea in the current memory context.
+pub fn of_bytes(content: &[u8]) -> pg_sys::Datum {
+    // SAFETY: the content is copied.
+    unsafe {
+        pg_sys::cstring_to_text_with_len(content.as_ptr().cast(), content.len() as i32).into()
+    }
 }

@@ -1,9 +1,9 @@
 //! Arrays, read in place.
 
-use super::InputError;
 use super::scalar::{Scalar, finite};
 use super::varlena;
 use pgrx::pg_sys;
+use std::convert::Infallible;
 
 /// How arrays of one element type are read.
 #[derive(Clone, Copy, Debug)]
@@ -28,18 +28,18 @@ pub struct ArrayView<'a> {
 }
 
 impl ArrayReader {
-    /// `None`: not an array. `type_oid`: not a domain.
+    /// `None`: not an array. `type_oid`: of an existing type; a domain is what it is over.
     pub fn of(type_oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: OIDs of existing types.
         unsafe {
-            let element = pg_sys::get_element_type(type_oid);
+            let element = pg_sys::get_element_type(pg_sys::getBaseType(type_oid));
             if element == pg_sys::InvalidOid {
                 return None;
             }
             let (mut length, mut by_value, mut align) = (0, false, 0);
             pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
             Some(Self {
-                element: Scalar::of(pg_sys::getBaseType(element)),
+                element: Scalar::of(element),
                 length,
                 by_value,
                 align: match align as u8 {
@@ -130,11 +130,11 @@ impl ArrayReader {
     ///
     /// # Safety
     /// `view` is of an array of this element type.
-    pub unsafe fn for_each(
+    pub unsafe fn for_each<E>(
         &self,
         view: &ArrayView,
-        mut each: impl FnMut(usize, Option<pg_sys::Datum>) -> Result<(), InputError>,
-    ) -> Result<(), InputError> {
+        mut each: impl FnMut(usize, Option<pg_sys::Datum>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut offset = 0_usize;
         for i in 0..view.count {
             if view.is_null(i) {
@@ -161,6 +161,29 @@ impl ArrayReader {
             each(i, Some(datum))?;
         }
         Ok(())
+    }
+
+    /// One element, counted from 0; `None` where it is NULL or there is none.
+    ///
+    /// # Safety
+    /// `view` is of an array of this element type.
+    pub unsafe fn element(&self, view: &ArrayView, index: usize) -> Option<pg_sys::Datum> {
+        if index >= view.count || view.is_null(index) {
+            return None;
+        }
+        if view.present.is_none() && self.by_value {
+            let size = (self.length as usize).next_multiple_of(self.align);
+            // SAFETY: inside the array, whose elements lie one behind the other.
+            return Some(unsafe { self.fetch(view.data.as_ptr().add(index * size)) });
+        }
+        // SAFETY: as the caller promises.
+        let passed = unsafe {
+            self.for_each(view, |i, datum| match i == index {
+                true => Err(datum),
+                false => Ok(()),
+            })
+        };
+        passed.err().flatten()
     }
 
     /// # Safety
@@ -201,13 +224,13 @@ impl ArrayReader {
                 _ => {}
             }
         }
-        // SAFETY: as the caller promises. The closure never fails.
-        let _ = unsafe {
+        // SAFETY: as the caller promises.
+        let Ok(()) = unsafe {
             self.for_each(view, |i, datum| {
                 if let Some(out) = out.get_mut(i) {
                     *out = datum.map_or(f32::NAN, |datum| self.element.number(datum));
                 }
-                Ok(())
+                Ok::<_, Infallible>(())
             })
         };
     }
