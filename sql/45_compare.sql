@@ -32,7 +32,7 @@ CREATE FUNCTION @extschema@.ltv_compare(
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_compare IS 'queues a job that tries several models on a part of the customers and trains the best one on all; returns the job';
 
-CREATE FUNCTION @extschema@.ltv_comparison(model text, version int DEFAULT NULL)
+CREATE FUNCTION @extschema@.ltv_comparison(model text, version bigint DEFAULT NULL)
 RETURNS TABLE (candidate text, objective text, backbone text, options jsonb, normalized_gini float8, spearman float8, decile_mape float8,
                total_ratio float8, seconds float8, chosen boolean, error text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

@@ -81,7 +81,7 @@ CREATE FUNCTION ltv.stored_source(model text, version integer, argument text, OU
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    SELECT COALESCE(v.recipe ->> 'relation', v.recipe ->> 'query'), v.recipe ->> 'search_path', m.owner INTO source, path, owner
+    SELECT COALESCE(ltv.trained_relation(m.owner, v.recipe), v.recipe ->> 'query'), v.recipe ->> 'search_path', m.owner INTO source, path, owner
     FROM ltv.readable_versions v JOIN ltv.usable_models m USING (model)
     WHERE v.model = stored_source.model AND v.version = stored_source.version;
     IF source IS NULL THEN
@@ -164,9 +164,10 @@ AS $$
 DECLARE
     trained_on text;
 BEGIN
-    SELECT v.recipe ->> 'relation' INTO trained_on FROM ltv.readable_versions v
+    SELECT (ltv.followed((v.recipe #>> '{relation_followed,oid}')::oid::regclass, v.recipe -> 'relation_followed')).relation
+    INTO trained_on FROM ltv.readable_versions v
     WHERE v.model = notice_training_rows.model AND v.version = notice_training_rows.version
-      AND v.recipe ->> 'split_column' IS NULL AND v.recipe -> 'promotion' IS NULL;
+      AND v.recipe ->> 'relation' IS NOT NULL AND v.recipe ->> 'split_column' IS NULL AND v.recipe -> 'promotion' IS NULL;
     IF to_regclass(trained_on) = ANY (ltv.query_relations(query)) THEN
         RAISE NOTICE USING MESSAGE = format('version %s was trained on rows of %s: those flatter it', version, trained_on),
             HINT = format('ltv_evaluate(%L) without a query tells how it did on customers that it had not seen.', model);
@@ -175,7 +176,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.notice_training_rows IS 'says so where a query reads what a version was trained on';
 
-CREATE FUNCTION ltv.evaluate(model text, query text, version integer, target text, whale_threshold double precision)
+CREATE FUNCTION ltv.evaluate(model text, query text, version bigint, target text, whale_threshold double precision)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -197,7 +198,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.evaluate IS 'see ltv_evaluate; the query is bound';
 
-CREATE FUNCTION ltv.evaluate_for_user(model text, query text, version integer, target text, whale_threshold double precision)
+CREATE FUNCTION ltv.evaluate_for_user(model text, query text, version bigint, target text, whale_threshold double precision)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -210,7 +211,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.evaluate_for_user IS 'ltv.evaluate, with a notice about rows that were trained on';
 
-CREATE FUNCTION @extschema@.ltv_evaluate(model text, query text DEFAULT NULL, version integer DEFAULT NULL, target text DEFAULT NULL,
+CREATE FUNCTION @extschema@.ltv_evaluate(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
     whale_threshold double precision DEFAULT NULL)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE sql
@@ -230,7 +231,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.deciles_of_rows IS 'groups of the rows of a bound query by descending prediction';
 
-CREATE FUNCTION ltv.decile_stats(model text, query text, version integer, target text, groups integer)
+CREATE FUNCTION ltv.decile_stats(model text, query text, version bigint, target text, groups integer)
 RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
     mean_prediction double precision, mean_actual double precision, payer_share double precision,
     cumulative_revenue_share double precision)
@@ -254,7 +255,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.decile_stats IS 'see ltv_decile_stats; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_decile_stats(model text, query text DEFAULT NULL, version integer DEFAULT NULL, target text DEFAULT NULL,
+CREATE FUNCTION @extschema@.ltv_decile_stats(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
     groups integer DEFAULT 10)
 RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
     mean_prediction double precision, mean_actual double precision, payer_share double precision,

@@ -56,7 +56,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.next_version IS 'the number of a new version of a model of the caller';
 
-CREATE FUNCTION ltv.check_version(model text, version int) RETURNS void
+CREATE FUNCTION ltv.check_version(model text, version bigint) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -73,7 +73,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.check_version IS 'an error unless the model has the version';
 
-CREATE FUNCTION ltv.version_or_champion(model text, version int) RETURNS int
+CREATE FUNCTION ltv.version_or_champion(model text, version bigint) RETURNS int
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -121,18 +121,18 @@ END
 $$;
 COMMENT ON FUNCTION ltv.move_alias(regrole, text, text, int, text, bigint) IS 'lets an alias name a version, and records it';
 
-CREATE FUNCTION ltv.set_alias(caller regrole, model text, version int, alias text, reason text) RETURNS int
+CREATE FUNCTION ltv.set_alias(caller regrole, model text, version bigint, alias text, reason text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM ltv.check_model(caller, model, 'owner');
     PERFORM ltv.check_version(model, version);
-    RETURN ltv.move_alias(caller, model, alias, version, reason, NULL);
+    RETURN ltv.move_alias(caller, model, alias, version::int, reason, NULL);
 END
 $$;
 COMMENT ON FUNCTION ltv.set_alias IS 'see ltv_set_alias';
 
-CREATE FUNCTION @extschema@.ltv_set_alias(model text, version int, alias text DEFAULT 'champion', reason text DEFAULT NULL) RETURNS int
+CREATE FUNCTION @extschema@.ltv_set_alias(model text, version bigint, alias text DEFAULT 'champion', reason text DEFAULT NULL) RETURNS int
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_set_alias IS 'lets an alias name a version (champion is what ltv_predict uses); returns the version it named before';
 
@@ -240,7 +240,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.refuse_pinned IS 'an error where stored scores depend on a version of a model';
 
-CREATE FUNCTION ltv.drop_version(caller regrole, model text, version int) RETURNS void
+CREATE FUNCTION ltv.drop_version(caller regrole, model text, version bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -254,13 +254,13 @@ BEGIN
         RAISE dependent_objects_still_exist USING MESSAGE = format('cannot drop version %s of model "%s" because it is in use', version, model),
             DETAIL = format('It is: %s.', named), HINT = 'Move the alias with ltv_set_alias, or remove it with ltv_drop_alias, first.';
     END IF;
-    PERFORM ltv.refuse_pinned(model, version);
+    PERFORM ltv.refuse_pinned(model, version::int);
     DELETE FROM ltv.versions v WHERE v.model = drop_version.model AND v.version = drop_version.version;
 END
 $$;
 COMMENT ON FUNCTION ltv.drop_version IS 'see ltv_drop_version';
 
-CREATE FUNCTION @extschema@.ltv_drop_version(model text, version int) RETURNS void
+CREATE FUNCTION @extschema@.ltv_drop_version(model text, version bigint) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_drop_version IS 'drops a version that nothing uses; its number is not given out again';
 
@@ -445,7 +445,7 @@ COMMENT ON VIEW @extschema@.ltv_promotions IS 'the history of aliases: who moved
 GRANT SELECT ON @extschema@.ltv_promotions TO PUBLIC;
 
 -- One row per epoch of each network of the ensemble; training and validation hold the parts of the loss and the metrics.
-CREATE FUNCTION ltv.training_info(model text, version int)
+CREATE FUNCTION ltv.training_info(model text, version bigint)
 RETURNS TABLE (member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
                rows_per_second float8, training jsonb, validation jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -462,14 +462,14 @@ END
 $$;
 COMMENT ON FUNCTION ltv.training_info IS 'see ltv_training_info';
 
-CREATE FUNCTION @extschema@.ltv_training_info(model text, version int DEFAULT NULL)
+CREATE FUNCTION @extschema@.ltv_training_info(model text, version bigint DEFAULT NULL)
 RETURNS TABLE (member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
                rows_per_second float8, training jsonb, validation jsonb)
 LANGUAGE sql STABLE
 AS $$ SELECT * FROM ltv.training_info(model, version) $$;
 COMMENT ON FUNCTION @extschema@.ltv_training_info IS 'how the training of a version went, epoch by epoch; of the champion by default';
 
-CREATE FUNCTION ltv.feature_info(model text, version int)
+CREATE FUNCTION ltv.feature_info(model text, version bigint)
 RETURNS TABLE (feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
                quantiles float8[], categories jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -490,7 +490,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.feature_info IS 'see ltv_feature_info';
 
-CREATE FUNCTION @extschema@.ltv_feature_info(model text, version int DEFAULT NULL)
+CREATE FUNCTION @extschema@.ltv_feature_info(model text, version bigint DEFAULT NULL)
 RETURNS TABLE (feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
                quantiles float8[], categories jsonb)
 LANGUAGE sql STABLE

@@ -235,7 +235,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.check_thresholds IS 'an error unless thresholds are numbers for features';
 
-CREATE FUNCTION ltv.validate_data_skew(model text, query text, version int, thresholds jsonb)
+CREATE FUNCTION ltv.validate_data_skew(model text, query text, version bigint, thresholds jsonb)
 RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
                mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -250,14 +250,14 @@ END
 $$;
 COMMENT ON FUNCTION ltv.validate_data_skew IS 'see ltv_validate_data_skew; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_validate_data_skew(model text, query text, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL)
+CREATE FUNCTION @extschema@.ltv_validate_data_skew(model text, query text, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL)
 RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
                mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.validate_data_skew(model, ltv.given_query(query), version, thresholds) $$;
 COMMENT ON FUNCTION @extschema@.ltv_validate_data_skew IS 'compares rows with those that a version was trained on, feature by feature and by its predictions';
 
-CREATE FUNCTION ltv.validate_data_drift(model text, query_then text, query_now text, version int, thresholds jsonb)
+CREATE FUNCTION ltv.validate_data_drift(model text, query_then text, query_now text, version bigint, thresholds jsonb)
 RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
                mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -273,7 +273,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.validate_data_drift IS 'see ltv_validate_data_drift; the queries are bound';
 
-CREATE FUNCTION @extschema@.ltv_validate_data_drift(model text, query_then text, query_now text, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL)
+CREATE FUNCTION @extschema@.ltv_validate_data_drift(model text, query_then text, query_now text, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL)
 RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
                mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
 LANGUAGE sql
@@ -340,7 +340,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.record_run(regrole, text, int, jsonb) IS 'records what ltv_monitor found, for who may read the model';
 
-CREATE FUNCTION ltv.monitor(model text, query text, version int, thresholds jsonb, retrain boolean) RETURNS int
+CREATE FUNCTION ltv.monitor(model text, query text, version bigint, thresholds jsonb, retrain boolean) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -374,7 +374,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.monitor IS 'see ltv_monitor; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_monitor(model text, query text DEFAULT NULL, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL, retrain boolean DEFAULT false)
+CREATE FUNCTION @extschema@.ltv_monitor(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL, retrain boolean DEFAULT false)
 RETURNS int
 LANGUAGE sql
 AS $$ SELECT ltv.monitor(model, ltv.bind_query(query), version, thresholds, retrain) $$;

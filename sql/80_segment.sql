@@ -1,7 +1,7 @@
 -- For marketing: customers in tiers by predicted value, and whom to reach within a budget.
 
 -- Tiers are shares of the customers, best first; with a budget, contact says for whom it is best spent.
-CREATE FUNCTION ltv.segment(model text, query text, shares float8[], id_column text, version int, budget float8, cost_per_contact float8, margin float8)
+CREATE FUNCTION ltv.segment(model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8, margin float8)
 RETURNS TABLE (customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8, contact boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -43,7 +43,7 @@ CREATE FUNCTION @extschema@.ltv_segment(
     query            text,
     shares           float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}',
     id_column        text DEFAULT 'customer_id',
-    version          int DEFAULT NULL,
+    version          bigint DEFAULT NULL,
     budget           float8 DEFAULT NULL,
     cost_per_contact float8 DEFAULT NULL,
     margin           float8 DEFAULT 1
@@ -52,7 +52,7 @@ LANGUAGE sql
 AS $$ SELECT * FROM ltv.segment(model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact, margin) $$;
 COMMENT ON FUNCTION @extschema@.ltv_segment IS 'customers ranked by predicted value, in tiers, and whom to contact within a budget';
 
-CREATE FUNCTION ltv.segment_summary(model text, query text, shares float8[], id_column text, version int)
+CREATE FUNCTION ltv.segment_summary(model text, query text, shares float8[], id_column text, version bigint)
 RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8, highest_ltv float8)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -62,7 +62,7 @@ $$;
 COMMENT ON FUNCTION ltv.segment_summary IS 'see ltv_segment_summary; the query is bound';
 
 CREATE FUNCTION @extschema@.ltv_segment_summary(model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}',
-                                                id_column text DEFAULT 'customer_id', version int DEFAULT NULL)
+                                                id_column text DEFAULT 'customer_id', version bigint DEFAULT NULL)
 RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8, highest_ltv float8)
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.segment_summary(model, ltv.given_query(query), shares, id_column, version) $$;

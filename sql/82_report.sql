@@ -31,7 +31,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.svg_lines IS 'a line chart';
 
-CREATE FUNCTION ltv.report(model text, query text, version int) RETURNS text
+CREATE FUNCTION ltv.report(model text, query text, version bigint) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -71,7 +71,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.report IS 'see ltv_report; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_report(model text, query text DEFAULT NULL, version int DEFAULT NULL) RETURNS text
+CREATE FUNCTION @extschema@.ltv_report(model text, query text DEFAULT NULL, version bigint DEFAULT NULL) RETURNS text
 LANGUAGE sql
 AS $$ SELECT ltv.report(model, ltv.bind_query(query), version) $$;
 COMMENT ON FUNCTION @extschema@.ltv_report IS 'a self-contained HTML page on a version: metrics, curves, features; on the rows of a query if given';

@@ -81,7 +81,7 @@ COMMENT ON FUNCTION ltv.background IS 'SQL for the rows that predictions are exp
 -- each sample a customer of the background turns into the explained one, a feature at a time; what the prediction
 -- gains at a step is that feature's. Each order is followed by its reverse, which halves the noise and more.
 -- The contributions of a customer add up to ltv - baseline, the mean prediction of the sampled background.
-CREATE FUNCTION ltv.explain_predict(model text, query text, top_k int, version int, background text, samples int, id_column text)
+CREATE FUNCTION ltv.explain_predict(model text, query text, top_k int, version bigint, background text, samples int, id_column text)
 RETURNS TABLE (customer_id text, ltv float8, baseline float8, rank int, feature text, value text, contribution float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -159,7 +159,7 @@ CREATE FUNCTION @extschema@.ltv_explain_predict(
     model      text,
     query      text,
     top_k      int DEFAULT NULL,
-    version    int DEFAULT NULL,
+    version    bigint DEFAULT NULL,
     background text DEFAULT NULL,
     samples    int DEFAULT 32,
     id_column  text DEFAULT 'customer_id'
@@ -214,7 +214,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.importance_of_rows IS 'permutation importance on the rows of a bound query';
 
-CREATE FUNCTION ltv.feature_importance(model text, query text, version int, metric text, repeats int, target text, rows int)
+CREATE FUNCTION ltv.feature_importance(model text, query text, version bigint, metric text, repeats int, target text, rows int)
 RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -233,7 +233,7 @@ COMMENT ON FUNCTION ltv.feature_importance IS 'see ltv_feature_importance; the q
 CREATE FUNCTION @extschema@.ltv_feature_importance(
     model   text,
     query   text DEFAULT NULL,
-    version int DEFAULT NULL,
+    version bigint DEFAULT NULL,
     metric  text DEFAULT 'normalized_gini',
     repeats int DEFAULT 3,
     target  text DEFAULT NULL,
@@ -245,7 +245,7 @@ COMMENT ON FUNCTION @extschema@.ltv_feature_importance IS 'how much worse a metr
 
 -- The shares that a backbone with variable selection (tft) gave the features of the customers it was trained on: what Lim et al. 2021 read
 -- from it. Statistics and catalog are read as they are, so no search_path of the caller's is needed.
-CREATE FUNCTION @extschema@.ltv_selection_weights(model text, version int DEFAULT NULL)
+CREATE FUNCTION @extschema@.ltv_selection_weights(model text, version bigint DEFAULT NULL)
 RETURNS TABLE (part text, feature text, weight float8, p10 float8, p50 float8, p90 float8)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -4,7 +4,7 @@ CREATE FUNCTION ltv.inspect_onnx(onnx bytea, features text[], outputs text) RETU
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_inspect_onnx_wrapper';
 COMMENT ON FUNCTION ltv.inspect_onnx IS 'the schema of a foreign graph, which is run on a few rows first; an error if it cannot score';
 
-CREATE FUNCTION @extschema@.ltv_export_onnx(model text, version integer DEFAULT NULL) RETURNS bytea
+CREATE FUNCTION @extschema@.ltv_export_onnx(model text, version bigint DEFAULT NULL) RETURNS bytea
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
