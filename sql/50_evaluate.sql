@@ -176,7 +176,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.notice_training_rows IS 'says so where a query reads what a version was trained on';
 
-CREATE FUNCTION ltv.evaluate(model text, query text, version bigint, target text, whale_threshold double precision)
+CREATE FUNCTION ltv.metrics(model text, query text, version bigint, target text, whale_threshold double precision)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -196,7 +196,7 @@ BEGIN
         FROM ROWS FROM (jsonb_to_recordset(metrics) AS (metric text, value float8)) WITH ORDINALITY AS m(metric, value, place) ORDER BY m.place;
 END
 $$;
-COMMENT ON FUNCTION ltv.evaluate IS 'see ltv_evaluate; the query is bound';
+COMMENT ON FUNCTION ltv.metrics IS 'see ltv_evaluate; the query is bound';
 
 CREATE FUNCTION ltv.evaluate_for_user(model text, query text, version bigint, target text, whale_threshold double precision)
 RETURNS TABLE (metric text, value double precision)
@@ -206,16 +206,22 @@ BEGIN
     IF query IS NOT NULL THEN
         PERFORM ltv.notice_training_rows(model, ltv.version_or_champion(model, version), query);
     END IF;
-    RETURN QUERY SELECT * FROM ltv.evaluate(model, query, version, target, whale_threshold);
+    RETURN QUERY SELECT * FROM ltv.metrics(model, query, version, target, whale_threshold);
 END
 $$;
 COMMENT ON FUNCTION ltv.evaluate_for_user IS 'ltv.evaluate, with a notice about rows that were trained on';
 
-CREATE FUNCTION @extschema@.ltv_evaluate(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
-    whale_threshold double precision DEFAULT NULL)
+CREATE FUNCTION ltv.evaluate(model text, query text, version bigint, target text,
+    whale_threshold double precision)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.evaluate_for_user(model, ltv.bind_query(query), version, target, whale_threshold) $$;
+COMMENT ON FUNCTION ltv.evaluate(text, text, bigint, text, double precision) IS 'see ltv_evaluate';
+
+CREATE FUNCTION @extschema@.ltv_evaluate(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
+    whale_threshold double precision DEFAULT NULL)
+RETURNS TABLE (metric text, value double precision)
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_evaluate IS 'metrics of a version (by default the champion) on the rows of a relation or query; without one on the customers that were held out of its training';
 
 CREATE FUNCTION ltv.deciles_of_rows(query text, model text, version integer, target text, groups integer) RETURNS jsonb
@@ -231,7 +237,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.deciles_of_rows IS 'groups of the rows of a bound query by descending prediction';
 
-CREATE FUNCTION ltv.decile_stats(model text, query text, version bigint, target text, groups integer)
+CREATE FUNCTION ltv.decile_stats_of_query(model text, query text, version bigint, target text, groups integer)
 RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
     mean_prediction double precision, mean_actual double precision, payer_share double precision,
     cumulative_revenue_share double precision)
@@ -253,13 +259,21 @@ BEGIN
         ORDER BY d.decile;
 END
 $$;
-COMMENT ON FUNCTION ltv.decile_stats IS 'see ltv_decile_stats; the query is bound';
+COMMENT ON FUNCTION ltv.decile_stats_of_query IS 'see ltv_decile_stats; the query is bound';
+
+CREATE FUNCTION ltv.decile_stats(model text, query text, version bigint, target text,
+    groups integer)
+RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
+    mean_prediction double precision, mean_actual double precision, payer_share double precision,
+    cumulative_revenue_share double precision)
+LANGUAGE sql
+AS $$ SELECT * FROM ltv.decile_stats_of_query(model, ltv.bind_query(query), version, target, groups) $$;
+COMMENT ON FUNCTION ltv.decile_stats(text, text, bigint, text, integer) IS 'see ltv_decile_stats';
 
 CREATE FUNCTION @extschema@.ltv_decile_stats(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
     groups integer DEFAULT 10)
 RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
     mean_prediction double precision, mean_actual double precision, payer_share double precision,
     cumulative_revenue_share double precision)
-LANGUAGE sql
-AS $$ SELECT * FROM ltv.decile_stats(model, ltv.bind_query(query), version, target, groups) $$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_decile_stats IS 'customers in groups of equal size by descending prediction: predicted and actual value of each group';

@@ -264,11 +264,11 @@ CREATE FUNCTION @extschema@.ltv_drop_version(model text, version bigint) RETURNS
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_drop_version IS 'drops a version that nothing uses; its number is not given out again';
 
-CREATE FUNCTION ltv.drop_model(model text) RETURNS void
+CREATE FUNCTION ltv.delete_model(model text) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION ltv.drop_model(text) IS 'what ltv_drop_model does in the catalog';
+COMMENT ON FUNCTION ltv.delete_model(text) IS 'what ltv_drop_model does in the catalog';
 
-CREATE FUNCTION ltv.drop_model(caller regrole, model text) RETURNS void
+CREATE FUNCTION ltv.delete_model(caller regrole, model text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -276,28 +276,32 @@ BEGIN
     PERFORM ltv.refuse_pinned(model, NULL);
     PERFORM ltv.cancel_jobs(model);
     INSERT INTO ltv.dropped_models (model, last_version) SELECT m.model, m.last_version FROM ltv.models m
-    WHERE m.model = drop_model.model AND m.last_version > 0
+    WHERE m.model = delete_model.model AND m.last_version > 0
     ON CONFLICT ON CONSTRAINT dropped_models_pkey DO UPDATE SET last_version = greatest(dropped_models.last_version, excluded.last_version);
-    DELETE FROM ltv.aliases a WHERE a.model = drop_model.model;
-    DELETE FROM ltv.promotions p WHERE p.model = drop_model.model;
-    DELETE FROM ltv.privileges p WHERE p.model = drop_model.model;
-    DELETE FROM ltv.monitoring m WHERE m.model = drop_model.model;
-    DELETE FROM ltv.alerts a WHERE a.model = drop_model.model;
-    DELETE FROM ltv.versions v WHERE v.model = drop_model.model;
-    DELETE FROM ltv.models m WHERE m.model = drop_model.model;
+    DELETE FROM ltv.aliases a WHERE a.model = delete_model.model;
+    DELETE FROM ltv.promotions p WHERE p.model = delete_model.model;
+    DELETE FROM ltv.privileges p WHERE p.model = delete_model.model;
+    DELETE FROM ltv.monitoring m WHERE m.model = delete_model.model;
+    DELETE FROM ltv.alerts a WHERE a.model = delete_model.model;
+    DELETE FROM ltv.versions v WHERE v.model = delete_model.model;
+    DELETE FROM ltv.models m WHERE m.model = delete_model.model;
 END
 $$;
-COMMENT ON FUNCTION ltv.drop_model(regrole, text) IS 'drops a model with all that belongs to it and cancels its jobs';
+COMMENT ON FUNCTION ltv.delete_model(regrole, text) IS 'drops a model with all that belongs to it and cancels its jobs';
 
-CREATE FUNCTION @extschema@.ltv_drop_model(model text) RETURNS void
+CREATE FUNCTION ltv.drop_model(model text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM ltv.check_model(model, 'owner');
     PERFORM ltv.unschedule(model, NULL);
-    PERFORM ltv.drop_model(model);
+    PERFORM ltv.delete_model(model);
 END
 $$;
+COMMENT ON FUNCTION ltv.drop_model(text) IS 'see ltv_drop_model';
+
+CREATE FUNCTION @extschema@.ltv_drop_model(model text) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_drop_model IS 'drops a model with all its versions, cancels its jobs and ends its schedules';
 
 -- Privileges -------------------------------------------------------------------------------------------------------
@@ -465,8 +469,7 @@ COMMENT ON FUNCTION ltv.training_info IS 'see ltv_training_info';
 CREATE FUNCTION @extschema@.ltv_training_info(model text, version bigint DEFAULT NULL)
 RETURNS TABLE (member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
                rows_per_second float8, training jsonb, validation jsonb)
-LANGUAGE sql STABLE
-AS $$ SELECT * FROM ltv.training_info(model, version) $$;
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_training_info IS 'how the training of a version went, epoch by epoch; of the champion by default';
 
 CREATE FUNCTION ltv.feature_info(model text, version bigint)
@@ -493,6 +496,5 @@ COMMENT ON FUNCTION ltv.feature_info IS 'see ltv_feature_info';
 CREATE FUNCTION @extschema@.ltv_feature_info(model text, version bigint DEFAULT NULL)
 RETURNS TABLE (feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
                quantiles float8[], categories jsonb)
-LANGUAGE sql STABLE
-AS $$ SELECT * FROM ltv.feature_info(model, version) $$;
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_feature_info IS 'the features of a version as they were in training; of the champion by default';

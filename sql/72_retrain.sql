@@ -174,8 +174,7 @@ CREATE FUNCTION @extschema@.ltv_retrain(
     options      jsonb DEFAULT '{}',
     version      bigint DEFAULT NULL
 ) RETURNS bigint
-LANGUAGE sql
-AS $$ SELECT ltv.retrain(model, promote, metric, minimum_gain, warm_start, as_of, options, version) $$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_retrain IS 'queues the training of a challenger by the recipe of the champion on today''s data; the promotion rule decides what becomes of it';
 
 -- Deciding ---------------------------------------------------------------------------------------------------------
@@ -224,7 +223,7 @@ DECLARE
     found float8;
 BEGIN
     PERFORM set_config('search_path', COALESCE(trial ->> 'search_path', '"$user", public'), true);
-    SELECT e.value INTO found FROM ltv.evaluate(model, ltv.bind_query(query), metric_of.version, aim, NULL) e
+    SELECT e.value INTO found FROM ltv.metrics(model, ltv.bind_query(query), metric_of.version, aim, NULL) e
     WHERE e.metric OPERATOR(pg_catalog.=) wanted;
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     RETURN NULLIF(found, 'NaN');

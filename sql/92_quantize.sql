@@ -97,8 +97,13 @@ END
 $$;
 COMMENT ON FUNCTION ltv.quantize IS 'see ltv_quantize; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_quantize(model text, version bigint DEFAULT NULL, query text DEFAULT NULL, promote boolean DEFAULT false)
+CREATE FUNCTION ltv.quantize(model text, version bigint, query text, promote boolean)
 RETURNS integer
 LANGUAGE sql
 AS $$ SELECT ltv.quantize(model, version, ltv.bind_query(query), query, promote) $$;
+COMMENT ON FUNCTION ltv.quantize(text, bigint, text, boolean) IS 'see ltv_quantize';
+
+CREATE FUNCTION @extschema@.ltv_quantize(model text, version bigint DEFAULT NULL, query text DEFAULT NULL, promote boolean DEFAULT false)
+RETURNS integer
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_quantize IS 'stores a version again with 8-bit weights and returns its number; what that costs and brings, measured on a sample, stands in metrics -> quantization; promote makes it the champion if it is faster here by more than a tenth';
