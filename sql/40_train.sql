@@ -111,9 +111,8 @@ BEGIN
         'objective', COALESCE(objective, CASE WHEN preset IS NULL THEN 'ziln' END),
         'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset,
         'promote', COALESCE(promote, objective IS NOT DISTINCT FROM 'auto'), 'search_path', path);
-    IF relation_name IS NOT NULL THEN
-        recipe := recipe || jsonb_build_object('relation_followed', ltv.to_follow(relation_name));
-    END IF;
+    recipe := recipe || CASE WHEN relation_name IS NOT NULL THEN jsonb_build_object('relation_followed', ltv.to_follow(relation_name))
+        ELSE jsonb_build_object('reads', (SELECT jsonb_agg(ltv.to_follow(ltv.qualified_name(r)) ORDER BY r) FROM unnest(ltv.query_relations(bound)) r)) END;
     IF exclude IS NOT NULL THEN
         recipe := recipe || jsonb_build_object('exclude', exclude);
     END IF;

@@ -148,6 +148,10 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'the query must be given',
             DETAIL = format('Version %s of model "%s" was not trained here, so no metrics of customers held out are stored.', version, model),
             HINT = 'Name a relation or a query of customers with a known value: query => ''...''.';
+    ELSIF stored ->> 'evaluated_on' = 'training' THEN
+        RAISE NOTICE USING MESSAGE = format('no customers were held out of the training of version %s: these metrics are of rows that it was trained on', version),
+            DETAIL = 'They flatter it.',
+            HINT = 'Name a relation or a query of other customers with a known value: query => ''...''. Or leave the split to pg_ltv when you train.';
     END IF;
     RETURN (SELECT jsonb_agg(jsonb_build_object('metric', m.key, 'value', m.value) ORDER BY o.i, m.key)
             FROM jsonb_each(stored) m LEFT JOIN unnest('{rows,payers,normalized_gini,spearman,auc,decile_mape,total_ratio,total_ratio_low,total_ratio_high,mean_actual,mean_prediction,rmse,mae,log_loss,revenue_capture_1,revenue_capture_5,revenue_capture_10,revenue_capture_20,top_recall_1,top_recall_5,top_recall_10,top_recall_20,interval_coverage}'::text[])
@@ -157,19 +161,20 @@ END
 $$;
 COMMENT ON FUNCTION ltv.held_out_metrics IS 'metrics of a version on the customers that were held out of its training';
 
--- Rows that a version has learnt from flatter it, so whoever asks about them is told.
-CREATE FUNCTION ltv.notice_training_rows(model text, version integer, query text) RETURNS void
+-- Rows that a version has learnt from flatter it, so whoever asks about them is told: where a query reads all that the training read.
+CREATE FUNCTION ltv.notice_training_rows(model text, version int, query text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    trained_on text;
+    trained_on text[];
 BEGIN
-    SELECT (ltv.followed((v.recipe #>> '{relation_followed,oid}')::oid::regclass, v.recipe -> 'relation_followed')).relation
-    INTO trained_on FROM ltv.readable_versions v
+    SELECT array_agg((ltv.followed((r ->> 'oid')::oid::regclass, r)).relation) INTO trained_on
+    FROM ltv.readable_versions v, jsonb_array_elements(CASE WHEN v.recipe ->> 'relation' IS NULL THEN NULLIF(v.recipe -> 'reads', 'null')
+                                                       ELSE jsonb_build_array(v.recipe -> 'relation_followed') END) r
     WHERE v.model = notice_training_rows.model AND v.version = notice_training_rows.version
-      AND v.recipe ->> 'relation' IS NOT NULL AND v.recipe ->> 'split_column' IS NULL AND v.recipe -> 'promotion' IS NULL;
-    IF to_regclass(trained_on) = ANY (ltv.query_relations(query)) THEN
-        RAISE NOTICE USING MESSAGE = format('version %s was trained on rows of %s: those flatter it', version, trained_on),
+      AND v.recipe ->> 'split_column' IS NULL AND v.recipe #>> '{promotion,promote}' IS DISTINCT FROM 'if_better';
+    IF ARRAY(SELECT ltv.relation_named(t) FROM unnest(trained_on) t) <@ ltv.query_relations(query) AND trained_on IS NOT NULL THEN
+        RAISE NOTICE USING MESSAGE = format('version %s was trained on rows of %s: those flatter it', version, array_to_string(trained_on, ', ')),
             HINT = format('ltv_evaluate(%L) without a query tells how it did on customers that it had not seen.', model);
     END IF;
 END

@@ -66,7 +66,7 @@ svg{width:100%%;background:#fafafa}svg text{font-size:12px}.axis{fill:none;strok
 </style></head><body><h1>%1$s, version %2$s</h1><p>%3$s, %4$s; %5$s rows; %6$s</p>%7$s<h2>Metrics%8$s</h2><table>%9$s</table>%10$s
 <h2>Features in training</h2><table><tr><th>feature</th><th>kind</th><th>missing</th><th>mean</th><th>deviation</th><th>least</th><th>greatest</th></tr>%11$s</table></body></html>',
         ltv.html(model), used, ltv.html(COALESCE(about.objective, about.source)), ltv.html(COALESCE(about.backbone, '')), ltv.html_number(about.n_rows), about.created_at::date,
-        deciles, CASE WHEN query IS NULL THEN ' of the customers kept for validation' ELSE '' END, metrics, training, features);
+        deciles, CASE WHEN query IS NOT NULL THEN '' WHEN about.metrics ->> 'evaluated_on' = 'training' THEN ' of rows that were trained on' ELSE ' of the customers kept for validation' END, metrics, training, features);
 END
 $$;
 COMMENT ON FUNCTION ltv.report_on_query IS 'see ltv_report; the query is bound';

@@ -186,6 +186,7 @@ pub fn dump_and_restore(workspace: &Workspace) -> Result<()> {
     }
     cluster.psql(&source, "delete from ltv.jobs where status = 'queued'")?;
     as_the_owner_of_the_database(workspace, &source, &content)?;
+    interleaved(workspace)?;
     in_sections(workspace, &source)?;
     by_schema(workspace, &source, &scores)?;
     without_a_role(workspace, &source)
@@ -242,6 +243,51 @@ fn restore(workspace: &Workspace, copy: &str, from: &Path, arguments: &[&str]) -
     shell::capture(&mut restore).map(drop)
 }
 
+/// A parallel restore locks the table that it fills. The model arrives before that one stores its first missing prediction.
+fn interleaved(workspace: &Workspace) -> Result<()> {
+    let cluster = &workspace.cluster;
+    let database = workspace.database("interleaved", Template::Extension)?;
+    customers(cluster, &database, 500)?;
+    train(cluster, &database, "m", r#"{"epochs": 1}"#)?;
+    cluster.psql(
+        &database,
+        "create table scored (doc jsonb, p float8 generated always as (ltv_predict('m', 1, doc)) stored);
+         create table also (like scored including generated); create table kept as table ltv.versions; delete from ltv.versions",
+    )?;
+    let as_pg_restore =
+        "set check_function_bodies = off; select set_config('search_path', '', false)";
+    let mut filler = cluster.connect(&database)?;
+    filler.batch_execute(as_pg_restore)?;
+    filler.batch_execute("begin; truncate public.also; truncate public.scored")?;
+    std::thread::scope(|scope| {
+        let models = scope.spawn(|| -> Result<()> {
+            let mut client = cluster.connect(&database)?;
+            client.batch_execute(as_pg_restore)?;
+            client.batch_execute("insert into ltv.versions table public.kept")?;
+            Ok(())
+        });
+        let waits = "select count(*) from pg_locks l join pg_database d on d.oid = l.database where not l.granted and d.datname = current_database()";
+        wait_until("the models to wait for the table", 30, || {
+            Ok(cluster.psql(&database, waits)? != "0")
+        })?;
+        filler.batch_execute(
+            "insert into public.scored select to_jsonb(c) from public.customers c; commit",
+        )?;
+        match models.join() {
+            Ok(outcome) => outcome,
+            Err(_) => bail!("the session that restores the models panicked"),
+        }
+    })?;
+    ensure_eq(
+        cluster
+            .psql(&database, "select count(p) from scored")?
+            .as_str(),
+        "500",
+        "predictions stored before the model came",
+    )?;
+    cluster.drop_database(&database)
+}
+
 /// A generated column that is NOT NULL needs the models first.
 fn in_sections(workspace: &Workspace, source: &str) -> Result<()> {
     let cluster = &workspace.cluster;
@@ -275,39 +321,46 @@ fn in_sections(workspace: &Workspace, source: &str) -> Result<()> {
     cluster.psql(source, "drop table app.strict").map(drop)
 }
 
-/// `--schema=ltv` is all models and nothing else, for a database that has the extension; another schema is without them.
+/// A schema is dumped without models; models alone are the tables of the catalog, for a database that has the extension.
 fn by_schema(workspace: &Workspace, source: &str, scores: &str) -> Result<()> {
     let cluster = &workspace.cluster;
     let copy = workspace.database("by_schema", Template::Extension)?;
     customers(cluster, &copy, 500)?;
-    cluster.psql(
-        &copy,
-        "create schema app; create table app.features (); create table app.orders ()",
+    let empty = archive(workspace, source, &["--schema=ltv"])?;
+    restore(workspace, &copy, &empty, &[])?;
+    ensure_eq(
+        cluster
+            .psql(&copy, "select count(*) from ltv_models")?
+            .as_str(),
+        "0",
+        "models that --schema=ltv brings",
     )?;
-    restore(
+    let models = archive(
         workspace,
-        &copy,
-        &archive(workspace, source, &["--schema=ltv"])?,
-        &[],
+        source,
+        &[
+            "--data-only",
+            "--table=ltv.*",
+            "--exclude-table=ltv.feature_definitions",
+        ],
     )?;
+    restore(workspace, &copy, &models, &[])?;
     ensure_eq(
         cluster.psql(&copy, SCORES)?,
         scores.to_owned(),
-        "--schema=ltv",
+        "the tables of the catalog",
     )?;
-    cluster.psql(&copy, "drop schema app cascade")?;
-    let arguments = ["--schema=app"];
     restore(
         workspace,
         &copy,
-        &archive(workspace, source, &arguments)?,
+        &archive(workspace, source, &["--schema=app"])?,
         &[],
     )?;
     let sum = "select sum(p) || ' ' || count(*) from app.scored";
     ensure_eq(
         cluster.psql(&copy, sum)?,
         cluster.psql(source, sum)?,
-        "--schema=app after --schema=ltv",
+        "predictions of another schema",
     )?;
     cluster.drop_database(&copy)
 }
