@@ -229,14 +229,19 @@ CREATE TRIGGER immutable BEFORE UPDATE ON ltv.versions FOR EACH STATEMENT EXECUT
 -- Sessions everywhere, on standbys too, forget what they resolved names to.
 CREATE FUNCTION ltv.invalidate() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_invalidate';
 COMMENT ON FUNCTION ltv.invalidate IS 'tells every session to look up models again';
-CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ltv.models
-    FOR EACH STATEMENT EXECUTE FUNCTION ltv.invalidate();
-CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ltv.versions
-    FOR EACH STATEMENT EXECUTE FUNCTION ltv.invalidate();
-CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ltv.aliases
-    FOR EACH STATEMENT EXECUTE FUNCTION ltv.invalidate();
-CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ltv.privileges
-    FOR EACH STATEMENT EXECUTE FUNCTION ltv.invalidate();
+-- A subscriber of logical replication fires triggers of rows only, where it does not copy or truncate, and of these only those
+-- that are meant for it.
+DO $$
+DECLARE
+    watched regclass;
+BEGIN
+    FOREACH watched IN ARRAY '{ltv.models,ltv.versions,ltv.aliases,ltv.privileges}'::regclass[] LOOP
+        EXECUTE format('CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION ltv.invalidate()', watched);
+        EXECUTE format('CREATE TRIGGER invalidate_applied AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION ltv.invalidate()', watched);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER invalidate, ENABLE REPLICA TRIGGER invalidate_applied', watched);
+    END LOOP;
+END
+$$;
 
 -- Dumps ----------------------------------------------------------------------------------------------------------
 

@@ -110,6 +110,29 @@ END
 $$;
 COMMENT ON FUNCTION ltv.create_features IS 'see ltv_create_features';
 
+CREATE FUNCTION ltv.create_features(
+    name               text,
+    source             text,
+    customer_id_column text,
+    date_column        text,
+    value_column       text,
+    as_of              ltv.cutoffs,
+    horizon            ltv.horizon,
+    attributes         text,
+    windows            float8[],
+    sequence           ltv.channels,
+    materialized       boolean,
+    time_zone          text,
+    log_end            ltv.cutoffs
+) RETURNS regclass
+LANGUAGE sql
+AS $$
+    SELECT ltv.create_features(ltv.new_relation(name, pg_catalog.current_schema()),
+        ltv.bind_query(source), ltv.bind_relation(source), source, customer_id_column, date_column, value_column, as_of, horizon,
+        ltv.bind_query(attributes), ltv.bind_relation(attributes), windows, sequence, materialized, time_zone, log_end, pg_catalog.current_setting('search_path'))
+$$;
+COMMENT ON FUNCTION ltv.create_features(text, text, text, text, text, ltv.cutoffs, ltv.horizon, text, float8[], ltv.channels, boolean, text, ltv.cutoffs) IS 'see ltv_create_features';
+
 CREATE FUNCTION @extschema@.ltv_create_features(
     name               text,
     source             text,
@@ -125,12 +148,7 @@ CREATE FUNCTION @extschema@.ltv_create_features(
     time_zone          text DEFAULT 'UTC',
     log_end            ltv.cutoffs DEFAULT NULL
 ) RETURNS regclass
-LANGUAGE sql
-AS $$
-    SELECT ltv.create_features(ltv.new_relation(name, pg_catalog.current_schema()),
-        ltv.bind_query(source), ltv.bind_relation(source), source, customer_id_column, date_column, value_column, as_of, horizon,
-        ltv.bind_query(attributes), ltv.bind_relation(attributes), windows, sequence, materialized, time_zone, log_end, pg_catalog.current_setting('search_path'))
-$$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_create_features IS 'makes a table or view of point-in-time features, and the label ltv, from orders';
 
 -- Refreshing -------------------------------------------------------------------------------------------------------------
@@ -274,9 +292,13 @@ END
 $$;
 COMMENT ON FUNCTION ltv.refresh_features IS 'see ltv_refresh_features';
 
-CREATE FUNCTION @extschema@.ltv_refresh_features(name text, as_of ltv.cutoffs DEFAULT NULL) RETURNS regclass
+CREATE FUNCTION ltv.refresh_features(name text, as_of ltv.cutoffs) RETURNS regclass
 LANGUAGE sql
 AS $$ SELECT ltv.refresh_features(ltv.bind_relation(name), as_of) $$;
+COMMENT ON FUNCTION ltv.refresh_features(text, ltv.cutoffs) IS 'see ltv_refresh_features';
+
+CREATE FUNCTION @extschema@.ltv_refresh_features(name text, as_of ltv.cutoffs DEFAULT NULL) RETURNS regclass
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_refresh_features IS 'makes features again from the orders of today, for other cut-offs if given';
 
 -- Called by ltv_retrain. Features are moved by whoever may; others are trained on as they are, which is said.

@@ -47,13 +47,20 @@ END
 $$;
 COMMENT ON FUNCTION ltv.rfm_summary IS 'see ltv_rfm_summary';
 
-CREATE FUNCTION @extschema@.ltv_rfm_summary(source text, customer_id_column text DEFAULT 'customer_id', date_column text DEFAULT NULL,
-                                            value_column text DEFAULT NULL, as_of ltv.cutoffs DEFAULT NULL, days_per_unit float8 DEFAULT 1,
-                                            time_zone text DEFAULT 'UTC')
+CREATE FUNCTION ltv.rfm_summary(source text, customer_id_column text, date_column text,
+                                            value_column text, as_of ltv.cutoffs, days_per_unit float8,
+                                            time_zone text)
 RETURNS TABLE (customer_id text, frequency int, recency float8, t float8, monetary_value float8)
 LANGUAGE sql
 AS $$
     SELECT * FROM ltv.rfm_summary(ltv.bind_query(source), ltv.bind_relation(source), source, customer_id_column, date_column, value_column,
                                   as_of, days_per_unit, time_zone, pg_catalog.current_setting('search_path'))
 $$;
+COMMENT ON FUNCTION ltv.rfm_summary(text, text, text, text, ltv.cutoffs, float8, text) IS 'see ltv_rfm_summary';
+
+CREATE FUNCTION @extschema@.ltv_rfm_summary(source text, customer_id_column text DEFAULT 'customer_id', date_column text DEFAULT NULL,
+                                            value_column text DEFAULT NULL, as_of ltv.cutoffs DEFAULT NULL, days_per_unit float8 DEFAULT 1,
+                                            time_zone text DEFAULT 'UTC')
+RETURNS TABLE (customer_id text, frequency int, recency float8, t float8, monetary_value float8)
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_rfm_summary IS 'frequency, recency, T and monetary value of each customer, as BTYD models want them';

@@ -25,10 +25,14 @@ BEGIN
     IF passing IS NOT NULL THEN
         RAISE feature_not_supported USING MESSAGE = format('"%s" is a temporary table, which the training worker cannot see', passing),
             HINT = 'Use an ordinary or an unlogged table.';
+    -- Functions and types, whose schema the text of a bound query names; not what its literals say.
+    ELSIF regexp_replace(query, '''([^'']|'''')*''', '', 'g') ~ '(^|[^[:alnum:]_"])pg_temp(_[0-9]+)?[.]' THEN
+        RAISE feature_not_supported USING MESSAGE = 'the query uses a temporary function or type, which the training worker cannot see',
+            HINT = 'Create it in an ordinary schema.';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION ltv.refuse_temporary IS 'an error where a query reads a temporary table';
+COMMENT ON FUNCTION ltv.refuse_temporary IS 'an error where a query reads a temporary table or uses another temporary object';
 
 -- A table whose target is nowhere known. Only of tables, which end the search at the first row that has one.
 CREATE FUNCTION ltv.refuse_unlabelled(relation regclass, target text) RETURNS void
@@ -37,8 +41,8 @@ AS $$
 DECLARE
     labelled boolean;
 BEGIN
-    IF EXISTS (SELECT FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.oid = relation AND c.relkind IN ('r', 'm') AND a.attname = target AND a.attnum > 0) THEN
-        EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s t WHERE t.%I IS NOT NULL) OR NOT EXISTS (SELECT FROM ONLY %1$s)', relation, target) INTO labelled;
+    IF EXISTS (SELECT FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.oid = relation AND c.relkind IN ('r', 'p', 'm') AND a.attname = target AND a.attnum > 0) THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s t WHERE t.%I IS NOT NULL) OR NOT EXISTS (SELECT FROM %1$s)', relation, target) INTO labelled;
         IF NOT labelled THEN
             RAISE data_exception USING MESSAGE = format('no row has a target "%s" to learn from', target),
                 HINT = 'Where features are built for a day whose horizon has not passed, the target is null; take an earlier as_of.';
@@ -47,6 +51,27 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION ltv.refuse_unlabelled IS 'an error where the target is null in every row of a table';
+
+-- A relation that a version was trained on is followed through new names and schemas, and if it was made again under its name, it is the
+-- new one; unless that is another role's, whose functions would run with the rights of the model's owner.
+CREATE FUNCTION ltv.trained_relation(owner regrole, recipe jsonb) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    saved jsonb := recipe -> 'relation_followed';
+    found record := ltv.followed((saved ->> 'oid')::oid::regclass, saved);
+BEGIN
+    IF recipe ->> 'relation' IS NULL THEN
+        RETURN NULL;
+    ELSIF found.replaced_by <> pg_get_userbyid(owner) AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = found.replaced_by) THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = format('%s was dropped and made again by role "%s"', found.relation, found.replaced_by),
+            DETAIL = 'Reading it would run whatever its new owner has put there with the rights of the owner of the model.',
+            HINT = 'If that is as it should be, train a new version on it with ltv_train.';
+    END IF;
+    RETURN COALESCE(found.relation, recipe ->> 'relation');
+END
+$$;
+COMMENT ON FUNCTION ltv.trained_relation IS 'the present name of the relation of a recipe; NULL if that has a query';
 
 -- What ltv_train and ltv_compare have in common. relation_given: what is named, if it is no query; bound: with qualified names. The recipe keeps
 -- a query as it was written, with its search_path, so that SELECT * goes on meaning all columns.
@@ -86,6 +111,8 @@ BEGIN
         'objective', COALESCE(objective, CASE WHEN preset IS NULL THEN 'ziln' END),
         'backbone', COALESCE(backbone, CASE WHEN preset IS NULL THEN 'mlp' END), 'preset', preset,
         'promote', COALESCE(promote, objective IS NOT DISTINCT FROM 'auto'), 'search_path', path);
+    recipe := recipe || CASE WHEN relation_name IS NOT NULL THEN jsonb_build_object('relation_followed', ltv.to_follow(relation_name))
+        ELSE jsonb_build_object('reads', (SELECT jsonb_agg(ltv.to_follow(ltv.qualified_name(r)) ORDER BY r) FROM unnest(ltv.query_relations(bound)) r)) END;
     IF exclude IS NOT NULL THEN
         recipe := recipe || jsonb_build_object('exclude', exclude);
     END IF;

@@ -19,9 +19,10 @@ LEFT JOIN LATERAL (SELECT NULLIF(c.param3, 0) AS rows FROM pg_catalog.pg_stat_ge
 COMMENT ON VIEW @extschema@.ltv_jobs IS 'training jobs, waiting, running and past, with their progress and errors';
 GRANT SELECT ON @extschema@.ltv_jobs TO PUBLIC;
 
+-- Parsed here and now, and bound to the view: the schema that the extension is in may get another name.
 CREATE FUNCTION ltv.describe_progress(of_job bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
+BEGIN ATOMIC
     SELECT concat_ws(', ',
         step,
         COALESCE(phase, 'starting'),
@@ -31,8 +32,8 @@ AS $$
         CASE WHEN phase = 'training' AND validation_loss IS NOT NULL THEN 'validation ' || round(validation_loss::numeric, 4) END,
         CASE WHEN rows_per_second > 0 THEN trim(to_char(rows_per_second, '999,999,999,999')) || ' rows/s' END,
         CASE WHEN eta > '1 s' THEN 'about ' || date_trunc('second', eta) || ' left' END)
-    FROM @extschema@.ltv_jobs WHERE job = of_job
-$$;
+    FROM @extschema@.ltv_jobs WHERE job = of_job;
+END;
 COMMENT ON FUNCTION ltv.describe_progress IS 'one line on what a job is doing';
 
 CREATE FUNCTION ltv.await_worker(job bigint, milliseconds int) RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_await_worker';
@@ -178,6 +179,13 @@ COMMENT ON FUNCTION @extschema@.ltv_wait(text, interval) IS 'waits for the last 
 CREATE FUNCTION @extschema@.ltv_wait(timeout interval DEFAULT NULL) RETURNS int LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_wait(interval) IS 'waits for the last job of the current role';
 
+-- The same by names that do not depend on the extension's schema.
+CREATE FUNCTION ltv.ltv_train(model text, relation text, target text, id_column text, objective text, backbone text, features text[], split_column text, options jsonb,
+    query text, preset text, promote boolean, exclude text[]) RETURNS bigint LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
+COMMENT ON FUNCTION ltv.ltv_train IS 'ltv_train, for functions of the extension';
+CREATE FUNCTION ltv.ltv_wait(job bigint, timeout interval) RETURNS int LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
+COMMENT ON FUNCTION ltv.ltv_wait IS 'ltv_wait, for functions of the extension';
+
 CREATE PROCEDURE @extschema@.ltv_train_now(
     model        text,
     relation     text DEFAULT NULL,
@@ -198,10 +206,10 @@ CREATE PROCEDURE @extschema@.ltv_train_now(
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    job bigint := @extschema@.ltv_train(model, relation, target, id_column, objective, backbone, features, split_column, options, query, preset, promote, exclude);
+    job bigint := ltv.ltv_train(model, relation, target, id_column, objective, backbone, features, split_column, options, query, preset, promote, exclude);
 BEGIN
     COMMIT;
-    version := @extschema@.ltv_wait(job, timeout);
+    version := ltv.ltv_wait(job, timeout);
 END
 $$;
 COMMENT ON PROCEDURE @extschema@.ltv_train_now IS 'queues a training, commits and waits for it; version: the one it made';

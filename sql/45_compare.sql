@@ -32,7 +32,7 @@ CREATE FUNCTION @extschema@.ltv_compare(
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_compare IS 'queues a job that tries several models on a part of the customers and trains the best one on all; returns the job';
 
-CREATE FUNCTION @extschema@.ltv_comparison(model text, version int DEFAULT NULL)
+CREATE FUNCTION ltv.comparison(model text, version bigint)
 RETURNS TABLE (candidate text, objective text, backbone text, options jsonb, normalized_gini float8, spearman float8, decile_mape float8,
                total_ratio float8, seconds float8, chosen boolean, error text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -44,8 +44,14 @@ BEGIN
     SELECT c.e ->> 'candidate', c.e ->> 'objective', c.e ->> 'backbone', c.e -> 'options', (c.e ->> 'normalized_gini')::float8, (c.e ->> 'spearman')::float8,
            (c.e ->> 'decile_mape')::float8, (c.e ->> 'total_ratio')::float8, (c.e ->> 'seconds')::float8, (c.e ->> 'chosen')::boolean, c.e ->> 'error'
     FROM ltv.readable_versions v, jsonb_array_elements(v.history #> '{comparison,candidates}') WITH ORDINALITY AS c(e, i)
-    WHERE v.model = ltv_comparison.model AND v.version = wanted
+    WHERE v.model = comparison.model AND v.version = wanted
     ORDER BY (c.e ->> 'chosen')::boolean DESC, (c.e ->> 'normalized_gini')::float8 + (c.e ->> 'spearman')::float8 DESC NULLS LAST, c.i;
 END
 $$;
+COMMENT ON FUNCTION ltv.comparison(text, bigint) IS 'see ltv_comparison';
+
+CREATE FUNCTION @extschema@.ltv_comparison(model text, version bigint DEFAULT NULL)
+RETURNS TABLE (candidate text, objective text, backbone text, options jsonb, normalized_gini float8, spearman float8, decile_mape float8,
+               total_ratio float8, seconds float8, chosen boolean, error text)
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_comparison IS 'the candidates that a version was chosen from, the best first; no row where it was not chosen by a comparison';

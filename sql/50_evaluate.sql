@@ -81,7 +81,7 @@ CREATE FUNCTION ltv.stored_source(model text, version integer, argument text, OU
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    SELECT COALESCE(v.recipe ->> 'relation', v.recipe ->> 'query'), v.recipe ->> 'search_path', m.owner INTO source, path, owner
+    SELECT COALESCE(ltv.trained_relation(m.owner, v.recipe), v.recipe ->> 'query'), v.recipe ->> 'search_path', m.owner INTO source, path, owner
     FROM ltv.readable_versions v JOIN ltv.usable_models m USING (model)
     WHERE v.model = stored_source.model AND v.version = stored_source.version;
     IF source IS NULL THEN
@@ -148,6 +148,10 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'the query must be given',
             DETAIL = format('Version %s of model "%s" was not trained here, so no metrics of customers held out are stored.', version, model),
             HINT = 'Name a relation or a query of customers with a known value: query => ''...''.';
+    ELSIF stored ->> 'evaluated_on' = 'training' THEN
+        RAISE NOTICE USING MESSAGE = format('no customers were held out of the training of version %s: these metrics are of rows that it was trained on', version),
+            DETAIL = 'They flatter it.',
+            HINT = 'Name a relation or a query of other customers with a known value: query => ''...''. Or leave the split to pg_ltv when you train.';
     END IF;
     RETURN (SELECT jsonb_agg(jsonb_build_object('metric', m.key, 'value', m.value) ORDER BY o.i, m.key)
             FROM jsonb_each(stored) m LEFT JOIN unnest('{rows,payers,normalized_gini,spearman,auc,decile_mape,total_ratio,total_ratio_low,total_ratio_high,mean_actual,mean_prediction,rmse,mae,log_loss,revenue_capture_1,revenue_capture_5,revenue_capture_10,revenue_capture_20,top_recall_1,top_recall_5,top_recall_10,top_recall_20,interval_coverage}'::text[])
@@ -157,25 +161,27 @@ END
 $$;
 COMMENT ON FUNCTION ltv.held_out_metrics IS 'metrics of a version on the customers that were held out of its training';
 
--- Rows that a version has learnt from flatter it, so whoever asks about them is told.
-CREATE FUNCTION ltv.notice_training_rows(model text, version integer, query text) RETURNS void
+-- Rows that a version has learnt from flatter it, so whoever asks about them is told: where a query reads all that the training read.
+CREATE FUNCTION ltv.notice_training_rows(model text, version int, query text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    trained_on text;
+    trained_on text[];
 BEGIN
-    SELECT v.recipe ->> 'relation' INTO trained_on FROM ltv.readable_versions v
+    SELECT array_agg((ltv.followed((r ->> 'oid')::oid::regclass, r)).relation) INTO trained_on
+    FROM ltv.readable_versions v, jsonb_array_elements(CASE WHEN v.recipe ->> 'relation' IS NULL THEN NULLIF(v.recipe -> 'reads', 'null')
+                                                       ELSE jsonb_build_array(v.recipe -> 'relation_followed') END) r
     WHERE v.model = notice_training_rows.model AND v.version = notice_training_rows.version
-      AND v.recipe ->> 'split_column' IS NULL AND v.recipe -> 'promotion' IS NULL;
-    IF to_regclass(trained_on) = ANY (ltv.query_relations(query)) THEN
-        RAISE NOTICE USING MESSAGE = format('version %s was trained on rows of %s: those flatter it', version, trained_on),
+      AND v.recipe ->> 'split_column' IS NULL AND v.recipe #>> '{promotion,promote}' IS DISTINCT FROM 'if_better';
+    IF ARRAY(SELECT ltv.relation_named(t) FROM unnest(trained_on) t) <@ ltv.query_relations(query) AND trained_on IS NOT NULL THEN
+        RAISE NOTICE USING MESSAGE = format('version %s was trained on rows of %s: those flatter it', version, array_to_string(trained_on, ', ')),
             HINT = format('ltv_evaluate(%L) without a query tells how it did on customers that it had not seen.', model);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION ltv.notice_training_rows IS 'says so where a query reads what a version was trained on';
 
-CREATE FUNCTION ltv.evaluate(model text, query text, version integer, target text, whale_threshold double precision)
+CREATE FUNCTION ltv.metrics(model text, query text, version bigint, target text, whale_threshold double precision)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -195,9 +201,9 @@ BEGIN
         FROM ROWS FROM (jsonb_to_recordset(metrics) AS (metric text, value float8)) WITH ORDINALITY AS m(metric, value, place) ORDER BY m.place;
 END
 $$;
-COMMENT ON FUNCTION ltv.evaluate IS 'see ltv_evaluate; the query is bound';
+COMMENT ON FUNCTION ltv.metrics IS 'see ltv_evaluate; the query is bound';
 
-CREATE FUNCTION ltv.evaluate_for_user(model text, query text, version integer, target text, whale_threshold double precision)
+CREATE FUNCTION ltv.evaluate_for_user(model text, query text, version bigint, target text, whale_threshold double precision)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -205,16 +211,22 @@ BEGIN
     IF query IS NOT NULL THEN
         PERFORM ltv.notice_training_rows(model, ltv.version_or_champion(model, version), query);
     END IF;
-    RETURN QUERY SELECT * FROM ltv.evaluate(model, query, version, target, whale_threshold);
+    RETURN QUERY SELECT * FROM ltv.metrics(model, query, version, target, whale_threshold);
 END
 $$;
 COMMENT ON FUNCTION ltv.evaluate_for_user IS 'ltv.evaluate, with a notice about rows that were trained on';
 
-CREATE FUNCTION @extschema@.ltv_evaluate(model text, query text DEFAULT NULL, version integer DEFAULT NULL, target text DEFAULT NULL,
-    whale_threshold double precision DEFAULT NULL)
+CREATE FUNCTION ltv.evaluate(model text, query text, version bigint, target text,
+    whale_threshold double precision)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.evaluate_for_user(model, ltv.bind_query(query), version, target, whale_threshold) $$;
+COMMENT ON FUNCTION ltv.evaluate(text, text, bigint, text, double precision) IS 'see ltv_evaluate';
+
+CREATE FUNCTION @extschema@.ltv_evaluate(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
+    whale_threshold double precision DEFAULT NULL)
+RETURNS TABLE (metric text, value double precision)
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_evaluate IS 'metrics of a version (by default the champion) on the rows of a relation or query; without one on the customers that were held out of its training';
 
 CREATE FUNCTION ltv.deciles_of_rows(query text, model text, version integer, target text, groups integer) RETURNS jsonb
@@ -230,7 +242,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.deciles_of_rows IS 'groups of the rows of a bound query by descending prediction';
 
-CREATE FUNCTION ltv.decile_stats(model text, query text, version integer, target text, groups integer)
+CREATE FUNCTION ltv.decile_stats_of_query(model text, query text, version bigint, target text, groups integer)
 RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
     mean_prediction double precision, mean_actual double precision, payer_share double precision,
     cumulative_revenue_share double precision)
@@ -252,13 +264,21 @@ BEGIN
         ORDER BY d.decile;
 END
 $$;
-COMMENT ON FUNCTION ltv.decile_stats IS 'see ltv_decile_stats; the query is bound';
+COMMENT ON FUNCTION ltv.decile_stats_of_query IS 'see ltv_decile_stats; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_decile_stats(model text, query text DEFAULT NULL, version integer DEFAULT NULL, target text DEFAULT NULL,
-    groups integer DEFAULT 10)
+CREATE FUNCTION ltv.decile_stats(model text, query text, version bigint, target text,
+    groups integer)
 RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
     mean_prediction double precision, mean_actual double precision, payer_share double precision,
     cumulative_revenue_share double precision)
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.decile_stats(model, ltv.bind_query(query), version, target, groups) $$;
+AS $$ SELECT * FROM ltv.decile_stats_of_query(model, ltv.bind_query(query), version, target, groups) $$;
+COMMENT ON FUNCTION ltv.decile_stats(text, text, bigint, text, integer) IS 'see ltv_decile_stats';
+
+CREATE FUNCTION @extschema@.ltv_decile_stats(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
+    groups integer DEFAULT 10)
+RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
+    mean_prediction double precision, mean_actual double precision, payer_share double precision,
+    cumulative_revenue_share double precision)
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_decile_stats IS 'customers in groups of equal size by descending prediction: predicted and actual value of each group';

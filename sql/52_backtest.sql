@@ -50,7 +50,7 @@ BEGIN
                          (SELECT min(v.version) FROM ltv.readable_versions v WHERE v.model = argument ->> 'model'));
         query := ltv.features_query(spec || jsonb_build_object('as_of', jsonb_build_array(cutoff.as_of)), context);
         SELECT jsonb_object_agg(e.metric, e.value) INTO metrics
-        FROM ltv.evaluate(model, format('SELECT * FROM (%s) ltv_s WHERE ltv_s.ltv IS NOT NULL', query), used, 'ltv', NULL) e;
+        FROM ltv.metrics(model, format('SELECT * FROM (%s) ltv_s WHERE ltv_s.ltv IS NOT NULL', query), used, 'ltv', NULL) e;
         rows := rows || jsonb_build_array(metrics || jsonb_build_object(
             'cutoff', cutoff.day, 'used_version', used, 'was_champion', COALESCE(used = champion, false)));
     END LOOP;
@@ -59,7 +59,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.backtest_rows IS 'a backtest, as the owner of the features';
 
-CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features regclass, version int)
+CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features regclass, version bigint)
 RETURNS TABLE (cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8, total_ratio float8,
                normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -68,7 +68,8 @@ DECLARE
     reference int := ltv.version_or_champion(model, version);
     recipe jsonb := (SELECT COALESCE(v.recipe -> 'base', v.recipe) FROM ltv.readable_versions v
                      WHERE v.model = backtest.model AND v.version = reference);
-    relation regclass := COALESCE(features, ltv.relation_named(recipe ->> 'relation'));
+    relation regclass := COALESCE(features, ltv.relation_named(ltv.trained_relation(
+        (SELECT m.owner FROM ltv.usable_models m WHERE m.model = backtest.model), recipe)));
     spec jsonb := ltv.feature_definition(relation);
     owner regrole := (SELECT c.relowner FROM pg_class c WHERE c.oid = relation);
 BEGIN
@@ -91,10 +92,16 @@ END
 $$;
 COMMENT ON FUNCTION ltv.backtest IS 'see ltv_backtest';
 
-CREATE FUNCTION @extschema@.ltv_backtest(model text, as_of ltv.cutoffs DEFAULT NULL, features text DEFAULT NULL, version int DEFAULT NULL)
+CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features text, version bigint)
 RETURNS TABLE (cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8, total_ratio float8,
                normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8)
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.backtest(model, as_of, ltv.bind_relation(features), version) $$;
+COMMENT ON FUNCTION ltv.backtest(text, ltv.cutoffs, text, bigint) IS 'see ltv_backtest';
+
+CREATE FUNCTION @extschema@.ltv_backtest(model text, as_of ltv.cutoffs DEFAULT NULL, features text DEFAULT NULL, version bigint DEFAULT NULL)
+RETURNS TABLE (cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8, total_ratio float8,
+               normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8)
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_backtest IS
     'compares the predictions of past days, by the versions of those days, with what customers really spent';

@@ -56,7 +56,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.next_version IS 'the number of a new version of a model of the caller';
 
-CREATE FUNCTION ltv.check_version(model text, version int) RETURNS void
+CREATE FUNCTION ltv.check_version(model text, version bigint) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -73,7 +73,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.check_version IS 'an error unless the model has the version';
 
-CREATE FUNCTION ltv.version_or_champion(model text, version int) RETURNS int
+CREATE FUNCTION ltv.version_or_champion(model text, version bigint) RETURNS int
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -121,18 +121,18 @@ END
 $$;
 COMMENT ON FUNCTION ltv.move_alias(regrole, text, text, int, text, bigint) IS 'lets an alias name a version, and records it';
 
-CREATE FUNCTION ltv.set_alias(caller regrole, model text, version int, alias text, reason text) RETURNS int
+CREATE FUNCTION ltv.set_alias(caller regrole, model text, version bigint, alias text, reason text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM ltv.check_model(caller, model, 'owner');
     PERFORM ltv.check_version(model, version);
-    RETURN ltv.move_alias(caller, model, alias, version, reason, NULL);
+    RETURN ltv.move_alias(caller, model, alias, version::int, reason, NULL);
 END
 $$;
 COMMENT ON FUNCTION ltv.set_alias IS 'see ltv_set_alias';
 
-CREATE FUNCTION @extschema@.ltv_set_alias(model text, version int, alias text DEFAULT 'champion', reason text DEFAULT NULL) RETURNS int
+CREATE FUNCTION @extschema@.ltv_set_alias(model text, version bigint, alias text DEFAULT 'champion', reason text DEFAULT NULL) RETURNS int
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_set_alias IS 'lets an alias name a version (champion is what ltv_predict uses); returns the version it named before';
 
@@ -240,7 +240,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.refuse_pinned IS 'an error where stored scores depend on a version of a model';
 
-CREATE FUNCTION ltv.drop_version(caller regrole, model text, version int) RETURNS void
+CREATE FUNCTION ltv.drop_version(caller regrole, model text, version bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -254,21 +254,21 @@ BEGIN
         RAISE dependent_objects_still_exist USING MESSAGE = format('cannot drop version %s of model "%s" because it is in use', version, model),
             DETAIL = format('It is: %s.', named), HINT = 'Move the alias with ltv_set_alias, or remove it with ltv_drop_alias, first.';
     END IF;
-    PERFORM ltv.refuse_pinned(model, version);
+    PERFORM ltv.refuse_pinned(model, version::int);
     DELETE FROM ltv.versions v WHERE v.model = drop_version.model AND v.version = drop_version.version;
 END
 $$;
 COMMENT ON FUNCTION ltv.drop_version IS 'see ltv_drop_version';
 
-CREATE FUNCTION @extschema@.ltv_drop_version(model text, version int) RETURNS void
+CREATE FUNCTION @extschema@.ltv_drop_version(model text, version bigint) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_drop_version IS 'drops a version that nothing uses; its number is not given out again';
 
-CREATE FUNCTION ltv.drop_model(model text) RETURNS void
+CREATE FUNCTION ltv.delete_model(model text) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION ltv.drop_model(text) IS 'what ltv_drop_model does in the catalog';
+COMMENT ON FUNCTION ltv.delete_model(text) IS 'what ltv_drop_model does in the catalog';
 
-CREATE FUNCTION ltv.drop_model(caller regrole, model text) RETURNS void
+CREATE FUNCTION ltv.delete_model(caller regrole, model text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -276,28 +276,32 @@ BEGIN
     PERFORM ltv.refuse_pinned(model, NULL);
     PERFORM ltv.cancel_jobs(model);
     INSERT INTO ltv.dropped_models (model, last_version) SELECT m.model, m.last_version FROM ltv.models m
-    WHERE m.model = drop_model.model AND m.last_version > 0
+    WHERE m.model = delete_model.model AND m.last_version > 0
     ON CONFLICT ON CONSTRAINT dropped_models_pkey DO UPDATE SET last_version = greatest(dropped_models.last_version, excluded.last_version);
-    DELETE FROM ltv.aliases a WHERE a.model = drop_model.model;
-    DELETE FROM ltv.promotions p WHERE p.model = drop_model.model;
-    DELETE FROM ltv.privileges p WHERE p.model = drop_model.model;
-    DELETE FROM ltv.monitoring m WHERE m.model = drop_model.model;
-    DELETE FROM ltv.alerts a WHERE a.model = drop_model.model;
-    DELETE FROM ltv.versions v WHERE v.model = drop_model.model;
-    DELETE FROM ltv.models m WHERE m.model = drop_model.model;
+    DELETE FROM ltv.aliases a WHERE a.model = delete_model.model;
+    DELETE FROM ltv.promotions p WHERE p.model = delete_model.model;
+    DELETE FROM ltv.privileges p WHERE p.model = delete_model.model;
+    DELETE FROM ltv.monitoring m WHERE m.model = delete_model.model;
+    DELETE FROM ltv.alerts a WHERE a.model = delete_model.model;
+    DELETE FROM ltv.versions v WHERE v.model = delete_model.model;
+    DELETE FROM ltv.models m WHERE m.model = delete_model.model;
 END
 $$;
-COMMENT ON FUNCTION ltv.drop_model(regrole, text) IS 'drops a model with all that belongs to it and cancels its jobs';
+COMMENT ON FUNCTION ltv.delete_model(regrole, text) IS 'drops a model with all that belongs to it and cancels its jobs';
 
-CREATE FUNCTION @extschema@.ltv_drop_model(model text) RETURNS void
+CREATE FUNCTION ltv.drop_model(model text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM ltv.check_model(model, 'owner');
     PERFORM ltv.unschedule(model, NULL);
-    PERFORM ltv.drop_model(model);
+    PERFORM ltv.delete_model(model);
 END
 $$;
+COMMENT ON FUNCTION ltv.drop_model(text) IS 'see ltv_drop_model';
+
+CREATE FUNCTION @extschema@.ltv_drop_model(model text) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_drop_model IS 'drops a model with all its versions, cancels its jobs and ends its schedules';
 
 -- Privileges -------------------------------------------------------------------------------------------------------
@@ -445,7 +449,7 @@ COMMENT ON VIEW @extschema@.ltv_promotions IS 'the history of aliases: who moved
 GRANT SELECT ON @extschema@.ltv_promotions TO PUBLIC;
 
 -- One row per epoch of each network of the ensemble; training and validation hold the parts of the loss and the metrics.
-CREATE FUNCTION ltv.training_info(model text, version int)
+CREATE FUNCTION ltv.training_info(model text, version bigint)
 RETURNS TABLE (member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
                rows_per_second float8, training jsonb, validation jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -462,14 +466,13 @@ END
 $$;
 COMMENT ON FUNCTION ltv.training_info IS 'see ltv_training_info';
 
-CREATE FUNCTION @extschema@.ltv_training_info(model text, version int DEFAULT NULL)
+CREATE FUNCTION @extschema@.ltv_training_info(model text, version bigint DEFAULT NULL)
 RETURNS TABLE (member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
                rows_per_second float8, training jsonb, validation jsonb)
-LANGUAGE sql STABLE
-AS $$ SELECT * FROM ltv.training_info(model, version) $$;
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_training_info IS 'how the training of a version went, epoch by epoch; of the champion by default';
 
-CREATE FUNCTION ltv.feature_info(model text, version int)
+CREATE FUNCTION ltv.feature_info(model text, version bigint)
 RETURNS TABLE (feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
                quantiles float8[], categories jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -490,9 +493,8 @@ END
 $$;
 COMMENT ON FUNCTION ltv.feature_info IS 'see ltv_feature_info';
 
-CREATE FUNCTION @extschema@.ltv_feature_info(model text, version int DEFAULT NULL)
+CREATE FUNCTION @extschema@.ltv_feature_info(model text, version bigint DEFAULT NULL)
 RETURNS TABLE (feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
                quantiles float8[], categories jsonb)
-LANGUAGE sql STABLE
-AS $$ SELECT * FROM ltv.feature_info(model, version) $$;
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_feature_info IS 'the features of a version as they were in training; of the champion by default';

@@ -239,7 +239,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.check_thresholds IS 'an error unless thresholds are numbers for features';
 
-CREATE FUNCTION ltv.validate_data_skew(model text, query text, version int, thresholds jsonb)
+CREATE FUNCTION ltv.skew_of_query(model text, query text, version bigint, thresholds jsonb)
 RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
                mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -252,16 +252,22 @@ BEGIN
     RETURN QUERY SELECT * FROM ltv.compare_profiles(ltv.training_profile(features), ltv.profile(query, features, model, used), thresholds);
 END
 $$;
-COMMENT ON FUNCTION ltv.validate_data_skew IS 'see ltv_validate_data_skew; the query is bound';
+COMMENT ON FUNCTION ltv.skew_of_query IS 'see ltv_validate_data_skew; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_validate_data_skew(model text, query text, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL)
+CREATE FUNCTION ltv.validate_data_skew(model text, query text, version bigint, thresholds jsonb)
 RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
                mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.validate_data_skew(model, ltv.given_query(query), version, thresholds) $$;
+AS $$ SELECT * FROM ltv.skew_of_query(model, ltv.given_query(query), version, thresholds) $$;
+COMMENT ON FUNCTION ltv.validate_data_skew(text, text, bigint, jsonb) IS 'see ltv_validate_data_skew';
+
+CREATE FUNCTION @extschema@.ltv_validate_data_skew(model text, query text, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL)
+RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
+               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_validate_data_skew IS 'compares rows with those that a version was trained on, feature by feature and by its predictions';
 
-CREATE FUNCTION ltv.validate_data_drift(model text, query_then text, query_now text, version int, thresholds jsonb)
+CREATE FUNCTION ltv.drift_of_queries(model text, query_then text, query_now text, version bigint, thresholds jsonb)
 RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
                mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -275,13 +281,19 @@ BEGIN
                                                     ltv.profile(query_now, features, model, used), thresholds);
 END
 $$;
-COMMENT ON FUNCTION ltv.validate_data_drift IS 'see ltv_validate_data_drift; the queries are bound';
+COMMENT ON FUNCTION ltv.drift_of_queries IS 'see ltv_validate_data_drift; the queries are bound';
 
-CREATE FUNCTION @extschema@.ltv_validate_data_drift(model text, query_then text, query_now text, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL)
+CREATE FUNCTION ltv.validate_data_drift(model text, query_then text, query_now text, version bigint, thresholds jsonb)
 RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
                mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.validate_data_drift(model, ltv.given_query(query_then), ltv.given_query(query_now), version, thresholds) $$;
+AS $$ SELECT * FROM ltv.drift_of_queries(model, ltv.given_query(query_then), ltv.given_query(query_now), version, thresholds) $$;
+COMMENT ON FUNCTION ltv.validate_data_drift(text, text, text, bigint, jsonb) IS 'see ltv_validate_data_drift';
+
+CREATE FUNCTION @extschema@.ltv_validate_data_drift(model text, query_then text, query_now text, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL)
+RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
+               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_validate_data_drift IS 'compares the rows of two periods, feature by feature and by the predictions of a version';
 
 -- Recorded runs ----------------------------------------------------------------------------------------------------
@@ -344,7 +356,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.record_run(regrole, text, int, jsonb) IS 'records what ltv_monitor found, for who may read the model';
 
-CREATE FUNCTION ltv.monitor(model text, query text, version int, thresholds jsonb, retrain boolean) RETURNS int
+CREATE FUNCTION ltv.monitor_query(model text, query text, version bigint, thresholds jsonb, retrain boolean) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -358,7 +370,7 @@ BEGIN
     IF retrain THEN
         PERFORM ltv.check_model(model, 'owner');
     END IF;
-    thresholds := COALESCE(thresholds, (SELECT m.settings -> 'thresholds' FROM ltv.usable_models m WHERE m.model = monitor.model));
+    thresholds := COALESCE(thresholds, (SELECT m.settings -> 'thresholds' FROM ltv.usable_models m WHERE m.model = monitor_query.model));
     PERFORM ltv.check_thresholds(thresholds, features);
     now_profile := ltv.on_rows(model, used, query, 'SELECT ltv.profile($1, $2 -> ''features'', $2 ->> ''model'', ($2 ->> ''version'')::int)',
         jsonb_build_object('model', model, 'version', used, 'features', features));
@@ -367,7 +379,7 @@ BEGIN
         SELECT c.feature, c.kind, c.n_now AS n, c.psi, c.js_distance, c.missing_then, c.missing_now, c.mean_then, c.mean_now, c.threshold,
                c.drifted OR b.reason IS NOT NULL AS drifted, NULLIF(concat_ws('; ', c.reason, b.reason), '') AS reason
         FROM ltv.compare_profiles(ltv.training_profile(features), now_profile, thresholds) c
-        LEFT JOIN LATERAL (SELECT CASE WHEN c.feature = 'ltv' THEN ltv.outside_band(monitor.model, used, c.mean_now,
+        LEFT JOIN LATERAL (SELECT CASE WHEN c.feature = 'ltv' THEN ltv.outside_band(monitor_query.model, used, c.mean_now,
             (predictions ->> 'std')::float8 / sqrt((predictions ->> 'n')::float8)) END AS reason) b ON true) f;
     raised := ltv.record_run(model, used, findings);
     IF retrain AND raised > 0 THEN
@@ -376,10 +388,15 @@ BEGIN
     RETURN raised;
 END
 $$;
-COMMENT ON FUNCTION ltv.monitor IS 'see ltv_monitor; the query is bound';
+COMMENT ON FUNCTION ltv.monitor_query IS 'see ltv_monitor; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_monitor(model text, query text DEFAULT NULL, version int DEFAULT NULL, thresholds jsonb DEFAULT NULL, retrain boolean DEFAULT false)
+CREATE FUNCTION ltv.monitor(model text, query text, version bigint, thresholds jsonb, retrain boolean)
 RETURNS int
 LANGUAGE sql
-AS $$ SELECT ltv.monitor(model, ltv.bind_query(query), version, thresholds, retrain) $$;
+AS $$ SELECT ltv.monitor_query(model, ltv.bind_query(query), version, thresholds, retrain) $$;
+COMMENT ON FUNCTION ltv.monitor(text, text, bigint, jsonb, boolean) IS 'see ltv_monitor';
+
+CREATE FUNCTION @extschema@.ltv_monitor(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL, retrain boolean DEFAULT false)
+RETURNS int
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_monitor IS 'compares rows with the training of the champion, records what it finds, and returns the number of alerts';

@@ -117,7 +117,7 @@ COMMENT ON FUNCTION @extschema@.ltv_keep_versions IS 'keeps the newest n version
 -- Retraining -------------------------------------------------------------------------------------------------------
 
 -- The recipe is the model's, so the job runs as the model's owner, whoever of those with its rights asks for it.
-CREATE FUNCTION ltv.retrain(model text, promote text, metric text, minimum_gain float8, warm_start boolean, as_of ltv.cutoffs, options jsonb, version int)
+CREATE FUNCTION ltv.retrain(model text, promote text, metric text, minimum_gain float8, warm_start boolean, as_of ltv.cutoffs, options jsonb, version bigint)
 RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -137,6 +137,10 @@ BEGIN
             DETAIL = 'It was imported, so there is no recipe to repeat.', HINT = 'Train a version with ltv_train first.';
     ELSIF jsonb_typeof(options) IS DISTINCT FROM 'object' THEN
         RAISE invalid_parameter_value USING MESSAGE = 'options must be a JSON object', HINT = 'They override those of the recipe.';
+    END IF;
+    IF base ->> 'relation' IS NOT NULL THEN
+        base := base || jsonb_build_object('relation', ltv.trained_relation(owner, base));
+        base := base || jsonb_build_object('relation_followed', ltv.to_follow(base ->> 'relation'));
     END IF;
     rule := ltv.check_rule(ltv.promotion_rule(model) || jsonb_strip_nulls(jsonb_build_object('promote', promote, 'metric', metric, 'minimum_gain', minimum_gain)));
     PERFORM ltv.refresh_to_newest(base, as_of);
@@ -168,10 +172,9 @@ CREATE FUNCTION @extschema@.ltv_retrain(
     warm_start   boolean DEFAULT false,
     as_of        ltv.cutoffs DEFAULT NULL,
     options      jsonb DEFAULT '{}',
-    version      int DEFAULT NULL
+    version      bigint DEFAULT NULL
 ) RETURNS bigint
-LANGUAGE sql
-AS $$ SELECT ltv.retrain(model, promote, metric, minimum_gain, warm_start, as_of, options, version) $$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_retrain IS 'queues the training of a challenger by the recipe of the champion on today''s data; the promotion rule decides what becomes of it';
 
 -- Deciding ---------------------------------------------------------------------------------------------------------
@@ -220,7 +223,7 @@ DECLARE
     found float8;
 BEGIN
     PERFORM set_config('search_path', COALESCE(trial ->> 'search_path', '"$user", public'), true);
-    SELECT e.value INTO found FROM @extschema@.ltv_evaluate(model, query, version => metric_of.version, target => aim) e
+    SELECT e.value INTO found FROM ltv.metrics(model, ltv.bind_query(query), metric_of.version, aim, NULL) e
     WHERE e.metric OPERATOR(pg_catalog.=) wanted;
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     RETURN NULLIF(found, 'NaN');

@@ -41,7 +41,7 @@ LEFT JOIN ltv.usable_aliases d ON d.model = m.model AND d.alias = 'challenger';
 COMMENT ON VIEW @extschema@.ltv_traffic IS 'champion, challenger and the share of customers that the challenger scores';
 GRANT SELECT ON @extschema@.ltv_traffic TO PUBLIC;
 
-CREATE FUNCTION @extschema@.ltv_assigned_version(model text, customer_id text) RETURNS int
+CREATE FUNCTION ltv.assigned_version(model text, customer_id text) RETURNS int
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -49,8 +49,8 @@ DECLARE
     challenger ltv.usable_aliases;
 BEGIN
     PERFORM ltv.check_model(model, 'predict');
-    SELECT a.version INTO champion FROM ltv.usable_aliases a WHERE a.model = ltv_assigned_version.model AND a.alias = 'champion';
-    SELECT * INTO challenger FROM ltv.usable_aliases a WHERE a.model = ltv_assigned_version.model AND a.alias = 'challenger';
+    SELECT a.version INTO champion FROM ltv.usable_aliases a WHERE a.model = assigned_version.model AND a.alias = 'champion';
+    SELECT * INTO challenger FROM ltv.usable_aliases a WHERE a.model = assigned_version.model AND a.alias = 'challenger';
     IF champion IS NULL THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('model "%s" has no champion', model),
             HINT = 'Wait for its training with ltv_wait, or choose a version with ltv_set_alias.';
@@ -58,4 +58,8 @@ BEGIN
     RETURN CASE WHEN ltv.customer_position(customer_id) < challenger.share THEN challenger.version ELSE champion END;
 END
 $$;
+COMMENT ON FUNCTION ltv.assigned_version(text, text) IS 'see ltv_assigned_version';
+
+CREATE FUNCTION @extschema@.ltv_assigned_version(model text, customer_id text) RETURNS int
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_assigned_version IS 'the version that ltv_predict scores a customer with while the challenger has a share of the traffic';

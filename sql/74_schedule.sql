@@ -34,7 +34,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.schedule_command IS 'the statement that a schedule runs';
 
-CREATE FUNCTION @extschema@.ltv_schedule(model text, cron text, action text DEFAULT 'retrain', arguments jsonb DEFAULT '{}') RETURNS bigint
+CREATE FUNCTION ltv.schedule(model text, cron text, action text, arguments jsonb) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -55,6 +55,10 @@ BEGIN
     RETURN scheduled;
 END
 $$;
+COMMENT ON FUNCTION ltv.schedule(text, text, text, jsonb) IS 'see ltv_schedule';
+
+CREATE FUNCTION @extschema@.ltv_schedule(model text, cron text, action text DEFAULT 'retrain', arguments jsonb DEFAULT '{}') RETURNS bigint
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_schedule IS 'lets pg_cron retrain or monitor a model; replaces the schedule there was';
 
 CREATE FUNCTION ltv.schedules() RETURNS TABLE (jobid bigint, model text, action text, schedule text, command text, active boolean, role name,
@@ -97,6 +101,5 @@ $$;
 COMMENT ON FUNCTION ltv.unschedule IS 'see ltv_unschedule';
 
 CREATE FUNCTION @extschema@.ltv_unschedule(model text, action text DEFAULT NULL) RETURNS int
-LANGUAGE sql
-AS $$ SELECT ltv.unschedule(model, action) $$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_unschedule IS 'ends the schedules of a model, or the one for an action; returns how many there were';

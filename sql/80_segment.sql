@@ -1,7 +1,7 @@
 -- For marketing: customers in tiers by predicted value, and whom to reach within a budget.
 
 -- Tiers are shares of the customers, best first; with a budget, contact says for whom it is best spent.
-CREATE FUNCTION ltv.segment(model text, query text, shares float8[], id_column text, version int, budget float8, cost_per_contact float8, margin float8)
+CREATE FUNCTION ltv.segment_query(model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8, margin float8)
 RETURNS TABLE (customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8, contact boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -36,34 +36,53 @@ BEGIN
     USING bounds, budget, cost_per_contact, margin;
 END
 $$;
-COMMENT ON FUNCTION ltv.segment IS 'see ltv_segment; the query is bound';
+COMMENT ON FUNCTION ltv.segment_query IS 'see ltv_segment; the query is bound';
+
+CREATE FUNCTION ltv.segment(
+    model            text,
+    query            text,
+    shares           float8[],
+    id_column        text,
+    version          bigint,
+    budget           float8,
+    cost_per_contact float8,
+    margin           float8
+) RETURNS TABLE (customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8, contact boolean)
+LANGUAGE sql
+AS $$ SELECT * FROM ltv.segment_query(model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact, margin) $$;
+COMMENT ON FUNCTION ltv.segment(text, text, float8[], text, bigint, float8, float8, float8) IS 'see ltv_segment';
 
 CREATE FUNCTION @extschema@.ltv_segment(
     model            text,
     query            text,
     shares           float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}',
     id_column        text DEFAULT 'customer_id',
-    version          int DEFAULT NULL,
+    version          bigint DEFAULT NULL,
     budget           float8 DEFAULT NULL,
     cost_per_contact float8 DEFAULT NULL,
     margin           float8 DEFAULT 1
 ) RETURNS TABLE (customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8, contact boolean)
-LANGUAGE sql
-AS $$ SELECT * FROM ltv.segment(model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact, margin) $$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_segment IS 'customers ranked by predicted value, in tiers, and whom to contact within a budget';
 
-CREATE FUNCTION ltv.segment_summary(model text, query text, shares float8[], id_column text, version int)
+CREATE FUNCTION ltv.summarize_query(model text, query text, shares float8[], id_column text, version bigint)
 RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8, highest_ltv float8)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT s.tier, count(*), sum(s.ltv), sum(s.ltv) / NULLIF(sum(sum(s.ltv)) OVER (), 0), avg(s.ltv), min(s.ltv), max(s.ltv)
-    FROM ltv.segment(model, query, shares, id_column, version, NULL, NULL, 1) s GROUP BY s.tier ORDER BY s.tier
+    FROM ltv.segment_query(model, query, shares, id_column, version, NULL, NULL, 1) s GROUP BY s.tier ORDER BY s.tier
 $$;
-COMMENT ON FUNCTION ltv.segment_summary IS 'see ltv_segment_summary; the query is bound';
+COMMENT ON FUNCTION ltv.summarize_query IS 'see ltv_segment_summary; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_segment_summary(model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}',
-                                                id_column text DEFAULT 'customer_id', version int DEFAULT NULL)
+CREATE FUNCTION ltv.segment_summary(model text, query text, shares float8[],
+                                                id_column text, version bigint)
 RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8, highest_ltv float8)
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.segment_summary(model, ltv.given_query(query), shares, id_column, version) $$;
+AS $$ SELECT * FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version) $$;
+COMMENT ON FUNCTION ltv.segment_summary(text, text, float8[], text, bigint) IS 'see ltv_segment_summary';
+
+CREATE FUNCTION @extschema@.ltv_segment_summary(model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}',
+                                                id_column text DEFAULT 'customer_id', version bigint DEFAULT NULL)
+RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8, highest_ltv float8)
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_segment_summary IS 'the tiers of ltv_segment with their expected revenue';

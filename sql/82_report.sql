@@ -31,7 +31,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.svg_lines IS 'a line chart';
 
-CREATE FUNCTION ltv.report(model text, query text, version int) RETURNS text
+CREATE FUNCTION ltv.report_on_query(model text, query text, version bigint) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -42,17 +42,17 @@ DECLARE
     deciles text := '';
     features text;
 BEGIN
-    SELECT * INTO about FROM ltv.readable_versions v WHERE v.model = report.model AND v.version = used;
+    SELECT * INTO about FROM ltv.readable_versions v WHERE v.model = report_on_query.model AND v.version = used;
     IF query IS NULL THEN
         SELECT string_agg(format('<tr><td>%s</td><td>%s</td></tr>', ltv.html(m.key), ltv.html_number(m.value::text::float8)), '' ORDER BY m.key)
         INTO metrics FROM jsonb_each(about.metrics) m WHERE jsonb_typeof(m.value) = 'number';
     ELSE
         SELECT string_agg(format('<tr><td>%s</td><td>%s</td></tr>', ltv.html(e.metric), ltv.html_number(e.value)), '')
-        INTO metrics FROM ltv.evaluate(model, query, used, NULL, NULL) e;
+        INTO metrics FROM ltv.metrics(model, query, used, NULL, NULL) e;
         SELECT format('<h2>Ten groups, the best predicted first</h2>%s<h2>Share of the revenue found</h2>%s',
             ltv.svg_lines('{predicted,spent}', jsonb_agg(d.mean_prediction ORDER BY d.decile), jsonb_agg(d.mean_actual ORDER BY d.decile)),
             ltv.svg_lines('{"share of revenue"}', '[0]' || jsonb_agg(d.cumulative_revenue_share ORDER BY d.decile)))
-        INTO deciles FROM ltv.decile_stats(model, query, used, NULL, 10) d;
+        INTO deciles FROM ltv.decile_stats_of_query(model, query, used, NULL, 10) d;
     END IF;
     SELECT '<h2>Training, first network</h2>' || ltv.svg_lines('{"training loss","validation loss"}',
             jsonb_agg(t.training_loss ORDER BY t.epoch), jsonb_agg(t.validation_loss ORDER BY t.epoch))
@@ -66,12 +66,16 @@ svg{width:100%%;background:#fafafa}svg text{font-size:12px}.axis{fill:none;strok
 </style></head><body><h1>%1$s, version %2$s</h1><p>%3$s, %4$s; %5$s rows; %6$s</p>%7$s<h2>Metrics%8$s</h2><table>%9$s</table>%10$s
 <h2>Features in training</h2><table><tr><th>feature</th><th>kind</th><th>missing</th><th>mean</th><th>deviation</th><th>least</th><th>greatest</th></tr>%11$s</table></body></html>',
         ltv.html(model), used, ltv.html(COALESCE(about.objective, about.source)), ltv.html(COALESCE(about.backbone, '')), ltv.html_number(about.n_rows), about.created_at::date,
-        deciles, CASE WHEN query IS NULL THEN ' of the customers kept for validation' ELSE '' END, metrics, training, features);
+        deciles, CASE WHEN query IS NOT NULL THEN '' WHEN about.metrics ->> 'evaluated_on' = 'training' THEN ' of rows that were trained on' ELSE ' of the customers kept for validation' END, metrics, training, features);
 END
 $$;
-COMMENT ON FUNCTION ltv.report IS 'see ltv_report; the query is bound';
+COMMENT ON FUNCTION ltv.report_on_query IS 'see ltv_report; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_report(model text, query text DEFAULT NULL, version int DEFAULT NULL) RETURNS text
+CREATE FUNCTION ltv.report(model text, query text, version bigint) RETURNS text
 LANGUAGE sql
-AS $$ SELECT ltv.report(model, ltv.bind_query(query), version) $$;
+AS $$ SELECT ltv.report_on_query(model, ltv.bind_query(query), version) $$;
+COMMENT ON FUNCTION ltv.report(text, text, bigint) IS 'see ltv_report';
+
+CREATE FUNCTION @extschema@.ltv_report(model text, query text DEFAULT NULL, version bigint DEFAULT NULL) RETURNS text
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_report IS 'a self-contained HTML page on a version: metrics, curves, features; on the rows of a query if given';

@@ -81,7 +81,7 @@ COMMENT ON FUNCTION ltv.background IS 'SQL for the rows that predictions are exp
 -- each sample a customer of the background turns into the explained one, a feature at a time; what the prediction
 -- gains at a step is that feature's. Each order is followed by its reverse, which halves the noise and more.
 -- The contributions of a customer add up to ltv - baseline, the mean prediction of the sampled background.
-CREATE FUNCTION ltv.explain_predict(model text, query text, top_k int, version int, background text, samples int, id_column text)
+CREATE FUNCTION ltv.explain_query(model text, query text, top_k int, version bigint, background text, samples int, id_column text)
 RETURNS TABLE (customer_id text, ltv float8, baseline float8, rank int, feature text, value text, contribution float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -153,19 +153,31 @@ BEGIN
     USING names, top_k;
 END
 $$;
-COMMENT ON FUNCTION ltv.explain_predict IS 'see ltv_explain_predict; the queries are bound';
+COMMENT ON FUNCTION ltv.explain_query IS 'see ltv_explain_predict; the queries are bound';
+
+CREATE FUNCTION ltv.explain_predict(
+    model      text,
+    query      text,
+    top_k      int,
+    version    bigint,
+    background text,
+    samples    int,
+    id_column  text
+) RETURNS TABLE (customer_id text, ltv float8, baseline float8, rank int, feature text, value text, contribution float8)
+LANGUAGE sql
+AS $$ SELECT * FROM ltv.explain_query(model, ltv.given_query(query), top_k, version, ltv.bind_query(background), samples, id_column) $$;
+COMMENT ON FUNCTION ltv.explain_predict(text, text, int, bigint, text, int, text) IS 'see ltv_explain_predict';
 
 CREATE FUNCTION @extschema@.ltv_explain_predict(
     model      text,
     query      text,
     top_k      int DEFAULT NULL,
-    version    int DEFAULT NULL,
+    version    bigint DEFAULT NULL,
     background text DEFAULT NULL,
     samples    int DEFAULT 32,
     id_column  text DEFAULT 'customer_id'
 ) RETURNS TABLE (customer_id text, ltv float8, baseline float8, rank int, feature text, value text, contribution float8)
-LANGUAGE sql
-AS $$ SELECT * FROM ltv.explain_predict(model, ltv.given_query(query), top_k, version, ltv.bind_query(background), samples, id_column) $$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_explain_predict IS 'what each feature adds to the prediction of each row of a query: Shapley values';
 
 -- Breiman 2001, model-agnostic: how much worse a metric gets when the customers swap their values of one feature.
@@ -190,7 +202,7 @@ BEGIN
         SELECT s.*, row_number() OVER (ORDER BY hashint8extended(s.ltv_n, 1)) AS ltv_place
         FROM (SELECT q.*, row_number() OVER () AS ltv_n FROM %s q WHERE q.%I IS NOT NULL) s
         ORDER BY hashint8extended(s.ltv_n, 1) LIMIT %s$sql$, customers, answer, rows);
-    SELECT e.value, array_agg(e.metric) OVER () INTO baseline, known FROM ltv.evaluate(model, sample, version, answer, NULL) e
+    SELECT e.value, array_agg(e.metric) OVER () INTO baseline, known FROM ltv.metrics(model, sample, version, answer, NULL) e
     ORDER BY e.metric = importance_of_rows.metric DESC LIMIT 1;
     IF metric IS NULL OR metric <> ALL (known) THEN
         RAISE invalid_parameter_value USING MESSAGE = format('unknown metric "%s"', metric),
@@ -203,7 +215,7 @@ BEGIN
         GROUP BY c.column_name, c.place ORDER BY c.place
     LOOP
         SELECT avg(ltv.goodness(e.metric, baseline) - ltv.goodness(e.metric, e.value)), COALESCE(stddev_samp(e.value), 0) INTO importance, deviation
-        FROM generate_series(1, repeats) AS r(seed), LATERAL ltv.evaluate(model, format($sql$
+        FROM generate_series(1, repeats) AS r(seed), LATERAL ltv.metrics(model, format($sql$
             WITH s AS MATERIALIZED (%s),
             p AS (SELECT s.*, row_number() OVER (ORDER BY hashint8extended(s.ltv_place, %s)) AS ltv_to FROM s)
             SELECT %s FROM s JOIN p ON p.ltv_to = s.ltv_place$sql$, sample, r.seed + 1, swapped), version, answer, NULL) e
@@ -214,7 +226,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.importance_of_rows IS 'permutation importance on the rows of a bound query';
 
-CREATE FUNCTION ltv.feature_importance(model text, query text, version int, metric text, repeats int, target text, rows int)
+CREATE FUNCTION ltv.importance_of_query(model text, query text, version bigint, metric text, repeats int, target text, rows int)
 RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -228,24 +240,36 @@ BEGIN
     RETURN QUERY SELECT i.* FROM jsonb_to_recordset(found) AS i(feature text, importance float8, deviation float8, baseline float8);
 END
 $$;
-COMMENT ON FUNCTION ltv.feature_importance IS 'see ltv_feature_importance; the query is bound';
+COMMENT ON FUNCTION ltv.importance_of_query IS 'see ltv_feature_importance; the query is bound';
+
+CREATE FUNCTION ltv.feature_importance(
+    model   text,
+    query   text,
+    version bigint,
+    metric  text,
+    repeats int,
+    target  text,
+    rows    int
+) RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
+LANGUAGE sql
+AS $$ SELECT * FROM ltv.importance_of_query(model, ltv.bind_query(query), version, metric, repeats, target, rows) $$;
+COMMENT ON FUNCTION ltv.feature_importance(text, text, bigint, text, int, text, int) IS 'see ltv_feature_importance';
 
 CREATE FUNCTION @extschema@.ltv_feature_importance(
     model   text,
     query   text DEFAULT NULL,
-    version int DEFAULT NULL,
+    version bigint DEFAULT NULL,
     metric  text DEFAULT 'normalized_gini',
     repeats int DEFAULT 3,
     target  text DEFAULT NULL,
     rows    int DEFAULT 20000
 ) RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
-LANGUAGE sql
-AS $$ SELECT * FROM ltv.feature_importance(model, ltv.bind_query(query), version, metric, repeats, target, rows) $$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_feature_importance IS 'how much worse a metric gets when the values of one feature are swapped between customers';
 
 -- The shares that a backbone with variable selection (tft) gave the features of the customers it was trained on: what Lim et al. 2021 read
 -- from it. Statistics and catalog are read as they are, so no search_path of the caller's is needed.
-CREATE FUNCTION @extschema@.ltv_selection_weights(model text, version int DEFAULT NULL)
+CREATE FUNCTION ltv.selection_weights(model text, version bigint)
 RETURNS TABLE (part text, feature text, weight float8, p10 float8, p50 float8, p90 float8)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -255,7 +279,7 @@ DECLARE
     net text;
 BEGIN
     SELECT v.statistics -> 'selection', v.backbone INTO selection, net FROM ltv.readable_versions v
-    WHERE v.model = ltv_selection_weights.model AND v.version = used;
+    WHERE v.model = selection_weights.model AND v.version = used;
     IF COALESCE(jsonb_typeof(selection), 'null') <> 'array' THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('version %s of model "%s" has no selection weights', used, model),
             DETAIL = CASE WHEN net IS NULL THEN 'It has no backbone.' ELSE format('Its backbone is %s; only tft selects its variables.', net) END,
@@ -267,4 +291,9 @@ BEGIN
     FROM jsonb_array_elements(selection) WITH ORDINALITY AS s(e, i) ORDER BY s.e ->> 'kind' DESC, (s.e ->> 'mean')::float8 DESC, s.i;
 END
 $$;
+COMMENT ON FUNCTION ltv.selection_weights(text, bigint) IS 'see ltv_selection_weights';
+
+CREATE FUNCTION @extschema@.ltv_selection_weights(model text, version bigint DEFAULT NULL)
+RETURNS TABLE (part text, feature text, weight float8, p10 float8, p50 float8, p90 float8)
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_selection_weights IS 'how much of its attention a tft gave each feature and each channel of the sequence';

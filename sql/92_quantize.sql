@@ -78,26 +78,32 @@ END
 $$;
 COMMENT ON FUNCTION ltv.store_quantized(regrole, text, integer, jsonb[], text, boolean) IS 'quantizes a version of the caller and stores the result';
 
-CREATE FUNCTION ltv.quantize(model text, version integer, query text, described text, promote boolean) RETURNS integer
+CREATE FUNCTION ltv.quantize(model text, version bigint, query text, described text, promote boolean) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    used int;
     sample jsonb[];
 BEGIN
     PERFORM ltv.check_model(model, 'owner');
-    version := ltv.version_or_champion(model, version);
+    used := ltv.version_or_champion(model, version);
     IF query IS NULL THEN
-        sample := ltv.synthetic_rows(model, version, 4096);
+        sample := ltv.synthetic_rows(model, used, 4096);
     ELSE
         EXECUTE format('SELECT array_agg(to_jsonb(ltv_s)) FROM (SELECT * FROM (%s%s) ltv_q LIMIT 4096) ltv_s', query, E'\n') INTO sample;
     END IF;
-    RETURN ltv.store_quantized(model, version, sample, COALESCE(described, 'synthetic'), promote);
+    RETURN ltv.store_quantized(model, used, sample, COALESCE(described, 'synthetic'), promote);
 END
 $$;
 COMMENT ON FUNCTION ltv.quantize IS 'see ltv_quantize; the query is bound';
 
-CREATE FUNCTION @extschema@.ltv_quantize(model text, version integer DEFAULT NULL, query text DEFAULT NULL, promote boolean DEFAULT false)
+CREATE FUNCTION ltv.quantize(model text, version bigint, query text, promote boolean)
 RETURNS integer
 LANGUAGE sql
 AS $$ SELECT ltv.quantize(model, version, ltv.bind_query(query), query, promote) $$;
+COMMENT ON FUNCTION ltv.quantize(text, bigint, text, boolean) IS 'see ltv_quantize';
+
+CREATE FUNCTION @extschema@.ltv_quantize(model text, version bigint DEFAULT NULL, query text DEFAULT NULL, promote boolean DEFAULT false)
+RETURNS integer
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_quantize IS 'stores a version again with 8-bit weights and returns its number; what that costs and brings, measured on a sample, stands in metrics -> quantization; promote makes it the champion if it is faster here by more than a tenth';

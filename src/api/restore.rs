@@ -1,4 +1,4 @@
-//! `ltv.restore_waits`: what the trigger asks that completes a restored dump.
+//! What the trigger asks that completes a restored dump.
 
 use super::export::export;
 use crate::catalog::restore;
@@ -6,14 +6,17 @@ use crate::error::Result;
 use pgrx::pg_sys;
 
 export! {
-    ltv_restore_waits / pg_finfo_ltv_restore_waits => restore_waits;
+    ltv_restores / pg_finfo_ltv_restores => restores;
+    ltv_end_missing / pg_finfo_ltv_end_missing => end_missing;
 }
 
-/// Whether this session restores a dump; then nobody stores missing predictions any more until the transaction ends.
-fn restore_waits(_: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
-    let in_progress = restore::in_progress();
-    if in_progress {
-        restore::wait_for_missing();
-    }
-    Ok(in_progress.into())
+/// `ltv.restores()`: whether this session restores a dump.
+fn restores(_: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    Ok(restore::in_progress().into())
+}
+
+/// `ltv.end_missing()`: until the transaction ends, nobody stores missing predictions any more.
+fn end_missing(_: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    restore::wait_for_missing();
+    Ok(pg_sys::Datum::null())
 }

@@ -276,6 +276,7 @@ fn analyse(query: &CStr) -> Result<*mut pg_sys::Query> {
         .detail("The query only delivers rows; it must not change or lock anything.")
         .hint("Give the name of a relation, or a query that starts with SELECT or WITH.")
     };
+    let _shown = ShownQuery::begin(query);
     // SAFETY: errors of the parser are raised; lists and trees live in the current memory context.
     unsafe {
         let statements = pg_sys::pg_parse_query(query.as_ptr());
@@ -298,6 +299,45 @@ fn analyse(query: &CStr) -> Result<*mut pg_sys::Query> {
             Ok(tree)
         } else {
             Err(not_select())
+        }
+    }
+}
+
+/// While it lives, a place in an error is one in this query, and not in the statement of the function that was given the query.
+struct ShownQuery(Box<pg_sys::ErrorContextCallback>);
+
+impl ShownQuery {
+    fn begin(query: &CStr) -> Self {
+        // SAFETY: the callback is taken off before it and the query go.
+        unsafe {
+            let mut callback = Box::new(pg_sys::ErrorContextCallback {
+                previous: pg_sys::error_context_stack,
+                callback: Some(show_query),
+                arg: query.as_ptr().cast_mut().cast(),
+            });
+            pg_sys::error_context_stack = &raw mut *callback;
+            Self(callback)
+        }
+    }
+}
+
+impl Drop for ShownQuery {
+    fn drop(&mut self) {
+        // SAFETY: what was on the stack before; whatever was put on it since is gone.
+        unsafe { pg_sys::error_context_stack = self.0.previous };
+    }
+}
+
+/// # Safety
+/// `query` ends with a zero; called while an error is put together.
+unsafe extern "C-unwind" fn show_query(query: *mut std::ffi::c_void) {
+    // SAFETY: as the caller promises; the text is copied.
+    unsafe {
+        let place = pg_sys::geterrposition();
+        if place > 0 {
+            pg_sys::errposition(0);
+            pg_sys::internalerrposition(place);
+            pg_sys::internalerrquery(query.cast());
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Batch {
     shape: Vec<(usize, usize)>,
     rows: Rows,
     outputs: Vec<Vec<f32>>,
+    /// A run writes outputs that are a column into the buffers above; otherwise it brings its own.
+    fills_buffers: bool,
     /// Rows of the last run.
     done: usize,
     /// The type of [`Output::All`], once it was asked for.
@@ -37,6 +39,7 @@ impl Batch {
         let columns = tensors.map(|kind| Column::new(*kind)).collect();
         let outputs = vec![Vec::new(); model.graph.session.outputs.len()];
         Self {
+            fills_buffers: model.graph.fills_buffers.get(),
             model,
             rows: Rows { columns, count: 0 },
             outputs,
@@ -179,8 +182,19 @@ impl Batch {
             }
         }
         self.make_tensors(&rows)?;
-        let session = &self.model.graph.session;
-        match session.run(&self.inputs, &mut self.results, size)? {
+        let outcome = match self.infer(size) {
+            // Perhaps an output is not of the shape that the graph declares, as with those of CatBoost.
+            Err(_) if self.fills_buffers => {
+                self.fills_buffers = false;
+                self.shape.clear();
+                self.make_tensors(&rows)?;
+                let again = self.infer(size);
+                self.model.graph.fills_buffers.set(again.is_err());
+                again
+            }
+            outcome => outcome,
+        };
+        match outcome? {
             Outcome::Done => {}
             Outcome::Stuck => self.abandon(),
         }
@@ -188,9 +202,9 @@ impl Batch {
             .results
             .iter_mut()
             .zip(&mut self.outputs)
-            .zip(&session.outputs)
+            .zip(&self.model.graph.session.outputs)
         {
-            if !port.is_column() {
+            if !(self.fills_buffers && port.is_column()) {
                 let values = std::mem::replace(result, Tensor::none());
                 let values = values.floats()?;
                 if values.len() != rows.len() {
@@ -208,6 +222,11 @@ impl Batch {
             self.forget_missing(&rows);
         }
         Ok(())
+    }
+
+    fn infer(&mut self, size: usize) -> Result<Outcome> {
+        let session = &self.model.graph.session;
+        session.run(&self.inputs, &mut self.results, size)
     }
 
     /// Rows that lack a whole number have no prediction: there is no such number that says that it is missing.
@@ -302,11 +321,11 @@ impl Batch {
         }
         for (output, port) in self.outputs.iter_mut().zip(&session.outputs) {
             let output = &mut output[rows.clone()];
-            let tensor = match port.shape.len() {
+            let tensor = match (self.fills_buffers && port.is_column(), port.shape.len()) {
                 // SAFETY: as above.
-                1 if port.is_column() => unsafe { Tensor::borrow(memory, output, &[length]) }?,
+                (true, 1) => unsafe { Tensor::borrow(memory, output, &[length]) }?,
                 // SAFETY: as above.
-                2 if port.is_column() => unsafe { Tensor::borrow(memory, output, &[length, 1]) }?,
+                (true, 2) => unsafe { Tensor::borrow(memory, output, &[length, 1]) }?,
                 _ => Tensor::none(),
             };
             self.results.push(tensor);

@@ -187,6 +187,8 @@ pub struct Graph {
     pub copied: bool,
     /// An input that a row need not have: the cut-off date, which has a default.
     pub optional: Option<usize>,
+    /// Outputs that are declared to be a column are one, as far as is known.
+    pub fills_buffers: std::cell::Cell<bool>,
 }
 
 /// Name of the input that carries the cut-off date of a row.
@@ -238,6 +240,7 @@ impl Graph {
             contiguous,
             copied,
             optional,
+            fills_buffers: std::cell::Cell::new(true),
         })
     }
 }

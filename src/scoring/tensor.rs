@@ -155,22 +155,29 @@ impl Tensor {
     /// The elements of a float tensor that a run returned.
     pub fn floats(&self) -> Result<&[f32], SessionError> {
         let (mut data, mut count) = (ptr::null_mut(), 0);
+        let mut element = sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
         check_run(|| {
             let mut info = ptr::null_mut();
             ortsys![unsafe GetTensorTypeAndShape(self.0, &mut info)?];
-            let counted = (|| -> ort::Result<()> {
+            let described = (|| -> ort::Result<()> {
                 ortsys![unsafe GetTensorShapeElementCount(info, &mut count)?];
+                ortsys![unsafe GetTensorElementType(info, &mut element)?];
                 Ok(())
             })();
             ortsys![unsafe ReleaseTensorTypeAndShapeInfo(info)];
-            counted?;
+            described?;
             ortsys![unsafe GetTensorMutableData(self.0, &mut data)?];
             Ok(())
         })?;
+        if element != f32::TYPE {
+            return Err(SessionError::of_run(
+                "an output is not of the type that it is declared to be",
+            ));
+        }
         if count == 0 {
             return Ok(&[]);
         }
-        // SAFETY: the tensor holds `count` floats; outputs are checked to be of that type when a model is loaded.
+        // SAFETY: the tensor holds `count` floats.
         Ok(unsafe { std::slice::from_raw_parts(data.cast::<f32>(), count) })
     }
 }

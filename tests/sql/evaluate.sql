@@ -26,3 +26,29 @@ SELECT * FROM ltv_evaluate('m');
 SELECT * FROM ltv_evaluate('m', 'customers', 7);
 SELECT * FROM ltv_evaluate('nope', 'customers');
 SELECT * FROM ltv_decile_stats('m', 'customers', groups => 0);
+
+-- Without a query: customers that the training held out. Rows that were trained on are said to be so, whatever the relation is called by now.
+CREATE TABLE known AS SELECT i AS customer_id, i % 17 AS a, CASE WHEN i % 3 = 0 THEN i % 50 ELSE 0 END AS ltv FROM generate_series(1, 300) i;
+CREATE TABLE others AS SELECT customer_id + 1000 AS customer_id, a, ltv FROM known;
+CREATE TABLE regions AS SELECT a, a % 3 AS region FROM generate_series(0, 16) a;
+SET client_min_messages = warning;
+CALL ltv_train_now('t', 'known', options => '{"epochs": 2}');
+CALL ltv_train_now('q', query => 'SELECT k.*, r.region FROM known k JOIN regions r USING (a)', options => '{"epochs": 2}');
+CALL ltv_train_now('s', query => 'SELECT *, CASE WHEN customer_id < 200 THEN ''train'' ELSE ''test'' END AS part FROM known', split_column => 'part', options => '{"epochs": 2, "ensemble": 1}');
+SET client_min_messages = notice;
+SELECT m, (SELECT e.value FROM ltv_evaluate(m) e WHERE e.metric = 'rows') AS rows, (SELECT (v.metrics ->> 'total_ratio')::float8 = e.value FROM ltv_evaluate(m) e JOIN ltv_versions v ON v.model = m WHERE e.metric = 'total_ratio') AS as_stored FROM unnest('{t,q,s}'::text[]) m;
+ALTER TABLE known RENAME TO renamed;
+SELECT count(*) > 10 AS judged FROM ltv_evaluate('t', 'renamed');
+SELECT count(*) > 10 AS judged FROM ltv_evaluate('t', 'SELECT * FROM renamed WHERE customer_id < 100 UNION ALL SELECT * FROM others');
+SELECT count(*) > 10 AS judged FROM ltv_evaluate('t', 'others');
+SELECT count(*) > 10 AS judged FROM ltv_evaluate('q', 'SELECT k.*, r.region FROM renamed k JOIN regions r USING (a) WHERE customer_id < 100');
+SELECT count(*) > 10 AS judged FROM ltv_evaluate('q', 'SELECT k.*, r.region FROM others k JOIN regions r USING (a)');
+SELECT count(*) > 10 AS judged FROM ltv_evaluate('s', 'SELECT *, 0 AS part FROM renamed WHERE customer_id >= 200');
+SET client_min_messages = warning;
+SELECT ltv_retrain('t', promote => 'if_better') AS job \gset
+SELECT ltv_wait(:job);
+SELECT ltv_retrain('t', promote => 'always') AS job \gset
+SELECT ltv_wait(:job);
+SET client_min_messages = notice;
+SELECT count(*) > 10 AS judged FROM ltv_evaluate('t', 'SELECT * FROM renamed k WHERE ltv.held_out(customer_id::text, 0.2)', 2);
+SELECT count(*) > 10 AS judged FROM ltv_evaluate('t', 'renamed', 3);

@@ -309,6 +309,9 @@ fn progress_is_told_and_cancelling_works() -> TestResult {
         && pair[0].epoch <= pair[1].epoch
         && pair[1].epoch <= pair[1].epochs));
     assert!(training[0].training_loss.is_some_and(f64::is_finite));
+    let mut networks: Vec<Option<&str>> = training.iter().map(|p| p.step.as_deref()).collect();
+    networks.dedup();
+    assert_eq!(networks, [Some("network 1 of 2"), Some("network 2 of 2")]);
     let error = train(customers.table(), &recipe, &watch(2)).unwrap_err();
     assert_eq!(error.kind, ltv_core::error::ErrorKind::Cancelled);
     Ok(())

@@ -82,7 +82,7 @@ impl Reportable for ImportError {
         Some(match self {
             Self::ElementType { .. } => "Convert the input inside the graph, with a Cast node after a float input.".to_owned(),
             Self::InputShape { .. } => {
-                "Export it with a dynamic first axis (in PyTorch: dynamic_axes={'input': {0: 'batch'}}).".to_owned()
+                "Export it with a dynamic first axis (in PyTorch: dynamic_shapes=({0: 'batch'},)).".to_owned()
             }
             Self::FreeWidth { .. } | Self::FeatureCount { .. } => {
                 "Name the columns in their order: features => array['recency', 'frequency', ...].".to_owned()

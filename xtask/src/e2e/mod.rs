@@ -16,6 +16,8 @@ mod roles;
 mod runtime;
 mod schedule;
 mod sequences;
+mod subscriber;
+mod upgrade;
 
 use std::fs;
 use std::path::Path;
@@ -70,6 +72,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("job_vanishing", roles::vanishing),
     Scenario::new("crash_deployment", deployment::crash),
     Scenario::new("replica", moving::replica),
+    Scenario::new("subscriber", subscriber::follows),
+    Scenario::new("pg_upgrade", upgrade::to_another_major),
     Scenario::new("dump_and_restore", moving::dump_and_restore),
     Scenario::new("two_databases", moving::two_databases),
     Scenario::new("encodings", encodings::databases),

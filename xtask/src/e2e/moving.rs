@@ -1,12 +1,14 @@
 //! Models go where the data goes: replicas, dumps, other databases; and when the extension goes, nothing stays.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
 
 use super::{customers, ensure_eq, train, wait_until};
 use crate::shell;
 use crate::test::{Template, Workspace};
 
-const SCORES: &str = "select string_agg(customer_id || ' ' || ltv_predict('m', c), ',' order by customer_id) from customers c";
+pub const SCORES: &str = "select string_agg(customer_id || ' ' || ltv_predict('m', c), ',' order by customer_id) from customers c";
 
 /// A streaming replica scores as the primary does, sees promotions, and refuses to train.
 pub fn replica(workspace: &Workspace) -> Result<()> {
@@ -47,13 +49,21 @@ pub fn replica(workspace: &Workspace) -> Result<()> {
     if refused.status.success() {
         bail!("a replica took a training job");
     }
+    let mut copy = primary.base_backup(&workspace.new_directory("copy"), false)?;
+    copy.start()?;
+    ensure_eq(
+        copy.psql("ltv", SCORES)?,
+        primary.psql("ltv", SCORES)?,
+        "the scores of a physical copy",
+    )?;
+    copy.destroy();
     replica.destroy();
     primary.destroy();
     Ok(())
 }
 
 /// Stored predictions of every kind, in a schema that a dump fills before the catalog and in one that it fills after.
-const STORED: &str = "
+pub const STORED: &str = "
     create schema app; create schema zzz;
     create table app.scored (x int, doc jsonb, p float8 generated always as (ltv_predict('m', 1, doc)) stored);
     insert into app.scored select row_number() over (), to_jsonb(c) from customers c limit 300;
@@ -64,18 +74,23 @@ const STORED: &str = "
     create table zzz.scored (like app.scored including generated);
     insert into zzz.scored (x, doc) select x, doc from app.scored;
     create role dump_reader; select ltv_grant('m', 'dump_reader');
+    select ltv_monitor('m', 'select customer_id, recency + 100 as recency, frequency, monetary, country, newsletter, first_order from customers');
+    select ltv_import_onnx('gone', ltv_export_onnx('m', 1)); select ltv_drop_model('gone');
     create table app.orders as select n % 50 as customer_id, date '2024-01-01' + n % 300 as day, n % 17 as amount from generate_series(1, 2000) n;
     select ltv_create_features('app.features', 'app.orders', date_column => 'day', value_column => 'amount', as_of => '2024-06-30', horizon => 60)";
 
 /// Everything that must be the same in the copy.
-const CONTENT: &str = "select concat_ws(' / ',
+pub const CONTENT: &str = "select concat_ws(' / ',
     (select string_agg(version || checksum, ',' order by version) from ltv.versions),
     (select string_agg(alias || version, ',' order by alias) from ltv.aliases),
     (select string_agg(concat_ws(' ', from_version, to_version, by::text), ',' order by promotion) from ltv.promotions),
     (select string_agg(concat_ws(' ', model, owner::text, settings), ',') from ltv.models),
     (select string_agg(concat_ws(' ', model, grantee::text, privilege), ',') from ltv.privileges),
     (select string_agg(concat_ws(' ', relation::text, definition ->> 'horizon'), ',') from ltv.feature_definitions),
-    (select string_agg(job || status, ',' order by job) from ltv.jobs),
+    (select string_agg(job || status, ',' order by job) from ltv.jobs where status not in ('queued', 'running')),
+    (select string_agg(concat_ws(' ', run, model, version, feature, psi, drifted), ',' order by run, feature) from ltv.monitoring),
+    (select string_agg(concat_ws(' ', alert, run, feature, message), ',' order by alert) from ltv.alerts),
+    (select string_agg(concat_ws(' ', model, last_version), ',') from ltv.dropped_models),
     (select count(*) || ' ' || count(p) || ' ' || sum(p) from app.scored), (select count(*) || ' ' || sum(p) from zzz.scored),
     (select count(*) from app.checked), (select count(*) || ' ' || sum(p) from app.seen))";
 
@@ -91,6 +106,11 @@ pub fn dump_and_restore(workspace: &Workspace) -> Result<()> {
         "select ltv_set_alias('m', 2, 'champion'), ltv_set_alias('m', 1, 'challenger'), ltv_keep_versions('m', 5)",
     )?;
     cluster.psql(&source, STORED)?;
+    // Belongs to the running server.
+    cluster.psql(
+        &source,
+        "insert into ltv.jobs (model, recipe) values ('m', '{}')",
+    )?;
     let content = cluster.psql(&source, CONTENT)?;
     let scores = cluster.psql(&source, SCORES)?;
 
@@ -106,7 +126,7 @@ pub fn dump_and_restore(workspace: &Workspace) -> Result<()> {
         dump.arg(format!("--format={format}")).arg("--file").arg(to);
         shell::capture(&mut dump)?;
     }
-    let restores: [(&str, Option<&std::path::PathBuf>, &[&str]); 5] = [
+    let restores: [(&str, Option<&PathBuf>, &[&str]); 5] = [
         ("plain", None, &[]),
         ("custom", Some(&archive), &[]),
         ("custom_jobs", Some(&archive), &["--jobs=2"]),
@@ -145,6 +165,12 @@ pub fn dump_and_restore(workspace: &Workspace) -> Result<()> {
         }
         ensure_eq(cluster.psql(&copy, CONTENT)?, content.clone(), name)?;
         ensure_eq(cluster.psql(&copy, SCORES)?, scores.clone(), name)?;
+        let waiting = "select count(*) from ltv.jobs where status = 'queued'";
+        ensure_eq(
+            cluster.psql(&copy, waiting)?.as_str(),
+            "0",
+            "jobs that wait in the copy",
+        )?;
         if arguments.is_empty() {
             cluster.psql(&copy, "select ltv_refresh_features('app.features')")?;
             train(cluster, &copy, "m", r#"{"epochs": 1}"#)?;
@@ -158,16 +184,16 @@ pub fn dump_and_restore(workspace: &Workspace) -> Result<()> {
         }
         cluster.drop_database(&copy)?;
     }
-    as_the_owner_of_the_database(workspace, &source)?;
-    cluster.psql(
-        &source,
-        "select ltv_revoke('m', 'dump_reader'); drop role dump_reader",
-    )?;
-    Ok(())
+    cluster.psql(&source, "delete from ltv.jobs where status = 'queued'")?;
+    as_the_owner_of_the_database(workspace, &source, &content)?;
+    interleaved(workspace)?;
+    in_sections(workspace, &source)?;
+    by_schema(workspace, &source, &scores)?;
+    without_a_role(workspace, &source)
 }
 
-/// A role that owns the database, and nothing of the extension, can dump it.
-fn as_the_owner_of_the_database(workspace: &Workspace, source: &str) -> Result<()> {
+/// A role that owns the database, and nothing of the extension, can dump it; what it has dumped a superuser restores.
+fn as_the_owner_of_the_database(workspace: &Workspace, source: &str, content: &str) -> Result<()> {
     let cluster = &workspace.cluster;
     cluster.psql(
         source,
@@ -182,9 +208,179 @@ fn as_the_owner_of_the_database(workspace: &Workspace, source: &str) -> Result<(
     let dumped = shell::capture(&mut dump);
     cluster.psql(
         source,
-        &format!("alter database {source} owner to current_user; drop owned by dump_owner; drop role dump_owner"),
+        &format!("alter database {source} owner to current_user; drop owned by dump_owner"),
     )?;
-    dumped.map(drop)
+    dumped?;
+    let copy = workspace.database("of_the_owner", Template::Empty)?;
+    let mut psql = cluster.psql_command(&copy);
+    psql.args(["--set=ON_ERROR_STOP=1", "--file"]).arg(&file);
+    shell::capture(&mut psql)?;
+    ensure_eq(
+        cluster.psql(&copy, CONTENT)?,
+        content.to_owned(),
+        "the owner's dump",
+    )?;
+    cluster.drop_database(&copy)?;
+    cluster.psql(source, "drop role dump_owner").map(drop)
+}
+
+fn archive(workspace: &Workspace, source: &str, arguments: &[&str]) -> Result<PathBuf> {
+    let to = workspace.new_directory("archive");
+    let mut dump = workspace.cluster.client_program("pg_dump", source);
+    dump.args(["--format=custom", "--file"])
+        .arg(&to)
+        .args(arguments);
+    shell::capture(&mut dump)?;
+    Ok(to)
+}
+
+fn restore(workspace: &Workspace, copy: &str, from: &Path, arguments: &[&str]) -> Result<()> {
+    let mut restore = workspace.cluster.client_program("pg_restore", copy);
+    restore
+        .args(["--exit-on-error", "--dbname", copy])
+        .args(arguments)
+        .arg(from);
+    shell::capture(&mut restore).map(drop)
+}
+
+/// A parallel restore locks the table that it fills. The model arrives before that one stores its first missing prediction.
+fn interleaved(workspace: &Workspace) -> Result<()> {
+    let cluster = &workspace.cluster;
+    let database = workspace.database("interleaved", Template::Extension)?;
+    customers(cluster, &database, 500)?;
+    train(cluster, &database, "m", r#"{"epochs": 1}"#)?;
+    cluster.psql(
+        &database,
+        "create table scored (doc jsonb, p float8 generated always as (ltv_predict('m', 1, doc)) stored);
+         create table also (like scored including generated); create table kept as table ltv.versions; delete from ltv.versions",
+    )?;
+    let as_pg_restore =
+        "set check_function_bodies = off; select set_config('search_path', '', false)";
+    let mut filler = cluster.connect(&database)?;
+    filler.batch_execute(as_pg_restore)?;
+    filler.batch_execute("begin; truncate public.also; truncate public.scored")?;
+    std::thread::scope(|scope| {
+        let models = scope.spawn(|| -> Result<()> {
+            let mut client = cluster.connect(&database)?;
+            client.batch_execute(as_pg_restore)?;
+            client.batch_execute("insert into ltv.versions table public.kept")?;
+            Ok(())
+        });
+        let waits = "select count(*) from pg_locks l join pg_database d on d.oid = l.database where not l.granted and d.datname = current_database()";
+        wait_until("the models to wait for the table", 30, || {
+            Ok(cluster.psql(&database, waits)? != "0")
+        })?;
+        filler.batch_execute(
+            "insert into public.scored select to_jsonb(c) from public.customers c; commit",
+        )?;
+        match models.join() {
+            Ok(outcome) => outcome,
+            Err(_) => bail!("the session that restores the models panicked"),
+        }
+    })?;
+    ensure_eq(
+        cluster
+            .psql(&database, "select count(p) from scored")?
+            .as_str(),
+        "500",
+        "predictions stored before the model came",
+    )?;
+    cluster.drop_database(&database)
+}
+
+/// A generated column that is NOT NULL needs the models first.
+fn in_sections(workspace: &Workspace, source: &str) -> Result<()> {
+    let cluster = &workspace.cluster;
+    cluster.psql(
+        source,
+        "create table app.strict (doc jsonb, p float8 not null generated always as (ltv_predict('m', 1, doc)) stored);
+         insert into app.strict select doc from app.scored",
+    )?;
+    let from = archive(workspace, source, &[])?;
+    let copy = workspace.database("at_once", Template::Empty)?;
+    if restore(workspace, &copy, &from, &[]).is_ok() {
+        bail!("a generated column that is NOT NULL was restored before its model");
+    }
+    cluster.drop_database(&copy)?;
+    let copy = workspace.database("in_sections", Template::Empty)?;
+    for section in [
+        &["--section=pre-data"][..],
+        &["--section=data", "--schema=ltv"],
+        &["--section=data", "--exclude-schema=ltv"],
+        &["--section=post-data"],
+    ] {
+        restore(workspace, &copy, &from, section)?;
+    }
+    let sum = "select sum(p) || ' ' || count(*) from app.strict";
+    ensure_eq(
+        cluster.psql(&copy, sum)?,
+        cluster.psql(source, sum)?,
+        "predictions that are NOT NULL",
+    )?;
+    cluster.drop_database(&copy)?;
+    cluster.psql(source, "drop table app.strict").map(drop)
+}
+
+/// A schema is dumped without models; models alone are the tables of the catalog, for a database that has the extension.
+fn by_schema(workspace: &Workspace, source: &str, scores: &str) -> Result<()> {
+    let cluster = &workspace.cluster;
+    let copy = workspace.database("by_schema", Template::Extension)?;
+    customers(cluster, &copy, 500)?;
+    let empty = archive(workspace, source, &["--schema=ltv"])?;
+    restore(workspace, &copy, &empty, &[])?;
+    ensure_eq(
+        cluster
+            .psql(&copy, "select count(*) from ltv_models")?
+            .as_str(),
+        "0",
+        "models that --schema=ltv brings",
+    )?;
+    let models = archive(
+        workspace,
+        source,
+        &[
+            "--data-only",
+            "--table=ltv.*",
+            "--exclude-table=ltv.feature_definitions",
+        ],
+    )?;
+    restore(workspace, &copy, &models, &[])?;
+    ensure_eq(
+        cluster.psql(&copy, SCORES)?,
+        scores.to_owned(),
+        "the tables of the catalog",
+    )?;
+    restore(
+        workspace,
+        &copy,
+        &archive(workspace, source, &["--schema=app"])?,
+        &[],
+    )?;
+    let sum = "select sum(p) || ' ' || count(*) from app.scored";
+    ensure_eq(
+        cluster.psql(&copy, sum)?,
+        cluster.psql(source, sum)?,
+        "predictions of another schema",
+    )?;
+    cluster.drop_database(&copy)
+}
+
+/// Roles are found by name where a dump is restored.
+fn without_a_role(workspace: &Workspace, source: &str) -> Result<()> {
+    let cluster = &workspace.cluster;
+    let from = archive(workspace, source, &[])?;
+    cluster.psql(source, "alter role dump_reader rename to dump_somebody")?;
+    let copy = workspace.database("without_role", Template::Empty)?;
+    match restore(workspace, &copy, &from, &[]) {
+        Err(error) if format!("{error:#}").contains("role \"dump_reader\" does not exist") => {}
+        other => bail!("a grant to a role that does not exist was restored: {other:?}"),
+    }
+    cluster.drop_database(&copy)?;
+    cluster.psql(
+        source,
+        "select ltv_revoke('m', 'dump_somebody'); drop role dump_somebody",
+    )?;
+    Ok(())
 }
 
 /// Models of the same name in two databases are two models, and each database has its own queue.

@@ -66,7 +66,7 @@ pub fn inspect(onnx: &[u8], limits: &Limits) -> Result<Inspection> {
             "the ONNX model keeps weights in another file",
         )
         .detail(format!("Tensor \"{name}\" refers to external data."))
-        .hint("Save the model as one file: onnx.save_model(model, path, save_as_external_data=False)."));
+        .hint("Save the model as one file: onnx.save_model(model, path, save_as_external_data=False), or torch.onnx.export(..., external_data=False)."));
     }
     admit(&model, graph, limits)?;
     // Files of old versions list their weights among the inputs.

@@ -449,7 +449,10 @@ impl Control for Step<'_> {
                 }
                 phase => phase,
             },
-            step: Some(self.text.clone()),
+            step: Some(match &progress.step {
+                Some(within) => format!("{}, {within}", self.text),
+                None => self.text.clone(),
+            }),
             ..progress
         });
     }

@@ -60,6 +60,7 @@ pub(super) struct Trainer<'a> {
 /// What all networks together have behind them and, if no early stopping comes, before them.
 pub(super) struct Done {
     since: Instant,
+    networks: AtomicUsize,
     epochs: AtomicUsize,
     rows: AtomicU64,
     rows_expected: AtomicU64,
@@ -69,6 +70,7 @@ impl Done {
     pub fn nothing(rows_expected: u64) -> Self {
         Self {
             since: Instant::now(),
+            networks: AtomicUsize::new(0),
             epochs: AtomicUsize::new(0),
             rows: AtomicU64::new(0),
             rows_expected: AtomicU64::new(rows_expected),
@@ -264,6 +266,7 @@ impl<'a> Trainer<'a> {
         self.done
             .epochs
             .fetch_add(self.epochs - history.len(), Relaxed);
+        self.done.networks.fetch_add(1, Relaxed);
         let Some((_, best_epoch, weights)) = best else {
             return Err(Error::data("the training diverged")
                 .detail("The loss was not finite in any epoch.")
@@ -340,9 +343,16 @@ impl<'a> Trainer<'a> {
             training_loss: Some(sum.mean()),
             validation_loss,
             eta_seconds: Some(expected.saturating_sub(rows) as f64 / rate.max(1e-9)),
-            step: None,
+            step: self.network_of_how_many(),
             memory_bytes: self.data.memory_bytes(),
         });
+    }
+
+    /// Where several are trained side by side, the first that has not ended.
+    fn network_of_how_many(&self) -> Option<String> {
+        let networks = self.folds.len();
+        let current = (self.done.networks.load(Relaxed) + 1).min(networks);
+        (networks > 1).then(|| format!("network {current} of {networks}"))
     }
 
     /// The value to be minimised, the loss, and what the history keeps.
