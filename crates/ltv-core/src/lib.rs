@@ -7,6 +7,7 @@ pub mod btyd;
 pub mod data;
 pub mod error;
 pub mod interface;
+pub mod kernels;
 pub mod layers;
 pub mod metrics;
 pub mod objective;

@@ -6,11 +6,11 @@ use candle_core::{DType, Device, Tensor};
 use common::{TestResult, assert_close, check_gradients, numbers, random_batch, reference, values};
 use ltv_core::backbone::{self, CrossKind};
 use ltv_core::batch::{Batch, InputShape, Mode, SequenceShape};
+use ltv_core::kernels::functions;
 use ltv_core::layers::batch_norm::BatchNorm;
 use ltv_core::layers::cross::Cross;
 use ltv_core::layers::dropout::dropout;
 use ltv_core::layers::fm::FactorizationMachine;
-use ltv_core::layers::functions;
 use ltv_core::params::Params;
 use serde_json::Value as Json;
 

@@ -3,10 +3,11 @@
 use super::activation::Activation;
 use super::attention_fused::{AllSteps, NewestStep};
 use super::dense::Dense;
-use super::kernel::{self, matmul};
-use super::operation::{apply1, apply3};
 use super::softmax::{export_softmax, softmax};
 use crate::error::{Error, Result};
+use crate::kernels::dispatch;
+use crate::kernels::matrix::matmul;
+use crate::kernels::operation::{apply1, apply3};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::Tensor;
@@ -66,7 +67,7 @@ impl SelfAttention {
 
     pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let projected = self.input.forward(x, Activation::Identity)?;
-        let mixed = if kernel::applies(x) {
+        let mixed = if dispatch::applies(x) {
             self.mix(&projected, mask)?
         } else {
             self.definition(&projected, mask)?
@@ -174,7 +175,7 @@ impl LastStepAttention {
         let queries = self
             .queries
             .forward(&last.squeeze(1)?, Activation::Identity)?;
-        let mixed = if kernel::applies(x) {
+        let mixed = if dispatch::applies(x) {
             self.mix(x, &queries, mask)?
         } else {
             self.definition(x, &queries, mask)?
@@ -238,8 +239,8 @@ impl LastStepAttention {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compare::{assert_same, mask, params, wave};
     use super::*;
+    use crate::kernels::assert_same::{assert_same, mask, params, wave};
 
     #[test]
     fn one_operation_equals_the_definition() -> Result<()> {

@@ -2,9 +2,13 @@
 //! Rows are independent of each other, and the scores of one never leave the cache.
 
 use super::attention::HIDDEN;
-use super::blocks::{LANES, softmax, softmax_back, total, vectorised};
-use super::kernel::{self, Matrix, Numbers, Real, each, product_spaced};
-use super::operation::{Given, Operation};
+use crate::kernels::blocks::{self, LANES, softmax, softmax_back, total};
+use crate::kernels::matrix::{Matrix, product_spaced};
+use crate::kernels::operation::{Given, Operation};
+use crate::kernels::real::Real;
+use crate::kernels::storage::Numbers;
+use crate::kernels::threads::each;
+use crate::kernels::vectorised::vectorised;
 use candle_core::{Result, Tensor};
 
 /// Rows of a block.
@@ -237,7 +241,7 @@ fn look_back<T: Real>(x: &[T], penalty: &[T], sought: &[T], out: &mut [T], share
     mean.fill(T::zero());
     for (sought, shares) in sought.chunks_exact(width).zip(shares.chunks_exact_mut(steps)) {
         for ((share, x), penalty) in shares.iter_mut().zip(x.chunks_exact(width)).zip(penalty) {
-            *share = kernel::sum(width, |k| x[k] * sought[k]) + *penalty;
+            *share = blocks::sum(width, |k| x[k] * sought[k]) + *penalty;
         }
         softmax(shares);
         add_times(mean, part, shares);
@@ -259,7 +263,7 @@ fn look_back_back<T: Real>(
     let (by_mean, by_scores) = scratch.split_at_mut(steps);
     let rows = x.chunks_exact(width).zip(by_x.chunks_exact_mut(width));
     for ((x, by_x), (share, by_share)) in rows.zip(mean.iter().zip(by_mean.iter_mut())) {
-        *by_share = kernel::sum(width, |k| x[k] * gradient[k]) * part;
+        *by_share = blocks::sum(width, |k| x[k] * gradient[k]) * part;
         add_times(by_x, *share, gradient);
     }
     let heads = sought.chunks_exact(width).zip(by_sought.chunks_exact_mut(width));

@@ -1,10 +1,11 @@
 //! Batch normalisation: batch statistics while training, running statistics (momentum 0.1) otherwise. Below, what the
 //! same takes in a custom operation.
 
-use super::activation::Activation;
-use super::kernel::{self, Real};
+use super::activation::{Activation, bias_activation, bias_activation_back};
 use crate::batch::Mode;
 use crate::error::Result;
+use crate::kernels::matrix;
+use crate::kernels::real::Real;
 use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};
 
@@ -116,7 +117,7 @@ impl Moments {
             let rows = x.len() / width;
             let count = T::from_f64(rows as f64);
             let mut mean = vec![T::zero(); width];
-            kernel::column_sums(x, &mut mean);
+            matrix::column_sums(x, &mut mean);
             mean.iter_mut().for_each(|mean| *mean /= count);
             let mut squares = vec![T::zero(); width];
             for row in x.chunks_exact(width) {
@@ -209,7 +210,7 @@ impl<T: Real> Norm<T> {
                     *out = (x - mean) * scale;
                 }
             }
-            kernel::finish(out, bias, activation, first + index * block(width));
+            bias_activation(out, bias, activation, first + index * block(width));
         }
         out
     }
@@ -230,7 +231,7 @@ impl<T: Real> Norm<T> {
             .zip(output.chunks(block(width)))
             .zip(x.chunks(block(width)));
         for ((gradient, output), x) in blocks {
-            kernel::unfinish(gradient, output, activation, &mut sum);
+            bias_activation_back(gradient, output, activation, &mut sum);
             for (gradient, x) in gradient.chunks_exact(width).zip(x.chunks_exact(width)) {
                 let columns = gradient.iter().zip(x).zip(&self.mean);
                 for (sum, ((&gradient, &x), &mean)) in weighed.iter_mut().zip(columns) {

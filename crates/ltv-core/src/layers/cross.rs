@@ -1,8 +1,8 @@
 //! Cross layers: each multiplies its input by the features once more, so that l layers reach products of l + 1
 //! features. `x_0` is the flat input.
 
-use super::kernel::matmul;
 use crate::error::Result;
+use crate::kernels::matrix::matmul;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};

@@ -1,16 +1,18 @@
 //! `activation(x w^T + b)`: where nearly all of the arithmetic of every model is done.
 
-use super::activation::Activation;
-use super::kernel::{self, Matrix, Real, product};
-use super::operation::{Given, Operation, apply3};
+use super::activation::{Activation, bias_activation, bias_activation_back};
 use crate::error::Result;
+use crate::kernels::dispatch;
+use crate::kernels::matrix::{self, Matrix, product};
+use crate::kernels::operation::{Given, Operation, apply3};
+use crate::kernels::real::Real;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};
 
 /// `x` `[.., in]`, `weight` `[out, in]`, `bias` `[out]` -> `[.., out]`.
 pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
-    if kernel::applies(x) && weight.elem_count() > 0 {
+    if dispatch::applies(x) && weight.elem_count() > 0 {
         let mut shape = x.dims().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = bias.elem_count();
@@ -29,7 +31,7 @@ fn definition(
     let (out, fan_in) = weight.dims2()?;
     let rows = x.elem_count() / fan_in.max(1);
     let flat = x.reshape((rows, fan_in))?;
-    let mut y = kernel::matmul(&flat, &weight.t()?)?.broadcast_add(bias)?;
+    let mut y = matrix::matmul(&flat, &weight.t()?)?.broadcast_add(bias)?;
     if activation != Activation::Identity {
         y = y.relu()?;
     }
@@ -64,7 +66,7 @@ impl Operation<3> for Fused {
             Matrix::rows(weight, inputs).transposed(),
             false,
         );
-        kernel::finish(&mut y, bias, self.activation, 0);
+        bias_activation(&mut y, bias, self.activation, 0);
         Ok((y, ()))
     }
 
@@ -78,7 +80,7 @@ impl Operation<3> for Fused {
         let rows = x.len() / inputs;
         let mut by_bias = vec![T::zero(); outputs];
         let mut by_output = given.gradient.to_vec();
-        kernel::unfinish(&mut by_output, given.result, self.activation, &mut by_bias);
+        bias_activation_back(&mut by_output, given.result, self.activation, &mut by_bias);
         let by_output = Matrix::rows(&by_output, outputs);
         let mut by_weight = vec![T::zero(); outputs * inputs];
         product(

@@ -4,11 +4,12 @@ use super::activation::Activation;
 use super::attention::SelfAttention;
 use super::dense::Dense;
 use super::dropout::{Dropout, dropout};
-use super::kernel::{self, Real};
 use super::layer_norm::LayerNorm;
-use super::operation::{Given, Operation, apply2};
 use crate::batch::Mode;
 use crate::error::Result;
+use crate::kernels::dispatch;
+use crate::kernels::operation::{Given, Operation, apply2};
+use crate::kernels::real::Real;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{DType, Device, Tensor, WithDType};
@@ -79,7 +80,7 @@ impl EncoderBlock {
 
 /// `x + dropout(y)`.
 fn add_dropped(x: &Tensor, y: &Tensor, rate: f64, mode: &Mode) -> Result<Tensor> {
-    if kernel::applies(x) && mode.is_training() && rate > 0.0 {
+    if dispatch::applies(x) && mode.is_training() && rate > 0.0 {
         let draw = Dropout::draw(rate, mode);
         return Ok(apply2(AddDropped { draw }, [x, y], x.shape())?);
     }
@@ -146,8 +147,8 @@ pub fn time_encoding(steps: usize, width: usize, dtype: DType, device: &Device) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::compare::{assert_same, params, wave};
     use super::*;
+    use crate::kernels::assert_same::{assert_same, params, wave};
 
     #[test]
     fn one_operation_equals_the_definition() -> Result<()> {

@@ -5,10 +5,10 @@ use super::activation::Activation;
 use super::dense::dense;
 use super::embedding::Embedding;
 use super::fm_fused;
-use super::kernel::{self, matmul};
-use crate::batch::GraphInputs;
-use crate::batch::{Batch, InputShape};
+use crate::batch::{Batch, GraphInputs, InputShape};
 use crate::error::{Error, Result};
+use crate::kernels::dispatch;
+use crate::kernels::matrix::matmul;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};
@@ -132,7 +132,7 @@ impl FactorizationMachine {
         let x = &batch.numeric;
         let numbers = self.numeric.as_ref().map(|(_, vectors)| (x, &**vectors));
         let second = match (numbers, &categories) {
-            (Some((x, vectors)), _) if kernel::applies(x) => {
+            (Some((x, vectors)), _) if dispatch::applies(x) => {
                 fm_fused::second_order(x, vectors, categories.as_ref())?
             }
             _ => second_order(numbers, categories.as_ref(), self.size)?,
@@ -152,7 +152,9 @@ impl FactorizationMachine {
     /// `[out, folded_width]`: less to multiply with, by k + 1 columns to one of each number.
     pub fn fold(&self, matrix: &Tensor) -> Result<Tensor> {
         match &self.numeric {
-            Some((_, embedding)) if kernel::applies(matrix) => fm_fused::folded(matrix, embedding),
+            Some((_, embedding)) if dispatch::applies(matrix) => {
+                fm_fused::folded(matrix, embedding)
+            }
             Some((_, embedding)) => folded(matrix, embedding),
             None => Ok(matrix.clone()),
         }

@@ -1,9 +1,10 @@
 //! The two parts of a factorisation machine that take time, as one operation each; [`fm`](super::fm) defines them by
 //! tensor operations. The numbers are data: there is no gradient by them.
 
-use super::kernel::{self, Real};
-use super::operation::{Given, Operation, apply2, apply3};
 use crate::error;
+use crate::kernels::operation::{Given, Operation, apply2, apply3};
+use crate::kernels::real::Real;
+use crate::kernels::{blocks, threads};
 use candle_core::{Result, Tensor};
 use std::ops::Range;
 
@@ -102,7 +103,7 @@ impl SecondOrder {
 
     fn rows<T>(&self, x: &[T]) -> Vec<Range<usize>> {
         let rows = x.len() / self.fields;
-        let at_once = kernel::rows_per_part(rows);
+        let at_once = threads::rows_per_part(rows);
         (0..rows)
             .step_by(at_once)
             .map(|start| start..(start + at_once).min(rows))
@@ -130,7 +131,7 @@ impl Operation<3> for SecondOrder {
     fn forward<T: Real>(&self, [x, embedding, categories]: [&[T]; 3]) -> Result<(Vec<T>, ())> {
         let half = T::from_f64(0.5);
         let blocks = self.blocks(embedding);
-        let parts = kernel::each(self.rows(x), |rows| {
+        let parts = threads::each(self.rows(x), |rows| {
             let mut out = vec![T::zero(); rows.len() * self.size];
             for (row, out) in rows.zip(out.chunks_exact_mut(self.size)) {
                 let (x, categories) = self.row(x, categories, row);
@@ -151,7 +152,7 @@ impl Operation<3> for SecondOrder {
     fn backward<T: Real>(&self, given: Given<T, (), 3>) -> Result<[Option<Vec<T>>; 3]> {
         let [x, embedding, categories] = given.inputs;
         let blocks = self.blocks(embedding);
-        let parts = kernel::each(self.rows(x), |rows| {
+        let parts = threads::each(self.rows(x), |rows| {
             let mut by_categories = vec![T::zero(); rows.len() * self.width];
             // Per field the sums over the rows of x s g and of x^2 g, s the sum over the fields and g the gradient.
             let none = [[T::zero(); LANES]; 2];
@@ -238,7 +239,7 @@ impl Operation<2> for Folded {
             let weights = products.chunks_exact(self.size);
             let vectors = embedding.chunks_exact(self.size);
             for ((weights, vector), &number) in weights.zip(vectors).zip(numbers) {
-                out.push(kernel::sum(self.size, |k| weights[k] * vector[k]) + number);
+                out.push(blocks::sum(self.size, |k| weights[k] * vector[k]) + number);
             }
             out.extend_from_slice(categories);
         }

@@ -5,14 +5,15 @@
 use super::activation::Activation;
 use super::dense::Dense;
 use super::dropout::{Dropout, dropout};
-use super::functions::sigmoid;
 use super::gated_residual_block::{Gate, Network};
 use super::gated_residual_fused::{ResidualOperation, SkipOperation};
-use super::kernel::{self, matmul};
 use super::layer_norm::{LayerNorm, export_layer_norm, normalise};
-use super::operation::apply3;
 use crate::batch::Mode;
 use crate::error::Result;
+use crate::kernels::dispatch;
+use crate::kernels::functions::sigmoid;
+use crate::kernels::matrix::matmul;
+use crate::kernels::operation::apply3;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{D, Tensor, Var};
@@ -59,7 +60,7 @@ impl GatedSkip {
     }
 
     pub fn forward(&self, x: &Tensor, skip: &Tensor) -> Result<Tensor> {
-        if !kernel::applies(x) {
+        if !dispatch::applies(x) {
             return self.definition(x, skip);
         }
         let op = SkipOperation {
@@ -147,7 +148,7 @@ impl GatedResidual {
 
     /// `x` `[batch, .., inputs]`; `context` `[batch, width]` is the same for all steps of a row.
     pub fn forward(&self, x: &Tensor, context: Option<&Tensor>, mode: &Mode) -> Result<Tensor> {
-        if !kernel::applies(x) {
+        if !dispatch::applies(x) {
             return self.definition(x, context, mode);
         }
         let op = ResidualOperation {
@@ -348,8 +349,8 @@ impl GroupedGatedResidual {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compare::{assert_same, params, wave};
     use super::*;
+    use crate::kernels::assert_same::{assert_same, params, wave};
 
     #[test]
     fn one_operation_equals_the_definition() -> Result<()> {

@@ -1,10 +1,12 @@
 //! Gated residual networks and gated skips on the plain numbers of a block of rows, forward and back; weights come as one
 //! vector.
 
-use super::blocks::{add_rows, vectorised};
 use super::dropout::Dropout;
-use super::kernel::{self, Matrix, Real, product, product_spaced};
 use super::layer_norm::EPSILON;
+use crate::kernels::blocks::{self, add_rows};
+use crate::kernels::matrix::{Matrix, product, product_spaced};
+use crate::kernels::real::Real;
+use crate::kernels::vectorised::vectorised;
 
 /// Rows of a block: what they leave behind stays in the cache.
 pub const ROWS: usize = 512;
@@ -61,9 +63,9 @@ fn gate_and_normalise<T: Real>(
         for ((sum, g), v) in sum.iter_mut().zip(g.iter()).zip(v.iter()) {
             *sum += *g * *v;
         }
-        let mean = kernel::sum(width, |k| sum[k]) / count;
+        let mean = blocks::sum(width, |k| sum[k]) / count;
         let square = |k: usize| (sum[k] - mean) * (sum[k] - mean);
-        let variance = kernel::sum(width, square) / count;
+        let variance = blocks::sum(width, square) / count;
         *scale = T::one() / T::root(variance + T::from_f64(EPSILON));
         let norms = norm.0.iter().zip(norm.1);
         for ((sum, out), (weight, bias)) in sum.iter_mut().zip(out).zip(norms) {
@@ -100,8 +102,8 @@ fn gate_and_normalise_back<T: Real>(
         for (by_sum, weight) in by_sum.iter_mut().zip(weight) {
             *by_sum *= *weight;
         }
-        let shift = kernel::sum(width, |k| by_sum[k]) / count;
-        let tilt = kernel::sum(width, |k| by_sum[k] * normal[k]) / count;
+        let shift = blocks::sum(width, |k| by_sum[k]) / count;
+        let tilt = blocks::sum(width, |k| by_sum[k] * normal[k]) / count;
         let (g, v) = gates.split_at_mut(width);
         for ((by_sum, normal), (g, v)) in by_sum.iter_mut().zip(normal).zip(g.iter_mut().zip(v.iter_mut())) {
             *by_sum = scale * (*by_sum - shift - *normal * tilt);

@@ -1,11 +1,12 @@
 //! A gated residual network and a gated skip as one operation each; equal to the definitions in `gated_residual`.
 
-use super::blocks::{chunks_of, total};
 use super::gated_residual_block::{
     By, Gate, GateTrace, Network, ROWS, Rows, Shifts, Trace, whole_groups,
 };
-use super::kernel::{Real, each};
-use super::operation::{Given, Operation};
+use crate::kernels::blocks::{chunks_of, total};
+use crate::kernels::operation::{Given, Operation};
+use crate::kernels::real::Real;
+use crate::kernels::threads::each;
 use candle_core::Result;
 
 /// `x` `[.., inputs]`, skip `[.., width]`, weights -> `[.., width]`.

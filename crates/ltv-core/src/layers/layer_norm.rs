@@ -1,8 +1,9 @@
 //! Layer normalisation over the last axis, by tensor operations and as one operation.
 
-use super::kernel::{self, Real};
-use super::operation::{Given, Operation, apply3};
 use crate::error::Result;
+use crate::kernels::operation::{Given, Operation, apply3};
+use crate::kernels::real::Real;
+use crate::kernels::{blocks, dispatch};
 use crate::onnx::{Attribute, GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{D, Tensor, Var};
@@ -11,7 +12,7 @@ pub(super) const EPSILON: f64 = 1e-5;
 
 /// Zero mean and unit variance over the last axis.
 pub fn normalise(x: &Tensor) -> Result<Tensor> {
-    if kernel::applies(x) {
+    if dispatch::applies(x) {
         let width = x.dim(D::Minus1)?;
         let one = Tensor::ones(width, x.dtype(), x.device())?;
         return fused(x, &one, &one.zeros_like()?);
@@ -43,7 +44,7 @@ impl LayerNorm {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if kernel::applies(x) {
+        if dispatch::applies(x) {
             return fused(x, &self.weight, &self.bias);
         }
         Ok(definition(x)?
@@ -82,9 +83,9 @@ struct Normalised;
 #[inline(always)]
 fn moments<T: Real>(row: &[T]) -> (T, T) {
     let count = T::from_f64(row.len() as f64);
-    let mean = kernel::sum(row.len(), |k| row[k]) / count;
+    let mean = blocks::sum(row.len(), |k| row[k]) / count;
     let square = |k: usize| (row[k] - mean) * (row[k] - mean);
-    let variance = kernel::sum(row.len(), square) / count;
+    let variance = blocks::sum(row.len(), square) / count;
     (
         mean,
         T::from_f64(1.0 / (variance.to_f64() + EPSILON).sqrt()),
@@ -125,8 +126,8 @@ impl Operation<3> for Normalised {
                 by_bias[k] += by_x[k];
                 by_x[k] *= weight[k];
             }
-            let shift = kernel::sum(width, |k| by_x[k]) / count;
-            let tilt = kernel::sum(width, |k| by_x[k] * normal[k]) / count;
+            let shift = blocks::sum(width, |k| by_x[k]) / count;
+            let tilt = blocks::sum(width, |k| by_x[k] * normal[k]) / count;
             for (by_x, &normal) in by_x.iter_mut().zip(&normal) {
                 *by_x = scale * (*by_x - shift - normal * tilt);
             }

@@ -4,11 +4,11 @@ use super::activation::Activation;
 use super::batch_norm::BatchNorm;
 use super::dense::{self, Dense};
 use super::dropout::{Dropout, dropout};
-use super::kernel;
 use super::mlp_fused::{Layer, Stack};
-use super::operation::apply2;
 use crate::batch::Mode;
 use crate::error::Result;
+use crate::kernels::dispatch;
+use crate::kernels::operation::apply2;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::Tensor;
@@ -78,7 +78,7 @@ impl Mlp {
 
     /// With another matrix, `[out, inputs]`, in place of that of the first layer.
     pub fn forward_by(&self, x: &Tensor, first: &Tensor, mode: &Mode) -> Result<Tensor> {
-        if !kernel::applies(x) {
+        if !dispatch::applies(x) {
             return self.definition(x, first, mode);
         }
         let mut layers = Vec::with_capacity(self.layers.len());

@@ -6,10 +6,12 @@
 //! result depends on the number of threads alone. Where a layer is normalised, the threads wait for each other: batch
 //! statistics are those of all rows.
 
-use super::activation::Activation;
+use super::activation::{Activation, bias_activation, bias_activation_back};
 use super::batch_norm::{Moments, Norm, Pull};
-use super::kernel::{self, Matrix, Real, product};
-use super::operation::{Given, Operation};
+use crate::kernels::matrix::{Matrix, product};
+use crate::kernels::operation::{Given, Operation};
+use crate::kernels::real::Real;
+use crate::kernels::threads;
 use candle_core::Result;
 use parking_lot::Mutex;
 use std::ops::Range;
@@ -155,7 +157,7 @@ impl Stack {
                 return Some(moments);
             }
             let first = part.first_row * layer.outputs;
-            kernel::finish(&mut output, weights.bias, layer.activation, first);
+            bias_activation(&mut output, weights.bias, layer.activation, first);
             part.outputs.push(output);
         }
         None
@@ -183,7 +185,7 @@ impl Stack {
                 None => {
                     let output = back.part.outputs.get(index);
                     let output = output.map_or(back.result, Vec::as_slice);
-                    kernel::unfinish(&mut back.gradient, output, layer.activation, by_bias);
+                    bias_activation_back(&mut back.gradient, output, layer.activation, by_bias);
                 }
             }
             let input = match index {
@@ -226,7 +228,7 @@ impl Operation<2> for Stack {
 
     fn forward<T: Real>(&self, [x, theta]: [&[T]; 2]) -> Result<(Vec<T>, Kept<T>)> {
         let inputs = self.layers.first().map_or(1, |layer| layer.inputs);
-        let rows_per_part = kernel::rows_per_part(x.len() / inputs);
+        let rows_per_part = threads::rows_per_part(x.len() / inputs);
         let mut parts: Vec<(&[T], Part<T>)> = x
             .chunks(rows_per_part * inputs)
             .enumerate()
@@ -242,7 +244,7 @@ impl Operation<2> for Stack {
         let mut moments = Vec::new();
         let mut norms: Vec<Norm<T>> = Vec::new();
         for (run, layers) in self.runs.iter().enumerate() {
-            let found = kernel::each(parts.iter_mut().collect(), |(x, part)| {
+            let found = threads::each(parts.iter_mut().collect(), |(x, part)| {
                 self.forward_run(run, (x, theta), &norms, part)
             });
             if let Some(all) = found.into_iter().flatten().reduce(Moments::and) {
@@ -288,7 +290,7 @@ impl Operation<2> for Stack {
             .collect();
         let mut pull: Option<Pull<T>> = None;
         for run in (0..self.runs.len()).rev() {
-            let found = kernel::each(backs.iter_mut().collect(), |back| {
+            let found = threads::each(backs.iter_mut().collect(), |back| {
                 self.backward_run(run, theta, (norms, pull.as_ref()), with_x, back)
             });
             pull = found.into_iter().flatten().reduce(Pull::and);

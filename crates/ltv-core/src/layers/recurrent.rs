@@ -4,10 +4,11 @@
 
 use super::activation::Activation;
 use super::dense::Dense;
-use super::functions::sigmoid;
-use super::operation::apply3;
-use super::{kernel, recurrent_fused};
+use super::recurrent_fused;
 use crate::error::{Error, Result};
+use crate::kernels::functions::sigmoid;
+use crate::kernels::operation::apply3;
+use crate::kernels::{dispatch, matrix};
 use crate::onnx::{Attribute, ElementType, GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{Shape, Tensor, Var};
@@ -117,7 +118,7 @@ impl Recurrent {
 
     fn has_fused(&self, x: &Tensor, start: Option<&State<Tensor>>) -> bool {
         let some = x.elem_count() > 0;
-        some && kernel::applies(x) && (self.cell == Cell::Lstm || start.is_none())
+        some && dispatch::applies(x) && (self.cell == Cell::Lstm || start.is_none())
     }
 
     fn fused(
@@ -186,7 +187,7 @@ impl Recurrent {
         let mut states = Vec::with_capacity(steps);
         for step in 0..steps {
             let gates = projected.narrow(1, step, 1)?.squeeze(1)?;
-            let gates = (gates + kernel::matmul(&h, &weight)?)?;
+            let gates = (gates + matrix::matmul(&h, &weight)?)?;
             let gate = |index: usize| gates.narrow(1, index * self.hidden, self.hidden);
             let kept = mask.narrow(1, step, 1)?;
             let write = sigmoid(&gate(0)?)?.broadcast_mul(&kept)?;
@@ -223,7 +224,7 @@ impl Recurrent {
         let mut states = Vec::with_capacity(steps);
         for step in 0..steps {
             let inputs = projected.narrow(1, step, 1)?.squeeze(1)?;
-            let mut memory = kernel::matmul(&h, &weight)?;
+            let mut memory = matrix::matmul(&h, &weight)?;
             if let Some(bias) = &self.state_bias {
                 memory = memory.broadcast_add(bias)?;
             }
@@ -336,8 +337,8 @@ impl Recurrent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compare::{assert_same, mask, params, wave};
     use super::*;
+    use crate::kernels::assert_same::{assert_same, mask, params, wave};
 
     #[test]
     fn one_operation_equals_step_by_step() -> Result<()> {

@@ -4,12 +4,15 @@
 //! Blocks of rows go through all their steps while they are in the cache. Inside a block everything is time-major, so
 //! that a step is a matrix without gaps.
 
-use super::blocks::{add_rows, chunks_of, total};
-use super::kernel::{Matrix, Numbers, Real, each, product, product_spaced};
-use super::operation::{Given, Operation};
 use super::recurrent::Cell;
 use super::recurrent_steps::{gru_step, gru_step_back, lstm_step, lstm_step_back};
 use super::recurrent_weights::{ByWeights, Weights};
+use crate::kernels::blocks::{add_rows, chunks_of, total};
+use crate::kernels::matrix::{Matrix, product, product_spaced};
+use crate::kernels::operation::{Given, Operation};
+use crate::kernels::real::Real;
+use crate::kernels::storage::Numbers;
+use crate::kernels::threads::each;
 use candle_core::{Result, Tensor};
 
 /// Rows of a block.

@@ -1,7 +1,7 @@
 //! What the gates of recurrent layers do with one row in one step, forward and back.
 
-use super::blocks::vectorised;
-use super::kernel::Real;
+use crate::kernels::real::Real;
+use crate::kernels::vectorised::vectorised;
 
 vectorised! {
 /// One row's step of the LSTM. `gates` hold the products i f g o, and then the gates.

@@ -1,9 +1,9 @@
 //! The weights of a recurrent layer, from the one vector that holds them to what its products need, and their gradients
 //! back.
 
-use super::kernel::Real;
 use super::recurrent::Cell;
 use super::recurrent_fused::Steps;
+use crate::kernels::real::Real;
 
 /// The weights as the products need them.
 pub struct Weights<T> {

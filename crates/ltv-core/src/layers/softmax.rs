@@ -1,8 +1,9 @@
 //! Softmax over the last axis, by tensor operations and as one operation.
 
-use super::kernel::{self, Real};
-use super::operation::{Given, Operation, apply1};
 use crate::error::Result;
+use crate::kernels::operation::{Given, Operation, apply1};
+use crate::kernels::real::{Real, exps};
+use crate::kernels::{blocks, dispatch};
 use crate::onnx::{Attribute, GraphBuilder, Value};
 use candle_core::{D, Tensor};
 
@@ -13,7 +14,7 @@ pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
 }
 
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
-    if kernel::applies(x) {
+    if dispatch::applies(x) {
         return Ok(apply1(Softmax(x.dim(D::Minus1)?), [x], x.shape())?);
     }
     definition(x)
@@ -43,8 +44,8 @@ impl Operation<1> for Softmax {
                 .iter()
                 .fold(row[0], |most, &x| if x > most { x } else { most });
             row.iter_mut().for_each(|x| *x -= most);
-            T::exps(row);
-            let total = kernel::sum(row.len(), |k| row[k]);
+            exps(row);
+            let total = blocks::sum(row.len(), |k| row[k]);
             row.iter_mut().for_each(|x| *x /= total);
         }
         Ok((out, ()))
@@ -58,7 +59,7 @@ impl Operation<1> for Softmax {
         let mut out = given.gradient.to_vec();
         let results = given.result.chunks_exact(width);
         for (row, y) in out.chunks_exact_mut(width).zip(results) {
-            let mixed = kernel::sum(width, |k| row[k] * y[k]);
+            let mixed = blocks::sum(width, |k| row[k] * y[k]);
             for (gradient, &y) in row.iter_mut().zip(y) {
                 *gradient = y * (*gradient - mixed);
             }

@@ -2,12 +2,12 @@
 //! how much each of them counts for this row.
 
 use super::gated_residual::{GatedResidual, GroupedGatedResidual};
-use super::kernel;
-use super::operation::apply3;
 use super::softmax::{export_softmax, softmax};
 use super::variable_selection_fused::{Selection, Source};
 use crate::batch::Mode;
 use crate::error::Result;
+use crate::kernels::dispatch;
+use crate::kernels::operation::apply3;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
 use candle_core::Tensor;
@@ -93,7 +93,7 @@ impl VariableSelection {
         mode: &Mode,
     ) -> Result<Tensor> {
         let x = variables.numbers();
-        if !kernel::applies(x) {
+        if !dispatch::applies(x) {
             return Ok(self.definition(variables, context, mode)?.0);
         }
         let (source, mut weights) = match variables {
@@ -165,8 +165,8 @@ impl VariableSelection {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compare::{assert_same, params, wave};
     use super::*;
+    use crate::kernels::assert_same::{assert_same, params, wave};
 
     #[test]
     fn one_operation_equals_the_definition() -> Result<()> {

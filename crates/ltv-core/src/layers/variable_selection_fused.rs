@@ -1,9 +1,11 @@
 //! Variable selection as one operation, forward and back; equal to the definition in `variable_selection`.
 
-use super::blocks::{chunks_of, softmax, softmax_back, total, vectorised};
 use super::gated_residual_block::{By, Network, Rows, Shifts, Trace, take, take_mut, whole_groups};
-use super::kernel::{self, Real, each};
-use super::operation::{Given, Operation};
+use crate::kernels::blocks::{self, chunks_of, softmax, softmax_back, total};
+use crate::kernels::operation::{Given, Operation};
+use crate::kernels::real::Real;
+use crate::kernels::threads::each;
+use crate::kernels::vectorised::vectorised;
 use candle_core::Result;
 
 /// Where the variables' vectors come from.
@@ -56,7 +58,7 @@ fn add_shares_back<T: Real>(
 ) {
     let rows = gradient.chunks_exact(width).zip(x.chunks_exact_mut(width));
     for ((gradient, x), (shares, by_shares)) in rows.zip(shares.chunks(count).zip(by_shares.chunks_mut(count))) {
-        by_shares[0] = kernel::sum(width, |k| gradient[k] * x[k]);
+        by_shares[0] = blocks::sum(width, |k| gradient[k] * x[k]);
         let share = shares[0];
         for (x, gradient) in x.iter_mut().zip(gradient) {
             *x = *gradient * share;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::batch::Mode;
 use crate::error::{Error, Result};
-use crate::layers::functions::{expm1, log_gamma, log1p, sigmoid, softplus};
+use crate::kernels::functions::{expm1, log_gamma, log1p, sigmoid, softplus};
 use crate::layers::softmax::{export_softmax, log_softmax, softmax};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;

@@ -1,8 +1,8 @@
 //! The contrasts of `cmltv`: terms that compare rows of a batch with each other.
 
 use crate::error::Result;
-use crate::layers::functions::{scalar, softplus};
-use crate::layers::kernel::{has_custom_operations, refuse_plain};
+use crate::kernels::dispatch::{has_custom_operations, refuse_plain};
+use crate::kernels::functions::{scalar, softplus};
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor};
 
 /// `-log sigmoid(mean probability of payers - mean probability of the others)`; 0 in a batch with only one kind.

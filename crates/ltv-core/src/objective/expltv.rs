@@ -10,7 +10,7 @@ use super::{
 };
 use crate::batch::Mode;
 use crate::error::{Error, Result};
-use crate::layers::functions::{expm1, sigmoid, softplus};
+use crate::kernels::functions::{expm1, sigmoid, softplus};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
 use candle_core::Tensor;

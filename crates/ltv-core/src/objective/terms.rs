@@ -1,7 +1,7 @@
 //! Pieces shared by the losses and heads, in candle and in ONNX.
 
 use crate::error::Result;
-use crate::layers::functions::{sigmoid, softplus};
+use crate::kernels::functions::{sigmoid, softplus};
 use crate::onnx::{GraphBuilder, Value};
 use candle_core::Tensor;
 

@@ -9,11 +9,12 @@ use super::{
 };
 use crate::batch::Mode;
 use crate::error::Result;
+use crate::kernels::dispatch;
+use crate::kernels::functions::scalar;
+use crate::kernels::operation::{Given, Operation, apply2};
+use crate::kernels::real::Real;
 use crate::layers::activation::Activation;
 use crate::layers::dense::Dense;
-use crate::layers::functions::scalar;
-use crate::layers::kernel::{self, Real};
-use crate::layers::operation::{Given, Operation, apply2};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
 use candle_core::Tensor;
@@ -146,7 +147,7 @@ impl Objective for Ziln {
 
     fn loss(&self, output: &HeadOutput, target: &Tensor, _mode: &Mode) -> Result<Loss> {
         let floor = self.config.sigma_floor;
-        let (purchase, lognormal) = if kernel::applies(&output[0]) {
+        let (purchase, lognormal) = if dispatch::applies(&output[0]) {
             let terms = apply2(Fused { floor }, [&output[0], target], 2)?;
             (terms.get(0)?, terms.get(1)?)
         } else {

@@ -2,7 +2,6 @@
 
 use super::ahead::{self, Ahead};
 use super::batches::{self, Batches};
-use super::folds;
 use super::loss_sum::LossSum;
 use super::network::{Network, Predictions};
 use super::optimizer::{Adam, AdamConfig};
@@ -10,9 +9,9 @@ use super::place::Place;
 use super::rows::Rows;
 use super::spilled::Spilled;
 use super::step::Shards;
-use super::{Control, Phase, Progress};
+use super::{Control, Phase, Progress, folds};
 use crate::error::{Error, Result};
-use crate::layers::kernel;
+use crate::kernels::threads;
 use crate::metrics::{self, Observations};
 use crate::preprocess::Encoded;
 use crate::recipe::Options;
@@ -378,7 +377,7 @@ impl<'a> Trainer<'a> {
         };
         let judged: Result<Vec<_>> = validation
             .par_chunks(at_once)
-            .map(|rows| kernel::alone(|| evaluate(rows)))
+            .map(|rows| threads::alone(|| evaluate(rows)))
             .collect();
         for (rows, (part, predicted)) in validation.chunks(at_once).zip(judged?) {
             sum.merge(part);

@@ -1,7 +1,7 @@
 //! The loss of an epoch, in all and by its terms.
 
 use crate::error::Result;
-use crate::layers::kernel;
+use crate::kernels::dispatch;
 use crate::objective::Loss;
 use candle_core::{DType, Tensor};
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ impl LossSum {
             self.terms.push((name, 0.0));
         }
         let float = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32);
-        if kernel::has_custom_operations(&loss.total) {
+        if dispatch::has_custom_operations(&loss.total) {
             self.total += f64::from(float(&loss.total)?.to_scalar::<f32>()?) * rows;
             for ((_, term), (_, sum)) in loss.terms.iter().zip(&mut self.terms) {
                 *sum += f64::from(float(term)?.to_scalar::<f32>()?) * rows;

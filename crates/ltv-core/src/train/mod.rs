@@ -34,13 +34,13 @@ mod target;
 mod variables;
 mod weights;
 
+use super::kernels::dispatch;
 pub use control::{Control, Phase, Progress, Quiet};
 pub use folds::networks;
 pub use optimizer::{Adam, AdamConfig};
 
 use crate::data::{Split, TrainingData, TrainingTable};
 use crate::error::{Error, Result};
-use crate::layers::kernel;
 use crate::preprocess::Preprocessing;
 use crate::recipe::Recipe;
 use crate::schema::Schema;
@@ -125,7 +125,7 @@ fn train_at(
         .thread_name(|index| format!("pg_ltv training {index}"))
         .start_handler(move |_| {
             if plainly {
-                kernel::keep_plain();
+                dispatch::keep_plain();
             }
         })
         .build()

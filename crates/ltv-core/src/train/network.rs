@@ -2,10 +2,9 @@
 
 use super::rows::Rows;
 use crate::backbone::{self, Backbone, BackboneConfig};
-use crate::batch::GraphInputs;
-use crate::batch::{Batch, InputShape, Mode};
+use crate::batch::{Batch, GraphInputs, InputShape, Mode};
 use crate::error::Result;
-use crate::layers::kernel;
+use crate::kernels::threads;
 use crate::objective::{self, Distribution, Loss, Objective, ObjectiveConfig, TargetStatistics};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
@@ -100,7 +99,7 @@ impl Network {
     pub fn predict_rows(&self, data: &Rows, rows: &[u32], at_once: usize) -> Result<Predictions> {
         let parts: Result<Vec<Predictions>> = rows
             .par_chunks(at_once)
-            .map(|rows| kernel::alone(|| self.predict(&data.gather(rows)?.batch)))
+            .map(|rows| threads::alone(|| self.predict(&data.gather(rows)?.batch)))
             .collect();
         let mut predictions = Predictions::default();
         parts?.into_iter().for_each(|part| predictions.extend(part));

@@ -2,7 +2,8 @@
 
 use super::flat_adam::FlatAdam;
 use crate::error::Result;
-use crate::layers::kernel::{self, Numbers};
+use crate::kernels::dispatch;
+use crate::kernels::storage::Numbers;
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Tensor, Var};
 use parking_lot::Mutex;
@@ -43,7 +44,7 @@ impl Adam {
             .iter()
             .map(|(_, var)| (var.clone(), var.rank() > 1))
             .collect();
-        let fused = |(var, _): &(Var, bool)| kernel::applies(var) && var.dtype() == DType::F32;
+        let fused = |(var, _): &(Var, bool)| dispatch::applies(var) && var.dtype() == DType::F32;
         let moments = if weights.iter().all(fused) {
             let zeros = |(var, _): &(Var, bool)| Mutex::new(vec![[0.0; 2]; var.elem_count()]);
             Moments::Cpu(weights.iter().map(zeros).collect())
@@ -132,7 +133,7 @@ fn weighted_sum(gradients: &Gradients, var: &Var) -> Result<Option<Tensor>> {
             return Ok(Some(gradient.contiguous()?));
         }
         let gradient = gradient.contiguous()?;
-        if kernel::applies(&gradient) && gradient.dtype() == DType::F32 {
+        if dispatch::applies(&gradient) && gradient.dtype() == DType::F32 {
             let numbers = Numbers::of(&gradient);
             let (numbers, share) = (numbers.get::<f32>()?, *share as f32);
             match &mut sum {

@@ -7,7 +7,7 @@ use super::optimizer::Gradients;
 use super::rows::Rows;
 use crate::batch::Mode;
 use crate::error::Result;
-use crate::layers::kernel;
+use crate::kernels::threads;
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -77,7 +77,7 @@ impl Shards {
         let shards: Result<Vec<_>> = (0..count)
             .into_par_iter()
             .with_max_len(count.div_ceil(self.threads))
-            .map(|shard| kernel::alone(|| gradients(shard)))
+            .map(|shard| threads::alone(|| gradients(shard)))
             .collect();
         let mut all = Vec::with_capacity(count);
         for (gradients, loss, shard_rows) in shards? {

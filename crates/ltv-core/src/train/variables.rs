@@ -4,7 +4,7 @@ use super::epochs::Trainer;
 use super::network::Network;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::layers::kernel;
+use crate::kernels::threads;
 use crate::preprocess::{Preprocessing, describe_values};
 use crate::schema::ColumnKind;
 use candle_core::{DType, Tensor};
@@ -44,7 +44,7 @@ pub(super) fn describe(
             let encoded = trainer.rows.gather(rows)?;
             networks
                 .iter()
-                .map(|network| kernel::alone(|| shares(network, &encoded.batch)))
+                .map(|network| threads::alone(|| shares(network, &encoded.batch)))
                 .collect::<Result<Vec<_>>>()
         })
         .collect::<Result<_>>()?;

@@ -1,7 +1,8 @@
 //! A custom operation of candle for the CPU, made of two functions over slices: the values, and the gradients by hand.
 //! What lies between them and the tensors, float32 or float64, is here.
 
-use super::kernel::{Numbers, Real, slice};
+use super::real::Real;
+use super::storage::{Numbers, slice};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail,
 };

@@ -1,7 +1,9 @@
 //! What operations over whole sequences are written with: rows are worked on in blocks that stay in the cache, and the
 //! loops over their numbers are compiled for wide vector instructions too.
 
-use super::kernel::{self, Real};
+use super::real::Real;
+use super::vectorised::vectorised;
+use candle_core::WithDType;
 use std::slice::ChunksMut;
 
 /// The blocks of a gradient, if it is wanted.
@@ -20,37 +22,6 @@ pub fn total<T: Real>(parts: impl IntoIterator<Item = Vec<T>>) -> Option<Vec<T>>
     })
 }
 
-/// Compiles a function a second time for the wider vector instructions of newer processors, and takes that one where
-/// they exist. Both do the same operations in the same order, so the bits of the result do not depend on the processor.
-macro_rules! vectorised {
-    ($(#[$attribute:meta])* $visibility:vis fn $name:ident<T: $bound:ident>(
-        $($argument:ident: $type:ty),* $(,)?
-    ) $body:block) => {
-        $(#[$attribute])*
-        #[allow(clippy::too_many_arguments)]
-        $visibility fn $name<T: $bound>($($argument: $type),*) {
-            #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
-            fn common<T: $bound>($($argument: $type),*) $body
-
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                #[allow(clippy::too_many_arguments)]
-                fn wide<T: $bound>($($argument: $type),*) {
-                    common($($argument),*)
-                }
-                if std::arch::is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has been asked.
-                    return unsafe { wide($($argument),*) };
-                }
-            }
-            common($($argument),*)
-        }
-    };
-}
-pub(super) use vectorised;
-
 vectorised! {
 /// Adds the rows of `x`, `stride` apart, to `sums`.
 pub fn add_rows<T: Real>(x: &[T], stride: usize, sums: &mut [T]) {
@@ -65,6 +36,22 @@ pub fn add_rows<T: Real>(x: &[T], stride: usize, sums: &mut [T]) {
 
 /// Numbers that one vector instruction takes; loops over chunks of so many need no remainder.
 pub const LANES: usize = 8;
+
+/// Adds up [`LANES`] sums side by side, which the compiler turns into vector instructions.
+#[inline(always)]
+pub fn sum<T: WithDType>(count: usize, term: impl Fn(usize) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let whole = count / LANES * LANES;
+    for start in (0..whole).step_by(LANES) {
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            *sum += term(start + lane);
+        }
+    }
+    for index in whole..count {
+        lanes[index - whole] += term(index);
+    }
+    lanes.into_iter().fold(T::zero(), |total, sum| total + sum)
+}
 
 /// Inside a vectorised function.
 #[inline(always)]
@@ -87,7 +74,7 @@ pub fn softmax<T: Real>(x: &mut [T]) {
     for x in rest {
         *x = T::exp(*x - most);
     }
-    let total = T::one() / kernel::sum(x.len(), |k| x[k]);
+    let total = T::one() / sum(x.len(), |k| x[k]);
     for x in x.iter_mut() {
         *x *= total;
     }
@@ -96,7 +83,7 @@ pub fn softmax<T: Real>(x: &mut [T]) {
 /// From the gradient of what a softmax put out to that of what went in.
 #[inline(always)]
 pub fn softmax_back<T: Real>(shares: &[T], by: &mut [T], scale: T) {
-    let mixed = kernel::sum(by.len(), |k| by[k] * shares[k]);
+    let mixed = sum(by.len(), |k| by[k] * shares[k]);
     for (by, share) in by.iter_mut().zip(shares) {
         *by = *share * (*by - mixed) * scale;
     }

@@ -1,7 +1,7 @@
 //! Element-wise functions that candle-core lacks, exact in float64, with hand-written derivatives.
 //! On a device without a custom kernel the same function is composed from tensor operations.
 
-use super::kernel::{has_custom_operations, refuse_plain};
+use super::dispatch::{has_custom_operations, refuse_plain};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use statrs::function::gamma;
 use std::marker::PhantomData;
