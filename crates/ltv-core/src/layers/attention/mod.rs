@@ -1,7 +1,8 @@
 //! Self-attention over the steps of a sequence, `[batch, steps, width]`; padding steps are never looked at.
 
+mod fused;
+
 use super::activation::Activation;
-use super::attention_fused::{AllSteps, NewestStep};
 use super::dense::Dense;
 use super::softmax::{export_softmax, softmax};
 use crate::error::{Error, Result};
@@ -11,10 +12,11 @@ use crate::kernels::operation::{apply1, apply3};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::Tensor;
+use fused::{AllSteps, NewestStep};
 
 /// Added to the score of a padding step: exp() of it is 0. Large enough to swallow any score, so that a sequence of
 /// padding only looks at all its steps exactly alike.
-pub(super) const HIDDEN: f64 = -1e30;
+const HIDDEN: f64 = -1e30;
 
 /// `[batch, 1, 1, steps]`: 0 for real steps, [`HIDDEN`] for padding.
 fn penalty(mask: &Tensor) -> Result<Tensor> {

@@ -1,4 +1,4 @@
-//! The two parts of a factorisation machine that take time, as one operation each; [`fm`](super::fm) defines them by
+//! The two parts of a factorisation machine that take time, as one operation each; [`fm`](super) defines them by
 //! tensor operations. The numbers are data: there is no gradient by them.
 
 use crate::error;

@@ -1,12 +1,12 @@
 //! Gated residual networks and gated skips on the plain numbers of a block of rows, forward and back; weights come as one
 //! vector.
 
-use super::dropout::Dropout;
-use super::layer_norm::EPSILON;
 use crate::kernels::blocks::{self, add_rows};
 use crate::kernels::matrix::{Matrix, product, product_spaced};
 use crate::kernels::real::Real;
 use crate::kernels::vectorised::vectorised;
+use crate::layers::dropout::Dropout;
+use crate::layers::layer_norm::EPSILON;
 
 /// Rows of a block: what they leave behind stays in the cache.
 pub const ROWS: usize = 512;

@@ -1,8 +1,7 @@
 //! The weights of a recurrent layer, from the one vector that holds them to what its products need, and their gradients
 //! back.
 
-use super::recurrent::Cell;
-use super::recurrent_fused::Steps;
+use super::cell::Cell;
 use crate::kernels::real::Real;
 
 /// The weights as the products need them.
@@ -36,8 +35,22 @@ fn reordered<T: Copy>(gates: &[T], size: usize, order: &[usize]) -> Vec<T> {
     parts.flatten().copied().collect()
 }
 
-impl Steps {
-    pub fn weights<T: Real>(&self, theta: &[T]) -> Weights<T> {
+/// The layer whose weights the vector holds.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    pub cell: Cell,
+    pub inputs: usize,
+    pub hidden: usize,
+}
+
+impl Layout {
+    /// Numbers per row and step that the gates take.
+    pub fn wide(self) -> usize {
+        4 * self.hidden
+    }
+
+    /// The vector taken apart.
+    pub fn weights<T: Real>(self, theta: &[T]) -> Weights<T> {
         let (inputs, hidden) = (self.inputs, self.hidden);
         let rows = self.cell.gates() * hidden;
         let (input, rest) = theta.split_at(rows * inputs);
@@ -73,7 +86,7 @@ impl Steps {
     }
 
     /// The gradients in the order of the vector.
-    pub fn theta<T: Real>(&self, by: ByWeights<T>) -> Vec<T> {
+    pub fn theta<T: Real>(self, by: ByWeights<T>) -> Vec<T> {
         let (inputs, hidden) = (self.inputs, self.hidden);
         let ByWeights { input, state, bias } = by;
         match self.cell {

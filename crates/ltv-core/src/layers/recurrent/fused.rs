@@ -4,9 +4,9 @@
 //! Blocks of rows go through all their steps while they are in the cache. Inside a block everything is time-major, so
 //! that a step is a matrix without gaps.
 
-use super::recurrent::Cell;
-use super::recurrent_steps::{gru_step, gru_step_back, lstm_step, lstm_step_back};
-use super::recurrent_weights::{ByWeights, Weights};
+use super::cell::Cell;
+use super::steps::{gru_step, gru_step_back, lstm_step, lstm_step_back};
+use super::weights::{ByWeights, Layout, Weights};
 use crate::kernels::blocks::{add_rows, chunks_of, total};
 use crate::kernels::matrix::{Matrix, product, product_spaced};
 use crate::kernels::operation::{Given, Operation};
@@ -22,10 +22,8 @@ const ROWS: usize = 64;
 /// `[gates * hidden, inputs]` and bias, state's `[gates * hidden, hidden]` and the GRU's bias) ->
 /// `[batch, steps, hidden]`, or `[batch, hidden]` after the newest step.
 pub struct Steps {
-    pub cell: Cell,
+    pub layout: Layout,
     pub steps: usize,
-    pub inputs: usize,
-    pub hidden: usize,
     pub newest_only: bool,
     /// `[batch, steps]`.
     pub mask: Tensor,
@@ -59,14 +57,9 @@ impl<T: Real> Block<'_, T> {
 }
 
 impl Steps {
-    /// Numbers per row and step that the gates take.
-    pub(super) fn wide(&self) -> usize {
-        4 * self.hidden
-    }
-
     /// The block's `x` by step, each row followed by room for `more` numbers.
     fn by_step<T: Real>(&self, x: &[T], steps: usize, more: usize) -> Vec<T> {
-        let inputs = self.inputs;
+        let inputs = self.layout.inputs;
         let rows = x.len() / (steps * inputs);
         let width = inputs + more;
         let mut entered = vec![T::zero(); steps * rows * width];
@@ -81,8 +74,8 @@ impl Steps {
     /// Where a row's state after a step goes in the result.
     fn place(&self, row: usize, step: usize, steps: usize) -> Option<usize> {
         match self.newest_only {
-            true => (step + 1 == steps).then_some(row * self.hidden),
-            false => Some((row * steps + step) * self.hidden),
+            true => (step + 1 == steps).then_some(row * self.layout.hidden),
+            false => Some((row * steps + step) * self.layout.hidden),
         }
     }
 
@@ -93,7 +86,7 @@ impl Steps {
         weights: &Weights<T>,
         out: &mut [T],
     ) -> Trace<T> {
-        let (inputs, hidden, wide) = (self.inputs, self.hidden, self.wide());
+        let (inputs, hidden, wide) = (self.layout.inputs, self.layout.hidden, self.layout.wide());
         let rows = block.mask.len() / steps;
         let width = inputs + hidden;
         let mut entered = self.by_step(block.x, steps, hidden);
@@ -157,7 +150,7 @@ impl Steps {
         gradient: &[T],
         by_x: Option<&mut [T]>,
     ) -> (ByWeights<T>, [Vec<T>; 2]) {
-        let (inputs, hidden, wide) = (self.inputs, self.hidden, self.wide());
+        let (inputs, hidden, wide) = (self.layout.inputs, self.layout.hidden, self.layout.wide());
         let rows = block.mask.len() / steps;
         let width = inputs + hidden;
         let Trace {
@@ -230,7 +223,7 @@ impl Steps {
         weights: Matrix<T>,
         depth: usize,
     ) {
-        let (inputs, wide) = (self.inputs, self.wide());
+        let (inputs, wide) = (self.layout.inputs, self.layout.wide());
         let rows = by_x.len() / (steps * inputs);
         let mut by_step = vec![T::zero(); by_x.len()];
         product(
@@ -254,7 +247,7 @@ impl Steps {
         weights: &Weights<T>,
         out: &mut [T],
     ) -> Trace<T> {
-        let (inputs, hidden, wide) = (self.inputs, self.hidden, self.wide());
+        let (inputs, hidden, wide) = (self.layout.inputs, self.layout.hidden, self.layout.wide());
         let rows = block.mask.len() / steps;
         let entered = self.by_step(block.x, steps, 0);
         let mut gates = vec![T::zero(); steps * rows * wide];
@@ -305,7 +298,7 @@ impl Steps {
         gradient: &[T],
         by_x: Option<&mut [T]>,
     ) -> ByWeights<T> {
-        let (inputs, hidden, wide) = (self.inputs, self.hidden, self.wide());
+        let (inputs, hidden, wide) = (self.layout.inputs, self.layout.hidden, self.layout.wide());
         let rows = block.mask.len() / steps;
         let Trace {
             mut gates,
@@ -372,9 +365,9 @@ impl Steps {
         steps: usize,
     ) -> Vec<Block<'a, T>> {
         let start = start.split_at(start.len() / 2);
-        let state = ROWS * self.hidden;
+        let state = ROWS * self.layout.hidden;
         let masks = mask.chunks(ROWS * steps);
-        let xs = x.chunks(ROWS * steps * self.inputs);
+        let xs = x.chunks(ROWS * steps * self.layout.inputs);
         masks
             .zip(xs)
             .enumerate()
@@ -397,7 +390,7 @@ impl Steps {
 
     /// Numbers of a row in the result.
     fn per_row(&self) -> usize {
-        self.hidden * if self.newest_only { 1 } else { self.steps }
+        self.layout.hidden * if self.newest_only { 1 } else { self.steps }
     }
 }
 
@@ -409,11 +402,11 @@ impl Operation<3> for Steps {
         let mask = Numbers::of(&self.mask);
         let mask = mask.get::<T>()?;
         let (steps, per_row) = (self.steps, self.per_row());
-        let weights = self.weights(theta);
+        let weights = self.layout.weights(theta);
         let mut out = vec![T::zero(); mask.len() / steps * per_row];
         let blocks = self.blocks(x, mask, start, steps);
         let work = blocks.into_iter().zip(out.chunks_mut(ROWS * per_row));
-        let traces = each(work.collect(), |(block, out)| match self.cell {
+        let traces = each(work.collect(), |(block, out)| match self.layout.cell {
             Cell::Lstm => self.lstm(&block, steps, &weights, out),
             Cell::Gru => self.gru(&block, steps, &weights, out),
         });
@@ -425,10 +418,10 @@ impl Operation<3> for Steps {
         let [with_x, with_start, _] = given.wanted;
         let mask = Numbers::of(&self.mask);
         let steps = self.steps;
-        let weights = self.weights(theta);
+        let weights = self.layout.weights(theta);
         let blocks = self.blocks(x, mask.get()?, start, steps);
         let mut by_x = with_x.then(|| vec![T::zero(); x.len()]);
-        let mut by_x_parts = chunks_of(&mut by_x, ROWS * steps * self.inputs);
+        let mut by_x_parts = chunks_of(&mut by_x, ROWS * steps * self.layout.inputs);
         let work = blocks
             .into_iter()
             .zip(given.kept)
@@ -436,7 +429,7 @@ impl Operation<3> for Steps {
             .map(|work| (work, by_x_parts.next()));
         let parts = each(
             work.collect(),
-            |(((block, trace), gradient), by_x)| match self.cell {
+            |(((block, trace), gradient), by_x)| match self.layout.cell {
                 Cell::Lstm => self.lstm_back(&block, steps, &weights, trace, gradient, by_x),
                 Cell::Gru => {
                     let by = self.gru_back(&block, steps, &weights, trace, gradient, by_x);
@@ -447,7 +440,7 @@ impl Operation<3> for Steps {
         let mut by_start = [Vec::new(), Vec::new()];
         let mut by_theta = Vec::with_capacity(parts.len());
         for (weights, start) in parts {
-            by_theta.push(self.theta(weights));
+            by_theta.push(self.layout.theta(weights));
             for (all, part) in by_start.iter_mut().zip(start) {
                 all.extend(part);
             }

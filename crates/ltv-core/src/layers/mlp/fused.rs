@@ -6,12 +6,12 @@
 //! result depends on the number of threads alone. Where a layer is normalised, the threads wait for each other: batch
 //! statistics are those of all rows.
 
-use super::activation::{Activation, bias_activation, bias_activation_back};
-use super::batch_norm::{Moments, Norm, Pull};
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::operation::{Given, Operation};
 use crate::kernels::real::Real;
 use crate::kernels::threads;
+use crate::layers::activation::{Activation, bias_activation, bias_activation_back};
+use crate::layers::batch_norm::{Moments, Norm, Pull};
 use candle_core::Result;
 use parking_lot::Mutex;
 use std::ops::Range;

@@ -1,10 +1,11 @@
 //! The factorisation machine of DeepFM. Field i has a weight w_i and an embedding v_i; a numeric field takes part
 //! with its value x_i, a categorical one with x_i = 1 and the weight and embedding of its category.
 
+mod fused;
+
 use super::activation::Activation;
 use super::dense::dense;
 use super::embedding::Embedding;
-use super::fm_fused;
 use crate::batch::{Batch, GraphInputs, InputShape};
 use crate::error::{Error, Result};
 use crate::kernels::dispatch;
@@ -133,7 +134,7 @@ impl FactorizationMachine {
         let numbers = self.numeric.as_ref().map(|(_, vectors)| (x, &**vectors));
         let second = match (numbers, &categories) {
             (Some((x, vectors)), _) if dispatch::applies(x) => {
-                fm_fused::second_order(x, vectors, categories.as_ref())?
+                fused::second_order(x, vectors, categories.as_ref())?
             }
             _ => second_order(numbers, categories.as_ref(), self.size)?,
         };
@@ -152,9 +153,7 @@ impl FactorizationMachine {
     /// `[out, folded_width]`: less to multiply with, by k + 1 columns to one of each number.
     pub fn fold(&self, matrix: &Tensor) -> Result<Tensor> {
         match &self.numeric {
-            Some((_, embedding)) if dispatch::applies(matrix) => {
-                fm_fused::folded(matrix, embedding)
-            }
+            Some((_, embedding)) if dispatch::applies(matrix) => fused::folded(matrix, embedding),
             Some((_, embedding)) => folded(matrix, embedding),
             None => Ok(matrix.clone()),
         }

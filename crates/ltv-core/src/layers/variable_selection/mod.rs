@@ -1,9 +1,10 @@
 //! Variable selection: every variable passes its own gated residual network, and a softmax over the variables says
 //! how much each of them counts for this row.
 
+mod fused;
+
 use super::gated_residual::{GatedResidual, GroupedGatedResidual};
 use super::softmax::{export_softmax, softmax};
-use super::variable_selection_fused::{Selection, Source};
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::kernels::dispatch;
@@ -11,6 +12,7 @@ use crate::kernels::operation::apply3;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
 use candle_core::Tensor;
+use fused::{Selection, Source};
 
 /// What is selected from.
 pub enum Variables<'a> {

@@ -1,8 +1,6 @@
 //! A gated residual network and a gated skip as one operation each; equal to the definitions in `gated_residual`.
 
-use super::gated_residual_block::{
-    By, Gate, GateTrace, Network, ROWS, Rows, Shifts, Trace, whole_groups,
-};
+use super::block::{By, Gate, GateTrace, Network, ROWS, Rows, Shifts, Trace, whole_groups};
 use crate::kernels::blocks::{chunks_of, total};
 use crate::kernels::operation::{Given, Operation};
 use crate::kernels::real::Real;

@@ -2,9 +2,15 @@
 //! Sequences are right-aligned; a padding step (mask 0) writes nothing into the memory, and before the first real step a
 //! given start waits unchanged.
 
+mod cell;
+mod fused;
+mod steps;
+mod weights;
+
+pub use cell::Cell;
+
 use super::activation::Activation;
 use super::dense::Dense;
-use super::recurrent_fused;
 use crate::error::{Error, Result};
 use crate::kernels::functions::sigmoid;
 use crate::kernels::operation::apply3;
@@ -12,31 +18,6 @@ use crate::kernels::{dispatch, matrix};
 use crate::onnx::{Attribute, ElementType, GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{Shape, Tensor, Var};
-use serde::{Deserialize, Serialize};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cell {
-    Lstm,
-    Gru,
-}
-
-impl Cell {
-    pub(super) fn gates(self) -> usize {
-        match self {
-            Self::Lstm => 4,
-            Self::Gru => 3,
-        }
-    }
-
-    /// Our gates (PyTorch's order: LSTM i f g o, GRU r z n) in ONNX's order (i o f g, z r n).
-    fn onnx_order(self) -> &'static [usize] {
-        match self {
-            Self::Lstm => &[0, 3, 1, 2],
-            Self::Gru => &[1, 0, 2],
-        }
-    }
-}
 
 pub struct Recurrent {
     cell: Cell,
@@ -140,11 +121,13 @@ impl Recurrent {
             None => Tensor::zeros(0, x.dtype(), x.device())?,
         };
         let (batch, steps, inputs) = x.dims3()?;
-        let op = recurrent_fused::Steps {
-            cell: self.cell,
+        let op = fused::Steps {
+            layout: weights::Layout {
+                cell: self.cell,
+                inputs,
+                hidden: self.hidden,
+            },
             steps,
-            inputs,
-            hidden: self.hidden,
             newest_only,
             mask: mask.contiguous()?,
         };

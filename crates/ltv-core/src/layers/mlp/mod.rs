@@ -1,10 +1,11 @@
 //! Hidden layers: Dense, batch normalisation if asked for, ReLU, dropout.
 
+mod fused;
+
 use super::activation::Activation;
 use super::batch_norm::BatchNorm;
 use super::dense::{self, Dense};
 use super::dropout::{Dropout, dropout};
-use super::mlp_fused::{Layer, Stack};
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::kernels::dispatch;
@@ -12,6 +13,7 @@ use crate::kernels::operation::apply2;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::Tensor;
+use fused::{Layer, Stack};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

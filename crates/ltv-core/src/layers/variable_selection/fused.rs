@@ -1,11 +1,13 @@
 //! Variable selection as one operation, forward and back; equal to the definition in `variable_selection`.
 
-use super::gated_residual_block::{By, Network, Rows, Shifts, Trace, take, take_mut, whole_groups};
 use crate::kernels::blocks::{self, chunks_of, softmax, softmax_back, total};
 use crate::kernels::operation::{Given, Operation};
 use crate::kernels::real::Real;
 use crate::kernels::threads::each;
 use crate::kernels::vectorised::vectorised;
+use crate::layers::gated_residual::block::{
+    By, Network, Rows, Shifts, Trace, take, take_mut, whole_groups,
+};
 use candle_core::Result;
 
 /// Where the variables' vectors come from.

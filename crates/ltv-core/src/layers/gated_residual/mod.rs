@@ -2,11 +2,12 @@
 //! `norm(skip(a) + GLU(W_1 elu(W_2 a + W_3 context + b_2) + b_1))`, where `GLU` is a dense layer of twice the width
 //! whose first half gates the second.
 
+pub(super) mod block;
+mod fused;
+
 use super::activation::Activation;
 use super::dense::Dense;
 use super::dropout::{Dropout, dropout};
-use super::gated_residual_block::{Gate, Network};
-use super::gated_residual_fused::{ResidualOperation, SkipOperation};
 use super::layer_norm::{LayerNorm, export_layer_norm, normalise};
 use crate::batch::Mode;
 use crate::error::Result;
@@ -16,7 +17,9 @@ use crate::kernels::matrix::matmul;
 use crate::kernels::operation::apply3;
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
+use block::{Gate, Network};
 use candle_core::{D, Tensor, Var};
+use fused::{ResidualOperation, SkipOperation};
 
 /// Splits the last axis in half and gates the second half by the first.
 fn gate(x: &Tensor) -> Result<Tensor> {
