@@ -16,7 +16,7 @@ use crate::recipe::{Options, Recipe};
 const DROPOUT: f64 = 0.3;
 
 /// The recipe with the defaults that depend on its objective and backbone.
-pub(super) fn with_defaults(recipe: &Recipe) -> Recipe {
+pub fn with_defaults(recipe: &Recipe) -> Recipe {
     let mut recipe = recipe.clone();
     if recipe.objective == "cmltv" {
         // Measured: with more its views, which have a hidden layer of their own, lose rank order.
@@ -28,7 +28,7 @@ pub(super) fn with_defaults(recipe: &Recipe) -> Recipe {
     recipe
 }
 
-pub(super) fn backbone(recipe: &Recipe) -> Result<BackboneConfig> {
+pub fn backbone(recipe: &Recipe) -> Result<BackboneConfig> {
     let options = &recipe.options;
     Ok(match recipe.backbone.as_str() {
         "linear" => BackboneConfig::Linear,
@@ -80,7 +80,7 @@ fn mlp(options: &Options, batch_norm: bool) -> MlpConfig {
     }
 }
 
-pub(super) fn objective(recipe: &Recipe) -> Result<ObjectiveConfig> {
+pub fn objective(recipe: &Recipe) -> Result<ObjectiveConfig> {
     let options = &recipe.options;
     Ok(match recipe.objective.as_str() {
         "mse" => ObjectiveConfig::Mse(regression(options)),

@@ -1,62 +1,42 @@
 //! From rows to a finished model.
 
-mod ageing;
-mod ahead;
-mod assemble;
-mod batches;
-mod blend;
-mod bounded;
-mod calibration;
-mod classic;
-mod combine;
+mod bgnbd;
 mod compare;
 mod config;
 mod control;
-mod deviance;
-mod epochs;
-mod flat_adam;
-mod folds;
-mod history;
-mod judge;
-mod law;
-mod loss_sum;
-mod network;
-mod optimizer;
-mod place;
-mod report;
+mod device;
+mod finish;
+mod fit;
+mod purchase_features;
 mod rows;
-mod season;
-mod selection;
 mod size;
-mod spilled;
-mod step;
 mod target;
-mod variables;
-mod weights;
+mod version;
 
-use super::kernels::dispatch;
 pub use control::{Control, Phase, Progress, Quiet};
-pub use folds::networks;
-pub use optimizer::{Adam, AdamConfig};
+pub use rows::folds::networks;
 
 use crate::data::{Split, TrainingData, TrainingTable};
 use crate::error::{Error, Result};
+use crate::kernels::dispatch;
 use crate::preprocess::Preprocessing;
 use crate::recipe::Recipe;
 use crate::schema::Schema;
-use ageing::Ageing;
 use candle_core::Device;
-use epochs::{Done, Trainer};
-use history::History;
-use judge::Beside;
-use network::{Network, NetworkConfig};
-use place::Place;
+use device::Place;
+use finish::blend;
+use finish::evaluate::{self, Beside};
+use finish::log_depth::History;
+use finish::season::Season;
+use finish::silence::Ageing;
+use fit::network::{Network, NetworkConfig};
+use fit::{Done, Trainer, step};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
-use rows::{Arrangement, Rows};
-use season::Season;
+use rows::file::Spilled;
+use rows::{Arrangement, Rows, batches, folds};
 use size::Room;
-use spilled::Spilled;
 use std::time::Instant;
+use version::{graph, history as epochs_history, selection_weights, weights};
 
 /// Everything a version row keeps.
 #[derive(Clone, Debug)]
@@ -158,7 +138,7 @@ fn train_one(
     if recipe.objective == "bgnbd" {
         return Ok(TrainedModel {
             n_rows,
-            ..classic::train(&table, recipe, control)?
+            ..bgnbd::train(&table, recipe, control)?
         });
     }
     let started = Instant::now();
@@ -287,7 +267,7 @@ fn train_one(
     };
 
     control.progress(Progress::of(Phase::Validating));
-    let judged = judge::judge(
+    let judged = evaluate::judge(
         &trainer,
         &networks,
         &network.target,
@@ -300,10 +280,10 @@ fn train_one(
         features,
     )?;
     let mut statistics = judged.statistics;
-    statistics["selection"] = variables::describe(&trainer, &networks, &preprocessing)?;
+    statistics["selection"] = selection_weights::describe(&trainer, &networks, &preprocessing)?;
     control.progress(Progress::of(Phase::Exporting));
-    let (onnx, schema) = assemble::assemble(&preprocessing, &networks, &judged.finish)?;
-    let history = report::history(&trainer, histories, earlier.is_some());
+    let (onnx, schema) = graph::assemble(&preprocessing, &networks, &judged.finish)?;
+    let history = epochs_history::history(&trainer, histories, earlier.is_some());
     let weights = weights::store(&preprocessing, &network, &networks, &judged.finish)?;
     Ok(TrainedModel {
         onnx,

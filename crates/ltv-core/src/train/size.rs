@@ -11,7 +11,7 @@ const KEPT: usize = 16;
 const TRAINED: usize = 12;
 
 /// What the networks of one job have.
-pub(super) struct Room<'a> {
+pub struct Room<'a> {
     recipe: &'a Recipe,
     networks: usize,
     /// Networks that are trained at the same time.

@@ -5,7 +5,7 @@ use crate::objective::TargetStatistics;
 use crate::recipe::Options;
 
 /// Refuses targets that nothing can be learned from.
-pub(super) fn check(target: &[f32], objective: &str) -> Result<()> {
+pub fn check(target: &[f32], objective: &str) -> Result<()> {
     let Some(&first) = target.first() else {
         return Err(Error::data("there are no training rows")
             .detail("The query returned no row with a target, or all of them are for validation.")
@@ -40,11 +40,7 @@ pub(super) fn check(target: &[f32], objective: &str) -> Result<()> {
 }
 
 /// What is odd about the target, though a model can be trained on it.
-pub(super) fn remark(
-    options: &Options,
-    objective: &str,
-    target: &TargetStatistics,
-) -> Option<String> {
+pub fn remark(options: &Options, objective: &str, target: &TargetStatistics) -> Option<String> {
     let threshold = options.whale_threshold.filter(|_| objective == "expltv")?;
     (target.max < threshold).then(|| {
         format!(
@@ -54,7 +50,7 @@ pub(super) fn remark(
     })
 }
 
-pub(super) fn statistics(target: &[f32]) -> TargetStatistics {
+pub fn statistics(target: &[f32]) -> TargetStatistics {
     let mut paid: Vec<f32> = target.iter().copied().filter(|&y| y > 0.0).collect();
     paid.sort_unstable_by(f32::total_cmp);
     let rows = target.len().max(1) as f64;

@@ -1,0 +1,249 @@
+//! Several networks as one model, in Rust for the metrics and in the graph for scoring.
+//!
+//! Values and probabilities are averaged, and fall with a silence longer than any known one; the value is blended with
+//! MBG/NBD's where that helps, then calibrated. The parameters of the distribution are set so that its mean is that value:
+//! quantiles and expectation stay consistent.
+
+pub mod blend;
+mod bounded;
+pub mod calibration;
+mod deviance;
+pub mod evaluate;
+pub mod log_depth;
+mod mbgnbd;
+pub mod report;
+pub mod season;
+pub mod silence;
+
+use super::fit::network::Predictions;
+use crate::objective::terms::export_minimum;
+use crate::onnx::{GraphBuilder, NUMERIC, Value};
+use blend::Blend;
+use calibration::Calibration;
+use serde::{Deserialize, Serialize};
+use silence::{Ageing, FALLS};
+
+/// Values and probabilities are taken for at least this where their logarithm is needed.
+const TINY: f32 = 1e-30;
+
+/// What happens to the values of the networks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Finish {
+    /// No network's value counts for more than this.
+    pub cap: Option<f32>,
+    #[serde(default)]
+    pub ageing: Option<Ageing>,
+    pub blend: Option<Blend>,
+    pub calibration: Option<Calibration>,
+}
+
+impl Finish {
+    /// Of the same rows, `classic`: the expected values of the blend's model; `left`: the factors of ageing, which are 1 for the
+    /// rows of the table that it was fitted to.
+    pub fn combine(
+        &self,
+        mut members: Vec<Predictions>,
+        classic: Option<&[f32]>,
+        left: Option<&[f32]>,
+    ) -> Predictions {
+        let as_they_are = members.len() == 1 && *self == Self::default();
+        members.iter_mut().for_each(|member| self.limit(member));
+        let mut predictions = average(members);
+        for (name, column) in &mut predictions.columns {
+            if let (true, Some(left)) = (FALLS.contains(name), left) {
+                column
+                    .iter_mut()
+                    .zip(left)
+                    .for_each(|(value, left)| *value *= left);
+            }
+            if *name != "ltv" {
+                continue;
+            }
+            *column = self.blended(std::mem::take(column), classic);
+            if let Some(calibration) = &self.calibration {
+                column
+                    .iter_mut()
+                    .for_each(|value| *value = calibration.apply(*value));
+            }
+        }
+        if !as_they_are {
+            reconcile(&mut predictions);
+        }
+        predictions
+    }
+
+    /// The networks' values with MBG/NBD's share.
+    pub fn blended(&self, mut values: Vec<f32>, classic: Option<&[f32]>) -> Vec<f32> {
+        if let (Some(blend), Some(classic)) = (&self.blend, classic) {
+            for (value, other) in values.iter_mut().zip(classic) {
+                *value = blend.apply(*value, *other);
+            }
+        }
+        values
+    }
+
+    /// Of one network, before its values are averaged with others'.
+    pub fn limit(&self, member: &mut Predictions) {
+        for (name, column) in &mut member.columns {
+            if let (&mut "ltv", Some(cap)) = (name, self.cap) {
+                column.iter_mut().for_each(|value| *value = value.min(cap));
+            }
+        }
+    }
+
+    pub fn export(
+        &self,
+        graph: &mut GraphBuilder,
+        members: &[Vec<(&'static str, Value)>],
+    ) -> Vec<(&'static str, Value)> {
+        let mut members = members.to_vec();
+        for (name, value) in members.iter_mut().flatten() {
+            if let (&mut "ltv", Some(cap)) = (name, self.cap) {
+                *value = export_minimum(graph, value, cap);
+            }
+        }
+        let mut outputs = match members.as_slice() {
+            [only] if *self == Self::default() => return only.clone(),
+            [only] => only.clone(),
+            several => export_average(graph, several),
+        };
+        let ageing = self.ageing.as_ref();
+        let left = ageing.map(|ageing| ageing.export(graph, &Value::named(NUMERIC)));
+        for (name, value) in &mut outputs {
+            if let (true, Some(left)) = (FALLS.contains(name), &left) {
+                *value = graph.mul(value, left);
+            }
+            if *name != "ltv" {
+                continue;
+            }
+            if let Some(blend) = &self.blend {
+                *value = blend.export(graph, value);
+            }
+            if let Some(calibration) = &self.calibration {
+                *value = calibration.export(graph, value);
+            }
+        }
+        export_reconcile(graph, outputs)
+    }
+}
+
+/// The mean over the members, name by name.
+fn average(members: Vec<Predictions>) -> Predictions {
+    let count = members.len() as f32;
+    let mut members = members.into_iter();
+    let Some(mut total) = members.next() else {
+        return Predictions::default();
+    };
+    for member in members {
+        for ((_, sum), (_, values)) in total.columns.iter_mut().zip(member.columns) {
+            for (sum, value) in sum.iter_mut().zip(values) {
+                *sum += value;
+            }
+        }
+    }
+    for (_, sum) in &mut total.columns {
+        sum.iter_mut().for_each(|value| *value /= count);
+    }
+    total
+}
+
+fn export_average(
+    graph: &mut GraphBuilder,
+    members: &[Vec<(&'static str, Value)>],
+) -> Vec<(&'static str, Value)> {
+    let count = graph.float(members.len() as f32);
+    let names = members.first().map(Vec::as_slice).unwrap_or_default();
+    let mut outputs = Vec::new();
+    for (index, (name, first)) in names.iter().enumerate() {
+        let mut sum = first.clone();
+        for member in &members[1..] {
+            sum = graph.add(&sum, &member[index].1);
+        }
+        outputs.push((*name, graph.div(&sum, &count)));
+    }
+    outputs
+}
+
+/// `mu = ln(ltv) - ln(p) - sigma^2 / 2`, and `rate = alpha * p / ltv`.
+fn reconcile(predictions: &mut Predictions) {
+    let (Some(value), Some(probability)) = (
+        predictions.get("ltv").map(<[f32]>::to_vec),
+        predictions.get("purchase_probability").map(<[f32]>::to_vec),
+    ) else {
+        return;
+    };
+    let sigma = predictions.get("sigma").map(<[f32]>::to_vec);
+    let alpha = predictions.get("alpha").map(<[f32]>::to_vec);
+    for (name, column) in &mut predictions.columns {
+        for (row, parameter) in column.iter_mut().enumerate() {
+            let (value, probability) = (value[row].max(TINY), probability[row].max(TINY));
+            match (*name, &sigma, &alpha) {
+                ("mu", Some(sigma), _) => {
+                    *parameter = value.ln() - probability.ln() - sigma[row] * sigma[row] * 0.5;
+                }
+                ("rate", _, Some(alpha)) => *parameter = alpha[row] * probability / value,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn export_reconcile(
+    graph: &mut GraphBuilder,
+    mut outputs: Vec<(&'static str, Value)>,
+) -> Vec<(&'static str, Value)> {
+    let find = |name: &str| {
+        outputs
+            .iter()
+            .find(|(output, _)| *output == name)
+            .map(|(_, value)| value.clone())
+    };
+    let (Some(value), Some(probability)) = (find("ltv"), find("purchase_probability")) else {
+        return outputs;
+    };
+    let (sigma, alpha) = (find("sigma"), find("alpha"));
+    let value = graph.max(&value, TINY);
+    let probability = graph.max(&probability, TINY);
+    for (name, output) in &mut outputs {
+        match (*name, &sigma, &alpha) {
+            ("mu", Some(sigma), _) => {
+                let value = graph.log(&value);
+                let probability = graph.log(&probability);
+                let mean = graph.sub(&value, &probability);
+                let half = graph.float(0.5);
+                let variance = graph.mul(sigma, sigma);
+                let variance = graph.mul(&variance, &half);
+                *output = graph.sub(&mean, &variance);
+            }
+            ("rate", _, Some(alpha)) => {
+                let expected = graph.mul(alpha, &probability);
+                *output = graph.div(&expected, &value);
+            }
+            _ => {}
+        }
+    }
+    outputs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One network that has lost its way cannot outweigh the others.
+    #[test]
+    fn no_network_counts_for_more_than_the_cap() {
+        let finish = Finish {
+            cap: Some(10.0),
+            ..Finish::default()
+        };
+        let member = |value: f32| Predictions {
+            columns: vec![
+                ("ltv", vec![value, 1.0]),
+                ("purchase_probability", vec![0.5; 2]),
+            ],
+        };
+        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], None, None);
+        assert_eq!(combined.value(), [7.0, 1.0]);
+        assert_eq!(combined.get("purchase_probability"), Some(&[0.5; 2][..]));
+    }
+}

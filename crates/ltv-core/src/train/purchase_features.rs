@@ -1,0 +1,168 @@
+//! The features of purchase histories that BG/NBD and MBG/NBD read, as customers in Rust and as columns of a graph.
+
+use crate::btyd::{Customer, CustomerValues};
+use crate::data::TrainingTable;
+use crate::error::{Error, Result};
+use crate::onnx::{Attribute, GraphBuilder, Value};
+use crate::recipe::Recipe;
+use crate::schema::FeatureColumn;
+use serde::{Deserialize, Serialize};
+
+/// The features it reads, by the names that `ltv_create_features` gives them. The last is optional: with it the mean
+/// value of the repeat purchases is known exactly, without it that of all purchases stands in.
+const REQUIRED: [&str; 4] = ["frequency", "recency", "t", "monetary_mean"];
+const OPTIONAL: &str = "first_amount";
+
+/// Larger values are taken for these, so that no input overflows: purchases, days, days, money, money.
+const LIMITS: [f32; 5] = [1e6, 1e6, 1e6, 1e12, 1e12];
+
+pub fn horizon(recipe: &Recipe) -> Result<f64> {
+    recipe.options.horizon.ok_or_else(|| {
+        Error::invalid("BG/NBD needs the option \"horizon\"")
+            .detail("It learns how often customers buy, not how long the prediction window is.")
+            .hint("Give its length in days, for example options => '{\"horizon\": 90}'; a relation made by ltv_create_features brings it along.")
+    })
+}
+
+/// Where the features lie in the raw matrix.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Columns {
+    pub inputs: Vec<FeatureColumn>,
+    position: Vec<usize>,
+}
+
+impl Columns {
+    pub fn find(table: &TrainingTable) -> Result<Self> {
+        Self::named(table, &[OPTIONAL])
+    }
+
+    /// Without the first amount: the mean value is that of all purchases.
+    pub fn of_all_purchases(table: &TrainingTable) -> Result<Self> {
+        Self::named(table, &[])
+    }
+
+    fn named(table: &TrainingTable, optional: &[&str]) -> Result<Self> {
+        let mut found = Self {
+            inputs: Vec::new(),
+            position: Vec::new(),
+        };
+        for &name in REQUIRED.iter().chain(optional) {
+            match table.numeric(name) {
+                Some((input, position)) => {
+                    found.inputs.push(input.clone());
+                    found.position.push(position);
+                }
+                None if optional.contains(&name) => {}
+                None => {
+                    return Err(Error::invalid(format!(
+                        "objective \"bgnbd\" needs a numeric feature \"{name}\""
+                    ))
+                    .detail(format!(
+                        "It reads the features {} and, where there is one, {OPTIONAL}.",
+                        REQUIRED.join(", ")
+                    ))
+                    .hint("ltv_create_features makes all of them."));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The same cleaning as in the graph: what is missing counts as 0, times lie in order.
+    pub fn customer(&self, table: &TrainingTable, row: u32) -> Customer {
+        let start = row as usize * table.width;
+        let at = |index: usize| {
+            let value = self
+                .position
+                .get(index)
+                .map_or(f32::NAN, |&column| table.matrix[start + column]);
+            if value.is_finite() {
+                f64::from(value.clamp(0.0, LIMITS[index]))
+            } else {
+                0.0
+            }
+        };
+        let (frequency, age, mean) = (at(0), at(2), at(3));
+        let recency = if frequency > 0.0 {
+            (age - at(1)).max(0.0)
+        } else {
+            0.0
+        };
+        let monetary = if self.position.len() > REQUIRED.len() && frequency > 0.0 {
+            ((mean * (frequency + 1.0) - at(4)) / frequency).max(0.0)
+        } else {
+            mean
+        };
+        Customer {
+            frequency,
+            recency,
+            age,
+            monetary,
+        }
+    }
+}
+
+/// [`Columns::customer`] inside a graph whose raw matrix holds other columns as well.
+pub fn customers(graph: &mut GraphBuilder, columns: &Columns, raw: &Value) -> CustomerValues {
+    let positions: Vec<i64> = columns.position.iter().map(|&p| p as i64).collect();
+    let index = graph.ints(&positions, &[positions.len()]);
+    let axis = [("axis", Attribute::Int(1))];
+    let raw = graph.op("Gather", &[raw, &index], &axis);
+    clean(graph, &raw, positions.len())
+}
+
+/// Of the latest cut-off only, where there are several: each customer once, and the youngest knowledge.
+pub fn training_customers(
+    table: &TrainingTable,
+    columns: &Columns,
+    mut rows: Vec<u32>,
+    most: usize,
+) -> Vec<Customer> {
+    if let Some(days) = &table.as_of {
+        let latest = days.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        rows.retain(|&row| days[row as usize] == latest);
+    }
+    let step = rows.len().div_ceil(most).max(1);
+    rows.iter()
+        .step_by(step)
+        .map(|&row| columns.customer(table, row))
+        .collect()
+}
+
+/// [`Columns::customer`] inside the graph.
+pub fn clean(graph: &mut GraphBuilder, raw: &Value, width: usize) -> CustomerValues {
+    let zero = graph.float(0.0);
+    let finite = graph.is_finite(raw);
+    let known = graph.select(&finite, raw, &zero);
+    let known = graph.max(&known, 0.0);
+    let limits = graph.floats(&LIMITS[..width], &[1, width]);
+    let known = graph.op("Min", &[&known, &limits], &[]);
+    let column = |graph: &mut GraphBuilder, index: i64| graph.slice(&known, 1, index, index + 1);
+    let frequency = column(graph, 0);
+    let silence = column(graph, 1);
+    let age = column(graph, 2);
+    let mean = column(graph, 3);
+    let repeat = graph.op("Greater", &[&frequency, &zero], &[]);
+    let since_first = graph.sub(&age, &silence);
+    let since_first = graph.max(&since_first, 0.0);
+    let recency = graph.select(&repeat, &since_first, &zero);
+    let monetary = if width > REQUIRED.len() {
+        let first = column(graph, 4);
+        let one = graph.float(1.0);
+        let purchases = graph.add(&frequency, &one);
+        let total = graph.mul(&mean, &purchases);
+        let rest = graph.sub(&total, &first);
+        let divisor = graph.select(&repeat, &frequency, &one);
+        let average = graph.div(&rest, &divisor);
+        let average = graph.max(&average, 0.0);
+        graph.select(&repeat, &average, &mean)
+    } else {
+        mean
+    };
+    CustomerValues {
+        frequency,
+        recency,
+        age,
+        monetary,
+    }
+}

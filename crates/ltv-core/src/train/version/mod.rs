@@ -1,0 +1,6 @@
+//! What a version row keeps: the graph, the weights, the history, and which variables were selected.
+
+pub mod graph;
+pub mod history;
+pub mod selection_weights;
+pub mod weights;
