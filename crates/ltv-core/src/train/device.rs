@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use candle_core::Device;
 
-pub struct Place {
+pub struct Hardware {
     pub device: Device,
     is_gpu: bool,
     /// Free memory to be assumed instead of asking for it.
@@ -18,7 +18,7 @@ const EVALUATION_BATCH_GPU: usize = 16_384;
 /// Of the free memory of a GPU, what is left to the driver and to others.
 const SPARE: f64 = 0.1;
 
-impl Place {
+impl Hardware {
     pub fn cpu() -> Self {
         Self {
             device: Device::Cpu,

@@ -23,12 +23,12 @@ use crate::preprocess::Preprocessing;
 use crate::recipe::Recipe;
 use crate::schema::Schema;
 use candle_core::Device;
-use device::Place;
+use device::Hardware;
 use finish::blend;
 use finish::evaluate::{self, Beside};
-use finish::log_depth::History;
+use finish::log_depth::LogDepth;
 use finish::season::Season;
-use finish::silence::Ageing;
+use finish::silence::Silence;
 use fit::network::{Network, NetworkConfig};
 use fit::{Done, Trainer, step};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
@@ -36,7 +36,7 @@ use rows::file::Spilled;
 use rows::{Arrangement, Rows, batches, folds};
 use size::Room;
 use std::time::Instant;
-use version::{graph, history as epochs_history, selection_weights, weights};
+use version::{graph, history, selection_weights, weights};
 
 /// Everything a version row keeps.
 #[derive(Clone, Debug)]
@@ -74,8 +74,8 @@ pub fn train(
     control: &dyn Control,
 ) -> Result<TrainedModel> {
     let options = &recipe.options;
-    let place = Place::open(&options.device, options.seed)?;
-    train_at(&place, data.into(), recipe, control)
+    let hardware = Hardware::open(&options.device, options.seed)?;
+    train_at(&hardware, data.into(), recipe, control)
 }
 
 /// Like [`train`], on the CPU, but the way it is done on a GPU with `free_memory` bytes: large batches, plain tensor
@@ -86,18 +86,18 @@ pub fn train_like_a_gpu(
     control: &dyn Control,
     free_memory: usize,
 ) -> Result<TrainedModel> {
-    let place = Place::like_a_gpu(free_memory);
-    train_at(&place, data.into(), recipe, control)
+    let hardware = Hardware::like_a_gpu(free_memory);
+    train_at(&hardware, data.into(), recipe, control)
 }
 
 fn train_at(
-    place: &Place,
+    hardware: &Hardware,
     data: TrainingData,
     recipe: &Recipe,
     control: &dyn Control,
 ) -> Result<TrainedModel> {
     let threads = recipe.options.threads.unwrap_or(1);
-    let plainly = place.computes_plainly();
+    let plainly = hardware.computes_plainly();
     // A pool of our own bounds what the tensor library takes: left alone it would use every core.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -118,8 +118,8 @@ fn train_at(
             .hint("Lower the option \"threads\" or the setting ltv.training_threads.")
         })?;
     pool.install(|| match &recipe.compare {
-        Some(compare) => compare::train(data, recipe, compare, control, place),
-        None => train_one(data, &config::with_defaults(recipe), control, place),
+        Some(compare) => compare::train(data, recipe, compare, control, hardware),
+        None => train_one(data, &config::with_defaults(recipe), control, hardware),
     })
 }
 
@@ -127,7 +127,7 @@ fn train_one(
     data: TrainingData,
     recipe: &Recipe,
     control: &dyn Control,
-    place: &Place,
+    hardware: &Hardware,
 ) -> Result<TrainedModel> {
     let TrainingData {
         table,
@@ -165,10 +165,10 @@ fn train_one(
         preprocessing = stored.preprocessing.clone();
         network = stored.network.clone();
     }
-    let classic = blend::fit(&table, &rows, recipe, members)?;
-    let history = History::of(&table);
-    let season = Season::of(&table, options.horizon, history.as_ref());
-    let ageing = Ageing::fit(&table, &rows, recipe);
+    let mbgnbd = blend::fit(&table, &rows, recipe, members)?;
+    let log_depth = LogDepth::of(&table);
+    let season = Season::of(&table, options.horizon, log_depth.as_ref());
+    let silence = Silence::fit(&table, &rows, recipe);
     let spilled = match &spilled {
         Some(rows) => Some(Spilled::new(rows, &table, &preprocessing)?),
         None => None,
@@ -181,11 +181,11 @@ fn train_one(
     let room = Room::new(recipe, members);
     let most = room.weights();
     let networks: Result<Vec<Network>> = match &earlier {
-        Some(stored) => stored.networks(&place.device, most),
+        Some(stored) => stored.networks(&hardware.device, most),
         None => (0..members as u64)
             .map(|member| {
                 let seed = options.seed.wrapping_add(member);
-                Network::new(&network, seed, &place.device, most)
+                Network::new(&network, seed, &hardware.device, most)
             })
             .collect(),
     };
@@ -209,27 +209,27 @@ fn train_one(
     };
     let (batch_size, learning_rate_factor) = match options.batch_size {
         Some(given) => (given, 1.0),
-        None if place.is_gpu() => {
+        None if hardware.is_gpu() => {
             let wanted = batches::batch_size_for_gpu(usual(), training_rows, data.has_sequence());
-            let room = place.usable_memory()? / 2;
+            let room = hardware.usable_memory()? / 2;
             batches::larger(usual(), wanted, |size| needed(size) <= room)
         }
         None => (usual(), 1.0),
     };
     // On the CPU a batch is cut into shards, unless its rows are looked at together.
     let couples_rows = networks.first().is_some_and(Network::couples_rows);
-    let rows_at_once = match couples_rows || place.is_gpu() {
+    let rows_at_once = match couples_rows || hardware.is_gpu() {
         true => batch_size.min(training_rows),
         false => batch_size.min(training_rows).min(step::MOST_ROWS),
     };
-    if let (Some(network), false) = (networks.first(), place.is_gpu()) {
+    if let (Some(network), false) = (networks.first(), hardware.is_gpu()) {
         let bytes = network.batch_bytes(&preprocessing.shape(), rows_at_once);
         room.check_batches(rows_at_once, bytes)?;
     }
     let arrangement = Arrangement::new(
         &data,
         spilled.as_ref(),
-        place,
+        hardware,
         needed(batch_size),
         batch_size,
     )?;
@@ -246,14 +246,14 @@ fn train_one(
         options,
         objective: &recipe.objective,
         control,
-        place,
+        hardware,
         started,
         epochs,
         learning_rate: options.learning_rate * learning_rate_factor / warm as f64,
     };
     let run = |(member, network)| trainer.run(network, member);
     // Networks do not depend on each other: where there are threads they are trained side by side. A GPU is one.
-    let histories: Vec<serde_json::Value> = match place.is_gpu() {
+    let histories: Vec<serde_json::Value> = match hardware.is_gpu() {
         true => networks
             .iter()
             .enumerate()
@@ -272,10 +272,10 @@ fn train_one(
         &networks,
         &network.target,
         Beside {
-            classic,
-            ageing,
+            mbgnbd,
+            silence,
             season,
-            history,
+            log_depth,
         },
         features,
     )?;
@@ -283,7 +283,7 @@ fn train_one(
     statistics["selection"] = selection_weights::describe(&trainer, &networks, &preprocessing)?;
     control.progress(Progress::of(Phase::Exporting));
     let (onnx, schema) = graph::assemble(&preprocessing, &networks, &judged.finish)?;
-    let history = epochs_history::history(&trainer, histories, earlier.is_some());
+    let history = history::history(&trainer, histories, earlier.is_some());
     let weights = weights::store(&preprocessing, &network, &networks, &judged.finish)?;
     Ok(TrainedModel {
         onnx,
@@ -322,21 +322,21 @@ fn earlier(
 pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str, Vec<f32>)>> {
     let stored = weights::Stored::read(weights)?;
     let networks = stored.networks(&Device::Cpu, usize::MAX)?;
-    let classic = stored
+    let mbgnbd = stored
         .finish
         .blend
         .as_ref()
         .map(|blend| blend.values(&table));
-    let ageing = stored.finish.ageing.as_ref();
-    let left = ageing.map(|ageing| ageing.factors(&table));
+    let silence = stored.finish.silence.as_ref();
+    let left = silence.map(|silence| silence.factors(&table));
     let data = stored.preprocessing.encode(table)?;
     let rows: Vec<u32> = (0..data.rows as u32).collect();
-    let place = Place::cpu();
-    let memory = Rows::Memory(&data, &place);
+    let hardware = Hardware::cpu();
+    let memory = Rows::Memory(&data, &hardware);
     let mut members = Vec::with_capacity(networks.len());
     for network in &networks {
-        members.push(network.predict_rows(&memory, &rows, place.evaluation_batch())?);
+        members.push(network.predict_rows(&memory, &rows, hardware.evaluation_batch())?);
     }
-    let combined = (stored.finish).combine(members, classic.as_deref(), left.as_deref());
+    let combined = (stored.finish).combine(members, mbgnbd.as_deref(), left.as_deref());
     Ok(combined.columns)
 }

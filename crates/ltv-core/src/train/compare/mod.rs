@@ -3,7 +3,7 @@
 mod choice;
 
 use super::control::{Control, Phase, Progress};
-use super::device::Place;
+use super::device::Hardware;
 use super::rows::folds;
 use super::{Chosen, TrainedModel, bgnbd, config, predict, purchase_features, train_one};
 use crate::data::{Split, TrainingData, TrainingTable};
@@ -54,7 +54,7 @@ struct Comparison<'a> {
     table: &'a TrainingTable,
     recipe: &'a Recipe,
     control: &'a dyn Control,
-    place: &'a Place,
+    hardware: &'a Hardware,
     started: Instant,
     budget: f64,
     exam: Exam,
@@ -65,7 +65,7 @@ pub fn train(
     recipe: &Recipe,
     compare: &Compare,
     control: &dyn Control,
-    place: &Place,
+    hardware: &Hardware,
 ) -> Result<TrainedModel> {
     let data = data.into();
     // Of rows that do not fit into memory those that do.
@@ -75,7 +75,7 @@ pub fn train(
         table,
         recipe,
         control,
-        place,
+        hardware,
         started: Instant::now(),
         budget: compare.budget_seconds,
     };
@@ -119,7 +119,7 @@ pub fn train(
         inner: control,
         text: format!("best candidate: {}", best.name),
     };
-    let mut model = train_one(data, &config::with_defaults(&chosen), &step, place)?;
+    let mut model = train_one(data, &config::with_defaults(&chosen), &step, hardware)?;
     model.seconds += seconds;
     if let Value::Object(history) = &mut model.history {
         history.insert("comparison".into(), report);
@@ -228,7 +228,7 @@ impl Comparison<'_> {
             if candidate.objective == "bgnbd" {
                 return bgnbd::values(fit, judged, &recipe);
             }
-            let model = train_one(fit.clone().into(), &recipe, &step, self.place)?;
+            let model = train_one(fit.clone().into(), &recipe, &step, self.hardware)?;
             let columns = predict(&model.weights, judged.clone())?;
             let value = columns.into_iter().find(|(name, _)| *name == "ltv");
             value

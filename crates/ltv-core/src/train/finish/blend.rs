@@ -3,7 +3,7 @@
 //! weight is less, or nothing.
 
 use super::deviance::{deviance, deviance_of_mean};
-use super::mbgnbd::Law;
+use super::mbgnbd::MbgNbd;
 use crate::data::TrainingTable;
 use crate::error::Result;
 use crate::objective::terms::export_minimum;
@@ -26,7 +26,7 @@ const FEWEST_PAYERS: usize = 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Blend {
     #[serde(rename = "model")]
-    law: Law,
+    law: MbgNbd,
     /// Of the law's value; the rest is the networks'.
     weight: f32,
     /// Brings the law's total to the networks'.
@@ -36,8 +36,8 @@ pub struct Blend {
 }
 
 /// A law whose weight is not yet known, and its values for the rows of the table.
-pub struct Classic {
-    law: Law,
+pub struct FittedMbgNbd {
+    law: MbgNbd,
     pub values: Vec<f32>,
     /// Whether it is wanted where there are too few held-out rows to weigh it by.
     is_for_later: bool,
@@ -49,7 +49,7 @@ pub fn fit(
     rows: &[u32],
     recipe: &Recipe,
     members: usize,
-) -> Result<Option<Classic>> {
+) -> Result<Option<FittedMbgNbd>> {
     let asked = recipe.options.blend_bgnbd;
     if asked == Some(false) || recipe.objective == "purchase" {
         return Ok(None);
@@ -59,8 +59,8 @@ pub fn fit(
     if asked.is_none() && (recipe.options.horizon.is_none() || !(is_for_later || members > 1)) {
         return Ok(None);
     }
-    match Law::fit(table, rows, recipe) {
-        Ok(law) => Ok(Some(Classic {
+    match MbgNbd::fit(table, rows, recipe) {
+        Ok(law) => Ok(Some(FittedMbgNbd {
             values: law.values(table),
             law,
             is_for_later,
@@ -70,7 +70,7 @@ pub fn fit(
     }
 }
 
-impl Classic {
+impl FittedMbgNbd {
     /// Weighs it by held-out rows: the networks' values, its own, and what was spent. `None` where it is of no use.
     pub fn weigh(self, networks: &[f32], own: &[f32], actual: &[f64], cap: f32) -> Option<Blend> {
         let sum = |values: &[f32]| -> f64 { values.iter().map(|&v| f64::from(v.min(cap))).sum() };
@@ -115,18 +115,18 @@ impl Blend {
 
     /// The mean of the roots, squared: between the arithmetic mean, where the larger value decides for customers
     /// whom one of the two has given up, and the geometric mean, where the smaller one does.
-    pub fn apply(&self, value: f32, classic: f32) -> f32 {
-        let classic = classic.clamp(0.0, self.cap) * self.factor;
-        let root = value.max(0.0).sqrt() * (1.0 - self.weight) + classic.sqrt() * self.weight;
+    pub fn apply(&self, value: f32, mbgnbd: f32) -> f32 {
+        let mbgnbd = mbgnbd.clamp(0.0, self.cap) * self.factor;
+        let root = value.max(0.0).sqrt() * (1.0 - self.weight) + mbgnbd.sqrt() * self.weight;
         root * root
     }
 
     pub fn export(&self, graph: &mut GraphBuilder, value: &Value) -> Value {
-        let classic = self.law.export(graph, &Value::named(NUMERIC));
-        let classic = graph.max(&classic, 0.0);
-        let classic = export_minimum(graph, &classic, self.cap);
+        let mbgnbd = self.law.export(graph, &Value::named(NUMERIC));
+        let mbgnbd = graph.max(&mbgnbd, 0.0);
+        let mbgnbd = export_minimum(graph, &mbgnbd, self.cap);
         let factor = graph.float(self.factor);
-        let classic = graph.mul(&classic, &factor);
+        let mbgnbd = graph.mul(&mbgnbd, &factor);
         let weighted = |graph: &mut GraphBuilder, value: &Value, weight: f32| {
             let root = graph.op("Sqrt", &[value], &[]);
             let weight = graph.float(weight);
@@ -134,8 +134,8 @@ impl Blend {
         };
         let value = graph.max(value, 0.0);
         let networks = weighted(graph, &value, 1.0 - self.weight);
-        let classic = weighted(graph, &classic, self.weight);
-        let root = graph.add(&networks, &classic);
+        let mbgnbd = weighted(graph, &mbgnbd, self.weight);
+        let root = graph.add(&networks, &mbgnbd);
         graph.mul(&root, &root)
     }
 }
@@ -147,9 +147,9 @@ mod tests {
 
     const ROWS: u32 = 4000;
 
-    fn classic(is_for_later: bool) -> Result<Classic> {
-        Ok(Classic {
-            law: Law::example()?,
+    fn mbgnbd(is_for_later: bool) -> Result<FittedMbgNbd> {
+        Ok(FittedMbgNbd {
+            law: MbgNbd::example()?,
             values: Vec::new(),
             is_for_later,
         })
@@ -178,7 +178,7 @@ mod tests {
 
     fn weight(own: &[f32], networks: &[f32]) -> Result<Option<f32>> {
         let (_, actual) = truth();
-        let blend = classic(false)?.weigh(networks, own, &actual, 1000.0);
+        let blend = mbgnbd(false)?.weigh(networks, own, &actual, 1000.0);
         Ok(blend.map(|blend| blend.weight))
     }
 
@@ -228,7 +228,7 @@ mod tests {
     fn too_few_payers_weigh_nothing() -> Result<()> {
         let few = |is_for_later| -> Result<Option<f32>> {
             let (values, actual) = (vec![1.0; 100], vec![0.0; 100]);
-            let blend = classic(is_for_later)?.weigh(&values, &values, &actual, 10.0);
+            let blend = mbgnbd(is_for_later)?.weigh(&values, &values, &actual, 10.0);
             Ok(blend.map(|blend| blend.weight))
         };
         assert_eq!((few(false)?, few(true)?), (None, Some(FOR_LATER)));
@@ -240,7 +240,7 @@ mod tests {
         let (expected, actual) = truth();
         let networks = noisy(&expected, 3, 0.2);
         let own: Vec<f32> = networks.iter().map(|value| value * 7.0).collect();
-        let blend = classic(true)?.weigh(&networks, &own, &actual, 1e6);
+        let blend = mbgnbd(true)?.weigh(&networks, &own, &actual, 1e6);
         let blend = blend.ok_or_else(|| Error::internal("no weight"))?;
         for (value, own) in networks.iter().zip(&own) {
             assert!((blend.apply(*value, *own) - value).abs() <= 1e-5 * value);

@@ -1,11 +1,11 @@
 //! Calibration and judgement of a trained ensemble on the rows that it has not seen.
 
-use super::blend::Classic;
+use super::blend::FittedMbgNbd;
 use super::bounded::Bounded;
 use super::calibration::Calibration;
-use super::log_depth::History;
+use super::log_depth::LogDepth;
 use super::season::Season;
-use super::silence::Ageing;
+use super::silence::Silence;
 use super::{Finish, report};
 use crate::error::{Error, Result};
 use crate::metrics::{Customers, TotalRatio};
@@ -24,10 +24,10 @@ const MOST: f64 = 2.0;
 
 /// What stands beside the networks.
 pub struct Beside {
-    pub classic: Option<Classic>,
-    pub ageing: Option<Ageing>,
+    pub mbgnbd: Option<FittedMbgNbd>,
+    pub silence: Option<Silence>,
     pub season: Option<Season>,
-    pub history: Option<History>,
+    pub log_depth: Option<LogDepth>,
 }
 
 pub struct Judged {
@@ -46,10 +46,10 @@ pub fn judge(
     mut features: Vec<Value>,
 ) -> Result<Judged> {
     let Beside {
-        classic,
-        ageing,
+        mbgnbd,
+        silence,
         season,
-        history,
+        log_depth,
     } = beside;
     let options = trainer.options;
     let mut evaluated_on = if networks.len() == 1 {
@@ -62,7 +62,7 @@ pub fn judge(
     let cap = (target.max * MOST) as f32;
     let mut finish = Finish {
         cap: Some(cap),
-        ageing,
+        silence,
         ..Finish::default()
     };
     for (network, fold) in networks.iter().zip(&trainer.folds) {
@@ -78,7 +78,7 @@ pub fn judge(
             .collect()
     };
     let mut customers = customers_of(&rows);
-    let values = classic.as_ref().map(|classic| classic.values.clone());
+    let values = mbgnbd.as_ref().map(|mbgnbd| mbgnbd.values.clone());
     let classic_of = |rows: &[u32]| -> Option<Vec<f32>> {
         let values = values.as_ref()?;
         Some(rows.iter().map(|&row| values[row as usize]).collect())
@@ -86,15 +86,15 @@ pub fn judge(
     let own = classic_of(&rows).unwrap_or_default();
     let mut season_log = 0.0;
     let mut largest = None;
-    finish.blend = classic.and_then(|classic| {
+    finish.blend = mbgnbd.and_then(|mbgnbd| {
         let networks = held_out.get("ltv").unwrap_or_default();
         let bounded = bounded(networks, &actual, &customers);
-        classic.weigh(networks, &own, &bounded.actual, cap)
+        mbgnbd.weigh(networks, &own, &bounded.actual, cap)
     });
     if let Some(value) = held_out.get("ltv") {
         let blended = finish.blended(value.to_vec(), Some(&own));
-        let weights = match &history {
-            Some(history) => history.weights(&rows),
+        let weights = match &log_depth {
+            Some(log_depth) => log_depth.weights(&rows),
             None => vec![1.0; rows.len()],
         };
         let bounded = bounded(&blended, &actual, &customers);
@@ -150,7 +150,7 @@ pub fn judge(
         "features": features,
         "target": target,
         "calibration": finish.calibration,
-        "ageing": finish.ageing,
+        "ageing": finish.silence,
         "bgnbd": finish.blend,
         "season_factor": season_log.exp(),
     });
@@ -170,7 +170,7 @@ fn predict(trainer: &Trainer, network: &Network, rows: &[u32]) -> Result<Predict
     if trainer.control.is_cancelled() {
         return Err(Error::cancelled());
     }
-    network.predict_rows(&trainer.rows, rows, trainer.place.evaluation_batch())
+    network.predict_rows(&trainer.rows, rows, trainer.hardware.evaluation_batch())
 }
 
 fn sample(trainer: &Trainer, count: usize) -> Vec<u32> {

@@ -10,12 +10,12 @@ const AGE: &str = "t";
 /// The weight of a cut-off is this power of its past as a share of the longest.
 const POWER: i32 = 6;
 
-pub struct History {
+pub struct LogDepth {
     /// Days of the oldest customer of each cut-off, for each row of the table.
     days: Vec<f32>,
 }
 
-impl History {
+impl LogDepth {
     pub fn of(table: &TrainingTable) -> Option<Self> {
         let cut_offs = table.as_of.as_deref()?;
         let (_, position) = table.numeric(AGE)?;
@@ -69,16 +69,16 @@ mod tests {
             AGE,
             &[(9.0, 100.0), (5.0, 50.0), (5.0, f64::NAN), (9.0, 3.0)],
         )?;
-        let found = History::of(&table);
-        let found = found.map(|history| (history.days(1), history.weights(&[0, 1, 2, 3])));
+        let found = LogDepth::of(&table);
+        let found = found.map(|log_depth| (log_depth.days(1), log_depth.weights(&[0, 1, 2, 3])));
         assert_eq!(found, Some((50.0, vec![1.0, 0.015625, 0.015625, 1.0])));
         Ok(())
     }
 
     #[test]
     fn without_ages_nothing_is_known() -> Result<()> {
-        assert!(History::of(&table("days", &[(9.0, 100.0)])?).is_none());
-        assert!(History::of(&table(AGE, &[(9.0, f64::NAN)])?).is_some());
+        assert!(LogDepth::of(&table("days", &[(9.0, 100.0)])?).is_none());
+        assert!(LogDepth::of(&table(AGE, &[(9.0, f64::NAN)])?).is_some());
         Ok(())
     }
 }

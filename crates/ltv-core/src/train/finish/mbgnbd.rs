@@ -21,7 +21,7 @@ const MOST_FITTED: usize = 10_000;
 const SPREAD: f64 = 0.8;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Law {
+pub struct MbgNbd {
     purchases: BgNbd,
     /// Of all purchases, not only of repeated ones.
     spend: GammaGamma,
@@ -29,7 +29,7 @@ pub struct Law {
     columns: Columns,
 }
 
-impl Law {
+impl MbgNbd {
     pub fn fit(table: &TrainingTable, rows: &[u32], recipe: &Recipe) -> Result<Self> {
         let columns = Columns::of_all_purchases(table)?;
         let customers =
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::schema::{ColumnKind, FeatureColumn};
 
-    impl Law {
+    impl MbgNbd {
         pub fn example() -> Result<Self> {
             let names = ["frequency", "recency", "t", "monetary_mean"];
             let inputs = names.map(|name| FeatureColumn::new(name, ColumnKind::Numeric, "real"));
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn who_spends_what_all_do_is_worth_his_purchases_times_that() -> Result<()> {
-        let law = Law::example()?;
+        let law = MbgNbd::example()?;
         for frequency in [0.0, 1.0, 7.0] {
             let usual = customer(frequency, 30.0);
             let purchases = law.purchases.expected_purchases(&usual, law.horizon);
@@ -138,7 +138,7 @@ mod tests {
     /// Of a single purchase of three times the usual, Gamma-Gamma expects (3 * 3 + 3) / (3 + 3) = 2 times the usual next.
     #[test]
     fn a_single_purchase_tells_and_more_of_them_tell_more() -> Result<()> {
-        let law = Law::example()?;
+        let law = MbgNbd::example()?;
         let ratio = |frequency| {
             law.value(&customer(frequency, 90.0)) / law.value(&customer(frequency, 30.0))
         };

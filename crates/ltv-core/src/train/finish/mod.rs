@@ -21,7 +21,7 @@ use crate::onnx::{GraphBuilder, NUMERIC, Value};
 use blend::Blend;
 use calibration::Calibration;
 use serde::{Deserialize, Serialize};
-use silence::{Ageing, FALLS};
+use silence::{FALLS, Silence};
 
 /// Values and probabilities are taken for at least this where their logarithm is needed.
 const TINY: f32 = 1e-30;
@@ -31,19 +31,19 @@ const TINY: f32 = 1e-30;
 pub struct Finish {
     /// No network's value counts for more than this.
     pub cap: Option<f32>,
-    #[serde(default)]
-    pub ageing: Option<Ageing>,
+    #[serde(default, rename = "ageing")]
+    pub silence: Option<Silence>,
     pub blend: Option<Blend>,
     pub calibration: Option<Calibration>,
 }
 
 impl Finish {
-    /// Of the same rows, `classic`: the expected values of the blend's model; `left`: the factors of ageing, which are 1 for the
+    /// Of the same rows, `mbgnbd`: the expected values of the blend's model; `left`: the factors of silence, which are 1 for the
     /// rows of the table that it was fitted to.
     pub fn combine(
         &self,
         mut members: Vec<Predictions>,
-        classic: Option<&[f32]>,
+        mbgnbd: Option<&[f32]>,
         left: Option<&[f32]>,
     ) -> Predictions {
         let as_they_are = members.len() == 1 && *self == Self::default();
@@ -59,7 +59,7 @@ impl Finish {
             if *name != "ltv" {
                 continue;
             }
-            *column = self.blended(std::mem::take(column), classic);
+            *column = self.blended(std::mem::take(column), mbgnbd);
             if let Some(calibration) = &self.calibration {
                 column
                     .iter_mut()
@@ -73,9 +73,9 @@ impl Finish {
     }
 
     /// The networks' values with MBG/NBD's share.
-    pub fn blended(&self, mut values: Vec<f32>, classic: Option<&[f32]>) -> Vec<f32> {
-        if let (Some(blend), Some(classic)) = (&self.blend, classic) {
-            for (value, other) in values.iter_mut().zip(classic) {
+    pub fn blended(&self, mut values: Vec<f32>, mbgnbd: Option<&[f32]>) -> Vec<f32> {
+        if let (Some(blend), Some(mbgnbd)) = (&self.blend, mbgnbd) {
+            for (value, other) in values.iter_mut().zip(mbgnbd) {
                 *value = blend.apply(*value, *other);
             }
         }
@@ -107,8 +107,8 @@ impl Finish {
             [only] => only.clone(),
             several => export_average(graph, several),
         };
-        let ageing = self.ageing.as_ref();
-        let left = ageing.map(|ageing| ageing.export(graph, &Value::named(NUMERIC)));
+        let silence = self.silence.as_ref();
+        let left = silence.map(|silence| silence.export(graph, &Value::named(NUMERIC)));
         for (name, value) in &mut outputs {
             if let (true, Some(left)) = (FALLS.contains(name), &left) {
                 *value = graph.mul(value, left);

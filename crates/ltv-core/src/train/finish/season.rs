@@ -2,7 +2,7 @@
 //! year before that day, where there is one, shows how much of what the networks expect is spent at that time of the year.
 
 use super::bounded::Bounded;
-use super::log_depth::History;
+use super::log_depth::LogDepth;
 use crate::data::TrainingTable;
 use crate::metrics::Customers;
 
@@ -31,7 +31,7 @@ impl Season {
     pub fn of(
         table: &TrainingTable,
         horizon: Option<f64>,
-        history: Option<&History>,
+        log_depth: Option<&LogDepth>,
     ) -> Option<Self> {
         let (days, horizon) = (table.as_of.as_deref()?, horizon? as f32);
         let latest = days.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -41,9 +41,9 @@ impl Season {
             .map(|day| (day - year_before).abs() <= NEAR)
             .collect();
         let some = is_same.contains(&true) && is_same.contains(&false);
-        let horizons = history.map_or(f64::INFINITY, |history| {
+        let horizons = log_depth.map_or(f64::INFINITY, |log_depth| {
             let same = (0..is_same.len()).filter(|&row| is_same[row]);
-            let days = same.map(|row| history.days(row)).fold(0.0, f64::max);
+            let days = same.map(|row| log_depth.days(row)).fold(0.0, f64::max);
             days / f64::from(horizon)
         });
         (some && horizon <= LONGEST_HORIZON).then_some(Self {
@@ -149,8 +149,8 @@ mod tests {
         let found = |past: f64| -> Result<f64> {
             let (table, actual) = rows(&[183.0, 274.0, 365.0], past, high)?;
             let order: Vec<u32> = (0..actual.len() as u32).collect();
-            let history = History::of(&table);
-            let season = Season::of(&table, Some(183.0), history.as_ref());
+            let log_depth = LogDepth::of(&table);
+            let season = Season::of(&table, Some(183.0), log_depth.as_ref());
             let predicted = vec![10.0; actual.len()];
             Ok(season.map_or(0.0, |season| {
                 season.correction(&order, &order, &predicted, &actual)

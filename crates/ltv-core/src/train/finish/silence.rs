@@ -22,7 +22,7 @@ const LIMIT: f32 = 1e6;
 pub const FALLS: [&str; 3] = ["ltv", "purchase_probability", "whale_probability"];
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Ageing {
+pub struct Silence {
     /// Where the silence lies in the raw matrix.
     position: usize,
     /// Days of the most silent customer of the table.
@@ -30,7 +30,7 @@ pub struct Ageing {
     power: f32,
 }
 
-impl Ageing {
+impl Silence {
     /// Fits the power to who bought in the horizon. `None` where it is not wanted, where there is no silence to read, or where
     /// the more silent customers buy no less.
     pub fn fit(table: &TrainingTable, rows: &[u32], recipe: &Recipe) -> Option<Self> {
@@ -171,13 +171,13 @@ mod tests {
         Ok(table)
     }
 
-    fn fit(table: &TrainingTable, options: serde_json::Value) -> Result<Option<Ageing>> {
+    fn fit(table: &TrainingTable, options: serde_json::Value) -> Result<Option<Silence>> {
         let recipe = Recipe {
             options: Options::from_json(&options)?,
             ..Recipe::default()
         };
         let rows: Vec<u32> = (0..table.rows() as u32).collect();
-        Ok(Ageing::fit(table, &rows, &recipe))
+        Ok(Silence::fit(table, &rows, &recipe))
     }
 
     fn found(cut_offs: &[f64], power: f64, each: usize) -> Result<Option<f32>> {

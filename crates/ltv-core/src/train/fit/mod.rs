@@ -5,7 +5,7 @@ pub mod network;
 mod optimizer;
 pub mod step;
 
-use super::device::Place;
+use super::device::Hardware;
 use super::rows::batches::{self, Batches};
 use super::rows::file::Spilled;
 use super::rows::prefetch::{self, Ahead};
@@ -52,7 +52,7 @@ pub struct Trainer<'a> {
     pub options: &'a Options,
     pub objective: &'a str,
     pub control: &'a dyn Control,
-    pub place: &'a Place,
+    pub hardware: &'a Hardware,
     pub started: Instant,
     pub batch_size: usize,
     pub stratified: bool,
@@ -137,7 +137,7 @@ impl<'a> Blocks<'_, '_, 'a> {
                 let rows = folds::training_rows(&data, *member, members, seed);
                 let (size, stratified) = (trainer.batch_size, trainer.stratified);
                 let batches = Batches::new(&rows, &data.target, size, stratified);
-                let data = Rows::Block(Box::new(data), trainer.place);
+                let data = Rows::Block(Box::new(data), trainer.hardware);
                 let (data, batches) = &mut **current.insert(Box::new((data, batches)));
                 Ok((data, batches))
             }
@@ -148,7 +148,7 @@ impl<'a> Blocks<'_, '_, 'a> {
 impl<'a> Trainer<'a> {
     /// Trains `network` and leaves it with its best weights. Returns the history, one object per epoch.
     pub fn run(&self, network: &Network, member: usize) -> Result<Value> {
-        let pool = match self.place.is_gpu() {
+        let pool = match self.hardware.is_gpu() {
             true => Some(prefetch::pool()?),
             false => None,
         };
@@ -172,7 +172,7 @@ impl<'a> Trainer<'a> {
         let mut order = ChaCha8Rng::seed_from_u64(seed);
         order.set_stream(1);
         let threads = rayon::current_num_threads() / self.folds.len();
-        let mut shards = Shards::new(network, threads, self.place.is_gpu(), seed);
+        let mut shards = Shards::new(network, threads, self.hardware.is_gpu(), seed);
         let config = AdamConfig {
             weight_decay: options.weight_decay,
             decoupled: options.optimizer == "adamw",
@@ -319,7 +319,7 @@ impl<'a> Trainer<'a> {
         let limit = self.options.max_seconds?;
         let left = (limit - (self.done.since - self.started).as_secs_f64()).max(0.0);
         let networks = self.folds.len();
-        let at_once = match self.place.is_gpu() {
+        let at_once = match self.hardware.is_gpu() {
             true => 1,
             false => rayon::current_num_threads().min(networks),
         };
@@ -362,7 +362,7 @@ impl<'a> Trainer<'a> {
         let mut sum = LossSum::default();
         let mut predictions = Predictions::default();
         let mut actual = Vec::new();
-        let at_once = self.place.evaluation_batch();
+        let at_once = self.hardware.evaluation_batch();
         let evaluate = |rows: &[u32]| {
             if self.control.is_cancelled() {
                 return Err(Error::cancelled());

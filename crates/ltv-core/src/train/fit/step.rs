@@ -97,7 +97,7 @@ mod tests {
     use crate::preprocess::Preprocessing;
     use crate::recipe::Options;
     use crate::schema::{ColumnKind, FeatureColumn};
-    use crate::train::device::Place;
+    use crate::train::device::Hardware;
     use crate::train::fit::network::NetworkConfig;
     use crate::train::target;
     use candle_core::Device;
@@ -153,8 +153,8 @@ mod tests {
         let unused = Mutex::new(ChaCha8Rng::seed_from_u64(1));
         let loss = network.loss(&encoded, &Mode::Train(&unused))?;
         let whole = added(&network, &vec![(loss.total.backward()?, 1.0)])?;
-        let place = Place::cpu();
-        let rows_in_memory = Rows::Memory(&data, &place);
+        let hardware = Hardware::cpu();
+        let rows_in_memory = Rows::Memory(&data, &hardware);
         for (threads, count) in [(1, 3), (2, 4), (3, 3)] {
             let mut shards = Shards::new(&network, threads, false, 1);
             assert_eq!(shards.count(rows), count);

@@ -5,7 +5,7 @@ pub mod file;
 pub mod folds;
 pub mod prefetch;
 
-use super::device::{Place, too_small};
+use super::device::{Hardware, too_small};
 use crate::batch::{Batch, SequenceBatch};
 use crate::error::Result;
 use crate::preprocess::{Encoded, EncodedRows};
@@ -14,9 +14,9 @@ use file::Spilled;
 
 pub enum Rows<'a> {
     /// In memory: each batch is gathered there, and sent to the device if that is another one.
-    Memory(&'a Encoded, &'a Place),
+    Memory(&'a Encoded, &'a Hardware),
     /// The same, for rows that nobody else needs.
-    Block(Box<Encoded>, &'a Place),
+    Block(Box<Encoded>, &'a Hardware),
     /// On the device: each batch is gathered there, from numbers of rows.
     Device(Resident),
 }
@@ -24,8 +24,8 @@ pub enum Rows<'a> {
 impl Rows<'_> {
     pub fn gather(&self, rows: &[u32]) -> Result<EncodedRows> {
         match self {
-            Self::Memory(data, place) => data.gather(rows, &place.device),
-            Self::Block(data, place) => data.gather(rows, &place.device),
+            Self::Memory(data, hardware) => data.gather(rows, &hardware.device),
+            Self::Block(data, hardware) => data.gather(rows, &hardware.device),
             Self::Device(resident) => resident.gather(rows),
         }
     }
@@ -129,19 +129,19 @@ impl<'a> Arrangement<'a> {
     pub fn new(
         data: &'a Encoded,
         spilled: Option<&Spilled>,
-        place: &'a Place,
+        hardware: &'a Hardware,
         needed: usize,
         batch_size: usize,
     ) -> Result<Self> {
         let mut arrangement = Self {
-            rows: Rows::Memory(data, place),
+            rows: Rows::Memory(data, hardware),
             rows_per_block: None,
             block_room: 0,
         };
-        if !place.is_gpu() {
+        if !hardware.is_gpu() {
             return Ok(arrangement);
         }
-        let usable = place.usable_memory()?;
+        let usable = hardware.usable_memory()?;
         let refuse = |needed| too_small(usable, needed);
         let mut room = usable.checked_sub(needed).ok_or_else(|| refuse(needed))?;
         let per_row = data.bytes_per_row();
@@ -155,7 +155,7 @@ impl<'a> Arrangement<'a> {
         }
         if data.rows * per_row <= room {
             let all: Vec<u32> = (0..data.rows as u32).collect();
-            arrangement.rows = Rows::Device(Resident::copy(data, &all, &place.device)?);
+            arrangement.rows = Rows::Device(Resident::copy(data, &all, &hardware.device)?);
         } else if spilled.is_none() {
             let rows = room / 2 / per_row;
             if rows < batch_size {

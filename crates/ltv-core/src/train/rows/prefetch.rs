@@ -153,7 +153,7 @@ fn prepare<'a>(trainer: &Trainer<'a>, member: usize, block: Block) -> Result<Pre
         Batches::new(rows, target, trainer.batch_size, trainer.stratified)
     };
     let all = |count: usize| -> Vec<u32> { (0..count as u32).collect() };
-    let device = &trainer.place.device;
+    let device = &trainer.hardware.device;
     match (block, &trainer.spilled) {
         (Block::Rows(rows), _) => {
             let target: Vec<f32> = rows
@@ -170,7 +170,7 @@ fn prepare<'a>(trainer: &Trainer<'a>, member: usize, block: Block) -> Result<Pre
             let rows = folds::training_rows(&data, member, members, seed);
             if data.rows * data.bytes_per_row() > trainer.block_room {
                 let batches = batches(&rows, &data.target);
-                return Ok((Rows::Block(Box::new(data), trainer.place), batches));
+                return Ok((Rows::Block(Box::new(data), trainer.hardware), batches));
             }
             let target: Vec<f32> = rows.iter().map(|&r| data.target[r as usize]).collect();
             let resident = Resident::copy(&data, &rows, device)?;
