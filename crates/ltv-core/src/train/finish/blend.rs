@@ -72,11 +72,11 @@ pub fn fit(
 
 impl FittedMbgNbd {
     /// Weighs it by held-out rows: the networks' values, its own, and what was spent. `None` where it is of no use.
-    pub fn weigh(self, networks: &[f32], own: &[f32], actual: &[f64], cap: f32) -> Option<Blend> {
+    pub fn weigh(&self, networks: &[f32], own: &[f32], actual: &[f64], cap: f32) -> Option<Blend> {
         let sum = |values: &[f32]| -> f64 { values.iter().map(|&v| f64::from(v.min(cap))).sum() };
         let factor = (sum(networks) / sum(own)) as f32;
         let mut blend = Blend {
-            law: self.law,
+            law: self.law.clone(),
             weight: FOR_LATER,
             factor: if factor.is_normal() { factor } else { 1.0 },
             cap,

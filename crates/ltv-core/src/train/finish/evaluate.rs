@@ -30,6 +30,15 @@ pub struct Beside {
     pub log_depth: Option<LogDepth>,
 }
 
+impl Beside {
+    /// What MBG/NBD expects of these rows.
+    fn expected(&self, rows: &[u32]) -> Option<Vec<f32>> {
+        let values = &self.mbgnbd.as_ref()?.values;
+        Some(rows.iter().map(|&row| values[row as usize]).collect())
+    }
+}
+
+/// What the held-out rows made of a training.
 pub struct Judged {
     pub finish: Finish,
     pub metrics: Value,
@@ -42,139 +51,191 @@ pub fn judge(
     trainer: &Trainer,
     networks: &[Network],
     target: &TargetStatistics,
-    beside: Beside,
-    mut features: Vec<Value>,
+    beside: &Beside,
+    features: &[Value],
 ) -> Result<Judged> {
-    let Beside {
-        mbgnbd,
-        silence,
-        season,
-        log_depth,
-    } = beside;
-    let options = trainer.options;
-    let mut evaluated_on = if networks.len() == 1 {
-        "validation"
-    } else {
-        "cross-validation"
-    };
-    let mut rows = Vec::new();
-    let mut held_out = Predictions::default();
-    let cap = (target.max * MOST) as f32;
     let mut finish = Finish {
-        cap: Some(cap),
-        silence,
+        cap: Some((target.max * MOST) as f32),
+        silence: beside.silence.clone(),
         ..Finish::default()
     };
-    for (network, fold) in networks.iter().zip(&trainer.folds) {
-        let mut predictions = predict(trainer, network, &fold.validation)?;
-        finish.limit(&mut predictions);
-        held_out.extend(predictions);
-        rows.extend_from_slice(&fold.validation);
-    }
-    let mut actual: Vec<f64> = rows.iter().map(|&row| trainer.target(row)).collect();
-    let customers_of = |rows: &[u32]| -> Vec<u32> {
-        rows.iter()
-            .map(|&row| trainer.data.groups[row as usize])
-            .collect()
-    };
-    let mut customers = customers_of(&rows);
-    let values = mbgnbd.as_ref().map(|mbgnbd| mbgnbd.values.clone());
-    let classic_of = |rows: &[u32]| -> Option<Vec<f32>> {
-        let values = values.as_ref()?;
-        Some(rows.iter().map(|&row| values[row as usize]).collect())
-    };
-    let own = classic_of(&rows).unwrap_or_default();
-    let mut season_log = 0.0;
-    let mut largest = None;
-    finish.blend = mbgnbd.and_then(|mbgnbd| {
-        let networks = held_out.get("ltv").unwrap_or_default();
-        let bounded = bounded(networks, &actual, &customers);
-        mbgnbd.weigh(networks, &own, &bounded.actual, cap)
-    });
-    if let Some(value) = held_out.get("ltv") {
-        let blended = finish.blended(value.to_vec(), Some(&own));
-        let weights = match &log_depth {
-            Some(log_depth) => log_depth.weights(&rows),
-            None => vec![1.0; rows.len()],
-        };
-        let bounded = bounded(&blended, &actual, &customers);
-        let is_everybody = networks.len() > 1 && trainer.spilled.is_none();
-        finish.calibration =
-            Calibration::fit(&options.calibration, &bounded, &weights, is_everybody);
-        largest = bounded.largest.filter(|_| finish.calibration.is_some());
-        if let (Some(calibration), Some(season)) = (&mut finish.calibration, &season) {
-            let calibrated = blended.iter().map(|&value| calibration.apply(value).into());
-            let calibrated: Vec<f64> = calibrated.collect();
-            season_log = season.correction(&rows, &customers, &calibrated, &actual);
-            calibration.raise(season_log);
-        }
-    }
+    let held_out = HeldOut::of(trainer, networks, &finish)?;
+    let correction = held_out.correct(trainer, beside, &mut finish);
     let sample = sample(trainer, SAMPLE);
     let mut members = Vec::with_capacity(networks.len());
     for network in networks {
         members.push(predict(trainer, network, &sample)?);
     }
-    let final_predictions = finish.combine(members, classic_of(&sample).as_deref(), None);
-    features.push(describe_values(
-        "ltv",
-        "prediction",
-        final_predictions.value(),
-        0,
-    ));
-    let judged = if rows.is_empty() {
-        evaluated_on = "training";
-        actual = sample.iter().map(|&row| trainer.target(row)).collect();
-        customers = customers_of(&sample);
-        final_predictions
-    } else {
-        finish.combine(vec![held_out], classic_of(&rows).as_deref(), None)
-    };
-    let distribution = networks.first().and_then(Network::distribution);
-    let whale = options
-        .whale_threshold
-        .unwrap_or_else(|| target.payer_quantile(options.whale_quantile));
-    if evaluated_on != "training"
-        && let Some(value) = judged.get("ltv")
-    {
-        // The season is of the time of use, not of these rows.
-        let usual = |&value: &f32| f64::from(value) / season_log.exp();
-        let value: Vec<f64> = value.iter().map(usual).collect();
-        let ratio = TotalRatio::of(&value, &actual, &Customers::of(&customers));
-        if let Some(remark) = report::remark_on_total(ratio, largest) {
-            trainer.control.notice(&remark);
+    let of_sample = finish.combine(members, beside.expected(&sample).as_deref(), None);
+    let mut features = features.to_vec();
+    features.push(describe_values("ltv", "prediction", of_sample.value(), 0));
+    let metrics = match held_out.rows.is_empty() {
+        true => {
+            let seen = HeldOut::with(trainer, sample, of_sample);
+            seen.metrics(trainer, networks, target, "training")?
         }
-    }
-    let mut metrics = report::evaluate(&actual, &judged, &customers, distribution, whale)?;
-    metrics.insert("evaluated_on".into(), json!(evaluated_on));
+        false => {
+            let own = beside.expected(&held_out.rows);
+            let predictions = finish.combine(vec![held_out.predictions], own.as_deref(), None);
+            let judged = HeldOut {
+                predictions,
+                ..held_out
+            };
+            judged.remark(trainer, &correction);
+            let on = match networks.len() {
+                1 => "validation",
+                _ => "cross-validation",
+            };
+            judged.metrics(trainer, networks, target, on)?
+        }
+    };
     let statistics = json!({
         "features": features,
         "target": target,
         "calibration": finish.calibration,
         "ageing": finish.silence,
         "bgnbd": finish.blend,
-        "season_factor": season_log.exp(),
+        "season_factor": correction.season_log.exp(),
     });
     Ok(Judged {
         finish,
-        metrics: Value::Object(metrics),
+        metrics,
         statistics,
     })
 }
 
-fn bounded(predicted: &[f32], actual: &[f64], customers: &[u32]) -> Bounded {
-    let predicted: Vec<f64> = predicted.iter().map(|&value| value.into()).collect();
-    Bounded::new(&predicted, actual, &Customers::of(customers))
+/// Rows, and what was predicted and spent there.
+struct HeldOut {
+    rows: Vec<u32>,
+    predictions: Predictions,
+    actual: Vec<f64>,
+    customers: Vec<u32>,
+}
+
+/// What the held-out rows say besides the corrections that [`Finish`] keeps.
+struct Correction {
+    /// The share of all that was spent which one customer holds, if a calibration counts a part of it only.
+    largest: Option<f64>,
+    /// The logarithm of the factor of the season.
+    season_log: f64,
+}
+
+impl HeldOut {
+    /// Of each network the rows that it has not seen.
+    fn of(trainer: &Trainer, networks: &[Network], finish: &Finish) -> Result<Self> {
+        let mut rows = Vec::new();
+        let mut all = Predictions::default();
+        for (network, fold) in networks.iter().zip(&trainer.feed.folds) {
+            let mut predictions = predict(trainer, network, &fold.validation)?;
+            finish.limit(&mut predictions);
+            all.extend(predictions);
+            rows.extend_from_slice(&fold.validation);
+        }
+        Ok(Self::with(trainer, rows, all))
+    }
+
+    fn with(trainer: &Trainer, rows: Vec<u32>, predictions: Predictions) -> Self {
+        let feed = &trainer.feed;
+        let customer = |&row: &u32| feed.data.groups[row as usize];
+        Self {
+            actual: rows.iter().map(|&row| feed.target(row)).collect(),
+            customers: rows.iter().map(customer).collect(),
+            rows,
+            predictions,
+        }
+    }
+
+    /// Fits the weight of MBG/NBD, the calibration and the season.
+    fn correct(&self, trainer: &Trainer, beside: &Beside, finish: &mut Finish) -> Correction {
+        let mut correction = Correction {
+            largest: None,
+            season_log: 0.0,
+        };
+        let own = beside.expected(&self.rows).unwrap_or_default();
+        let cap = finish.cap.unwrap_or(f32::INFINITY);
+        finish.blend = beside.mbgnbd.as_ref().and_then(|mbgnbd| {
+            let networks = self.predictions.get("ltv").unwrap_or_default();
+            mbgnbd.weigh(networks, &own, &self.bounded(networks).actual, cap)
+        });
+        let Some(value) = self.predictions.get("ltv") else {
+            return correction;
+        };
+        let blended = finish.blended(value.to_vec(), Some(&own));
+        let weights = match &beside.log_depth {
+            Some(log_depth) => log_depth.weights(&self.rows),
+            None => vec![1.0; self.rows.len()],
+        };
+        let bounded = self.bounded(&blended);
+        let feed = &trainer.feed;
+        let is_everybody = feed.folds.len() > 1 && feed.spilled.is_none();
+        let method = &trainer.options.calibration;
+        finish.calibration = Calibration::fit(method, &bounded, &weights, is_everybody);
+        correction.largest = bounded.largest.filter(|_| finish.calibration.is_some());
+        if let (Some(calibration), Some(season)) = (&mut finish.calibration, &beside.season) {
+            let calibrated = blended.iter().map(|&value| calibration.apply(value).into());
+            let calibrated: Vec<f64> = calibrated.collect();
+            correction.season_log =
+                season.correction(&self.rows, &self.customers, &calibrated, &self.actual);
+            calibration.raise(correction.season_log);
+        }
+        correction
+    }
+
+    fn bounded(&self, predicted: &[f32]) -> Bounded {
+        let predicted: Vec<f64> = predicted.iter().map(|&value| value.into()).collect();
+        Bounded::new(&predicted, &self.actual, &Customers::of(&self.customers))
+    }
+
+    /// Says what has to be said of the total.
+    fn remark(&self, trainer: &Trainer, correction: &Correction) {
+        let Some(value) = self.predictions.get("ltv") else {
+            return;
+        };
+        // The season is of the time of use, not of these rows.
+        let usual = |&value: &f32| f64::from(value) / correction.season_log.exp();
+        let value: Vec<f64> = value.iter().map(usual).collect();
+        let ratio = TotalRatio::of(&value, &self.actual, &Customers::of(&self.customers));
+        if let Some(remark) = report::remark_on_total(ratio, correction.largest) {
+            trainer.control.notice(&remark);
+        }
+    }
+
+    fn metrics(
+        &self,
+        trainer: &Trainer,
+        networks: &[Network],
+        target: &TargetStatistics,
+        evaluated_on: &str,
+    ) -> Result<Value> {
+        let options = trainer.options;
+        let whale = options
+            .whale_threshold
+            .unwrap_or_else(|| target.payer_quantile(options.whale_quantile));
+        let mut metrics = report::evaluate(
+            &self.actual,
+            &self.predictions,
+            &self.customers,
+            networks.first().and_then(Network::distribution),
+            whale,
+        )?;
+        metrics.insert("evaluated_on".into(), json!(evaluated_on));
+        Ok(Value::Object(metrics))
+    }
 }
 
 fn predict(trainer: &Trainer, network: &Network, rows: &[u32]) -> Result<Predictions> {
     if trainer.control.is_cancelled() {
         return Err(Error::cancelled());
     }
-    network.predict_rows(&trainer.rows, rows, trainer.hardware.evaluation_batch())
+    network.predict_rows(
+        &trainer.feed.rows,
+        rows,
+        trainer.feed.hardware.evaluation_batch(),
+    )
 }
 
 fn sample(trainer: &Trainer, count: usize) -> Vec<u32> {
-    let rows = trainer.data.rows;
+    let rows = trainer.feed.data.rows;
     let step = rows.div_ceil(count).max(1);
     (0..rows as u32).step_by(step).collect()
 }

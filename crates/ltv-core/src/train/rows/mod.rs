@@ -1,6 +1,8 @@
 //! Rows that batches are made of, wherever they lie.
 
 pub mod batches;
+pub mod blocks;
+pub mod feed;
 pub mod file;
 pub mod folds;
 pub mod prefetch;

@@ -2,9 +2,9 @@
 //! there. Two blocks are on the device at most.
 
 use super::batches::{self, Batches};
-use super::{Resident, Rows, folds};
+use super::feed::Feed;
+use super::{Resident, Rows};
 use crate::error::{Error, ErrorKind, Result};
-use crate::train::fit::Trainer;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -13,8 +13,8 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 type Prepared<'a> = (Rows<'a>, Batches);
 
-pub struct Ahead<'scope, 'env, 'a> {
-    trainer: &'scope Trainer<'a>,
+pub struct Prefetch<'scope, 'env, 'a> {
+    feed: &'scope Feed<'a>,
     member: usize,
     scope: &'scope Scope<'scope, 'env>,
     /// What the second thread computes with: one thread, and none of the training's.
@@ -59,17 +59,17 @@ pub fn pool() -> Result<ThreadPool> {
     })
 }
 
-impl<'scope, 'env, 'a> Ahead<'scope, 'env, 'a> {
+impl<'scope, 'env, 'a> Prefetch<'scope, 'env, 'a> {
     /// Training rows of a file, or `rows` of those in memory, `at_once` per block.
     pub fn new(
-        trainer: &'scope Trainer<'a>,
+        feed: &'scope Feed<'a>,
         member: usize,
         scope: &'scope Scope<'scope, 'env>,
         pool: &'scope ThreadPool,
         rows: Option<(&[u32], usize)>,
         seed: u64,
     ) -> Self {
-        let blocks = match (rows, &trainer.spilled) {
+        let blocks = match (rows, &feed.spilled) {
             (Some((rows, at_once)), _) => Blocks::Rows(rows.to_vec(), at_once.max(1)),
             (None, Some(spilled)) => Blocks::File((0..spilled.rows.blocks()).collect()),
             (None, None) => Blocks::File(Vec::new()),
@@ -78,7 +78,7 @@ impl<'scope, 'env, 'a> Ahead<'scope, 'env, 'a> {
         // Others draw the order within blocks, and dropout.
         rng.set_stream(u64::MAX);
         Self {
-            trainer,
+            feed,
             member,
             scope,
             pool,
@@ -112,9 +112,9 @@ impl<'scope, 'env, 'a> Ahead<'scope, 'env, 'a> {
 
     fn begin(&mut self) -> ScopedJoinHandle<'scope, Result<Prepared<'a>>> {
         let block = self.order.next();
-        let (trainer, member, pool) = (self.trainer, self.member, self.pool);
+        let (feed, member, pool) = (self.feed, self.member, self.pool);
         self.scope
-            .spawn(move || pool.install(|| prepare(trainer, member, block)))
+            .spawn(move || pool.install(|| prepare(feed, member, block)))
     }
 }
 
@@ -148,33 +148,27 @@ impl Order {
     }
 }
 
-fn prepare<'a>(trainer: &Trainer<'a>, member: usize, block: Block) -> Result<Prepared<'a>> {
-    let batches = |rows: &[u32], target: &[f32]| {
-        Batches::new(rows, target, trainer.batch_size, trainer.stratified)
-    };
+fn prepare<'a>(feed: &Feed<'a>, member: usize, block: Block) -> Result<Prepared<'a>> {
     let all = |count: usize| -> Vec<u32> { (0..count as u32).collect() };
-    let device = &trainer.hardware.device;
-    match (block, &trainer.spilled) {
+    let device = &feed.hardware.device;
+    match (block, &feed.spilled) {
         (Block::Rows(rows), _) => {
-            let target: Vec<f32> = rows
-                .iter()
-                .map(|&r| trainer.data.target[r as usize])
-                .collect();
-            let resident = Resident::copy(trainer.data, &rows, device)?;
-            let batches = batches(&all(target.len()), &target);
+            let target: Vec<f32> = rows.iter().map(|&r| feed.data.target[r as usize]).collect();
+            let resident = Resident::copy(feed.data, &rows, device)?;
+            let batches = feed.batches(&all(target.len()), &target);
             Ok((Rows::Device(resident), batches))
         }
         (Block::File(block), Some(spilled)) => {
             let data = spilled.block(block)?;
-            let (members, seed) = (trainer.folds.len(), trainer.options.seed);
-            let rows = folds::training_rows(&data, member, members, seed);
-            if data.rows * data.bytes_per_row() > trainer.block_room {
-                let batches = batches(&rows, &data.target);
-                return Ok((Rows::Block(Box::new(data), trainer.hardware), batches));
+            let rows = feed.training_rows(&data, member);
+            if data.rows * data.bytes_per_row() > feed.block_room {
+                let batches = feed.batches(&rows, &data.target);
+                return Ok((Rows::Block(Box::new(data), feed.hardware), batches));
             }
             let target: Vec<f32> = rows.iter().map(|&r| data.target[r as usize]).collect();
             let resident = Resident::copy(&data, &rows, device)?;
-            Ok((Rows::Device(resident), batches(&all(rows.len()), &target)))
+            let batches = feed.batches(&all(rows.len()), &target);
+            Ok((Rows::Device(resident), batches))
         }
         (Block::File(_), None) => Err(Error::internal("there is no file of rows")),
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub fn history(trainer: &Trainer, histories: Vec<Value>, continued: bool) -> Value {
     let mut epochs = Vec::new();
     let mut networks = Vec::new();
-    for (mut history, fold) in histories.into_iter().zip(&trainer.folds) {
+    for (mut history, fold) in histories.into_iter().zip(&trainer.feed.folds) {
         if let Value::Array(entries) = history["epochs"].take() {
             epochs.extend(entries);
         }
@@ -21,7 +21,7 @@ pub fn history(trainer: &Trainer, histories: Vec<Value>, continued: bool) -> Val
     json!({
         "epochs": epochs,
         "networks": networks,
-        "batch_size": trainer.batch_size,
+        "batch_size": trainer.feed.batch_size,
         "continued": continued,
     })
 }

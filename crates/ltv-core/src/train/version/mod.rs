@@ -2,5 +2,6 @@
 
 pub mod graph;
 pub mod history;
+pub mod replay;
 pub mod selection_weights;
 pub mod weights;

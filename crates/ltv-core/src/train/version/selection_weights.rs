@@ -25,19 +25,19 @@ struct Part {
 
 /// Per feature the distribution of its share, the mean of all networks; NULL if the backbone does not select.
 pub fn describe(trainer: &Trainer, networks: &[Network], fitted: &Preprocessing) -> Result<Value> {
-    let step = trainer.data.rows.div_ceil(SAMPLE).max(1);
-    let rows: Vec<u32> = (0..trainer.data.rows as u32).step_by(step).collect();
+    let step = trainer.feed.data.rows.div_ceil(SAMPLE).max(1);
+    let rows: Vec<u32> = (0..trainer.feed.data.rows as u32).step_by(step).collect();
     let selects = |network: &Network| -> Result<bool> {
-        let any = trainer.rows.gather(&rows[..1.min(rows.len())])?;
+        let any = trainer.feed.rows.gather(&rows[..1.min(rows.len())])?;
         Ok(!network.selection_weights(&any.batch)?.is_empty())
     };
     if !networks.first().map_or(Ok(false), selects)? {
         return Ok(Value::Null);
     }
     let chunks: Vec<Vec<Shares>> = rows
-        .par_chunks(trainer.place.evaluation_batch())
+        .par_chunks(trainer.feed.hardware.evaluation_batch())
         .map(|rows| {
-            let encoded = trainer.rows.gather(rows)?;
+            let encoded = trainer.feed.rows.gather(rows)?;
             networks
                 .iter()
                 .map(|network| threads::alone(|| shares(network, &encoded.batch)))
