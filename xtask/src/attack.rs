@@ -11,7 +11,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::Cluster;
-use crate::test::{Workspace, files};
+use crate::files::files;
+use crate::workspace::Workspace;
 use crate::{onnxruntime, python, shell};
 
 /// How many lines at the top of a script are looked at.

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::cluster::Cluster;
 use crate::project::Project;
 use crate::setup::Needs;
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 use crate::{onnxruntime, python, server, shell};
 
 const SETTINGS: &[(&str, &str)] = &[

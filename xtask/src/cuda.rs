@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::project::Project;
-use crate::{extension, python, shell};
+use crate::{cargo, python, shell};
 
 pub const FILE_NAME: &str = "libltv_cuda.so";
 
@@ -65,7 +65,7 @@ pub fn build(project: &Project, options: &Options) -> Result<()> {
         toolkit.display()
     ));
     let paths = [toolkit.join("lib64"), toolkit.join("lib"), stub];
-    let status = extension::plain_cargo(project)
+    let status = cargo::plain_cargo(project)
         .args(["build", "--release", "--package", "ltv-cuda"])
         .args(["--features", "cuda", "--target-dir"])
         .arg(target(project))
@@ -97,15 +97,14 @@ fn library(project: &Project) -> PathBuf {
 }
 
 /// The library, if it was built from the same sources as `extension`.
-pub fn built(project: &Project, extension: &Path) -> Result<Option<PathBuf>> {
+pub fn built(project: &Project, extension: &Path, version: &str) -> Result<Option<PathBuf>> {
     let library = library(project);
     if !library.is_file() {
         return Ok(None);
     }
-    let version = extension::script(project)?.0;
     let sources = |path: &Path| -> Result<Option<Vec<u8>>> {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(build_of(&bytes, &version))
+        Ok(build_of(&bytes, version))
     };
     let wanted = sources(extension)?;
     if wanted.is_some() && sources(&library)? == wanted {

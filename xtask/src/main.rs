@@ -2,11 +2,13 @@
 
 mod attack;
 mod bench;
+mod cargo;
 mod cluster;
 mod cuda;
 mod demo;
 mod e2e;
 mod extension;
+mod files;
 mod onnxruntime;
 mod package;
 mod postgres_install;
@@ -19,6 +21,7 @@ mod setup;
 mod shell;
 mod test;
 mod wheel;
+mod workspace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

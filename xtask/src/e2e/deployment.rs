@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{customers, ensure_eq, train};
 use crate::cluster::{Cluster, StopMode};
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 
 fn champion(cluster: &Cluster) -> Result<String> {
     cluster.psql(

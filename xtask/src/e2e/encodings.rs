@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use postgres::Client;
 
 use super::ensure_eq;
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 
 /// A database of an encoding, and letters that it has, as SQL expressions of type text.
 struct Letters {

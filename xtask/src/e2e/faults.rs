@@ -7,7 +7,7 @@ use super::jobs::{
     LONG, SHORT, cluster, count, ensure_consistent, status, train, wait_for_training,
 };
 use super::{ensure_eq, wait_until};
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 
 /// Trains for some seconds, which is time to lock something that comes after.
 const SECONDS: &str = r#"{"epochs": 400, "patience": 400, "ensemble": 1}"#;

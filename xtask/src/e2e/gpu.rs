@@ -10,7 +10,7 @@ use postgres::Client;
 use super::jobs::{LONG, wait_for_status, wait_for_training};
 use super::{customers, ensure_eq};
 use crate::shell;
-use crate::test::{Template, Workspace};
+use crate::workspace::{Template, Workspace};
 
 /// How a job ended, as its user reads it.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use postgres::Client;
 
 use super::wait_until;
 use crate::cluster::{Cluster, StopMode};
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 
 /// A second, and what a busy machine takes on top.
 const SOON: Duration = Duration::from_secs(4);

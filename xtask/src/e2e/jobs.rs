@@ -5,7 +5,7 @@ use postgres::Client;
 
 use super::{ensure_eq, wait_until};
 use crate::cluster::{Cluster, StopMode};
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 
 /// A table that trains for as long as a test needs.
 pub(super) const CUSTOMERS: &str = "create table customers as select i::text as customer_id, (i * 7919 % 1000)::float8 as a, \

@@ -18,7 +18,7 @@ use super::jobs::count;
 use super::{ensure_eq, wait_until};
 use crate::cluster::{Cluster, StopMode};
 use crate::process;
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 use actor::Actor;
 use ledger::Ledger;
 

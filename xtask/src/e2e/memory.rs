@@ -13,7 +13,7 @@ use super::jobs::{self, LONG, ensure_consistent, status, wait_for_status, wait_f
 use super::{ensure_eq, wait_until};
 use crate::cluster::Cluster;
 use crate::process;
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 
 const MB: f64 = (1 << 20) as f64;
 const COLUMNS: usize = 32;

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::cluster::Cluster;
-use crate::test::{Template, Workspace};
+use crate::workspace::{Template, Workspace};
 use crate::{onnxruntime, python, shell};
 
 pub struct Scenario {

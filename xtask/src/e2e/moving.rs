@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{customers, ensure_eq, train, wait_until};
 use crate::shell;
-use crate::test::{Template, Workspace};
+use crate::workspace::{Template, Workspace};
 
 pub const SCORES: &str = "select string_agg(customer_id || ' ' || ltv_predict('m', c), ',' order by customer_id) from customers c";
 

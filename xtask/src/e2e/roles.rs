@@ -7,7 +7,7 @@ use super::jobs::{
     wait_for_training,
 };
 use super::{ensure_eq, wait_until};
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 use postgres::Client;
 
 fn sqlstate(client: &mut Client, job: i64) -> Result<String> {

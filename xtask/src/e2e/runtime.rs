@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::{customers, train};
 use crate::shell;
-use crate::test::{Template, Workspace};
+use crate::workspace::{Template, Workspace};
 
 /// Without the library, or with something else in its place, scoring fails cleanly, says what to do, and the server runs on.
 pub fn onnxruntime_missing(workspace: &Workspace) -> Result<()> {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::{customers, ensure_eq, train, wait_until};
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 
 pub fn retrain(workspace: &Workspace) -> Result<()> {
     let settings = [

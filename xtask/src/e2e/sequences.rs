@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::test::{Template, Workspace};
-use crate::{extension, postgres_install};
+use crate::workspace::{Template, Workspace};
+use crate::{cargo, postgres_install};
 
 const RELATIVE: f64 = 1e-5;
 
@@ -75,7 +75,7 @@ pub fn parity(workspace: &Workspace) -> Result<()> {
 fn reference_program(workspace: &Workspace) -> Result<String> {
     // The installation that the workspace's is a copy of: everything is compiled for that one.
     let install = postgres_install::find(None)?.context("no PostgreSQL was found")?;
-    extension::artifacts(&workspace.shared, &install, &["--all-targets"])?
+    cargo::artifacts(&workspace.shared, &install, &["--all-targets"])?
         .iter()
         .filter(|artifact| {
             artifact["target"]["name"] == "predict" && artifact["target"]["kind"][0] == "example"

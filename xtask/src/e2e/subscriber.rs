@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::{customers, ensure_eq, train, wait_until};
 use crate::cluster::Cluster;
-use crate::test::Workspace;
+use crate::workspace::Workspace;
 
 /// As docs/backup.md says.
 const PUBLISH: &str = "create publication ltv_models for table ltv.models, ltv.dropped_models, ltv.versions, ltv.aliases, ltv.promotions, ltv.privileges";

@@ -8,7 +8,7 @@ use super::moving::{CONTENT, SCORES, STORED};
 use super::{customers, ensure_eq, train};
 use crate::cluster::{Cluster, StopMode};
 use crate::postgres_install::{self, Install, NEWEST, OLDEST};
-use crate::test::{QUICK, Workspace};
+use crate::workspace::{QUICK, Workspace};
 use crate::{extension, releases, shell};
 
 /// `-- --with MAJOR`: the other version; by default the newest, or the oldest where this is the newest.

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use super::report::Outcome;
 use super::sql::interleaved;
-use super::workspace::{Template, Workspace};
+use crate::workspace::{Template, Workspace};
 
 const MARK: &str = "@@ block ";
 

@@ -9,8 +9,8 @@ use anyhow::Result;
 
 use super::report::Outcome;
 use super::sql::{Case, interleaved, stem};
-use super::workspace::{Template, Workspace};
 use crate::postgres_install::Install;
+use crate::workspace::{Template, Workspace};
 
 /// It comes with the server's development files.
 pub fn tester(install: &Install) -> Option<PathBuf> {

@@ -7,7 +7,6 @@ mod isolation;
 mod report;
 mod rust;
 mod sql;
-mod workspace;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -20,11 +19,10 @@ use clap::Args;
 use crate::e2e::{self, Scenario};
 use crate::project::Project;
 use crate::setup::{self, Needs};
-use crate::{attack, extension, postgres_install, releases, shell};
+use crate::workspace::Workspace;
+use crate::{attack, extension, files, postgres_install, releases, shell};
 use report::{Outcome, Report};
 use sql::Case;
-pub use sql::files;
-pub use workspace::{QUICK, Template, Workspace};
 
 #[derive(Args)]
 pub struct Options {
@@ -150,9 +148,9 @@ fn collect(project: &Project) -> Vec<Test> {
         .map(|name| Test::new("", name, Kind::Rust(name)))
         .collect();
     let cases = |directory: &str, extension: &str, expected: &str| -> Vec<(String, Case)> {
-        sql::files(&tests.join(directory), extension)
+        files::files(&tests.join(directory), extension)
             .into_iter()
-            .map(|path| (sql::stem(&path), Case::new(path, &tests.join(expected))))
+            .map(|path| (files::stem(&path), Case::new(path, &tests.join(expected))))
             .collect()
     };
     // The long ones first, so that none is left alone at the end.
@@ -162,14 +160,14 @@ fn collect(project: &Project) -> Vec<Test> {
             .map(|scenario| Test::new("e2e/", scenario.name, Kind::Scenario(scenario))),
     );
     all.extend(
-        sql::files(&tests.join("e2e"), "py")
+        files::files(&tests.join("e2e"), "py")
             .into_iter()
-            .map(|path| Test::new("e2e/", &sql::stem(&path), Kind::Script(path))),
+            .map(|path| Test::new("e2e/", &files::stem(&path), Kind::Script(path))),
     );
     all.extend(
         attack::scripts(&tests)
             .into_iter()
-            .map(|path| Test::new("attack/", &sql::stem(&path), Kind::Attack(path))),
+            .map(|path| Test::new("attack/", &files::stem(&path), Kind::Attack(path))),
     );
     all.extend(
         cases("isolation/specs", "spec", "isolation/expected")

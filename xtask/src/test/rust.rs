@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::report::{Outcome, Report};
-use crate::extension;
+use crate::cargo;
 use crate::onnxruntime;
 use crate::postgres_install::Install;
 use crate::project::Project;
@@ -51,7 +51,7 @@ pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
 }
 
 fn cargo(project: &Project, install: &Install, arguments: &[&str]) -> Command {
-    let mut command = extension::cargo(project, install);
+    let mut command = cargo::cargo(project, install);
     command.args(arguments);
     command
 }
@@ -117,7 +117,7 @@ fn unit_tests(
     let manifest = directory.join("Cargo.toml");
     let mut printed = String::new();
     let mut successful = true;
-    for artifact in extension::artifacts(project, install, &["--all-targets"])? {
+    for artifact in cargo::artifacts(project, install, &["--all-targets"])? {
         let (Some(program), true, true) = (
             artifact["executable"].as_str(),
             artifact["profile"]["test"] == true,

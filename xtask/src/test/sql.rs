@@ -9,33 +9,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::report::Outcome;
-use super::workspace::{Template, Workspace};
+use crate::files::stem;
 use crate::shell;
+use crate::workspace::{Template, Workspace};
 
 /// One pair of a source and the output expected of it.
 pub struct Case {
     pub source: PathBuf,
     pub expected: PathBuf,
-}
-
-/// Every file with that extension in a directory, by name.
-pub fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|found| found == extension))
-        .collect();
-    files.sort();
-    files
-}
-
-pub fn stem(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
 }
 
 impl Case {
