@@ -1,7 +1,7 @@
 //! What names meant to the last statements. While no transaction completes and nothing was invalidated, a snapshot
 //! sees what the one before it saw, so a name need not be looked up again.
 
-use super::Moment;
+use super::moment::Moment;
 use crate::scoring::{self, Model, Versions};
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};

@@ -1,6 +1,5 @@
 //! What can be wrong with the model that a call names.
 
-use super::privilege::Privilege;
 use crate::error::Reportable;
 use pgrx::prelude::PgSqlErrorCode;
 
@@ -28,7 +27,7 @@ pub enum CatalogError {
     Denied {
         model: String,
         role: String,
-        privilege: Privilege,
+        privilege: &'static str,
     },
     #[error("the schema of version {version} of model \"{model}\" cannot be read")]
     BadSchema {
@@ -69,10 +68,7 @@ impl Reportable for CatalogError {
             Self::NotOwner { role, .. } => Some(format!("Role \"{role}\" does not own it.")),
             Self::Denied {
                 role, privilege, ..
-            } => Some(format!(
-                "Role \"{role}\" lacks the privilege {}.",
-                privilege.name()
-            )),
+            } => Some(format!("Role \"{role}\" lacks the privilege {privilege}.")),
             Self::BadSchema { reason, .. } => Some(format!("It is not as expected: {reason}.")),
             _ => None,
         }
@@ -118,7 +114,7 @@ impl Reportable for CatalogError {
                 "Its owner can run: SELECT ltv_grant({}, {}, '{}');",
                 quoted(model),
                 quoted(role),
-                privilege.name()
+                privilege
             ),
             Self::BadSchema { .. } => "Retrain or import the model again.".to_owned(),
         })

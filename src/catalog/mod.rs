@@ -3,6 +3,7 @@
 mod answers;
 mod error;
 mod invalidation;
+mod moment;
 pub mod privilege;
 mod resolve;
 pub mod restore;
@@ -10,7 +11,8 @@ mod table;
 
 pub use error::CatalogError;
 pub use invalidation::generation;
-pub use resolve::{Moment, default_model, resolve, resolve_restored};
+pub use moment::Moment;
+pub use resolve::{default_model, resolve, resolve_restored};
 
 pub fn init() {
     invalidation::init();

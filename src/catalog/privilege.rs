@@ -73,7 +73,7 @@ pub fn check(model: &str, privilege: Privilege, role: pg_sys::Oid) -> Result<(),
         CatalogError::Denied {
             model,
             role: role_name(role),
-            privilege,
+            privilege: privilege.name(),
         }
     } else {
         // SAFETY: looks up an attribute of a role.

@@ -45,11 +45,12 @@ pub fn hold(table: pg_sys::Oid, job: i64) {
 
 /// From now on this process runs the job whose lock it holds.
 pub fn begin(job: i64) {
+    session::after_abort(hold_again);
     HELD.store(job, Relaxed);
 }
 
 /// After an abort, which took the lock. Meanwhile the process itself stands for its job, see [`is_held`].
-pub fn hold_again() {
+fn hold_again() {
     let job = HELD.swap(0, Relaxed);
     if job == 0 {
         return;

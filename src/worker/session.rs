@@ -1,6 +1,6 @@
 //! Transactions, identities and settings: how code outside a user's statement talks to PostgreSQL.
 
-use super::{catalog, lock};
+use super::catalog;
 use crate::error::{Report, Result, panic_report};
 use crate::value::text;
 use pgrx::pg_sys::panic::CaughtError;
@@ -9,6 +9,7 @@ use pgrx::{PgTryBuilder, pg_sys};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::AssertUnwindSafe;
+use std::sync::OnceLock;
 
 /// Settings that decide what the training query means, besides `ltv.*`.
 const SETTINGS: [&str; 7] = [
@@ -42,6 +43,14 @@ fn report(caught: CaughtError) -> Report {
     }
 }
 
+/// What a process does after each transaction that was aborted.
+static AFTER_ABORT: OnceLock<fn()> = OnceLock::new();
+
+/// From now on `hook` runs after each [`transaction`] that is aborted.
+pub fn after_abort(hook: fn()) {
+    AFTER_ABORT.get_or_init(|| hook);
+}
+
 /// One transaction of a background worker: committed if `body` succeeds, else rolled back.
 pub fn transaction<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let outcome = catch(|| {
@@ -62,7 +71,9 @@ pub fn transaction<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     if outcome.is_err() {
         // SAFETY: ends whatever is left of the transaction; does nothing if there is none.
         unsafe { pg_sys::AbortCurrentTransaction() };
-        lock::hold_again();
+        if let Some(hook) = AFTER_ABORT.get() {
+            hook();
+        }
     }
     // SAFETY: outside a transaction.
     unsafe { pg_sys::pgstat_report_stat(false) };

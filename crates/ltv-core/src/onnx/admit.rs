@@ -4,6 +4,7 @@
 //! depend on a value in a row: the rows that a graph is tried with say nothing about the next ones otherwise.
 
 use super::decode::Limits;
+use super::functions::{Functions, called, depends};
 use super::proto::{FunctionProto, GraphProto, ModelProto, NodeProto};
 use super::{dependence, trees};
 use crate::error::{Error, ErrorKind, Result};
@@ -43,19 +44,6 @@ const MICROSOFT: &[&str] = &[
     "SkipLayerNormalization",
     "TransposeMatMul",
 ];
-
-/// Functions of the file by domain, name and overload.
-pub type Functions<'a> = HashMap<(&'a str, &'a str, &'a str), &'a FunctionProto>;
-
-pub fn called<'a>(functions: &Functions<'a>, node: &NodeProto) -> Option<&'a FunctionProto> {
-    functions
-        .get(&(
-            node.domain.as_str(),
-            node.op_type.as_str(),
-            node.overload.as_str(),
-        ))
-        .copied()
-}
 
 /// An error if the graph is not let in.
 pub fn admit(model: &ModelProto, graph: &GraphProto, limits: &Limits) -> Result<()> {
@@ -169,14 +157,4 @@ fn operator(node: &NodeProto, limits: &Limits) -> Result<()> {
         .detail(format!("Operator {name} is of domain \"{domain}\"."))
         .hint("Export the model with standard operators only.")),
     }
-}
-
-/// The graph's work depends on what its inputs hold.
-pub fn depends(detail: String) -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        "the work of the ONNX graph depends on the values of its inputs",
-    )
-    .detail(detail)
-    .hint("Export the model without loops, branches and computed sizes, or let a superuser set ltv.allow_control_flow.")
 }

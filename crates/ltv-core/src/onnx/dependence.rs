@@ -2,7 +2,7 @@
 //!
 //! Two things are followed through the graph: values that come from an input, and shapes that come from such values.
 
-use super::admit::{Functions, called, depends};
+use super::functions::{Functions, called, depends};
 use super::proto::{GraphProto, NodeProto};
 use crate::error::Result;
 use std::collections::HashMap;

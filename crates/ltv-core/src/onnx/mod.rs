@@ -5,6 +5,7 @@ mod admit;
 mod builder;
 mod decode;
 mod dependence;
+mod functions;
 mod inspect;
 pub mod proto;
 mod quantise;

@@ -1,7 +1,7 @@
 //! Attention over the steps of a sequence as one operation, forward and back; equal to the definitions in `attention`.
 //! Rows are independent of each other, and the scores of one never leave the cache.
 
-use super::HIDDEN;
+use super::mask::HIDDEN;
 use crate::kernels::blocks::{self, LANES, softmax, softmax_back, total};
 use crate::kernels::matrix::{Matrix, product_spaced};
 use crate::kernels::operation::{Given, Operation};

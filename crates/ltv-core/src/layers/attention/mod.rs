@@ -1,6 +1,7 @@
 //! Self-attention over the steps of a sequence, `[batch, steps, width]`; padding steps are never looked at.
 
 mod fused;
+mod mask;
 
 use super::activation::Activation;
 use super::dense::Dense;
@@ -13,24 +14,7 @@ use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::Tensor;
 use fused::{AllSteps, NewestStep};
-
-/// Added to the score of a padding step: exp() of it is 0. Large enough to swallow any score, so that a sequence of
-/// padding only looks at all its steps exactly alike.
-const HIDDEN: f64 = -1e30;
-
-/// `[batch, 1, 1, steps]`: 0 for real steps, [`HIDDEN`] for padding.
-fn penalty(mask: &Tensor) -> Result<Tensor> {
-    Ok(mask.affine(-HIDDEN, HIDDEN)?.unsqueeze(1)?.unsqueeze(1)?)
-}
-
-fn export_penalty(graph: &mut GraphBuilder, mask: &Value) -> Value {
-    let one = graph.float(1.0);
-    let padding = graph.sub(&one, mask);
-    let hidden = graph.float(HIDDEN as f32);
-    let penalty = graph.mul(&padding, &hidden);
-    let axes = graph.ints(&[1, 2], &[2]);
-    graph.op("Unsqueeze", &[&penalty, &axes], &[])
-}
+use mask::{export_penalty, penalty};
 
 fn check_heads(width: usize, heads: usize) -> Result<usize> {
     if !width.is_multiple_of(heads) || heads == 0 {
