@@ -27,6 +27,7 @@ mod prediction_type;
 mod rows;
 mod runtime;
 mod session;
+mod session_error;
 mod spare;
 mod tensor;
 

@@ -1,6 +1,6 @@
 //! Tensors: over memory of ours, or ONNX Runtime's own.
 
-use super::session::SessionError;
+use super::session_error::SessionError;
 use ort::value::TensorElementType;
 use ort::{ortsys, sys};
 use std::ffi::{CString, c_char, c_void};
