@@ -1,6 +1,8 @@
 //! A name for these sources: a library that was built from others must not be handed a job.
 
+use fnv::FnvHasher;
 use std::fs;
+use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
 fn main() {
@@ -8,15 +10,13 @@ fn main() {
     let mut files = Vec::new();
     collect(Path::new("src"), &mut files);
     files.sort();
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut hash = FnvHasher::default();
     for file in files {
         let text = fs::read(&file).unwrap_or_default();
-        for byte in file.to_string_lossy().bytes().chain(text) {
-            // FNV-1a.
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        hash.write(file.to_string_lossy().as_bytes());
+        hash.write(&text);
     }
-    println!("cargo::rustc-env=LTV_CORE_SOURCES={hash:016x}");
+    println!("cargo::rustc-env=LTV_CORE_SOURCES={:016x}", hash.finish());
 }
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) {

@@ -2,12 +2,14 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::hash::Hasher;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use fnv::FnvHasher;
 
 /// An account of this machine.
 #[derive(Clone, Debug)]
@@ -128,14 +130,9 @@ pub fn reachable_by_all(path: &Path) -> bool {
 /// A short name for a path, the same in every run (FNV-1a).
 pub fn short_hash(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
-    let hash = path
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    format!("{:012x}", hash & 0xffff_ffff_ffff)
+    let mut hash = FnvHasher::default();
+    hash.write(path.as_os_str().as_bytes());
+    format!("{:012x}", hash.finish() & 0xffff_ffff_ffff)
 }
 
 /// A short private directory for the socket of the cluster in `data` (socket paths are limited to 107 bytes).

@@ -27,13 +27,18 @@ pub enum ErrorKind {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
+    /// Which SQLSTATE it becomes.
     pub kind: ErrorKind,
+    /// What went wrong, as in PostgreSQL: lower case, no full stop.
     pub message: String,
+    /// What was found and what was expected, in sentences.
     pub detail: Option<String>,
+    /// What to do about it, in sentences.
     pub hint: Option<String>,
 }
 
 impl Error {
+    /// An error without detail and hint.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -42,25 +47,32 @@ impl Error {
             hint: None,
         }
     }
+    /// An option or argument that is not allowed: [`ErrorKind::InvalidParameter`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidParameter, message)
     }
+    /// Rows that cannot be trained on: [`ErrorKind::InvalidData`].
     pub fn data(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidData, message)
     }
+    /// A stored model that cannot be read: [`ErrorKind::InvalidModel`].
     pub fn model(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidModel, message)
     }
+    /// A fault of this crate: [`ErrorKind::Internal`].
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
+    /// The training was cancelled: [`ErrorKind::Cancelled`].
     pub fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled, "training was cancelled")
     }
+    /// The error with a detail.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
+    /// The error with a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -80,4 +92,5 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+/// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

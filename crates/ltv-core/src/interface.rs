@@ -24,9 +24,13 @@ pub const BUILD: &str = concat!(
 pub mod symbols {
     use super::{Failure, Found, Job, c_char, c_void};
 
+    /// A function of type [`Version`].
     pub const VERSION: &str = "ltv_cuda_version";
+    /// A function of type [`Build`].
     pub const BUILD: &str = "ltv_cuda_build";
+    /// A function of type [`Devices`].
     pub const DEVICES: &str = "ltv_cuda_devices";
+    /// A function of type [`Train`].
     pub const TRAIN: &str = "ltv_cuda_train";
 
     /// [`super::VERSION`]. This and [`Build`] never change.
@@ -52,11 +56,13 @@ pub struct Bytes {
 }
 
 impl Bytes {
+    /// Nothing, which is not the same as no bytes.
     pub const NONE: Self = Self {
         data: std::ptr::null(),
         length: 0,
     };
 
+    /// Lends the bytes; they must outlive every look at them.
     pub fn of(bytes: &[u8]) -> Self {
         Self {
             data: bytes.as_ptr(),
@@ -90,19 +96,26 @@ impl Bytes {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Dictionary {
+    /// The first value.
     pub values: *const Bytes,
+    /// How many values there are.
     pub count: usize,
 }
 
 /// Why something failed: [`ErrorKind`] by its number in [`KINDS`], then what an [`Error`] says.
 #[repr(C)]
 pub struct Failure {
+    /// The place of the kind in [`KINDS`].
     pub kind: u32,
+    /// [`Error::message`].
     pub message: Bytes,
+    /// [`Error::detail`], or nothing.
     pub detail: Bytes,
+    /// [`Error::hint`], or nothing.
     pub hint: Bytes,
 }
 
+/// The kinds of errors by their numbers, which never change.
 pub const KINDS: [ErrorKind; 9] = [
     ErrorKind::Internal,
     ErrorKind::InvalidParameter,
@@ -150,24 +163,38 @@ impl Failure {
 /// A device.
 #[repr(C)]
 pub struct Found {
+    /// Its number, as in `cuda:N`.
     pub index: u32,
+    /// Its name, as the driver tells it.
     pub name: Bytes,
+    /// Bytes that nobody uses.
     pub free_memory: u64,
+    /// Bytes that it has.
     pub total_memory: u64,
 }
 
 /// [`Progress`]; numbers that are not known are NaN.
 #[repr(C)]
 pub struct State {
+    /// [`Progress::phase`] by its place in the order of the phases.
     pub phase: u32,
+    /// [`Progress::epoch`].
     pub epoch: u64,
+    /// [`Progress::epochs`].
     pub epochs: u64,
+    /// [`Progress::rows`].
     pub rows: u64,
+    /// [`Progress::rows_per_second`].
     pub rows_per_second: f64,
+    /// [`Progress::training_loss`].
     pub training_loss: f64,
+    /// [`Progress::validation_loss`].
     pub validation_loss: f64,
+    /// [`Progress::eta_seconds`].
     pub eta_seconds: f64,
+    /// [`Progress::step`], or nothing.
     pub step: Bytes,
+    /// [`Progress::memory_bytes`].
     pub memory_bytes: u64,
 }
 
@@ -221,14 +248,23 @@ impl State {
 /// A stored model; `schema`, `statistics`, `metrics`, `history` and `chosen` are JSON.
 #[repr(C)]
 pub struct Model {
+    /// The graph.
     pub onnx: Bytes,
+    /// Inputs and outputs of the graph.
     pub schema: Bytes,
+    /// Distributions of features and predictions.
     pub statistics: Bytes,
+    /// Metrics on held-out rows.
     pub metrics: Bytes,
+    /// The epochs.
     pub history: Bytes,
+    /// What a training continues from.
     pub weights: Bytes,
+    /// Rows that were trained on.
     pub n_rows: u64,
+    /// How long it took.
     pub seconds: f64,
+    /// What a comparison chose, or nothing.
     pub chosen: Bytes,
 }
 
@@ -237,24 +273,31 @@ pub struct Model {
 pub struct Job {
     /// JSON: the columns.
     pub inputs: Bytes,
+    /// 1 where each row has a cut-off.
     pub has_as_of: u8,
     /// One per categorical column.
     pub dictionaries: *const Dictionary,
+    /// How many dictionaries there are.
     pub dictionary_count: usize,
     /// Rows in memory, with sequences of so many steps at most.
     pub memory_rows: u64,
+    /// Steps of the longest sequence in memory.
     pub memory_steps: u64,
     /// Rows in a file; none if all of them are in memory.
     pub file_rows: u64,
+    /// Steps of the longest sequence in the file.
     pub file_steps: u64,
+    /// Rows of each block of the file but the last one.
     pub file_rows_per_block: u64,
     /// Of training and validation together.
     pub rows: u64,
     /// JSON: what the caller of `ltv_train` asked for.
     pub recipe: Bytes,
+    /// Threads that it may use on the CPU.
     pub threads: u32,
     /// Not finite where there is none.
     pub horizon: f64,
+    /// Weights of an earlier version, or nothing.
     pub warm_start: Bytes,
     /// As the option `device` spells it.
     pub device: Bytes,
@@ -266,11 +309,15 @@ pub struct Job {
     /// Bytes of the file at `offset`; 0, or the error number of the system. Never touches PostgreSQL.
     pub read_file:
         unsafe extern "C" fn(*mut c_void, offset: u64, out: *mut u8, length: usize) -> i32,
+    /// Takes a snapshot of the progress.
     pub progress: unsafe extern "C" fn(*mut c_void, *const State),
+    /// Takes something that the user should know.
     pub notice: unsafe extern "C" fn(*mut c_void, Bytes),
     /// 1 where the job has to stop.
     pub is_cancelled: unsafe extern "C" fn(*mut c_void) -> u8,
+    /// Takes the model; the job has succeeded.
     pub trained: unsafe extern "C" fn(*mut c_void, *const Model),
+    /// Takes the reason; the job has failed.
     pub failed: unsafe extern "C" fn(*mut c_void, *const Failure),
 }
 

@@ -6,11 +6,14 @@ use candle_core::{DType, Device, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// How the values of a new weight are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
+    /// All values the same.
     Constant(f64),
     /// Uniform in `[-bound, bound]`.
     Uniform(f64),
+    /// Normal with mean 0 and this standard deviation.
     Normal(f64),
     /// Glorot/Xavier uniform from the last two dimensions `[out, in]`.
     Glorot,
@@ -30,6 +33,7 @@ pub struct Params {
 }
 
 impl Params {
+    /// An empty store; the same seed gives the same initial values.
     pub fn new(seed: u64, dtype: DType, device: Device) -> Self {
         Self {
             weights: Vec::new(),
@@ -47,10 +51,12 @@ impl Params {
         self
     }
 
+    /// The type of all values.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
+    /// Where the values lie.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -62,16 +68,19 @@ impl Params {
         Ok(var)
     }
 
+    /// Creates the buffer `name`, which no gradient changes.
     pub fn buffer(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Var> {
         let var = self.create(name, shape, init)?;
         self.buffers.push((name.to_owned(), var.clone()));
         Ok(var)
     }
 
+    /// Names and weights in the order of their creation.
     pub fn weights(&self) -> &[(String, Var)] {
         &self.weights
     }
 
+    /// Names and buffers in the order of their creation.
     pub fn buffers(&self) -> &[(String, Var)] {
         &self.buffers
     }

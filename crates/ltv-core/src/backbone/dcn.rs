@@ -11,10 +11,13 @@ use crate::params::Params;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+/// Settings of [`Dcn`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DcnConfig {
+    /// How many cross layers follow each other.
     pub cross_layers: usize,
+    /// The form of their weights.
     pub kind: CrossKind,
     /// Without hidden layers only the cross layers remain.
     pub deep: MlpConfig,
@@ -38,6 +41,7 @@ pub struct Dcn {
 }
 
 impl Dcn {
+    /// Adds the weights; an error where there are no columns.
     pub fn new(params: &mut Params, shape: &InputShape, config: &DcnConfig) -> Result<Self> {
         let input = FlatInput::new(params, shape)?.require_columns()?;
         let width = input.width();

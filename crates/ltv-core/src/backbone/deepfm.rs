@@ -10,6 +10,7 @@ use crate::params::Params;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+/// Settings of [`DeepFm`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeepFmConfig {
@@ -41,6 +42,7 @@ pub struct DeepFm {
 }
 
 impl DeepFm {
+    /// Adds the weights; an error where there are no columns.
     pub fn new(params: &mut Params, shape: &InputShape, config: &DeepFmConfig) -> Result<Self> {
         let fm = FactorizationMachine::new(params, "fm", shape, config.size)?;
         let inputs = match config.deep.hidden.is_empty() {

@@ -15,6 +15,7 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// Adds the weights; an error where there are no columns.
     pub fn new(params: &mut Params, shape: &InputShape) -> Result<Self> {
         let input = FlatInput::new(params, shape)?.require_columns()?;
         Ok(Self { input })
@@ -42,6 +43,7 @@ pub struct MlpBackbone {
 }
 
 impl MlpBackbone {
+    /// Adds the weights; an error where there are no columns.
     pub fn new(params: &mut Params, shape: &InputShape, config: &MlpConfig) -> Result<Self> {
         let input = FlatInput::new(params, shape)?.require_columns()?;
         let mlp = Mlp::new(params, "mlp", input.width(), config)?;

@@ -20,7 +20,9 @@ use crate::params::Params;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+/// From the preprocessed inputs of a batch to the vector `h` that heads read.
 pub trait Backbone: Send + Sync {
+    /// The width of `h`.
     fn width(&self) -> usize;
 
     /// `[batch, width]`.
@@ -45,17 +47,26 @@ pub trait Backbone: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackboneConfig {
+    /// The features themselves.
     Linear,
+    /// A multilayer perceptron.
     Mlp(MlpConfig),
+    /// DeepFM (Guo et al. 2017).
     #[serde(rename = "deepfm")]
     DeepFm(DeepFmConfig),
+    /// Deep & Cross Network (Wang et al. 2017, 2021).
     Dcn(DcnConfig),
+    /// LSTM layers (Hochreiter and Schmidhuber 1997).
     Lstm(RecurrentConfig),
+    /// GRU layers (Cho et al. 2014).
     Gru(RecurrentConfig),
+    /// Transformer encoder blocks (Vaswani et al. 2017).
     Transformer(TransformerConfig),
+    /// The encoder of the Temporal Fusion Transformer (Lim et al. 2021).
     Tft(TftConfig),
 }
 
+/// Makes the backbone and adds its weights; an error where the columns are not what it needs.
 pub fn build(
     config: &BackboneConfig,
     shape: &InputShape,

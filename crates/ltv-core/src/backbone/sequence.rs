@@ -15,6 +15,7 @@ use crate::params::{Init, Params};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+/// Settings of [`RecurrentBackbone`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecurrentConfig {
@@ -33,15 +34,21 @@ impl Default for RecurrentConfig {
     }
 }
 
+/// Settings of [`TransformerBackbone`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TransformerConfig {
+    /// Width of the vector of each step.
     pub size: usize,
+    /// Heads of attention; they divide `size`.
     pub heads: usize,
+    /// Encoder blocks.
     pub layers: usize,
+    /// Width of the hidden layer in each block.
     pub feed_forward: usize,
     /// Inside the encoder blocks.
     pub dropout: f64,
+    /// Hidden layers over the summary and the flat input.
     pub deep: MlpConfig,
 }
 
@@ -121,6 +128,7 @@ pub struct RecurrentBackbone {
 }
 
 impl RecurrentBackbone {
+    /// Adds the weights; an error without a sequence column.
     pub fn new(
         params: &mut Params,
         shape: &InputShape,
@@ -187,6 +195,7 @@ pub struct TransformerBackbone {
 }
 
 impl TransformerBackbone {
+    /// Adds the weights; an error without a sequence column, or if the heads do not divide the size.
     pub fn new(
         params: &mut Params,
         shape: &InputShape,

@@ -16,11 +16,15 @@ use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
+/// Settings of [`Tft`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TftConfig {
+    /// Width of all vectors.
     pub size: usize,
+    /// Heads of attention; they divide `size`.
     pub heads: usize,
+    /// Inside the gated residual networks.
     pub dropout: f64,
 }
 
@@ -34,6 +38,7 @@ impl Default for TftConfig {
     }
 }
 
+/// The encoder of the Temporal Fusion Transformer; `h` is the newest step.
 pub struct Tft {
     size: usize,
     steps: usize,
@@ -185,6 +190,7 @@ fn export_vectors(graph: &mut GraphBuilder, x: &Value, weight: &Var, bias: &Var)
 }
 
 impl Tft {
+    /// Adds the weights; an error without a sequence column, or if the heads do not divide the size.
     pub fn new(params: &mut Params, shape: &InputShape, config: &TftConfig) -> Result<Self> {
         let SequenceShape { steps, channels } = require_sequence(shape, "tft")?;
         let &TftConfig {

@@ -8,12 +8,18 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::ln_gamma;
 
+/// The parameters of the purchase process, and the model's predictions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BgNbd {
+    /// Shape of the gamma law of purchase rates.
     pub r: f64,
+    /// Rate of the gamma law of purchase rates, in units of time.
     pub alpha: f64,
+    /// First parameter of the beta law of dropping out.
     pub a: f64,
+    /// Second parameter of the beta law of dropping out.
     pub b: f64,
+    /// BG/NBD or MBG/NBD.
     #[serde(default)]
     pub dropout: Dropout,
 }
@@ -44,10 +50,12 @@ impl Dropout {
 }
 
 impl BgNbd {
+    /// Fits BG/NBD by maximum likelihood; an error if too few customers came back.
     pub fn fit(customers: &[Customer]) -> Result<Self> {
         Self::fit_with(customers, Dropout::default())
     }
 
+    /// Fits with dropping out as given; an error if too few customers came back.
     pub fn fit_with(customers: &[Customer], dropout: Dropout) -> Result<Self> {
         check(customers)?;
         let scale = customers.iter().map(|c| c.age).sum::<f64>() / customers.len() as f64;

@@ -7,9 +7,13 @@ use crate::onnx::{ElementType, GraphBuilder, Value};
 
 /// Raw inputs inside the graph, float `[batch, 1]` each, in the units of [`super::Customer`].
 pub struct CustomerValues {
+    /// Repeat purchases.
     pub frequency: Value,
+    /// From the first to the last purchase.
     pub recency: Value,
+    /// From the first purchase to the cut-off.
     pub age: Value,
+    /// Mean value of the repeat purchases.
     pub monetary: Value,
 }
 
@@ -69,6 +73,7 @@ pub fn flat(graph: &mut GraphBuilder, value: &Value) -> Value {
     graph.cast(&flat, ElementType::Float)
 }
 
+/// `value` in float64.
 pub fn double(graph: &mut GraphBuilder, value: &Value) -> Value {
     graph.cast(value, ElementType::Double)
 }

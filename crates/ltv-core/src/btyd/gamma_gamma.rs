@@ -6,9 +6,12 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use statrs::function::gamma::ln_gamma;
 
+/// The parameters of the spend per purchase, and the model's predictions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GammaGamma {
+    /// Shape of the values of one customer's purchases.
     pub p: f64,
+    /// Shape of the rates over customers; above 1.
     pub q: f64,
     /// In the currency of the purchases.
     pub v: f64,

@@ -34,7 +34,9 @@ pub struct Customer {
 /// BG/NBD + Gamma-Gamma: everything needed to score.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Btyd {
+    /// How often customers buy.
     pub purchases: BgNbd,
+    /// How much they spend each time.
     pub spend: GammaGamma,
     /// Length of the prediction window, in the customers' unit of time.
     pub horizon: f64,

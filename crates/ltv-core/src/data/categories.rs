@@ -47,6 +47,7 @@ impl CategoryColumn {
         self.codes.push(code);
     }
 
+    /// Keeps the first `rows` rows.
     pub fn truncate(&mut self, rows: usize) {
         self.codes.truncate(rows);
     }
@@ -66,10 +67,12 @@ impl CategoryColumn {
         }
     }
 
+    /// The values in the order of their codes, from code 1.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &str> {
         self.values.iter().map(AsRef::as_ref)
     }
 
+    /// The code of each row.
     pub fn codes(&self) -> &[u32] {
         &self.codes
     }
@@ -87,6 +90,7 @@ impl CategoryColumn {
         self.text_bytes + self.values.len() * ENTRY
     }
 
+    /// What it takes in memory.
     pub fn memory_bytes(&self) -> usize {
         let late = self.late.as_ref().map_or(0, CountSketch::memory_bytes);
         self.codes.capacity() * 4 + self.dictionary_bytes() + late

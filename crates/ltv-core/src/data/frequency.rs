@@ -47,6 +47,7 @@ impl CountSketch {
         u64::from(count) >= TIMES.max(self.total / ONE_IN)
     }
 
+    /// What it takes in memory.
     pub fn memory_bytes(&self) -> usize {
         self.counters.capacity() * 4
     }

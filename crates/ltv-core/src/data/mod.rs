@@ -18,7 +18,9 @@ use crate::schema::{ColumnKind, FeatureColumn};
 /// Which part of the data a customer belongs to. Rows of neither part are not handed to the trainer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
+    /// Rows that weights are fitted to.
     Train,
+    /// Rows that stop a training and judge it.
     Validation,
 }
 
@@ -53,6 +55,7 @@ impl Split {
 pub enum ColumnData {
     /// Numeric and timestamp columns; NaN = NULL.
     Numeric(Vec<f32>),
+    /// Texts; `None` is missing.
     Categorical(Vec<Option<String>>),
     /// Row after row.
     Vector(Vec<f32>),
@@ -134,6 +137,7 @@ impl TrainingTable {
         })
     }
 
+    /// A table from whole columns, for tests and small data.
     pub fn from_columns(
         inputs: Vec<FeatureColumn>,
         columns: &[ColumnData],
@@ -173,10 +177,12 @@ impl TrainingTable {
         Ok(table)
     }
 
+    /// The columns in order.
     pub fn inputs(&self) -> &[FeatureColumn] {
         &self.inputs
     }
 
+    /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -193,6 +199,7 @@ impl TrainingTable {
         None
     }
 
+    /// The target of each row, in money.
     pub fn target(&self) -> &[f32] {
         &self.target
     }
@@ -310,6 +317,7 @@ impl RowWriter<'_> {
         Ok(())
     }
 
+    /// The next value of a vector column.
     pub fn vector(&mut self, values: &[f32]) -> Result<()> {
         let ColumnKind::Vector { len } = self.next()? else {
             return Err(self.wrong_kind());

@@ -1,5 +1,6 @@
 //! A sequence column: the steps of all rows one after the other.
 
+/// A column of sequences of different lengths, all numbers one after the other.
 #[derive(Clone, Debug)]
 pub struct SequenceColumn {
     channels: usize,
@@ -9,6 +10,7 @@ pub struct SequenceColumn {
 }
 
 impl SequenceColumn {
+    /// An empty column of sequences with so many numbers per step.
     pub fn new(channels: usize) -> Self {
         Self {
             channels,
@@ -17,15 +19,18 @@ impl SequenceColumn {
         }
     }
 
+    /// Numbers per step.
     pub fn channels(&self) -> usize {
         self.channels
     }
 
+    /// Adds the sequence of the next row, step after step.
     pub fn push(&mut self, values: &[f32]) {
         self.values.extend_from_slice(values);
         self.ends.push(self.values.len());
     }
 
+    /// Keeps the first `rows` rows.
     pub fn truncate(&mut self, rows: usize) {
         self.ends.truncate(rows);
         self.values.truncate(self.ends.last().copied().unwrap_or(0));
@@ -45,10 +50,12 @@ impl SequenceColumn {
             .unwrap_or(0)
     }
 
+    /// All numbers.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
+    /// What it takes in memory.
     pub fn memory_bytes(&self) -> usize {
         self.values.capacity() * 4 + self.ends.capacity() * 8
     }

@@ -78,6 +78,7 @@ impl RecordFormat {
         (key, as_of as u32, target as u32)
     }
 
+    /// Whether the row of this record is one of the validation rows.
     pub fn is_validation(&self, record: &[u8]) -> bool {
         word(record, 5) != 0
     }
@@ -151,6 +152,7 @@ impl TrainingTable {
 
 /// Where the records are; any thread may read.
 pub trait Records: std::fmt::Debug + Send + Sync {
+    /// Fills `bytes` from this offset of the file.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> std::io::Result<()>;
 }
 
@@ -170,6 +172,7 @@ pub struct SpilledRows {
 }
 
 impl SpilledRows {
+    /// Rows in this format that stay where they are.
     pub fn new(
         file: impl Records + 'static,
         format: RecordFormat,
@@ -184,10 +187,12 @@ impl SpilledRows {
         }
     }
 
+    /// How many rows there are.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
+    /// The bytes of the rows.
     pub fn records(&self) -> &dyn Records {
         self.file.as_ref()
     }
@@ -202,6 +207,7 @@ impl SpilledRows {
         self.rows_per_block.min(self.rows) as usize
     }
 
+    /// Blocks of the file.
     pub fn blocks(&self) -> u32 {
         u32::try_from(self.rows.div_ceil(self.rows_per_block)).unwrap_or(u32::MAX)
     }
@@ -241,6 +247,7 @@ impl SpilledRows {
 pub struct TrainingData {
     /// All rows; or, if they do not fit, a random part of those in the file, and rows for validation.
     pub table: TrainingTable,
+    /// The other training rows, if not all of them fit into memory.
     pub spilled: Option<SpilledRows>,
     /// Of training and validation together.
     pub rows: usize,

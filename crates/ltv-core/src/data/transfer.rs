@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::schema::FeatureColumn;
 
 impl TrainingTable {
+    /// Whether each row has a cut-off.
     pub fn has_as_of(&self) -> bool {
         self.as_of.is_some()
     }

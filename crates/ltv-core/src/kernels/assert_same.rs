@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+/// Numbers between -1 and 1 that differ from each other, as a variable of this shape.
 pub fn wave(dims: &[usize], k: f64) -> Result<Var> {
     let count = dims.iter().product();
     let values: Vec<f64> = (0..count).map(|i| (i as f64 * k + 0.3).sin()).collect();
@@ -25,6 +26,7 @@ pub fn mask(rows: usize, steps: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, (rows, steps), &Device::Cpu)?)
 }
 
+/// An empty store in float64.
 pub fn params() -> Params {
     Params::new(1, DType::F64, Device::Cpu)
 }

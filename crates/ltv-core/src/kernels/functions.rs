@@ -59,9 +59,11 @@ fn apply<F: Scalar>(x: &Tensor) -> Result<Tensor> {
 
 /// The functions on plain numbers, shared with prediction and the hand-written gradients of the losses.
 pub mod scalar {
+    /// `ln(1 + exp(x))`, without overflow.
     pub fn softplus(x: f64) -> f64 {
         x.max(0.0) + (-x.abs()).exp().ln_1p()
     }
+    /// `1 / (1 + exp(-x))`, without overflow.
     pub fn sigmoid(x: f64) -> f64 {
         let e = (-x.abs()).exp();
         if x >= 0.0 {
@@ -102,6 +104,7 @@ impl Scalar for Sigmoid {
     }
 }
 
+/// `1 / (1 + exp(-x))`.
 pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
     if has_custom_operations(x) {
         return apply::<Sigmoid>(x);
@@ -139,6 +142,7 @@ impl Scalar for Log1p {
     }
 }
 
+/// `ln(1 + x)`, exact near 0.
 pub fn log1p(x: &Tensor) -> Result<Tensor> {
     if has_custom_operations(x) {
         return apply::<Log1p>(x);
@@ -157,6 +161,7 @@ impl Scalar for Expm1 {
     }
 }
 
+/// `exp(x) - 1`, exact near 0.
 pub fn expm1(x: &Tensor) -> Result<Tensor> {
     if has_custom_operations(x) {
         return apply::<Expm1>(x);
@@ -168,6 +173,7 @@ pub fn expm1(x: &Tensor) -> Result<Tensor> {
 pub mod composed {
     use candle_core::{Result, Tensor};
 
+    /// `ln(1 + exp(x))`, without overflow.
     pub fn softplus(x: &Tensor) -> Result<Tensor> {
         x.relu()? + x.abs()?.neg()?.exp()?.affine(1.0, 1.0)?.log()?
     }

@@ -22,6 +22,7 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
+    /// The same numbers with rows and columns exchanged.
     pub fn transposed(self) -> Self {
         Self {
             data: self.data,

@@ -11,11 +11,13 @@ use std::any::Any;
 
 /// With `N` inputs.
 pub trait Operation<const N: usize>: Send + Sync + 'static {
+    /// As errors name it.
     const NAME: &'static str;
 
     /// What the gradient needs besides the inputs and the result, and uses up: values have one way back.
     type Kept<T: Real>: Send + 'static;
 
+    /// The result, and what is kept for the way back.
     fn forward<T: Real>(&self, inputs: [&[T]; N]) -> Result<(Vec<T>, Self::Kept<T>)>;
 
     /// The gradient by each input; none by those that are not wanted.
@@ -24,10 +26,15 @@ pub trait Operation<const N: usize>: Send + Sync + 'static {
 
 /// What a gradient is computed from.
 pub struct Given<'a, T, K, const N: usize> {
+    /// The inputs, as the values were computed from them.
     pub inputs: [&'a [T]; N],
+    /// Which inputs a gradient is wanted for.
     pub wanted: [bool; N],
+    /// What [`Operation::forward`] returned.
     pub result: &'a [T],
+    /// The gradient by the result.
     pub gradient: &'a [T],
+    /// What [`Operation::forward`] kept.
     pub kept: K,
 }
 
@@ -127,6 +134,7 @@ impl<O> Custom<O> {
     }
 }
 
+/// Applies an operation with one input; the result has this shape.
 pub fn apply1<O: Operation<1>>(
     operation: O,
     [a]: [&Tensor; 1],
@@ -135,6 +143,7 @@ pub fn apply1<O: Operation<1>>(
     a.contiguous()?.apply_op1(Custom::new(operation, shape))
 }
 
+/// Applies an operation with two inputs; the result has this shape.
 pub fn apply2<O: Operation<2>>(
     operation: O,
     [a, b]: [&Tensor; 2],
@@ -144,6 +153,7 @@ pub fn apply2<O: Operation<2>>(
         .apply_op2(&b.contiguous()?, Custom::new(operation, shape))
 }
 
+/// Applies an operation with three inputs; the result has this shape.
 pub fn apply3<O: Operation<3>>(
     operation: O,
     [a, b, c]: [&Tensor; 3],

@@ -20,11 +20,13 @@ pub struct Numbers<'a> {
 }
 
 impl<'a> Numbers<'a> {
+    /// Borrows the storage of the tensor.
     pub fn of(tensor: &'a Tensor) -> Self {
         let (storage, layout) = tensor.storage_and_layout();
         Self { storage, layout }
     }
 
+    /// The numbers; an error if the tensor is not on the CPU, not contiguous, or of another type.
     pub fn get<T: WithDType>(&self) -> Result<&[T]> {
         refuse_plain()?;
         match &*self.storage {

@@ -7,8 +7,11 @@ use candle_core::WithDType;
 /// What follows the product.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
+    /// Nothing.
     Identity,
+    /// `max(x, 0)`.
     Relu,
+    /// `max(x, 0)`, then dropout with this draw.
     ReluDropout(Dropout),
 }
 

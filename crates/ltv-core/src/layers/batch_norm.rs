@@ -12,6 +12,7 @@ use candle_core::{Tensor, Var};
 const EPSILON: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
+/// Batch normalisation of `[batch, width]` (Ioffe and Szegedy 2015).
 pub struct BatchNorm {
     weight: Var,
     bias: Var,
@@ -20,6 +21,7 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
+    /// Weight 1, bias 0, running mean 0 and variance 1.
     pub fn new(params: &mut Params, name: &str, width: usize) -> Result<Self> {
         let shape = [width];
         Ok(Self {
@@ -79,10 +81,12 @@ impl BatchNorm {
         self.update(&tensor(&moments.mean)?, &tensor(&moments.variance())?, rows)
     }
 
+    /// `[width]`.
     pub fn weight(&self) -> &Tensor {
         &self.weight
     }
 
+    /// `[width]`.
     pub fn bias(&self) -> &Tensor {
         &self.bias
     }
@@ -112,6 +116,7 @@ pub struct Moments {
 }
 
 impl Moments {
+    /// Of `x`, rows of `width` numbers.
     pub fn of<T: Real>(x: &[T], width: usize) -> Self {
         let blocks = x.chunks(block(width)).map(|x| {
             let rows = x.len() / width;
@@ -153,6 +158,7 @@ impl Moments {
         self
     }
 
+    /// As if `by` had been added to each row.
     pub fn shifted<T: Real>(mut self, by: &[T]) -> Self {
         for (mean, by) in self.mean.iter_mut().zip(by) {
             *mean += by.to_f64();
@@ -183,6 +189,7 @@ pub struct Pull<T> {
 }
 
 impl<T: Real> Norm<T> {
+    /// For columns with these moments.
     pub fn new(moments: &Moments, weight: &[T]) -> Self {
         let inverse: Vec<T> = moments
             .variance()
@@ -271,6 +278,7 @@ impl<T: Real> Norm<T> {
 }
 
 impl<T: Real> Pull<T> {
+    /// Of the rows of both.
     pub fn and(mut self, other: Self) -> Self {
         let add = |sums: &mut [T], values: &[T]| {
             sums.iter_mut().zip(values).for_each(|(a, &b)| *a += b);

@@ -8,6 +8,7 @@ use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
+/// The form of a cross layer's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CrossKind {
@@ -28,12 +29,14 @@ enum Weight {
     Product(Var, Var),
 }
 
+/// One cross layer (Wang et al. 2017, 2021).
 pub struct Cross {
     weight: Weight,
     bias: Var,
 }
 
 impl Cross {
+    /// Adds the weights of a layer over `width` features.
     pub fn new(params: &mut Params, name: &str, width: usize, kind: CrossKind) -> Result<Self> {
         let mut weight = |part: &str, shape: &[usize]| {
             params.weight(&format!("{name}.{part}"), shape, Init::Glorot)
@@ -63,6 +66,7 @@ impl Cross {
         Ok(((x_0 * product.broadcast_add(&self.bias)?)? + x)?)
     }
 
+    /// [`Cross::forward`] inside a graph.
     pub fn export(&self, graph: &mut GraphBuilder, x_0: &Value, x: &Value) -> Result<Value> {
         let transposed = |graph: &mut GraphBuilder, weight: &Var| -> Result<Value> {
             graph.tensor(&weight.t()?.contiguous()?)

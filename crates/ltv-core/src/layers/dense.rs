@@ -112,6 +112,7 @@ pub struct Dense {
 }
 
 impl Dense {
+    /// Adds a weight `[outputs, inputs]` drawn by `init`, and a bias of zeros.
     pub fn new(
         params: &mut Params,
         name: &str,
@@ -136,14 +137,17 @@ impl Dense {
         &self.weight
     }
 
+    /// `[out]`.
     pub fn bias(&self) -> &Tensor {
         &self.bias
     }
 
+    /// The width of what it puts out.
     pub fn outputs(&self) -> usize {
         self.bias.elem_count()
     }
 
+    /// `x` `[.., in]` -> `[.., out]`.
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         dense(x, &self.weight, &self.bias, activation)
     }

@@ -101,6 +101,7 @@ impl Dropout {
     }
 }
 
+/// `x` with one draw of dropout, the same shape; `x` itself when evaluating.
 pub fn dropout(x: &Tensor, rate: f64, mode: &Mode) -> Result<Tensor> {
     match Dropout::draw(rate, mode) {
         Some(draw) => x.mul(&draw.mask(x)?),

@@ -11,11 +11,13 @@ pub fn embedding_width(cardinality: usize) -> usize {
     (width as usize).clamp(1, 50)
 }
 
+/// A table `[cardinality, width]` of vectors.
 pub struct Embedding {
     weight: Var,
 }
 
 impl Embedding {
+    /// Adds the table.
     pub fn new(
         params: &mut Params,
         name: &str,
@@ -32,6 +34,7 @@ impl Embedding {
         Ok(self.weight.index_select(ids, 0)?)
     }
 
+    /// [`Embedding::forward`] inside a graph; `ids` int64 `[batch]`.
     pub fn export(&self, graph: &mut GraphBuilder, ids: &Value) -> Result<Value> {
         let weight = graph.tensor(&self.weight)?;
         Ok(graph.op("Gather", &[&weight, ids], &[("axis", Attribute::Int(0))]))

@@ -25,6 +25,7 @@ pub struct EncoderBlock {
 }
 
 impl EncoderBlock {
+    /// Adds the weights; an error if the heads do not divide the width.
     pub fn new(
         params: &mut Params,
         name: &str,
@@ -66,6 +67,7 @@ impl EncoderBlock {
         add_dropped(&x, &outer, self.dropout, mode)
     }
 
+    /// [`EncoderBlock::forward`] inside a graph, without dropout.
     pub fn export(&self, graph: &mut GraphBuilder, x: &Value, mask: &Value) -> Result<Value> {
         let normed = self.first_norm.export(graph, x)?;
         let attended = self.attention.export(graph, &normed, mask)?;

@@ -8,6 +8,7 @@ use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::Tensor;
 
+/// Numeric columns and embeddings side by side.
 pub struct FlatInput {
     numeric: usize,
     embeddings: Vec<Embedding>,
@@ -15,6 +16,7 @@ pub struct FlatInput {
 }
 
 impl FlatInput {
+    /// Adds the embeddings.
     pub fn new(params: &mut Params, shape: &InputShape) -> Result<Self> {
         let mut width = shape.numeric;
         let mut embeddings = Vec::with_capacity(shape.cardinalities.len());
@@ -38,6 +40,7 @@ impl FlatInput {
         })
     }
 
+    /// Columns in all.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -73,10 +76,12 @@ impl FlatInput {
         }
     }
 
+    /// `[batch, width]`.
     pub fn forward(&self, batch: &Batch) -> Result<Tensor> {
         self.forward_after(None, batch)
     }
 
+    /// [`FlatInput::forward_after`] inside a graph.
     pub fn export_after(
         &self,
         graph: &mut GraphBuilder,
@@ -94,6 +99,7 @@ impl FlatInput {
         Ok(graph.concat(&parts, 1))
     }
 
+    /// [`FlatInput::forward`] inside a graph.
     pub fn export(&self, graph: &mut GraphBuilder, inputs: &GraphInputs) -> Result<Value> {
         self.export_after(graph, None, inputs)
     }

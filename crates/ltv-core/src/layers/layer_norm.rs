@@ -26,12 +26,14 @@ fn definition(x: &Tensor) -> Result<Tensor> {
     Ok(centred.broadcast_div(&variance.affine(1.0, EPSILON)?.sqrt()?)?)
 }
 
+/// Layer normalisation with a weight and a bias (Ba et al. 2016).
 pub struct LayerNorm {
     weight: Var,
     bias: Var,
 }
 
 impl LayerNorm {
+    /// Weight 1 and bias 0 for vectors of `width` numbers.
     pub fn new(params: &mut Params, name: &str, width: usize) -> Result<Self> {
         Ok(Self {
             weight: params.weight(&format!("{name}.weight"), &[width], Init::Constant(1.0))?,
@@ -43,6 +45,7 @@ impl LayerNorm {
         (&self.weight, &self.bias)
     }
 
+    /// `[.., width]` -> the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if dispatch::applies(x) {
             return fused(x, &self.weight, &self.bias);
@@ -52,6 +55,7 @@ impl LayerNorm {
             .broadcast_add(&self.bias)?)
     }
 
+    /// [`LayerNorm::forward`] inside a graph.
     pub fn export(&self, graph: &mut GraphBuilder, x: &Value) -> Result<Value> {
         let weight = graph.tensor(&self.weight)?;
         let bias = graph.tensor(&self.bias)?;
@@ -59,6 +63,7 @@ impl LayerNorm {
     }
 }
 
+/// Layer normalisation inside a graph, from its weight and bias.
 pub fn export_layer_norm(
     graph: &mut GraphBuilder,
     x: &Value,

@@ -7,12 +7,14 @@ use crate::kernels::{blocks, dispatch};
 use crate::onnx::{Attribute, GraphBuilder, Value};
 use candle_core::{D, Tensor};
 
+/// The logarithm of [`softmax`], without overflow.
 pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
     let shifted = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?;
     let total = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
     Ok(shifted.broadcast_sub(&total)?)
 }
 
+/// Shares along the last axis that add up to 1, the same shape.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
     if dispatch::applies(x) {
         return Ok(apply1(Softmax(x.dim(D::Minus1)?), [x], x.shape())?);
@@ -26,6 +28,7 @@ fn definition(x: &Tensor) -> Result<Tensor> {
     Ok(exponential.broadcast_div(&exponential.sum_keepdim(D::Minus1)?)?)
 }
 
+/// [`softmax`] inside a graph.
 pub fn export_softmax(graph: &mut GraphBuilder, x: &Value) -> Value {
     graph.op("Softmax", &[x], &[("axis", Attribute::Int(-1))])
 }

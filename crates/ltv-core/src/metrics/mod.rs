@@ -19,7 +19,9 @@ pub struct Observations<'a> {
     pub actual: &'a [f64],
     /// Expected value; for an objective without one (`purchase`) the purchase probability.
     pub prediction: &'a [f64],
+    /// Probability of any purchase in the horizon.
     pub purchase_probability: Option<&'a [f64]>,
+    /// Probability of spending `whale_threshold` or more.
     pub whale_probability: Option<&'a [f64]>,
     /// y >= this is a whale; `None` leaves the recall of whales out.
     pub whale_threshold: Option<f64>,
@@ -34,9 +36,26 @@ pub struct Observations<'a> {
 /// A metric that the data cannot define (no payer, one row ...) is `None`.
 pub type Metric = (String, Option<f64>);
 
+/// Per cent of the customers, the best first, whose share of the money is a metric.
 pub const CAPTURE_PERCENTS: [u32; 4] = [1, 5, 10, 20];
 
-/// All metrics, in the order in which they are shown.
+/// All metrics, in the order in which they are shown. An error if the columns differ in length or hold NaN.
+///
+/// ```
+/// use ltv_core::metrics::{Observations, evaluate};
+///
+/// let metrics = evaluate(&Observations {
+///     actual: &[0.0, 0.0, 50.0, 100.0],
+///     prediction: &[1.0, 5.0, 40.0, 104.0],
+///     ..Observations::default()
+/// })?;
+/// let of = |name: &str| metrics.iter().find(|(other, _)| other == name).and_then(|(_, value)| *value);
+/// assert_eq!(of("payers"), Some(2.0));
+/// // The order of the customers is exactly right, and so is the total.
+/// assert_eq!(of("normalized_gini"), Some(1.0));
+/// assert_eq!(of("total_ratio"), Some(1.0));
+/// # Ok::<(), ltv_core::error::Error>(())
+/// ```
 pub fn evaluate(observed: &Observations) -> Result<Vec<Metric>> {
     check(observed)?;
     let actual = observed.actual;
@@ -154,28 +173,22 @@ pub fn named(metrics: &[Metric], name: &str) -> Result<Option<f64>> {
         })
 }
 
-/// Higher is better, except for errors and losses; `total_ratio` and means have no direction.
-pub fn higher_is_better(metric: &str) -> Option<bool> {
-    match metric {
-        "decile_mape" | "rmse" | "mae" | "log_loss" => Some(false),
-        "normalized_gini" | "spearman" | "auc" => Some(true),
-        _ if metric.starts_with("revenue_capture_") || metric.starts_with("top_recall_") => {
-            Some(true)
-        }
-        _ => None,
-    }
-}
-
 /// One group of equal size by descending prediction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecileRow {
     /// From 1, the best.
     pub decile: usize,
+    /// Customers in the group.
     pub rows: usize,
+    /// The smallest prediction in the group.
     pub min_prediction: f64,
+    /// The largest prediction in the group.
     pub max_prediction: f64,
+    /// The mean prediction.
     pub mean_prediction: f64,
+    /// The mean amount spent.
     pub mean_actual: f64,
+    /// Share of the group that spent anything.
     pub payer_share: f64,
     /// Share of all money held by this and the better groups.
     pub cumulative_revenue_share: Option<f64>,

@@ -61,6 +61,7 @@ pub(super) struct Ranking<'a> {
     pub order: &'a Order,
     /// Tie-averaged outcome at each position of the order.
     pub outcome: Vec<f64>,
+    /// The sum of the outcomes.
     pub total: f64,
 }
 

@@ -34,6 +34,7 @@ impl Customers {
         }
     }
 
+    /// Each row is a customer of its own.
     pub fn one_per_row(rows: usize) -> Self {
         Self {
             of: (0..rows as u32).collect(),
@@ -59,9 +60,11 @@ impl Customers {
 /// A sum of predictions over the sum of what was spent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TotalRatio {
+    /// The sum of the predictions over the sum of what was spent.
     pub ratio: f64,
     /// Limits of what the ratio would be if chance had no say in what was spent, at 95 %.
     pub low: f64,
+    /// See `low`.
     pub high: f64,
     /// Customers who paid.
     pub payers: usize,

@@ -22,35 +22,47 @@ use serde::{Deserialize, Serialize};
 /// Added to the gamma law's shape and rate.
 const EPSILON: f64 = 1e-6;
 
+/// A way of looking at the amount of a paying customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum View {
+    /// A distribution, by its likelihood.
     Distribution,
+    /// The logarithm, by squared error.
     Log,
+    /// Classes of amounts, by cross entropy.
     Classes,
 }
 
+/// The distribution of the first view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Law {
+    /// Gamma, by shape and rate.
     Gamma,
+    /// Lognormal, by mu and sigma.
     Lognormal,
 }
 
+/// Settings of [`Cmltv`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CmltvConfig {
     /// Hidden layers of each of the four small networks.
     pub hidden: Vec<usize>,
+    /// The law of [`View::Distribution`].
     pub distribution: Law,
     /// The views in use.
     pub views: Vec<View>,
     /// Shares of the views in the prediction, `[distribution, log, classes]`; divided by the sum over those in use.
     pub view_weights: [f64; 3],
+    /// Weight of the purchase loss.
     pub purchase_weight: f64,
     /// Weights of the three regression losses.
     pub regression_weights: [f64; 3],
+    /// Weight of [`class_contrast`](super::contrast::class_contrast).
     pub class_contrast_weight: f64,
+    /// Weight of [`regression_contrast`](super::contrast::regression_contrast).
     pub regression_contrast_weight: f64,
     /// How many pairs a regression contrast compares at most.
     pub pairs: usize,
@@ -91,6 +103,7 @@ pub fn amount_class(y: f64, classes: usize) -> usize {
 }
 
 impl Cmltv {
+    /// Adds the head over `width` numbers.
     pub fn new(
         params: &mut Params,
         width: usize,

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 /// Logarithms are taken of nothing smaller.
 const TINY: f64 = 1e-30;
 
+/// Settings of [`Expltv`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExpltvConfig {
@@ -26,10 +27,13 @@ pub struct ExpltvConfig {
     pub hidden: Vec<usize>,
     /// R: who spends as much is a whale. By default the `whale_quantile` of paying customers' amounts.
     pub whale_threshold: Option<f64>,
+    /// See `whale_threshold`.
     pub whale_quantile: f64,
     /// Lambda, the weight of the lognormal loss.
     pub ltv_weight: f64,
+    /// Weight of the loss of the gate.
     pub whale_weight: f64,
+    /// The experts' sigma is no smaller.
     pub sigma_floor: f64,
     /// 2 as published; 1 leaves the gate without influence on the amount.
     pub experts: usize,
@@ -60,6 +64,7 @@ pub struct Expltv {
 }
 
 impl Expltv {
+    /// Adds the head over `width` numbers.
     pub fn new(
         params: &mut Params,
         width: usize,

@@ -30,14 +30,19 @@ use serde::{Deserialize, Serialize};
 /// Facts about the training target that heads are built from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetStatistics {
+    /// Training rows.
     pub rows: usize,
+    /// Rows with y > 0.
     pub payers: usize,
+    /// Mean over all rows, in money.
     pub mean: f64,
     /// Mean over paying rows.
     pub payer_mean: f64,
     /// Mean and standard deviation of ln(y) over paying rows.
     pub payer_log_mean: f64,
+    /// See `payer_log_mean`.
     pub payer_log_std: f64,
+    /// The largest amount.
     pub max: f64,
     /// Values of paying rows at 0.00, 0.01 ... 1.00.
     pub payer_quantiles: Vec<f64>,
@@ -82,7 +87,9 @@ pub type HeadOutput = Vec<Tensor>;
 
 /// The total (a scalar tensor that gradients flow from) and its named parts, for the training log.
 pub struct Loss {
+    /// What is minimised.
     pub total: Tensor,
+    /// Name and value of each part.
     pub terms: Vec<(&'static str, Tensor)>,
 }
 
@@ -107,7 +114,9 @@ impl Loss {
 /// Predictions by public name (`ltv`, `purchase_probability`, ...), each `[batch]`.
 pub type Prediction = Vec<(&'static str, Tensor)>;
 
+/// A head over a backbone's output, its loss and its predictions.
 pub trait Objective: Send + Sync {
+    /// As options and reports spell it.
     fn name(&self) -> &'static str;
 
     /// From `h` `[batch, width]`.
@@ -116,6 +125,7 @@ pub trait Objective: Send + Sync {
     /// `target` is y, `[batch]`, in money. A batch without a paying row contributes 0 where a term needs one.
     fn loss(&self, output: &HeadOutput, target: &Tensor, mode: &Mode) -> Result<Loss>;
 
+    /// Predictions in money and probabilities, from the head's output.
     fn predict(&self, output: &HeadOutput) -> Result<Prediction>;
 
     /// Names of what [`Objective::predict`] and [`Objective::export`] return, `ltv` first where there is one.
@@ -128,6 +138,7 @@ pub trait Objective: Send + Sync {
         None
     }
 
+    /// The predictions inside a graph, from `h` float `[batch, width]`.
     fn export(
         &self,
         graph: &mut GraphBuilder,
@@ -149,12 +160,19 @@ pub trait Objective: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectiveConfig {
+    /// Squared error.
     Mse(RegressionConfig),
+    /// Squared error near the target, absolute error far from it (Huber 1964).
     Huber(RegressionConfig),
+    /// Compound Poisson-gamma (Jørgensen 1987).
     Tweedie(TweedieConfig),
+    /// Whether a customer buys at all.
     Purchase,
+    /// Zero-inflated lognormal (Wang, Liu and Miao 2019).
     Ziln(ZilnConfig),
+    /// Contrastive multi-view regression.
     Cmltv(CmltvConfig),
+    /// A gate for whales and two experts.
     Expltv(ExpltvConfig),
 }
 

@@ -19,6 +19,7 @@ pub struct Purchase {
 }
 
 impl Purchase {
+    /// Adds the head over `width` numbers.
     pub fn new(
         params: &mut Params,
         width: usize,

@@ -12,17 +12,22 @@ use crate::params::Params;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+/// What is regressed on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetTransform {
+    /// The amount.
     #[default]
     None,
+    /// `ln(1 + amount)`.
     Log1p,
 }
 
+/// Settings of [`Regression`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RegressionConfig {
+    /// Of the amount.
     pub target_transform: TargetTransform,
     /// Where the Huber loss turns from square to linear, in units of the output (see [`Regression`]).
     pub delta: f64,
@@ -37,9 +42,12 @@ impl Default for RegressionConfig {
     }
 }
 
+/// What an error costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Penalty {
+    /// Its square.
     Square,
+    /// Its square near 0, in proportion to its size beyond `delta`.
     Huber,
 }
 
@@ -53,6 +61,7 @@ pub struct Regression {
 }
 
 impl Regression {
+    /// Adds the head over `width` numbers.
     pub fn new(
         params: &mut Params,
         width: usize,

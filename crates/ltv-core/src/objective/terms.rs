@@ -35,14 +35,9 @@ pub fn lognormal(log_y: &Tensor, mu: &Tensor, sigma: &Tensor) -> Result<Tensor> 
     Ok(density)
 }
 
+/// `max(softplus(raw), floor)`.
 pub fn sigma(raw: &Tensor, floor: f64) -> Result<Tensor> {
     Ok(softplus(raw)?.maximum(floor)?)
-}
-
-/// Mean of `values` over the rows where `weight` is 1; 0 where there is none.
-pub fn mean_where(values: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let count = weight.sum_all()?.maximum(1.0)?;
-    Ok((values * weight)?.sum_all()?.div(&count)?)
 }
 
 /// Column `index` of a `[batch, n]` tensor.
@@ -52,13 +47,18 @@ pub fn column(x: &Tensor, index: usize) -> Result<Tensor> {
 
 /// `p`, then the clamped `mu` and `sigma`, then `p * exp(mu + sigma^2 / 2)`.
 pub struct Lognormal {
+    /// Probability of a purchase.
     pub probability: Tensor,
+    /// Mean of the logarithm of the amount.
     pub mu: Tensor,
+    /// Standard deviation of the logarithm of the amount.
     pub sigma: Tensor,
+    /// Expected value, in money.
     pub mean: Tensor,
 }
 
 impl Lognormal {
+    /// From the head's output, `[batch]` each.
     pub fn predict(logit: &Tensor, mu: &Tensor, sigma: &Tensor) -> Result<Self> {
         let probability = sigmoid(logit)?;
         let mu = mu.clamp(-EXPONENT_LIMIT, EXPONENT_LIMIT)?;
@@ -100,6 +100,7 @@ pub fn export_sigma(graph: &mut GraphBuilder, raw: &Value, floor: f64) -> Value 
     graph.max(&positive, floor as f32)
 }
 
+/// `min(x, limit)` inside a graph.
 pub fn export_minimum(graph: &mut GraphBuilder, x: &Value, limit: f32) -> Value {
     let limit = graph.float(limit);
     graph.op("Min", &[x, &limit], &[])

@@ -10,6 +10,7 @@ use crate::onnx::{GraphBuilder, Value};
 use crate::params::Params;
 use candle_core::Tensor;
 
+/// Hidden layers and a last dense layer.
 pub struct Tower {
     hidden: Mlp,
     output: Dense,
@@ -40,6 +41,7 @@ impl Tower {
         self.output.forward(&hidden, Activation::Identity)
     }
 
+    /// [`Tower::forward`] inside a graph.
     pub fn export(&self, graph: &mut GraphBuilder, x: &Value) -> Result<Value> {
         let hidden = self.hidden.export(graph, x)?;
         self.output.export(graph, &hidden, 2)

@@ -11,6 +11,7 @@ use crate::params::Params;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+/// Settings of [`Tweedie`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TweedieConfig {
@@ -33,6 +34,7 @@ pub struct Tweedie {
 }
 
 impl Tweedie {
+    /// Adds the head over `width` numbers.
     pub fn new(
         params: &mut Params,
         width: usize,

@@ -20,9 +20,11 @@ use crate::params::Params;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+/// Settings of [`Ziln`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ZilnConfig {
+    /// Sigma is no smaller.
     pub sigma_floor: f64,
 }
 
@@ -41,6 +43,7 @@ pub struct Ziln {
 }
 
 impl Ziln {
+    /// Adds the head over `width` numbers.
     pub fn new(
         params: &mut Params,
         width: usize,

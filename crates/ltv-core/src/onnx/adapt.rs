@@ -20,10 +20,15 @@ use serde::{Deserialize, Serialize};
 pub enum Derived {
     /// The three logits of a zero-inflated lognormal head: of the probability, mean, scale before softplus. Gives `ltv`,
     /// `purchase_probability`, `mu` and `sigma`.
-    Ziln { ziln: String },
+    Ziln {
+        /// The tensor with the logits, `[batch, 3]`.
+        ziln: String,
+    },
     /// A number per row, as float.
     Number {
+        /// The name of the output, without [`derived_name`].
         output: String,
+        /// The tensor that it comes from.
         tensor: String,
         /// Which column; `None`: the tensor has one number per row.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,6 +48,7 @@ pub struct ZipMap {
     pub output: String,
     /// The tensor of probabilities.
     pub tensor: String,
+    /// How many classes the dictionaries have.
     pub classes: usize,
 }
 

@@ -8,8 +8,11 @@ use super::proto::{
 use crate::error::Error;
 use prost::Message;
 
+/// Version of the default operator set that is written.
 pub const OPSET: i64 = 17;
+/// Version of the operator set `ai.onnx.ml` that is written.
 pub const ML_OPSET: i64 = 3;
+/// Version of the file format that is written.
 pub const IR_VERSION: i64 = 8;
 
 /// A tensor inside the graph being built.
@@ -22,21 +25,29 @@ impl Value {
         Self(name.to_owned())
     }
 
+    /// The name of the tensor in the graph.
     pub fn name(&self) -> &str {
         &self.0
     }
 }
 
+/// The type of the elements of an input, an output or a cast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElementType {
+    /// float32.
     Float,
+    /// float64.
     Double,
+    /// 32-bit integer.
     Int32,
+    /// 64-bit integer.
     Int64,
+    /// Text in UTF-8.
     String,
 }
 
 impl ElementType {
+    /// Its number in `TensorProto.DataType`.
     pub fn code(self) -> i32 {
         match self {
             Self::Float => data_type::FLOAT,
@@ -53,21 +64,47 @@ impl ElementType {
 pub enum Axis {
     /// Named, any length.
     Dynamic(&'static str),
+    /// Of exactly this length.
     Fixed(usize),
 }
 
+/// The first axis of every input and output: one entry per customer.
 pub const BATCH: Axis = Axis::Dynamic("batch");
 
+/// The value of an attribute of an operator.
 #[derive(Clone, Debug)]
 pub enum Attribute {
+    /// An integer.
     Int(i64),
+    /// A float.
     Float(f32),
+    /// Text in UTF-8.
     Text(String),
+    /// A list of integers.
     Ints(Vec<i64>),
+    /// A list of floats.
     Floats(Vec<f32>),
+    /// A list of texts.
     Texts(Vec<String>),
 }
 
+/// A graph under construction: each method adds an operator and returns its result.
+///
+/// ```
+/// use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder, Limits, inspect};
+///
+/// let mut graph = GraphBuilder::new();
+/// let spent = graph.input("spent", ElementType::Float, &[BATCH, Axis::Fixed(1)]);
+/// let share = graph.float(0.5);
+/// let ltv = graph.mul(&spent, &share);
+/// graph.output("ltv", &ltv, ElementType::Float, &[BATCH, Axis::Fixed(1)]);
+/// let onnx = graph.finish(&[("author", "you".to_owned())]);
+///
+/// let file = inspect(&onnx, &Limits::default())?;
+/// assert_eq!(file.inputs[0].describe(), "float [batch, 1]");
+/// assert_eq!(file.outputs[0].name, "ltv");
+/// # Ok::<(), ltv_core::error::Error>(())
+/// ```
 #[derive(Default)]
 pub struct GraphBuilder {
     graph: GraphProto,
@@ -76,10 +113,12 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
+    /// An empty graph.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Declares an input.
     pub fn input(&mut self, name: &str, element: ElementType, axes: &[Axis]) -> Value {
         self.graph.input.push(value_info(name, element, axes));
         Value(name.to_owned())
@@ -97,25 +136,30 @@ impl GraphBuilder {
         self.initializer(data_type::FLOAT, raw, shape)
     }
 
+    /// An int64 constant of the given shape.
     pub fn ints(&mut self, data: &[i64], shape: &[usize]) -> Value {
         let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.initializer(data_type::INT64, raw, shape)
     }
 
+    /// A boolean constant of the given shape.
     pub fn bools(&mut self, data: &[bool], shape: &[usize]) -> Value {
         let raw = data.iter().map(|&v| u8::from(v)).collect();
         self.initializer(data_type::BOOL, raw, shape)
     }
 
+    /// A float scalar.
     pub fn float(&mut self, value: f32) -> Value {
         self.floats(&[value], &[])
     }
 
+    /// A double constant of the given shape.
     pub fn doubles(&mut self, data: &[f64], shape: &[usize]) -> Value {
         let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.initializer(data_type::DOUBLE, raw, shape)
     }
 
+    /// A double scalar.
     pub fn double(&mut self, value: f64) -> Value {
         self.doubles(&[value], &[])
     }
@@ -153,38 +197,6 @@ impl GraphBuilder {
         Value(name)
     }
 
-    /// A node with several outputs; an input named "" (see [`GraphBuilder::absent`]) is left out.
-    pub fn op_n(
-        &mut self,
-        op_type: &str,
-        inputs: &[&Value],
-        outputs: usize,
-        attributes: &[(&str, Attribute)],
-    ) -> Vec<Value> {
-        let names: Vec<String> = (0..outputs).map(|_| self.fresh(op_type)).collect();
-        self.push_node(op_type, "", inputs, names.clone(), attributes);
-        names.into_iter().map(Value).collect()
-    }
-
-    /// A node of the `ai.onnx.ml` operator set.
-    pub fn ml_op(
-        &mut self,
-        op_type: &str,
-        inputs: &[&Value],
-        attributes: &[(&str, Attribute)],
-    ) -> Value {
-        self.uses_ml_domain = true;
-        let name = self.fresh(op_type);
-        self.push_node(
-            op_type,
-            "ai.onnx.ml",
-            inputs,
-            vec![name.clone()],
-            attributes,
-        );
-        Value(name)
-    }
-
     /// A node whose output has a name that others rely on. `domain` is empty or `ai.onnx.ml`.
     pub fn named_op(
         &mut self,
@@ -204,6 +216,7 @@ impl GraphBuilder {
         Value(String::new())
     }
 
+    /// `x` converted to another type.
     pub fn cast(&mut self, x: &Value, to: ElementType) -> Value {
         self.op(
             "Cast",
@@ -211,18 +224,23 @@ impl GraphBuilder {
             &[("to", Attribute::Int(i64::from(to.code())))],
         )
     }
+    /// `a + b`, broadcast.
     pub fn add(&mut self, a: &Value, b: &Value) -> Value {
         self.op("Add", &[a, b], &[])
     }
+    /// `a - b`, broadcast.
     pub fn sub(&mut self, a: &Value, b: &Value) -> Value {
         self.op("Sub", &[a, b], &[])
     }
+    /// `a * b`, broadcast.
     pub fn mul(&mut self, a: &Value, b: &Value) -> Value {
         self.op("Mul", &[a, b], &[])
     }
+    /// `a / b`, broadcast.
     pub fn div(&mut self, a: &Value, b: &Value) -> Value {
         self.op("Div", &[a, b], &[])
     }
+    /// The matrix product.
     pub fn matmul(&mut self, a: &Value, b: &Value) -> Value {
         self.op("MatMul", &[a, b], &[])
     }
@@ -230,18 +248,24 @@ impl GraphBuilder {
     pub fn linear(&mut self, x: &Value, weight: &Value, bias: &Value) -> Value {
         self.op("Gemm", &[x, weight, bias], &[("transB", Attribute::Int(1))])
     }
+    /// `exp(x)`.
     pub fn exp(&mut self, x: &Value) -> Value {
         self.op("Exp", &[x], &[])
     }
+    /// `ln(x)`.
     pub fn log(&mut self, x: &Value) -> Value {
         self.op("Log", &[x], &[])
     }
+    /// `1 / (1 + exp(-x))`, by the operator; [`export_probability`](crate::objective::terms::export_probability) is
+    /// more exact near 0.
     pub fn sigmoid(&mut self, x: &Value) -> Value {
         self.op("Sigmoid", &[x], &[])
     }
+    /// The hyperbolic tangent.
     pub fn tanh(&mut self, x: &Value) -> Value {
         self.op("Tanh", &[x], &[])
     }
+    /// `max(x, 0)`.
     pub fn relu(&mut self, x: &Value) -> Value {
         self.op("Relu", &[x], &[])
     }
@@ -256,11 +280,13 @@ impl GraphBuilder {
         let log = self.log(&sum);
         self.add(&positive, &log)
     }
+    /// `x` limited to `[low, high]`.
     pub fn clip(&mut self, x: &Value, low: f32, high: f32) -> Value {
         let low = self.float(low);
         let high = self.float(high);
         self.op("Clip", &[x, &low, &high], &[])
     }
+    /// `max(x, floor)`.
     pub fn max(&mut self, x: &Value, floor: f32) -> Value {
         let floor = self.float(floor);
         self.op("Max", &[x, &floor], &[])
@@ -271,9 +297,11 @@ impl GraphBuilder {
         let largest = self.float(f32::MAX);
         self.op("LessOrEqual", &[&size, &largest], &[])
     }
+    /// `yes` where the condition holds, `no` elsewhere.
     pub fn select(&mut self, condition: &Value, yes: &Value, no: &Value) -> Value {
         self.op("Where", &[condition, yes, no], &[])
     }
+    /// The values side by side along `axis`.
     pub fn concat(&mut self, values: &[&Value], axis: i64) -> Value {
         if let [only] = values {
             return (*only).clone();
@@ -292,10 +320,12 @@ impl GraphBuilder {
         let index = self.ints(&[index], &[]);
         self.op("Gather", &[x, &index], &[("axis", Attribute::Int(1))])
     }
+    /// The same elements in another shape; -1 stands for what is left.
     pub fn reshape(&mut self, x: &Value, shape: &[i64]) -> Value {
         let shape = self.ints(shape, &[shape.len()]);
         self.op("Reshape", &[x, &shape], &[])
     }
+    /// Axes in another order.
     pub fn transpose(&mut self, x: &Value, order: &[i64]) -> Value {
         self.op(
             "Transpose",
@@ -321,6 +351,7 @@ impl GraphBuilder {
         self.op("ReduceMean", &[x], &attributes)
     }
 
+    /// The file, with these entries in its metadata.
     pub fn finish(self, metadata: &[(&str, String)]) -> Vec<u8> {
         let mut opset_import = vec![OperatorSetIdProto {
             domain: String::new(),

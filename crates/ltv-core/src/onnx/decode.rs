@@ -48,6 +48,7 @@ pub fn room(bytes: usize) -> Result<()> {
     })
 }
 
+/// The error for bytes that are no ONNX file.
 pub fn not_onnx() -> Error {
     Error::model("not an ONNX model")
         .hint("Pass the content of an .onnx file as bytea, for example with pg_read_binary_file or a client's binary parameter.")
@@ -178,6 +179,7 @@ impl Scan {
 
 /// A field of a message, as it lies in the file.
 pub struct Field<'a> {
+    /// The number of the field and its wire type.
     pub tag: u64,
     /// All of it.
     pub bytes: &'a [u8],

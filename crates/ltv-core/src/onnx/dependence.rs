@@ -92,6 +92,7 @@ impl<'a> Flat<'a> {
     }
 }
 
+/// An error if the size of a tensor depends on the values of the graph's inputs.
 pub fn check(graph: &GraphProto, functions: &Functions) -> Result<()> {
     let mut flat = Flat {
         functions,

@@ -9,17 +9,23 @@ use super::proto::{
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::HashSet;
 
+/// What a file takes, gives, and was made by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
+    /// The inputs, initialisers left out.
     pub inputs: Vec<Port>,
+    /// The outputs.
     pub outputs: Vec<Port>,
     /// Version of the default operator set.
     pub opset: i64,
+    /// Name and version of the program that wrote the file.
     pub producer: String,
 }
 
+/// An input or output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
+    /// Its name in the graph.
     pub name: String,
     /// `None`: not a tensor.
     pub element: Option<i32>,

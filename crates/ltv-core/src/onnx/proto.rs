@@ -2,6 +2,8 @@
 //!
 //! Only the fields in use are declared; decoding skips the others, so these types are for reading and for
 //! writing our own graphs, never for rewriting somebody else's file.
+//! Each message and field is documented in onnx.proto3, under the same name.
+#![allow(missing_docs)]
 
 pub mod data_type {
     pub const FLOAT: i32 = 1;

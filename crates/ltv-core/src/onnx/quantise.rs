@@ -21,7 +21,9 @@ const SMALLEST: usize = 1024;
 pub struct Range {
     /// The tensor.
     pub name: String,
+    /// The smallest value that was seen.
     pub low: f32,
+    /// The largest value that was seen.
     pub high: f32,
 }
 

@@ -10,8 +10,10 @@ use super::{NUMERIC, category_name};
 use prost::Message;
 use std::collections::HashMap;
 
+/// A graph without its front, and how to fill its inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Specialised {
+    /// The graph behind the cut.
     pub onnx: Vec<u8>,
     /// The inputs that make up `ltv.numeric` `[batch, width]`, side by side in this order. Empty: there is no such input.
     pub numeric: Vec<NumericPart>,
@@ -19,14 +21,18 @@ pub struct Specialised {
     pub categories: Vec<CategoryPart>,
 }
 
+/// An input of the stored graph that became columns of the matrix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumericPart {
     /// Input of the stored graph.
     pub input: String,
+    /// Its first column.
     pub offset: usize,
+    /// How many columns it has.
     pub width: usize,
 }
 
+/// A categorical input of the stored graph that became ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CategoryPart {
     /// Input of the stored graph.
@@ -35,6 +41,7 @@ pub struct CategoryPart {
     pub name: String,
     /// The id of each known value; others have the id `unseen`.
     pub ids: Vec<(String, i64)>,
+    /// The id of every other value.
     pub unseen: i64,
 }
 

@@ -10,6 +10,7 @@ use rayon::slice::ParallelSliceMut;
 
 /// Preprocessed rows, ready to be gathered into batches.
 pub struct Encoded {
+    /// How many rows.
     pub rows: usize,
     width: usize,
     numeric: Vec<f32>,
@@ -18,8 +19,11 @@ pub struct Encoded {
     indicator_width: usize,
     categories: Vec<Ids>,
     sequence: Option<EncodedSequence>,
+    /// The target of each row, in money.
     pub target: Vec<f32>,
+    /// Training or validation.
     pub split: Vec<Split>,
+    /// A hash of each row's customer.
     pub groups: Vec<u32>,
 }
 
@@ -37,7 +41,9 @@ struct EncodedSequence {
 
 /// Features and target of some rows.
 pub struct EncodedRows {
+    /// The inputs of the network.
     pub batch: Batch,
+    /// `[rows]`, in money.
     pub target: Tensor,
 }
 
@@ -192,6 +198,7 @@ impl Encoded {
         self.numeric.len() * 4 + self.indicators.len() + categories + sequence + self.rows * 9
     }
 
+    /// Whether there is a sequence column.
     pub fn has_sequence(&self) -> bool {
         self.sequence.is_some()
     }

@@ -31,11 +31,13 @@ pub struct Preprocessing {
     pub columns: Vec<MatrixColumn>,
     /// The cut-off where none is given, in days since 1970-01-01.
     pub reference_date: f32,
+    /// Whether rows bring their cut-off along.
     pub has_as_of: bool,
     /// One per categorical input: its values by id, from id 1.
     pub vocabularies: Vec<Vec<String>>,
     /// Calendar parts of timestamp columns; they become categories after those of `vocabularies`.
     pub date_parts: Vec<DatePartColumn>,
+    /// The sequence column, if there is one.
     pub sequence: Option<SequenceScaling>,
     /// Standardised values of sequences lie in `[-clip, clip]`.
     pub clip: f32,
@@ -48,34 +50,48 @@ pub struct Preprocessing {
 pub struct MatrixColumn {
     /// Is a timestamp: turned into its age in days first.
     pub is_date: bool,
+    /// Stands for a missing value.
     pub median: f32,
+    /// Whether f is the signed logarithm.
     pub log: bool,
+    /// The mean of f.
     pub mean: f32,
+    /// One over the standard deviation of f.
     pub scale: f32,
     /// Standardised values are limited to this range, about that of the training rows.
     pub low: f32,
+    /// See `low`.
     pub high: f32,
     /// Had missing values in training: gets an `is_missing` input.
     pub indicator: bool,
 }
 
+/// A calendar part of a timestamp, which becomes a category.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DatePartColumn {
     /// Column of the raw matrix.
     pub column: usize,
+    /// Which part.
     pub part: DatePart,
 }
 
+/// How sequences are cut and scaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SequenceScaling {
+    /// The newest so many steps are kept.
     pub steps: usize,
+    /// One per channel.
     pub channels: Vec<Channel>,
 }
 
+/// How a channel of a sequence is scaled: `(f(v) - mean) * scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Channel {
+    /// Whether f is the signed logarithm.
     pub log: bool,
+    /// The mean of f over the real steps.
     pub mean: f32,
+    /// One over the standard deviation of f.
     pub scale: f32,
 }
 
@@ -106,6 +122,7 @@ impl Preprocessing {
         encode::encode(self, table, ids)
     }
 
+    /// What a backbone has to be built for.
     pub fn shape(&self) -> InputShape {
         let indicators = self
             .columns

@@ -14,10 +14,12 @@ const MOST_CANDIDATES: usize = 10_000;
 const BUDGET: f64 = 600.0;
 const LONGEST: f64 = 1e7;
 
+/// What a comparison tries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compare {
     /// In the order in which they are tried: the strongest, by experience, first.
     pub candidates: Vec<Candidate>,
+    /// Seconds for all candidates together.
     pub budget_seconds: f64,
     /// Candidates trained at most.
     pub trials: usize,
@@ -26,6 +28,7 @@ pub struct Compare {
 /// What a candidate cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
+    /// Any rows will do.
     Nothing,
     /// A sequence column.
     Sequence,
@@ -33,15 +36,20 @@ pub enum Needs {
     Histories,
 }
 
+/// One combination of objective, backbone and options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
+    /// What reports call it.
     pub name: String,
+    /// Its objective.
     pub objective: String,
+    /// Its backbone; not read by objective `bgnbd`.
     pub backbone: String,
     /// The caller's options with what makes this candidate, as they would be given to `ltv_train`.
     pub options: Map<String, Value>,
     /// The part of them that makes this candidate.
     pub settings: Map<String, Value>,
+    /// Without this it is left out.
     pub needs: Needs,
     /// Named by the caller; others are left out without a word where they cannot be trained.
     pub wanted: bool,

@@ -6,29 +6,43 @@ use std::fmt;
 /// As many columns as PostgreSQL lets a query have.
 const MOST_COLUMNS: usize = 1664;
 
+/// What values an option takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
+    /// `true` or `false`.
     Boolean,
+    /// An integer in this range.
     Integer {
+        /// The smallest value that is allowed.
         min: i64,
+        /// The largest value that is allowed.
         max: i64,
     },
+    /// A number in this range.
     Number {
+        /// The smallest value that is allowed.
         min: f64,
+        /// The largest value that is allowed.
         max: f64,
     },
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// A list of integers of this length at least and at most.
+    /// A list of integers.
     Integers {
+        /// The smallest value that is allowed.
         min: i64,
+        /// The largest value that is allowed.
         max: i64,
+        /// The greatest length that is allowed.
         longest: usize,
     },
     /// A list of exactly so many numbers.
     Numbers {
+        /// The smallest value that is allowed.
         min: f64,
+        /// The largest value that is allowed.
         max: f64,
+        /// The length.
         count: usize,
     },
     /// A list of words out of these.
@@ -40,6 +54,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether the JSON value is allowed.
     pub fn accepts(&self, value: &Value) -> bool {
         let is_integer = |value: &Value, min: i64, max: i64| {
             integer(value).is_some_and(|number| (min..=max).contains(&number))
@@ -124,6 +139,7 @@ fn quoted(words: &[&str]) -> String {
 
 /// A Rust type that an option's value converts into. Called only after [`Kind::accepts`] said yes.
 pub trait OptionValue: Sized {
+    /// The value of an option from JSON, if it is of the right type.
     fn from_json(value: &Value) -> Option<Self>;
 }
 

@@ -13,6 +13,7 @@ pub use presets::Preset;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 
+/// The backbones by name.
 pub const BACKBONES: &[&str] = &[
     "linear",
     "mlp",
@@ -24,6 +25,7 @@ pub const BACKBONES: &[&str] = &[
     "tft",
 ];
 
+/// The objectives by name.
 pub const OBJECTIVES: &[&str] = &[
     "mse", "huber", "tweedie", "purchase", "ziln", "cmltv", "expltv", "bgnbd",
 ];
@@ -33,17 +35,28 @@ pub fn reads_sequences(backbone: &str) -> bool {
     matches!(backbone, "lstm" | "gru" | "transformer" | "tft")
 }
 
+/// What a training was asked for; stored with every version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
+    /// The relation that the rows come from, as the user wrote it.
     pub relation: Option<String>,
+    /// The query that the rows come from.
     pub query: Option<String>,
+    /// The column with the money spent in the horizon.
     pub target: String,
+    /// The column that tells customers apart.
     pub id_column: String,
+    /// One of [`OBJECTIVES`], or [`AUTO`].
     pub objective: String,
+    /// One of [`BACKBONES`].
     pub backbone: String,
+    /// The columns to learn from; by default all others.
     pub features: Option<Vec<String>>,
+    /// A boolean column that is true for validation rows.
     pub split_column: Option<String>,
+    /// How to train.
     pub options: Options,
+    /// The preset that objective, backbone and options came from.
     pub preset: Option<String>,
     /// What is tried where the objective is `auto`.
     pub compare: Option<Compare>,
@@ -77,6 +90,7 @@ impl Default for Recipe {
 pub const AUTO: &str = "auto";
 
 impl Recipe {
+    /// Reads what `ltv_train` was given; an error names the entry that is wrong and what is allowed.
     pub fn from_json(value: &Value) -> Result<Self> {
         let default = Self::default();
         let text = |key: &str| value[key].as_str().map(str::to_owned);
@@ -129,6 +143,7 @@ impl Recipe {
         })
     }
 
+    /// As it is stored with the version.
     pub fn to_json(&self) -> Value {
         json!({
             "relation": self.relation,

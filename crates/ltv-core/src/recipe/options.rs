@@ -9,9 +9,13 @@ use serde_json::Value;
 /// One line of the reference.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionDoc {
+    /// The heading that it stands under.
     pub group: &'static str,
+    /// The name of the option.
     pub key: &'static str,
+    /// What values it takes.
     pub kind: Kind,
+    /// What it means, line by line.
     pub doc: &'static [&'static str],
 }
 

@@ -10,8 +10,11 @@ use serde_json::{Map, Value};
 pub struct Preset {
     /// Where the model and its settings come from.
     pub source: String,
+    /// Its objective.
     pub objective: String,
+    /// Its backbone, where the objective has one.
     pub backbone: Option<String>,
+    /// Its options.
     #[serde(default)]
     pub options: Map<String, Value>,
 }
@@ -40,10 +43,12 @@ presets!(
 );
 
 impl Preset {
+    /// The names of all presets.
     pub fn names() -> impl Iterator<Item = &'static str> {
         FILES.iter().map(|(name, _)| *name)
     }
 
+    /// The preset of this name; an error lists those there are.
     pub fn find(name: &str) -> Result<Self> {
         let Some((_, text)) = FILES.iter().find(|(other, _)| *other == name) else {
             let names: Vec<&str> = Self::names().collect();

@@ -18,9 +18,15 @@ pub enum ColumnKind {
     /// float32 `[batch, 1]`: days since 1970-01-01, the fraction is the time of day.
     Timestamp,
     /// float32 `[batch, len]`.
-    Vector { len: usize },
+    Vector {
+        /// Numbers per row.
+        len: usize,
+    },
     /// float32 `[batch, steps, channels]`, oldest step first, padded in front with steps that are all NaN.
-    Sequence { channels: usize },
+    Sequence {
+        /// Numbers per step.
+        channels: usize,
+    },
 }
 
 impl ColumnKind {
@@ -48,9 +54,12 @@ impl ColumnKind {
     }
 }
 
+/// An input of the graph and the SQL column that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureColumn {
+    /// Of the column and of the input.
     pub name: String,
+    /// How it is read.
     #[serde(flatten)]
     pub kind: ColumnKind,
     /// The SQL type of the column that it was trained on, as `format_type` spells it, or what a domain is over; imported
@@ -60,6 +69,7 @@ pub struct FeatureColumn {
 }
 
 impl FeatureColumn {
+    /// A column whose range and vocabulary are not known yet.
     pub fn new(name: impl Into<String>, kind: ColumnKind, sql_type: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -83,12 +93,14 @@ impl FeatureColumn {
     }
 }
 
+/// Inputs and outputs of a version's graph; stored with it and in its metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     /// In the order of an array that gives them all.
     pub inputs: Vec<FeatureColumn>,
-    /// Public names of what the version predicts.
+    /// Public names of what the version predicts, `ltv` first where there is one.
     pub outputs: Vec<String>,
+    /// How the parameters among the outputs are to be read.
     #[serde(default)]
     pub distribution: Option<Distribution>,
     /// Imported graphs: all inputs, numeric ones, are the columns of this one float input of the graph.
@@ -119,12 +131,14 @@ impl Schema {
         }
     }
 
+    /// Reads what [`Schema::to_json`] wrote.
     pub fn from_json(value: &serde_json::Value) -> Result<Self> {
         serde_json::from_value(value.clone()).map_err(|error| {
             Error::model("the stored schema of the model cannot be read").detail(error.to_string())
         })
     }
 
+    /// As it is stored.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or_default()
     }

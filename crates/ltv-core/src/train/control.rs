@@ -2,12 +2,17 @@
 
 use serde::Serialize;
 
+/// What a training is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// Learning medians, means and vocabularies.
     Preprocessing,
+    /// Epochs.
     Training,
+    /// Calibration and metrics.
     Validating,
+    /// Writing the graph.
     Exporting,
 }
 
@@ -26,23 +31,30 @@ impl Phase {
 /// A snapshot, sent a few times per second at most.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
+    /// What it is at.
     pub phase: Phase,
     /// The epoch under way, from 1; 0 outside training.
     pub epoch: usize,
+    /// Epochs of all networks together, if no early stopping comes.
     pub epochs: usize,
     /// Rows trained on so far, all epochs together.
     pub rows: u64,
+    /// Since the first epoch began.
     pub rows_per_second: f64,
+    /// The mean so far of this epoch.
     pub training_loss: Option<f64>,
+    /// After the latest epoch.
     pub validation_loss: Option<f64>,
     /// Until the last epoch, if early stopping does not come first.
     pub eta_seconds: Option<f64>,
     /// Which of several trainings it is, in words.
     pub step: Option<String>,
+    /// What the preprocessed rows take.
     pub memory_bytes: usize,
 }
 
 impl Progress {
+    /// A phase that has just begun.
     pub fn of(phase: Phase) -> Self {
         Self {
             phase,
@@ -61,7 +73,9 @@ impl Progress {
 
 /// Asked between steps; implementations must be quick and must not fail.
 pub trait Control: Send + Sync {
+    /// Takes a snapshot.
     fn progress(&self, progress: Progress);
+    /// Whether the training must end with [`Error::cancelled`](crate::error::Error::cancelled).
     fn is_cancelled(&self) -> bool;
 
     /// Something the user should know, though the training goes on.

@@ -28,13 +28,21 @@ use device::Hardware;
 /// Everything a version row keeps.
 #[derive(Clone, Debug)]
 pub struct TrainedModel {
+    /// The graph: raw features in, predictions out.
     pub onnx: Vec<u8>,
+    /// Inputs and outputs of the graph.
     pub schema: Schema,
+    /// Distributions of features, target and predictions, and what was fitted beside the networks.
     pub statistics: serde_json::Value,
+    /// Metrics on held-out rows.
     pub metrics: serde_json::Value,
+    /// One entry per epoch.
     pub history: serde_json::Value,
+    /// What [`predict`] and a later training continue from.
     pub weights: Vec<u8>,
+    /// Rows that were trained on.
     pub n_rows: usize,
+    /// How long it took.
     pub seconds: f64,
     /// What a comparison chose.
     pub chosen: Option<Chosen>,
@@ -43,8 +51,11 @@ pub struct TrainedModel {
 /// The recipe of the best candidate, as far as it differs from what was asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chosen {
+    /// Its objective.
     pub objective: String,
+    /// Its backbone.
     pub backbone: String,
+    /// Its options that differ from what was asked for.
     pub options: serde_json::Map<String, serde_json::Value>,
 }
 

@@ -36,6 +36,7 @@ pub struct SelfAttention {
 }
 
 impl SelfAttention {
+    /// Adds the weights; an error if the heads do not divide the width.
     pub fn new(params: &mut Params, name: &str, width: usize, heads: usize) -> Result<Self> {
         let head_width = check_heads(width, heads)?;
         let glorot = Init::Glorot;
@@ -51,6 +52,7 @@ impl SelfAttention {
         1.0 / (self.head_width as f64).sqrt()
     }
 
+    /// `x` `[batch, steps, width]`, `mask` `[batch, steps]` -> `[batch, steps, width]`.
     pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let projected = self.input.forward(x, Activation::Identity)?;
         let mixed = if dispatch::applies(x) {
@@ -92,6 +94,7 @@ impl SelfAttention {
             .reshape((batch, steps, width / 3))?)
     }
 
+    /// [`SelfAttention::forward`] inside a graph.
     pub fn export(&self, graph: &mut GraphBuilder, x: &Value, mask: &Value) -> Result<Value> {
         let (heads, head_width) = (self.heads as i64, self.head_width as i64);
         let projected = self.input.export(graph, x, 3)?;
@@ -129,6 +132,7 @@ pub struct LastStepAttention {
 }
 
 impl LastStepAttention {
+    /// Adds the weights; an error if the heads do not divide the width.
     pub fn new(params: &mut Params, name: &str, width: usize, heads: usize) -> Result<Self> {
         let head_width = check_heads(width, heads)?;
         let mut dense = |part: &str, inputs: usize, outputs: usize| {
@@ -200,6 +204,7 @@ impl LastStepAttention {
         Ok(matmul(&weights, &values)?.squeeze(1)?)
     }
 
+    /// [`LastStepAttention::forward`] inside a graph.
     pub fn export(&self, graph: &mut GraphBuilder, x: &Value, mask: &Value) -> Result<Value> {
         let (heads, head_width) = (self.heads as i64, self.head_width as i64);
         let last = graph.slice(x, 1, -1, i64::MAX);

@@ -14,6 +14,7 @@ use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};
 
+/// A factorisation machine over numeric and categorical fields (Rendle 2010).
 pub struct FactorizationMachine {
     /// Weights `[1, n]` and embeddings `[n, k]` of the numeric fields.
     numeric: Option<(Var, Var)>,
@@ -25,7 +26,9 @@ pub struct FactorizationMachine {
 
 /// `first` `[batch, 1]`: sum of w_i x_i. `second` `[batch, k]`: per channel, the sum over pairs of products v_i x_i v_j x_j.
 pub struct FmOutput<T> {
+    /// The first order.
     pub first: T,
+    /// The second order.
     pub second: T,
     /// `[batch, categorical fields * k]`: their embeddings, if there are any.
     pub categories: Option<T>,
@@ -71,6 +74,7 @@ pub(super) fn folded(matrix: &Tensor, embedding: &Tensor) -> Result<Tensor> {
 }
 
 impl FactorizationMachine {
+    /// Adds a weight and an embedding of `size` numbers for each field and category.
     pub fn new(params: &mut Params, name: &str, shape: &InputShape, size: usize) -> Result<Self> {
         let fields = shape.numeric + shape.cardinalities.len();
         if fields == 0 {
@@ -119,6 +123,7 @@ impl FactorizationMachine {
         numbers + self.categories.len() * self.size
     }
 
+    /// Both orders, and the embeddings that the deep part shares.
     pub fn forward(&self, batch: &Batch) -> Result<FmOutput<Tensor>> {
         let mut first = Vec::new();
         let mut vectors = Vec::new();
@@ -159,6 +164,7 @@ impl FactorizationMachine {
         }
     }
 
+    /// [`FactorizationMachine::forward`] inside a graph.
     pub fn export(
         &self,
         graph: &mut GraphBuilder,

@@ -48,6 +48,7 @@ pub struct GatedSkip {
 }
 
 impl GatedSkip {
+    /// Adds the weights for `x` of `inputs` and a skip of `width` numbers.
     pub fn new(params: &mut Params, name: &str, inputs: usize, width: usize) -> Result<Self> {
         Ok(Self {
             gate: Dense::new(
@@ -62,6 +63,7 @@ impl GatedSkip {
         })
     }
 
+    /// `x` `[.., inputs]`, `skip` `[.., width]` -> `[.., width]`.
     pub fn forward(&self, x: &Tensor, skip: &Tensor) -> Result<Tensor> {
         if !dispatch::applies(x) {
             return self.definition(x, skip);
@@ -104,6 +106,7 @@ impl GatedSkip {
     }
 }
 
+/// One gated residual network (Lim et al. 2021).
 pub struct GatedResidual {
     inner: Dense,
     context: Option<Dense>,
@@ -219,6 +222,7 @@ impl GatedResidual {
         }
     }
 
+    /// [`GatedResidual::forward`] inside a graph, without dropout.
     pub fn export(
         &self,
         graph: &mut GraphBuilder,
@@ -255,6 +259,7 @@ pub struct GroupedGatedResidual {
 }
 
 impl GroupedGatedResidual {
+    /// Adds the weights of one network per variable, all of this width.
     pub fn new(
         params: &mut Params,
         name: &str,
@@ -326,6 +331,7 @@ impl GroupedGatedResidual {
             .broadcast_add(bias)?)
     }
 
+    /// The networks inside a graph, without dropout.
     pub fn export(&self, graph: &mut GraphBuilder, x: &Value) -> Result<Value> {
         let dense = |graph: &mut GraphBuilder, x: &Value, layer: &(Var, Var)| -> Result<Value> {
             let weight = graph.tensor(&layer.0)?;

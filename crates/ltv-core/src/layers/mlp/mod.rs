@@ -16,11 +16,15 @@ use candle_core::Tensor;
 use fused::{Layer, Stack};
 use serde::{Deserialize, Serialize};
 
+/// Settings of [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MlpConfig {
+    /// Widths of the hidden layers; none: the identity.
     pub hidden: Vec<usize>,
+    /// Share of the hidden values that are dropped while training.
     pub dropout: f64,
+    /// Whether each hidden layer is normalised over the batch.
     pub batch_norm: bool,
 }
 
@@ -34,6 +38,7 @@ impl Default for MlpConfig {
     }
 }
 
+/// Hidden layers on top of each other.
 pub struct Mlp {
     layers: Vec<(Dense, Option<BatchNorm>)>,
     dropout: f64,
@@ -41,6 +46,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
+    /// Adds the weights of layers over `inputs` numbers.
     pub fn new(params: &mut Params, name: &str, inputs: usize, config: &MlpConfig) -> Result<Self> {
         let mut layers = Vec::with_capacity(config.hidden.len());
         let mut width = inputs;
@@ -61,6 +67,7 @@ impl Mlp {
         })
     }
 
+    /// The width of the last layer.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -142,6 +149,7 @@ impl Mlp {
         Ok(x)
     }
 
+    /// [`Mlp::forward`] inside a graph, normalisation folded into the products.
     pub fn export(&self, graph: &mut GraphBuilder, x: &Value) -> Result<Value> {
         match self.first_matrix() {
             Some(first) => self.export_by(graph, x, first),

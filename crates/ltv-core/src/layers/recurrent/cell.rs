@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Which recurrent layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cell {
+    /// Long short-term memory (Hochreiter and Schmidhuber 1997), with a forget gate.
     Lstm,
+    /// Gated recurrent unit (Cho et al. 2014), the reset gate after the product.
     Gru,
 }
 

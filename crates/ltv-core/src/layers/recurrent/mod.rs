@@ -19,6 +19,7 @@ use crate::onnx::{Attribute, ElementType, GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::{Shape, Tensor, Var};
 
+/// One LSTM or GRU layer.
 pub struct Recurrent {
     cell: Cell,
     /// Input weights `[gates * hidden, inputs]` and bias.
@@ -32,11 +33,14 @@ pub struct Recurrent {
 
 /// Where a sequence starts: `h` and, for the LSTM, `c`; `[batch, hidden]` each.
 pub struct State<T> {
+    /// The state.
     pub h: T,
+    /// The LSTM's cells.
     pub c: Option<T>,
 }
 
 impl Recurrent {
+    /// Adds the weights of a layer from `inputs` to `hidden` numbers per step.
     pub fn new(
         params: &mut Params,
         name: &str,
@@ -70,6 +74,7 @@ impl Recurrent {
         })
     }
 
+    /// The width of the state.
     pub fn hidden(&self) -> usize {
         self.hidden
     }

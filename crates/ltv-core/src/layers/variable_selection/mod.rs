@@ -50,6 +50,7 @@ impl Variables<'_> {
     }
 }
 
+/// The variable selection network of the Temporal Fusion Transformer (Lim et al. 2021).
 pub struct VariableSelection {
     weights: GatedResidual,
     variables: GroupedGatedResidual,
@@ -58,6 +59,7 @@ pub struct VariableSelection {
 }
 
 impl VariableSelection {
+    /// Adds the weights for `count` variables of this width.
     pub fn new(
         params: &mut Params,
         name: &str,
@@ -146,6 +148,7 @@ impl VariableSelection {
         Ok((selected.reshape(shape)?, weights))
     }
 
+    /// [`VariableSelection::forward`] inside a graph, without dropout.
     pub fn export(
         &self,
         graph: &mut GraphBuilder,

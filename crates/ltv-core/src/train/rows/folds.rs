@@ -6,7 +6,9 @@ use crate::recipe::Options;
 
 /// Which rows one network is trained on, and which ones stop it.
 pub struct Fold {
+    /// Rows it is trained on.
     pub train: Vec<u32>,
+    /// Rows that it never sees.
     pub validation: Vec<u32>,
 }
 
@@ -55,6 +57,7 @@ pub fn training_rows(block: &Encoded, member: usize, members: usize, seed: u64) 
         .collect()
 }
 
+/// The fold that leaves out the customer.
 pub fn fold(group: u32, seed: u64, members: usize) -> usize {
     (spread(group, seed) % members as u64) as usize
 }
