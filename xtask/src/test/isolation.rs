@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::Result;
 
 use super::report::Outcome;
-use super::sql::{Case, interleaved, stem};
+use super::sql::{Case, interleaved};
+use crate::files::stem;
 use crate::postgres_install::Install;
 use crate::workspace::{Template, Workspace};
 

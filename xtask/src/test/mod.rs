@@ -3,6 +3,8 @@
 //! A test's name is KIND/NAME: rust/clippy, sql/features, isolation/promote, e2e/crash, attack/queue, docs/README.md.
 
 mod docs;
+mod find;
+mod imports;
 mod isolation;
 mod report;
 mod rust;

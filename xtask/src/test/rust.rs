@@ -1,4 +1,4 @@
-//! The checks that need no server: formatting, clippy, unit tests.
+//! The checks that need no server: formatting, imports, clippy, documentation, unit tests.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::report::{Outcome, Report};
+use super::{find, imports};
 use crate::cargo;
 use crate::onnxruntime;
 use crate::postgres_install::Install;
@@ -16,7 +17,10 @@ use crate::shell;
 
 pub const NAMES: &[&str] = &[
     "rust/fmt",
+    "rust/imports",
+    "rust/where",
     "rust/clippy",
+    "rust/doc",
     "rust/ltv-core",
     "rust/xtask",
     "rust/postgresql-16",
@@ -27,7 +31,10 @@ pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
     let started = Instant::now();
     let outcome = match name {
         "rust/fmt" => formatting(project, install),
+        "rust/imports" => Outcome::from(imports::check(project)),
+        "rust/where" => Outcome::from(find::check(project)),
         "rust/clippy" => clippy(project, install, &["--all-targets"]),
+        "rust/doc" => documentation(project, install),
         name if name.starts_with("rust/postgresql-") => other_release(project, name),
         _ => {
             let package = name.trim_start_matches("rust/");
@@ -87,6 +94,31 @@ fn clippy(project: &Project, install: &Install, extra: &[&str]) -> Outcome {
         .args(["--no-default-features", "--features", &install.feature()])
         .args(["--", "--deny", "warnings"]);
     check(command)
+}
+
+/// The pages of `cargo doc` without a warning, and the examples in them.
+fn documentation(project: &Project, install: &Install) -> Outcome {
+    let features = install.feature();
+    let selection = [
+        "--release",
+        "--workspace",
+        "--no-default-features",
+        "--features",
+    ];
+    let mut pages = cargo(project, install, &["doc", "--no-deps", "--quiet"]);
+    pages
+        .args(selection)
+        .arg(&features)
+        .env("RUSTDOCFLAGS", "--deny warnings");
+    let mut examples = cargo(project, install, &["test", "--doc", "--quiet"]);
+    examples.args(selection).arg(&features);
+    let mut run = || -> Result<()> {
+        shell::capture(&mut pages)?;
+        examples.env("ORT_DYLIB_PATH", onnxruntime::library(project)?);
+        shell::capture(&mut examples)?;
+        Ok(())
+    };
+    Outcome::from(run())
 }
 
 /// The extension must compile for the releases that this machine does not have, too.
