@@ -11,7 +11,7 @@ use crate::params::Params;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Settings of [`Dcn`].
+/// Settings of backbone `dcn` (Wang et al. 2017, 2021).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DcnConfig {

@@ -10,7 +10,7 @@ use crate::params::Params;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Settings of [`DeepFm`].
+/// Settings of backbone `deepfm` (Guo et al. 2017).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeepFmConfig {

@@ -15,7 +15,7 @@ use crate::params::{Init, Params};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Settings of [`RecurrentBackbone`].
+/// Settings of backbones `lstm` and `gru`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecurrentConfig {
@@ -34,7 +34,7 @@ impl Default for RecurrentConfig {
     }
 }
 
-/// Settings of [`TransformerBackbone`].
+/// Settings of backbone `transformer` (Vaswani et al. 2017).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TransformerConfig {

@@ -16,7 +16,7 @@ use crate::params::{Init, Params};
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-/// Settings of [`Tft`].
+/// Settings of backbone `tft` (Lim et al. 2021).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TftConfig {

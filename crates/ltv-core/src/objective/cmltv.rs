@@ -60,9 +60,9 @@ pub struct CmltvConfig {
     pub purchase_weight: f64,
     /// Weights of the three regression losses.
     pub regression_weights: [f64; 3],
-    /// Weight of [`class_contrast`](super::contrast::class_contrast).
+    /// Weight of the contrast between payers and others.
     pub class_contrast_weight: f64,
-    /// Weight of [`regression_contrast`](super::contrast::regression_contrast).
+    /// Weight of the contrast between pairs of different value.
     pub regression_contrast_weight: f64,
     /// How many pairs a regression contrast compares at most.
     pub pairs: usize,

@@ -23,13 +23,13 @@ pub enum TargetTransform {
     Log1p,
 }
 
-/// Settings of [`Regression`].
+/// Settings of objectives `mse` and `huber`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RegressionConfig {
     /// Of the amount.
     pub target_transform: TargetTransform,
-    /// Where the Huber loss turns from square to linear, in units of the output (see [`Regression`]).
+    /// Where the Huber loss turns from square to linear, in units of the mean amount of a paying customer, or of 1 under log1p.
     pub delta: f64,
 }
 

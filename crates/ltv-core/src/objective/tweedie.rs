@@ -11,7 +11,7 @@ use crate::params::Params;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Settings of [`Tweedie`].
+/// Settings of objective `tweedie`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TweedieConfig {
