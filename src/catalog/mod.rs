@@ -1,8 +1,8 @@
 //! The `ltv.*` tables, read directly: name -> version under the active snapshot, privileges, invalidation.
 
-mod answers;
 mod error;
 mod invalidation;
+mod memo;
 mod moment;
 pub mod privilege;
 mod resolve;

@@ -9,7 +9,7 @@ use super::error::CatalogError;
 use super::moment::Moment;
 use super::privilege::{self, Privilege};
 use super::table::{self, ALIASES, Identity, Key, MODELS, Row, VERSIONS};
-use super::{answers, generation, invalidation, restore};
+use super::{generation, invalidation, memo, restore};
 use crate::error::{Report, Result};
 use crate::guc;
 use crate::scoring::{self, Model, Traffic, Versions};
@@ -66,7 +66,7 @@ pub fn resolve(name: Option<&str>, version: Option<i32>) -> Result<Versions> {
             &default
         }
     };
-    if let Some(versions) = answers::recall(Moment::now(), name, version) {
+    if let Some(versions) = memo::recall(Moment::now(), name, version) {
         return Ok(versions);
     }
     // Opening the table takes in pending invalidations, hence before the generation is read.
@@ -98,7 +98,7 @@ pub fn resolve(name: Option<&str>, version: Option<i32>) -> Result<Versions> {
     };
     let versions = Versions { model, traffic };
     // Looking up may have taken in invalidations, but has not changed what the snapshot sees.
-    answers::keep(Moment::now(), name, version, &versions);
+    memo::keep(Moment::now(), name, version, &versions);
     Ok(versions)
 }
 
