@@ -1,7 +1,7 @@
 //! The models that this backend keeps ready to score.
 
 use super::graph::Graph;
-use super::{Model, spare};
+use super::{Model, idle};
 use crate::error::Result;
 use crate::guc;
 use ltv_core::schema::Schema;
@@ -161,7 +161,7 @@ fn insert(model: Rc<Model>, schema: String, bytes: usize, load_milliseconds: f64
         dropped
     });
     for entry in &dropped {
-        spare::forget(&entry.model);
+        idle::forget(&entry.model);
     }
     drop(dropped);
 }

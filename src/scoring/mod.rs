@@ -18,6 +18,7 @@ mod binding;
 mod cache;
 mod function;
 mod graph;
+mod idle;
 mod interrupt;
 mod lanes;
 mod memory;
@@ -28,7 +29,6 @@ mod rows;
 mod runtime;
 mod session;
 mod session_error;
-mod spare;
 mod tensor;
 
 pub use batch::{Batch, float8};
@@ -36,17 +36,17 @@ pub use binding::Binding;
 pub use cache::{find, load, loaded, used};
 pub use function::{Output, ScoringFunction, version_number};
 pub use graph::{Graph, MOST_WIDTH, limits};
+pub use idle::take;
 pub use lanes::{Lanes, Traffic, Versions};
 pub use memory::copy;
 pub use model::Model;
 pub use runtime::{disable_telemetry, environment, library_directory, preload};
 pub use session::{Port, Session};
-pub use spare::take;
 pub use tensor::Number;
 
 /// Leaves a scorer to the next statement, if it is of one version and its model is still kept ready.
 pub fn leave(lanes: Lanes, input_type: pgrx::pg_sys::Oid) {
     if lanes.traffic().is_none() && cache::holds(lanes.model()) {
-        spare::keep(lanes, input_type);
+        idle::keep(lanes, input_type);
     }
 }
