@@ -1,6 +1,6 @@
 //! Scorers that finished statements left behind, so that a point query finds buffers, tensors and binding made.
 
-use super::lanes::{Lanes, Versions};
+use super::routed::{Lanes, Versions};
 use super::{Model, Output};
 use crate::error::Result;
 use pgrx::pg_sys;
