@@ -101,7 +101,7 @@ pub enum Attribute {
 /// let onnx = graph.finish(&[("author", "you".to_owned())]);
 ///
 /// let file = inspect(&onnx, &Limits::default())?;
-/// assert_eq!(file.inputs[0].describe(), "float [batch, 1]");
+/// assert_eq!(file.inputs[0].describe(), "float [?, 1]");
 /// assert_eq!(file.outputs[0].name, "ltv");
 /// # Ok::<(), ltv_core::error::Error>(())
 /// ```

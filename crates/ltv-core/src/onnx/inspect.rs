@@ -34,7 +34,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// As in messages: `float [batch, 32]`.
+    /// As in messages: `float [?, 32]`.
     pub fn describe(&self) -> String {
         let element = match self.element {
             None => "not a tensor",
