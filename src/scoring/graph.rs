@@ -6,13 +6,12 @@ use super::session::{Port, Session};
 use super::tensor::Number;
 use crate::error::{Reportable, Result};
 use crate::guc;
+use fnv::FnvHashMap;
 use ltv_core::objective::Distribution;
 use ltv_core::onnx::{self, CategoryPart, Limits, Specialised};
 use ltv_core::schema::{ColumnKind, FeatureColumn, Schema};
 use ort::value::TensorElementType;
 use pgrx::prelude::PgSqlErrorCode;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 #[derive(Debug, thiserror::Error)]
 pub enum GraphError {
@@ -98,7 +97,8 @@ pub enum Cell {
 /// Category -> id.
 #[derive(Debug, Default)]
 pub struct Vocabulary {
-    ids: HashMap<Box<[u8]>, i64, BuildHasherDefault<Fnv>>,
+    /// Categories are short, and nobody gains by colliding them.
+    ids: FnvHashMap<Box<[u8]>, i64>,
     /// Id of what is not in it.
     unseen: i64,
     /// Id of NULL.
@@ -124,27 +124,6 @@ impl Vocabulary {
             .get(text.as_bytes())
             .copied()
             .unwrap_or(self.unseen)
-    }
-}
-
-/// FNV-1a: categories are short, and nobody gains by colliding them.
-#[derive(Debug)]
-pub struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -6,12 +6,14 @@ use super::{Data, problem, session};
 use crate::error::{Report, Result};
 use crate::value::{ArrayReader, Scalar, scratch};
 use crate::worker::memory;
+use fnv::FnvHasher;
 use ltv_core::data::{Split, TrainingTable};
 use ltv_core::recipe::Recipe;
 use ltv_core::schema::{ColumnKind, FeatureColumn};
 use ltv_core::train::networks;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use std::hash::Hasher;
 
 /// Fewer rows than this cannot be split into something to learn from and something to judge by.
 const FEWEST_ROWS: usize = 10;
@@ -432,9 +434,9 @@ impl<'a> Loader<'a> {
 
 /// FNV-1a: only an order is wanted, the same on every machine and in every release.
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    let mut hash = FnvHasher::default();
+    hash.write(text.as_bytes());
+    hash.finish()
 }
 
 /// How a feature enters the model; `None` for arrays, whose shape the data say.
