@@ -1,4 +1,17 @@
 //! From rows to a finished model.
+//!
+//! | room | holds |
+//! |---|---|
+//! | `run` | one training, step by step: prepare, networks, trainer, fit, finish |
+//! | `bgnbd` | objective `bgnbd`, which has no network |
+//! | `compare` | objective `auto`: candidates trained and judged |
+//! | `rows` | where training rows lie, and how networks are fed with them |
+//! | `fit` | the epochs of one network, the gradient of a batch, the optimiser |
+//! | `finish` | from several networks to one prediction: average, MBG/NBD, silence, calibration, season |
+//! | `version` | what a version row keeps: graph, weights, history |
+//! | `config`, `target`, `size`, `device`, `control` | settings, target, memory, CPU or GPU, and how to talk to the caller |
+//!
+//! A room uses those before it only: `compare -> run -> version -> finish -> fit -> rows`.
 
 mod bgnbd;
 mod compare;

@@ -1,6 +1,8 @@
-//! Customers who have been silent for longer than any that the networks were shown. Networks know nothing of them but that
-//! they are like the most silent ones they know, and every later day they are less so: what is expected of them falls with
-//! a power of their silence, `(silence / longest)^power`. MBG/NBD needs no such help: it is a law of how customers age.
+//! Decay for long silence: customers who have been silent for longer than any that the networks were shown.
+//!
+//! No network has seen a silence this long, so each treats such a customer like the most silent one it knows. The prediction
+//! is therefore scaled down with every further day, by `(silence / longest)^power`. MBG/NBD needs no such help: it is a law of
+//! how customers age.
 
 use crate::data::TrainingTable;
 use crate::onnx::{GraphBuilder, Value};

@@ -13,7 +13,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
-/// What more rows than this leave behind on the way forward has left the cache when the way back needs it.
+/// Larger shards do not fit in cache: their activations are evicted before the backward pass reads them.
 pub const MOST_ROWS: usize = 1024;
 /// Fewer rows than this are not worth a thread of their own.
 const FEWEST_ROWS: usize = 64;

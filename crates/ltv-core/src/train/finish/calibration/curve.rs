@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Equal groups by prediction, each of which gives one knot.
 const GROUPS: usize = 20;
-/// As many paying customers count for "as predicted" in each group: the correction of a group with fewer is more than half
-/// shrunk away, and amounts with a heavy tail count for few.
+/// Prior strength: each group's correction is shrunk towards none as if this many customers had spent exactly what was
+/// predicted. Amounts with a heavy tail count for few customers.
 const PRIOR: f64 = 25.0;
 /// The map rises at least so much, so that no two predictions become one, and at most so much, so that a difference in
 /// their last digits stays one.

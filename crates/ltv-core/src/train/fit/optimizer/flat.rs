@@ -1,5 +1,5 @@
-//! Adam by tensor operations, for devices where every operation and every question costs: all weights side by side in
-//! one vector, and nothing is asked back.
+//! Adam by tensor operations, for GPUs, where kernel launches and reads back to the host are slow: all weights form one
+//! vector, and no value is read back.
 
 use super::config::{AdamConfig, BETA1, BETA2, EPSILON};
 use crate::error::Result;
