@@ -4,7 +4,7 @@
 //! its cases has. `?` turns any of them into a [`Report`]; [`guard`] at the top of each SQL function raises it.
 //! Nothing else in the extension raises errors.
 
-use crate::value::text;
+use crate::text::{self, TextError};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
 use pgrx::prelude::*;
@@ -121,6 +121,35 @@ impl<E: Reportable> From<E> for Report {
             message: error.to_string(),
             detail: error.detail(),
             hint: error.hint(),
+        }
+    }
+}
+
+impl Reportable for TextError {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Self::NoEquivalent(_) => PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
+            Self::ZeroByte => PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::NoEquivalent(character) => Some(format!(
+                "It is U+{:04X}, and the encoding is {}.",
+                u32::from(*character),
+                text::encoding_name()
+            )),
+            Self::ZeroByte => Some("PostgreSQL's texts hold none.".to_owned()),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoEquivalent(_) => Some(
+                "Use a database whose encoding is UTF8, or names without the character.".to_owned(),
+            ),
+            Self::ZeroByte => None,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | [`worker`] | training jobs: queue, background worker, reading, storing |
 //! | [`scoring`] | rows -> tensors -> ONNX Runtime -> values; the session cache |
 //! | [`value`] | SQL values -> numbers, texts, arrays, for training, scoring and monitoring alike; texts -> SQL |
+//! | [`text`] | between the encoding of the database and UTF-8 |
 //! | [`signals`] | threads of ours that no signal reaches |
 //! | [`allocator`] | a training that gets no more memory fails by itself |
 //! | [`batch_scan`] | many rows at once: planner hook, custom scan |
@@ -28,6 +29,7 @@ mod error;
 mod guc;
 mod scoring;
 mod signals;
+mod text;
 mod value;
 mod worker;
 

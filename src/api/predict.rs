@@ -4,8 +4,9 @@
 use crate::catalog::{CatalogError, Moment, default_model, resolve_restored};
 use crate::error::{Report, Result, guard};
 use crate::scoring::{self, Lanes, Output, ScoringFunction, version_number};
+use crate::text;
 use crate::value::sql::argument_datum;
-use crate::value::{text, varlena};
+use crate::value::varlena;
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, pg_sys};
 

@@ -6,7 +6,8 @@
 
 use super::export::{export, text_argument};
 use crate::error::{Report, Result};
-use crate::value::{sql, text};
+use crate::text;
+use crate::value::sql;
 use crate::worker::session::{catch, set_option};
 use pgrx::pg_sys;
 use pgrx::prelude::*;

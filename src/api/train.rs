@@ -2,8 +2,8 @@
 
 use super::export::{export, text_argument};
 use crate::error::{Report, Result};
+use crate::text;
 use crate::value::sql::{Json, argument};
-use crate::value::text;
 use crate::worker::session::Settings;
 use crate::worker::{catalog, launch, lock, queue, read};
 use ltv_core::recipe::Recipe;

@@ -3,8 +3,9 @@
 
 use super::export::export;
 use crate::error::{Report, Result};
+use crate::text;
 use crate::value::sql::{self, Sql};
-use crate::value::{ArrayReader, Scalar, scratch, text, varlena};
+use crate::value::{ArrayReader, Scalar, scratch, varlena};
 use ltv_core::data::customer_hash;
 use pgrx::prelude::PgSqlErrorCode;
 use pgrx::{PgMemoryContexts, pg_sys};

@@ -5,7 +5,7 @@
 
 use super::error::CatalogError;
 use super::table::{self, Key, MODELS, PRIVILEGES};
-use crate::value::text;
+use crate::text;
 use pgrx::pg_sys;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

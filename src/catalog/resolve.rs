@@ -13,7 +13,7 @@ use super::{generation, invalidation, memo, restore};
 use crate::error::{Report, Result};
 use crate::guc;
 use crate::scoring::{self, Model, Traffic, Versions};
-use crate::value::text;
+use crate::text;
 use ltv_core::schema::Schema;
 use pgrx::pg_sys;
 use pgrx::prelude::PgSqlErrorCode;

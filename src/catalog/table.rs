@@ -1,8 +1,9 @@
 //! Reads rows of the `ltv.*` tables by primary key under the active snapshot, past row level security: callers
 //! check privileges themselves.
 
+use crate::text;
 use crate::value::sql::{self, Sql};
-use crate::value::{attributes, text, varlena};
+use crate::value::{attributes, varlena};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 

@@ -5,13 +5,12 @@
 //! Dates and timestamps are days since 1970-01-01 in UTC, with the time of day as their fraction; intervals are days, of
 //! which a year has 365.25 and a month 30; money is its amount; booleans are 0 and 1, or `true` and `false`. A domain is
 //! read as what it is over. An array is read in the order of its elements, whatever its bounds are; an empty one is missing.
-//! Text is UTF-8, whatever the encoding of the database ([`text`] says how).
+//! Text is UTF-8, whatever the encoding of the database ([`text`](crate::text) says how).
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`scalar`] | how a type is read, as a number and as text |
 //! | [`array`] | the elements of arrays |
-//! | [`text`] | between the encoding of the database and UTF-8 |
 //! | [`sql`] | arguments and results of functions and statements |
 //! | [`varlena`], [`numeric`] | the stored forms of values of variable length and of `numeric` |
 //! | [`descriptor`] | the columns of row types |
@@ -21,15 +20,12 @@
 
 mod array;
 mod descriptor;
-mod error;
 pub mod numeric;
 mod scalar;
 pub mod scratch;
 pub mod sql;
-pub mod text;
 pub mod varlena;
 
 pub use array::ArrayReader;
 pub use descriptor::{Descriptor, attributes};
-pub use error::ValueError;
 pub use scalar::{Scalar, finite};

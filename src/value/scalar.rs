@@ -1,6 +1,7 @@
 //! One SQL value -> a number or a text.
 
-use super::{numeric, scratch, text, varlena};
+use super::{numeric, scratch, varlena};
+use crate::text;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::CStr;

@@ -2,8 +2,9 @@
 //!
 //! What pgrx converts by itself takes every text for UTF-8. Only what is [`Sql`] passes here, and texts as they should be.
 
-use super::{ArrayReader, text, varlena};
+use super::{ArrayReader, varlena};
 use crate::error::{Report, Result};
+use crate::text;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::prelude::PgSqlErrorCode;

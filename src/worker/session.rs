@@ -2,7 +2,7 @@
 
 use super::catalog;
 use crate::error::{Report, Result, panic_report};
-use crate::value::text;
+use crate::text;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use pgrx::{PgTryBuilder, pg_sys};

@@ -3,7 +3,8 @@
 use crate::batch_scan::tree::{self, INDEX, Node, cast, iter};
 use crate::error::Result;
 use crate::scoring::{Lanes, Output, Versions};
-use crate::value::{attributes, text};
+use crate::text;
+use crate::value::attributes;
 use pgrx::pg_sys::{self, Datum};
 
 /// Name, type, and attribute number in the slot or row that they are read from.

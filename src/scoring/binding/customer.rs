@@ -2,7 +2,8 @@
 
 use super::composite::{RowType, tuple};
 use super::json;
-use crate::value::{Descriptor, Scalar, attributes, text};
+use crate::text;
+use crate::value::{Descriptor, Scalar, attributes};
 use pgrx::pg_sys;
 
 /// Where the id of a customer is found in a call's input.

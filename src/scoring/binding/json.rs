@@ -5,7 +5,8 @@ use super::positional::{check_length, number, positions};
 use super::record::{set_category, set_number};
 use crate::scoring::rows::Rows;
 use crate::scoring::{Model, memory};
-use crate::value::{Scalar, ValueError, finite, numeric, scratch, text, varlena};
+use crate::text::{self, TextError};
+use crate::value::{Scalar, finite, numeric, scratch, varlena};
 use ltv_core::schema::ColumnKind;
 use pgrx::pg_sys;
 
@@ -41,7 +42,7 @@ enum Value<'a> {
 }
 
 impl Json {
-    pub fn new(model: &Model) -> Result<Self, ValueError> {
+    pub fn new(model: &Model) -> Result<Self, TextError> {
         let inputs = model.graph.schema.inputs.iter();
         let keys = inputs.map(|input| {
             Ok(Key {

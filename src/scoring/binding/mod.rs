@@ -14,7 +14,7 @@ pub use error::InputError;
 use super::Model;
 use super::rows::Rows;
 use crate::error::Result;
-use crate::value::text;
+use crate::text;
 use composite::Composite;
 use json::Json;
 use pgrx::pg_sys;

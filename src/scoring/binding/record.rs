@@ -5,7 +5,8 @@ use crate::error::Result;
 use crate::scoring::Model;
 use crate::scoring::graph::{Cell, Slot};
 use crate::scoring::rows::Rows;
-use crate::value::{ArrayReader, Scalar, attributes, text};
+use crate::text;
+use crate::value::{ArrayReader, Scalar, attributes};
 use ltv_core::schema::{ColumnKind, FeatureColumn};
 use pgrx::pg_sys;
 

@@ -1,7 +1,8 @@
 //! The training query: prepared without being run, its columns given their parts.
 
 use crate::error::{Report, Result};
-use crate::value::{ArrayReader, Scalar, attributes, sql, text};
+use crate::text;
+use crate::value::{ArrayReader, Scalar, attributes, sql};
 use crate::worker::session::{Identity, unexpected};
 use ltv_core::recipe::Recipe;
 use pgrx::pg_sys;

@@ -4,12 +4,20 @@
 //! SQL_ASCII is no encoding: a text is any bytes. There bytes that are no UTF-8 become characters of a private range and
 //! back, so that each text comes back as it was.
 
-use super::ValueError;
 use pgrx::PgTryBuilder;
 use pgrx::pg_sys::{self, pg_enc};
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
+/// What can be wrong with a text on its way to PostgreSQL.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    #[error("the character \"{0}\" does not exist in the encoding of this database")]
+    NoEquivalent(char),
+    #[error("the text contains a zero byte")]
+    ZeroByte,
+}
 
 const UTF8: i32 = pg_enc::PG_UTF8 as i32;
 const SQL_ASCII: i32 = pg_enc::PG_SQL_ASCII as i32;
@@ -125,10 +133,10 @@ fn escape(bytes: &[u8], into: &mut String) {
 }
 
 /// A text of ours in the encoding of the database.
-pub fn to_server(text: &str) -> Result<Cow<'_, [u8]>, ValueError> {
+pub fn to_server(text: &str) -> Result<Cow<'_, [u8]>, TextError> {
     encode(text, |character, into| match equivalent(character, into) {
         true => Ok(()),
-        false => Err(ValueError::NoEquivalent(character)),
+        false => Err(TextError::NoEquivalent(character)),
     })
 }
 
@@ -138,7 +146,7 @@ fn to_server_readable(text: &str) -> Cow<'_, [u8]> {
         if !equivalent(character, into) {
             into.push(b'?');
         }
-        Ok::<_, ValueError>(())
+        Ok::<_, TextError>(())
     });
     encoded.unwrap_or(Cow::Borrowed(b"?"))
 }
@@ -223,8 +231,8 @@ pub fn type_name(type_oid: pg_sys::Oid) -> String {
 }
 
 /// A string of ours for PostgreSQL.
-pub fn to_c(text: &str) -> Result<CString, ValueError> {
-    CString::new(to_server(text)?).map_err(|_| ValueError::ZeroByte)
+pub fn to_c(text: &str) -> Result<CString, TextError> {
+    CString::new(to_server(text)?).map_err(|_| TextError::ZeroByte)
 }
 
 /// A string of ours that PostgreSQL shows.
