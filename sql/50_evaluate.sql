@@ -162,8 +162,8 @@ $$;
 COMMENT ON FUNCTION ltv.held_out_metrics IS 'metrics of a version on the customers that were held out of its training';
 
 -- Rows that a version has learnt from flatter it, so whoever asks about them is told: where a query reads all that the training read.
-CREATE FUNCTION ltv.notice_training_rows(model text, version int, query text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.training_relations(model text, version int, query text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     trained_on text[];
@@ -171,10 +171,24 @@ BEGIN
     SELECT array_agg((ltv.followed((r ->> 'oid')::oid::regclass, r)).relation) INTO trained_on
     FROM ltv.readable_versions v, jsonb_array_elements(CASE WHEN v.recipe ->> 'relation' IS NULL THEN NULLIF(v.recipe -> 'reads', 'null')
                                                        ELSE jsonb_build_array(v.recipe -> 'relation_followed') END) r
-    WHERE v.model = notice_training_rows.model AND v.version = notice_training_rows.version
+    WHERE v.model = training_relations.model AND v.version = training_relations.version
       AND v.recipe ->> 'split_column' IS NULL AND v.recipe #>> '{promotion,promote}' IS DISTINCT FROM 'if_better';
-    IF ARRAY(SELECT ltv.relation_named(t) FROM unnest(trained_on) t) <@ ltv.query_relations(query) AND trained_on IS NOT NULL THEN
-        RAISE NOTICE USING MESSAGE = format('version %s was trained on rows of %s: those flatter it', version, array_to_string(trained_on, ', ')),
+    IF ARRAY(SELECT ltv.relation_named(t) FROM unnest(trained_on) t) <@ ltv.query_relations(query) THEN
+        RETURN array_to_string(trained_on, ', ');
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION ltv.training_relations IS 'what a version was trained on, if a query reads all of it';
+
+CREATE FUNCTION ltv.notice_training_rows(model text, version int, query text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    trained_on text := ltv.training_relations(model, version, query);
+BEGIN
+    IF trained_on IS NOT NULL THEN
+        RAISE NOTICE USING MESSAGE = format('version %s was trained on rows of %s: those flatter it', version, trained_on),
             HINT = format('ltv_evaluate(%L) without a query tells how it did on customers that it had not seen.', model);
     END IF;
 END

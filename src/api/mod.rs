@@ -8,6 +8,7 @@ mod onnx;
 pub mod predict;
 mod privilege;
 mod quantize;
+mod report;
 mod restore;
 mod source;
 mod stored;

@@ -2,9 +2,13 @@
 -- The report has its parts, escapes what it shows and needs nothing from elsewhere.
 \set SHOW_CONTEXT never
 CREATE TABLE page AS SELECT ltv_report('cdnow', 'SELECT * FROM cdnow_features WHERE split = ''test''') AS html;
-SELECT html LIKE '<!doctype html>%' AS is_html, length(html) > 3000 AS long, html !~ 'https?://' AS self_contained FROM page;
+SELECT html LIKE '<!DOCTYPE html>%' AS is_html, length(html) > 3000 AS long, html !~ 'https?://' AS self_contained FROM page;
 SELECT x[1] AS element, count(*) FROM page, regexp_matches(html, '<(svg|h2|polyline)[ >]', 'g') x GROUP BY 1 ORDER BY 1;
-SELECT html ~ '<td>normalized_gini</td><td>0\.\d+</td>' AS gini, html ~ '<td>recency</td><td>numeric</td>' AS features FROM page;
-SELECT ltv.html('<script>alert("a & b")</script>');
-SELECT ltv_report('cdnow') ~ 'of the customers kept for validation' AS by_validation;
+SELECT html ~ 'normalized Gini\)</td><td class="number">0\.\d+</td>' AS gini, html ~ '<td>recency</td><td>numeric</td>' AS features,
+    html ~ 'Values are of 273 days' AS horizon, html ~ 'customers that were given' AS not_flattered FROM page;
+SELECT ltv_report('cdnow') ~ 'of the customers held out of training' AS by_validation;
 SELECT ltv_report('no_such');
+-- A document of another form; a name that is HTML.
+SELECT ltv.report_page('{"model": 1}');
+SELECT ltv_import_onnx('<script>', ltv_export_onnx('cdnow')) AS version;
+SELECT html ~ '&lt;script&gt;, version 1' AS escaped, html !~ '<script' AS harmless FROM ltv_report('<script>') html;

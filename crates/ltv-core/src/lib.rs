@@ -72,5 +72,6 @@ pub mod onnx;
 pub mod params;
 pub mod preprocess;
 pub mod recipe;
+pub mod report;
 pub mod schema;
 pub mod train;
