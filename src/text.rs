@@ -71,6 +71,15 @@ pub fn utf8<'a>(bytes: &'a [u8], buffer: &'a mut String) -> &'a str {
     buffer
 }
 
+/// The same without a look at each character, where the database is in UTF-8.
+#[inline]
+pub fn utf8_bytes<'a>(bytes: &'a [u8], buffer: &'a mut String) -> &'a [u8] {
+    match encoding() {
+        UTF8 => bytes,
+        _ => utf8(bytes, buffer).as_bytes(),
+    }
+}
+
 /// A text of the database, in UTF-8.
 pub fn from_server(bytes: &[u8]) -> Cow<'_, str> {
     if (encoding() == UTF8 || bytes.is_ascii())

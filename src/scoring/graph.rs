@@ -115,15 +115,17 @@ impl Vocabulary {
             unseen: category.unseen,
             missing: 0,
         };
-        vocabulary.missing = vocabulary.id("");
+        vocabulary.missing = vocabulary.id(b"");
         vocabulary
     }
 
-    pub fn id(&self, text: &str) -> i64 {
-        self.ids
-            .get(text.as_bytes())
-            .copied()
-            .unwrap_or(self.unseen)
+    /// `text`: in UTF-8. What is not is read as training reads it.
+    pub fn id(&self, text: &[u8]) -> i64 {
+        let id = self.ids.get(text).copied();
+        id.unwrap_or_else(|| match str::from_utf8(text) {
+            Ok(_) => self.unseen,
+            Err(_) => self.id(String::from_utf8_lossy(text).as_bytes()),
+        })
     }
 }
 

@@ -188,10 +188,11 @@ impl Rows {
         }
     }
 
-    pub fn set_text(&mut self, tensor: usize, text: &str) -> Result<(), MemoryError> {
+    pub fn set_text(&mut self, tensor: usize, text: &[u8]) -> Result<(), MemoryError> {
         if let Column::Text { data } = &mut self.columns[tensor]
             && let Some(last) = data.last_mut()
         {
+            let text = String::from_utf8_lossy(text);
             let mut copy = Vec::new();
             reserve(&mut copy, text.len().saturating_add(1))?;
             copy.extend_from_slice(text.as_bytes());

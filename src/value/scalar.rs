@@ -164,6 +164,31 @@ impl Scalar {
     /// # Safety
     /// `datum` is a value of the type, and not NULL; it and the scratch context outlive the use of the result.
     pub unsafe fn text(self, datum: pg_sys::Datum, buffer: &mut String) -> &str {
+        // SAFETY: as the caller promises.
+        unsafe { self.written(datum, buffer, |text| text, text::utf8) }
+    }
+
+    /// The same without a look at each character: UTF-8, unless a page of a database in UTF-8 is damaged.
+    ///
+    /// # Safety
+    /// See [`Scalar::text`].
+    pub unsafe fn category(self, datum: pg_sys::Datum, buffer: &mut String) -> &[u8] {
+        // SAFETY: as the caller promises.
+        unsafe { self.written(datum, buffer, str::as_bytes, text::utf8_bytes) }
+    }
+
+    /// Hands over a text that is ours, or one in the encoding of the database.
+    ///
+    /// # Safety
+    /// See [`Scalar::text`].
+    #[inline]
+    unsafe fn written<'a, T>(
+        self,
+        datum: pg_sys::Datum,
+        buffer: &'a mut String,
+        ours: impl FnOnce(&'a str) -> T,
+        servers: impl FnOnce(&'a [u8], &'a mut String) -> T,
+    ) -> T {
         let bits = datum.value();
         // SAFETY: as the caller promises, for all that follows.
         let bytes: &[u8] = unsafe {
@@ -175,13 +200,14 @@ impl Scalar {
                     &text[..end]
                 }
                 Self::Name => CStr::from_ptr(datum.cast_mut_ptr()).to_bytes(),
-                Self::Bool if bits as u8 != 0 => return "true",
-                Self::Bool => return "false",
-                Self::Int2 => return written(bits as i16, buffer),
-                Self::Int4 => return written(bits as i32, buffer),
-                Self::Int8 => return written(bits as i64, buffer),
+                Self::Bool if bits as u8 != 0 => return ours("true"),
+                Self::Bool => return ours("false"),
+                Self::Int2 => return ours(written(bits as i16, buffer)),
+                Self::Int4 => return ours(written(bits as i32, buffer)),
+                Self::Int8 => return ours(written(bits as i64, buffer)),
                 Self::Uuid => {
-                    return uuid(datum.cast_mut_ptr::<[u8; 16]>().read_unaligned(), buffer);
+                    let bytes = datum.cast_mut_ptr::<[u8; 16]>().read_unaligned();
+                    return ours(uuid(bytes, buffer));
                 }
                 Self::Enum => output(pg_sys::F_ENUM_OUT, datum),
                 Self::Numeric => output(pg_sys::F_NUMERIC_OUT, datum),
@@ -195,7 +221,7 @@ impl Scalar {
                 Self::String(function) | Self::Other(function) => output(function, datum),
             }
         };
-        text::utf8(bytes, buffer)
+        servers(bytes, buffer)
     }
 }
 
@@ -261,6 +287,7 @@ unsafe fn output<'a>(function: impl Into<pg_sys::Oid>, datum: pg_sys::Datum) -> 
     }
 }
 
+#[inline(never)]
 fn interval_days(interval: &pg_sys::Interval) -> f64 {
     let pg_sys::Interval { time, day, month } = *interval;
     // Infinite intervals, which PostgreSQL 17 brought, are extreme in all three.
@@ -281,6 +308,7 @@ thread_local! {
 }
 
 /// How many of the units that money is stored in are an amount of 1: 100, unless `lc_monetary` says otherwise.
+#[inline(never)]
 fn money_unit() -> f64 {
     // SAFETY: a setting, which has a value in every backend.
     let locale = unsafe { CStr::from_ptr(pg_sys::locale_monetary) }.to_bytes();

@@ -231,18 +231,18 @@ impl Json {
             Value::Null => {}
             Value::Text(bytes) => match text::utf8(bytes, &mut self.text) {
                 text if categorical && self.keys[input].is_padded => {
-                    set_category(rows, slot, text.trim_end_matches(' '))?;
+                    set_category(rows, slot, text.trim_end_matches(' ').as_bytes())?;
                 }
-                text if categorical => set_category(rows, slot, text)?,
+                text if categorical => set_category(rows, slot, text.as_bytes())?,
                 text => set_number(rows, slot, component, number(model, input, text)?),
             },
             Value::Bool(b) if categorical => {
-                set_category(rows, slot, if b { "true" } else { "false" })?;
+                set_category(rows, slot, if b { b"true" } else { b"false" })?;
             }
             Value::Bool(b) => set_number(rows, slot, component, f32::from(u8::from(b))),
             // SAFETY: a numeric inside the jsonb.
             Value::Number(_, datum) if categorical => unsafe {
-                set_category(rows, slot, Scalar::Numeric.text(datum, &mut self.text))?;
+                set_category(rows, slot, Scalar::Numeric.category(datum, &mut self.text))?;
             },
             Value::Number(content, _) => {
                 let number = finite(numeric::to_f64(content) as f32);

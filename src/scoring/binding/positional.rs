@@ -100,7 +100,7 @@ impl Positional {
                         return Ok(());
                     };
                     if model.graph.schema.inputs[input].kind == ColumnKind::Categorical {
-                        set_category(rows, slot, reader.element.text(element, text))?;
+                        set_category(rows, slot, reader.element.category(element, text))?;
                     } else if reader.element.is_number() || reader.element.is_time() {
                         set_number(rows, slot, component, reader.element.number(element));
                     } else {

@@ -140,7 +140,7 @@ impl Columns {
                 match &plan.reader {
                     Reader::Number(scalar) => set_number(rows, slot, 0, scalar.number(datum)),
                     Reader::Category(scalar) => {
-                        set_category(rows, slot, scalar.text(datum, &mut self.text))?;
+                        set_category(rows, slot, scalar.category(datum, &mut self.text))?;
                     }
                     Reader::Vector(reader) => {
                         write_vector(model, rows, plan.input, reader, datum)?;
@@ -196,7 +196,7 @@ pub fn set_number(rows: &mut Rows, slot: &Slot, component: usize, value: f32) {
     }
 }
 
-pub fn set_category(rows: &mut Rows, slot: &Slot, text: &str) -> Result<(), InputError> {
+pub fn set_category(rows: &mut Rows, slot: &Slot, text: &[u8]) -> Result<(), InputError> {
     match &slot.cell {
         Cell::Category(vocabulary) => rows.set_category(slot.tensor, vocabulary.id(text)),
         Cell::Text => rows.set_text(slot.tensor, text)?,
