@@ -167,7 +167,7 @@ pub fn progress(workspace: &Workspace) -> Result<()> {
     wait_for_training(&mut other, long)?;
     let complete = "select num_nonnulls(phase, epoch, epochs, rows, rows_per_second, training_loss, validation_loss, eta, memory_bytes, \
          role, pid, started_at, duration) = 13 and status = 'running' and phase = 'training' and epoch between 1 and epochs \
-         and epochs = 500000 and rows > 0 and rows_per_second > 0 and eta > '0' and memory_bytes between 1e6 and 1e9 \
+         and epochs = 500000 and step = 'network 1 of 5' and rows > 0 and rows_per_second > 0 and eta > '0' and memory_bytes between 1e6 and 1e9 \
          and role = current_user and exists (select from pg_stat_activity a where a.pid = j.pid and a.backend_type = 'pg_ltv worker') \
          from ltv_jobs j where job = $1";
     wait_until("everything about the job to be shown", 30, || {
@@ -181,6 +181,10 @@ pub fn progress(workspace: &Workspace) -> Result<()> {
     wait_until("the epochs to go on", 30, || {
         Ok(count(&mut other, &format!("{epoch}{long}"))? > before)
     })?;
+    let wait = format!("select ltv_wait({long}, timeout => '1 s')");
+    let told = cluster.psql_output("ltv", &wait)?.stderr;
+    let told = String::from_utf8_lossy(&told);
+    anyhow::ensure!(told.contains("network 1 of 5, training, epoch "), "{told}");
     // A statement that waits can be cancelled; the job goes on.
     let error = client
         .batch_execute(&format!(

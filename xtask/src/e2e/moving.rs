@@ -71,6 +71,12 @@ pub const STORED: &str = "
     insert into app.checked select x, doc from app.scored;
     create index on app.checked (ltv_predict('m', 2, doc));
     create materialized view app.seen as select x, ltv_predict('m', doc) as p from app.scored;
+    create table app.parted (x int, doc jsonb, p float8 generated always as (ltv_predict('m', 1, doc)) stored) partition by range (x);
+    create table app.part partition of app.parted for values from (0) to (1000); insert into app.parted select x, doc from app.scored;
+    create table app.parent (doc jsonb, p float8 generated always as (2 * ltv_predict_quantile('m', 1, doc, 0.9)) stored);
+    create table app.child () inherits (app.parent); insert into app.child select doc from app.scored; insert into app.parent select doc from app.scored;
+    create domain app.scorable as jsonb check (ltv_predict('m', 1, value) < 1e9);
+    create table app.of_domain (doc app.scorable); insert into app.of_domain select doc from app.scored;
     create table zzz.scored (like app.scored including generated);
     insert into zzz.scored (x, doc) select x, doc from app.scored;
     create role dump_reader; select ltv_grant('m', 'dump_reader');
@@ -87,11 +93,12 @@ pub const CONTENT: &str = "select concat_ws(' / ',
     (select string_agg(concat_ws(' ', model, owner::text, settings), ',') from ltv.models),
     (select string_agg(concat_ws(' ', model, grantee::text, privilege), ',') from ltv.privileges),
     (select string_agg(concat_ws(' ', relation::text, definition ->> 'horizon'), ',') from ltv.feature_definitions),
-    (select string_agg(job || status, ',' order by job) from ltv.jobs where status not in ('queued', 'running')),
+    (select string_agg(job || status, ',' order by job) from ltv.jobs where job <= 2),
     (select string_agg(concat_ws(' ', run, model, version, feature, psi, drifted), ',' order by run, feature) from ltv.monitoring),
     (select string_agg(concat_ws(' ', alert, run, feature, message), ',' order by alert) from ltv.alerts),
     (select string_agg(concat_ws(' ', model, last_version), ',') from ltv.dropped_models),
     (select count(*) || ' ' || count(p) || ' ' || sum(p) from app.scored), (select count(*) || ' ' || sum(p) from zzz.scored),
+    (select count(*) || ' ' || sum(p) from app.parted), (select count(*) || ' ' || sum(p) from app.parent), (select count(*) from app.of_domain),
     (select count(*) from app.checked), (select count(*) || ' ' || sum(p) from app.seen))";
 
 /// pg_dump in every format, restored in one process and in several; training and refreshing go on after it.

@@ -65,7 +65,7 @@ pub fn to_another_major(workspace: &Workspace) -> Result<()> {
     let queue = |options: &str| {
         cluster.psql(
             "ltv",
-            &format!("select ltv_train('n', 'customers', options => '{options}')"),
+            &format!("select ltv_train('m', 'customers', options => '{options}')"),
         )
     };
     queue(r#"{"epochs": 100000, "patience": 100000, "ensemble": 1}"#)?;
@@ -112,12 +112,13 @@ pub fn to_another_major(workspace: &Workspace) -> Result<()> {
         "the length of the version",
     )?;
     ensure_eq(upgraded.psql("ltv", SCORES)?, scores, "the scores")?;
-    upgraded.psql(
-        "ltv",
-        &format!("set client_min_messages = warning; select ltv_wait({waiting})"),
-    )?;
-    upgraded.psql("ltv", "select ltv_drop_model('n')")?;
     ensure_eq(upgraded.psql("ltv", CONTENT)?, content, "the content")?;
+    let wait = format!("set client_min_messages = warning; select ltv_wait({waiting})");
+    ensure_eq(
+        upgraded.psql("ltv", &wait)?.as_str(),
+        "3",
+        "the version of the job that waited",
+    )?;
     upgraded.psql(
         "ltv",
         "reindex table app.checked; refresh materialized view app.seen; select ltv_refresh_features('app.features')",
@@ -127,7 +128,7 @@ pub fn to_another_major(workspace: &Workspace) -> Result<()> {
         upgraded
             .psql("ltv", "select max(version) from ltv.versions")?
             .as_str(),
-        "3",
+        "4",
         "the next version",
     )?;
     upgraded.destroy();
