@@ -29,7 +29,7 @@ BEGIN
         'backbone', about.backbone,
         'created', about.created_at::date::text,
         'trained_rows', about.n_rows,
-        'horizon', about.recipe #> '{options,horizon}',
+        'horizon', about.statistics -> 'horizon',
         'basis', CASE WHEN query IS NOT NULL AND ltv.training_relations(model, used, query) IS NOT NULL THEN 'given_and_trained_on'
                       WHEN query IS NOT NULL THEN 'given'
                       WHEN about.metrics ->> 'evaluated_on' = 'training' THEN 'trained_on'

@@ -46,8 +46,10 @@ fn insert(
     job: &Job,
     asked: &Value,
     recipe: &Recipe,
-    model: TrainedModel,
+    mut model: TrainedModel,
 ) -> Result<i32> {
+    // Known from the features that were read, which may be gone when somebody asks.
+    model.statistics["horizon"] = recipe.options.horizon.into();
     let stored = stored_recipe(asked, model.chosen.as_ref());
     let chosen = model.chosen.as_ref();
     let objective = chosen.map_or(&recipe.objective, |chosen| &chosen.objective);

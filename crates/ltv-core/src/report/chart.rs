@@ -76,20 +76,25 @@ pub(super) fn bars(axes: &Axes, series: &[Series]) -> Markup {
     let groups = series.iter().map(|s| s.values.len()).max().unwrap_or(0);
     let room = (WIDTH - LEFT - RIGHT) / groups.max(1) as f64;
     let wide = 0.8 * room / series.len().max(1) as f64;
-    frame(axes, series, &scale, &html! {
-        @for (index, one) in series.iter().enumerate() {
-            @for (group, value) in finite(&one.values) {
-                @let x = LEFT + room * (group as f64 + 0.1) + wide * index as f64;
-                @let (top, bottom) = (scale.y(value.max(0.0)), scale.y(value.min(0.0)));
-                rect.{ "fill" (index) } x=(round(x)) y=(round(top)) width=(round(wide)) height=(round(bottom - top)) {
-                    title { (one.name) ", " (axes.place) " " (group + 1) ": " (number(value)) }
+    frame(
+        axes,
+        series,
+        &scale,
+        &html! {
+            @for (index, one) in series.iter().enumerate() {
+                @for (group, value) in finite(&one.values) {
+                    @let x = LEFT + room * (group as f64 + 0.1) + wide * index as f64;
+                    @let (top, bottom) = (scale.y(value.max(0.0)), scale.y(value.min(0.0)));
+                    rect.{ "fill" (index) } x=(round(x)) y=(round(top)) width=(round(wide)) height=(round(bottom - top)) {
+                        title { (one.name) ", " (axes.place) " " (group + 1) ": " (number(value)) }
+                    }
                 }
             }
-        }
-        @for group in 0..groups {
-            (label(LEFT + room * (group as f64 + 0.5), &(group + 1).to_string()))
-        }
-    })
+            @for group in 0..groups {
+                (label(LEFT + room * (group as f64 + 0.5), &(group + 1).to_string()))
+            }
+        },
+    )
 }
 
 /// Lines over 0, 1, 2 ... or, with `first` of 1, over 1, 2, 3 ...
@@ -99,24 +104,29 @@ pub(super) fn lines(axes: &Axes, series: &[Series], first: usize) -> Markup {
     let room = (WIDTH - LEFT - RIGHT) / places.saturating_sub(1).max(1) as f64;
     let every = round_step((places as f64 / 10.0).max(1.0)) as usize;
     let x = |place: usize| LEFT + room * place as f64;
-    frame(axes, series, &scale, &html! {
-        @for (index, one) in series.iter().enumerate() {
-            polyline.{ "line" (index) } points=(
-                finite(&one.values)
-                    .map(|(place, value)| format!("{},{}", round(x(place)), round(scale.y(value))))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            ) {}
-            @for (place, value) in finite(&one.values) {
-                circle.{ "fill" (index) } cx=(round(x(place))) cy=(round(scale.y(value))) r="2.5" {
-                    title { (one.name) ", " (axes.place) " " (place + first) ": " (number(value)) }
+    frame(
+        axes,
+        series,
+        &scale,
+        &html! {
+            @for (index, one) in series.iter().enumerate() {
+                polyline.{ "line" (index) } points=(
+                    finite(&one.values)
+                        .map(|(place, value)| format!("{},{}", round(x(place)), round(scale.y(value))))
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                ) {}
+                @for (place, value) in finite(&one.values) {
+                    circle.{ "fill" (index) } cx=(round(x(place))) cy=(round(scale.y(value))) r="2.5" {
+                        title { (one.name) ", " (axes.place) " " (place + first) ": " (number(value)) }
+                    }
                 }
             }
-        }
-        @for place in (0..places).filter(|place| (place + first) % every == 0) {
-            (label(x(place), &(place + first).to_string()))
-        }
-    })
+            @for place in (0..places).filter(|place| (place + first) % every == 0) {
+                (label(x(place), &(place + first).to_string()))
+            }
+        },
+    )
 }
 
 /// Axes, grid and legend around what is drawn.
@@ -206,12 +216,20 @@ mod tests {
         let svg = bars(&AXES, &series(&[50.0, -50.0])).into_string();
         let scale = Scale::of(&series(&[50.0, -50.0]));
         let height = round(scale.y(0.0) - scale.y(50.0));
-        assert_eq!(svg.matches(&format!("height=\"{height}\"")).count(), 2, "{svg}");
+        assert_eq!(
+            svg.matches(&format!("height=\"{height}\"")).count(),
+            2,
+            "{svg}"
+        );
     }
 
     #[test]
     fn nothing_at_all_can_be_drawn() {
         assert!(bars(&AXES, &[]).into_string().ends_with("</svg>"));
-        assert!(lines(&AXES, &series(&[]), 0).into_string().ends_with("</svg>"));
+        assert!(
+            lines(&AXES, &series(&[]), 0)
+                .into_string()
+                .ends_with("</svg>")
+        );
     }
 }

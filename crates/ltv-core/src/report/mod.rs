@@ -201,16 +201,24 @@ impl Report {
 
     fn metric(&self, name: &str) -> Option<f64> {
         let found = self.metrics.iter().find(|metric| metric.metric == name);
-        found.map(|metric| metric.value).filter(|value| value.is_finite())
+        found
+            .map(|metric| metric.value)
+            .filter(|value| value.is_finite())
     }
 
     /// What somebody reads who reads nothing else.
     fn headline(&self) -> Markup {
         let cards = [
             ("customers looked at", self.metric("rows").map(number)),
-            ("predicted for each", self.metric("mean_prediction").map(number)),
+            (
+                "predicted for each",
+                self.metric("mean_prediction").map(number),
+            ),
             ("spent by each", self.metric("mean_actual").map(number)),
-            ("of all revenue from the best tenth", self.metric("revenue_capture_10").map(percent)),
+            (
+                "of all revenue from the best tenth",
+                self.metric("revenue_capture_10").map(percent),
+            ),
         ];
         html! {
             div.cards {
@@ -231,11 +239,20 @@ impl Report {
             ));
         }
         if let Some(ratio) = self.metric("total_ratio") {
-            let mut sentence = format!("The predicted total is {} times the real one", number(ratio));
-            let (low, high) = (self.metric("total_ratio_low"), self.metric("total_ratio_high"));
+            let mut sentence = format!(
+                "The predicted total is {} times the real one",
+                number(ratio)
+            );
+            let (low, high) = (
+                self.metric("total_ratio_low"),
+                self.metric("total_ratio_high"),
+            );
             if let Some(low) = low {
                 let high = high.map_or("any number".to_owned(), number);
-                sentence += &format!("; of a model that is right on average chance makes {} to {high}", number(low));
+                sentence += &format!(
+                    "; of a model that is right on average chance makes {} to {high}",
+                    number(low)
+                );
             }
             sentences.push(sentence + ".");
         }
@@ -281,7 +298,11 @@ impl Report {
     }
 
     fn metrics(&self) -> Markup {
-        let mut shown: Vec<&Metric> = self.metrics.iter().filter(|m| m.value.is_finite()).collect();
+        let mut shown: Vec<&Metric> = self
+            .metrics
+            .iter()
+            .filter(|m| m.value.is_finite())
+            .collect();
         shown.sort_by_key(|metric| words::place(&metric.metric));
         html! {
             h2 { "Metrics" (self.basis.whose()) }
@@ -358,7 +379,9 @@ mod tests {
     fn names_are_escaped_and_nothing_comes_from_elsewhere() -> Result<()> {
         let html = page(json!({}))?;
         assert!(html.starts_with("<!DOCTYPE html>"));
-        assert!(html.contains("&lt;script&gt;alert(&quot;a &amp; b&quot;)&lt;/script&gt;, version 3"));
+        assert!(
+            html.contains("&lt;script&gt;alert(&quot;a &amp; b&quot;)&lt;/script&gt;, version 3")
+        );
         assert!(html.contains("<td>a&lt;b</td>"));
         for absent in ["<script", "http", "NaN", "null", "url("] {
             assert!(!html.contains(absent), "{absent}");

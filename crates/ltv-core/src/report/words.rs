@@ -25,11 +25,7 @@ const WORDS: &[Words] = &[
         "Order of all customers (Spearman)",
         "1: perfect, 0: chance",
     ),
-    words(
-        "auc",
-        "Telling who spends (AUC)",
-        "1: always, 0.5: chance",
-    ),
+    words("auc", "Telling who spends (AUC)", "1: always, 0.5: chance"),
     words(
         "decile_mape",
         "Error of a tenth's mean (decile MAPE)",
@@ -38,15 +34,51 @@ const WORDS: &[Words] = &[
     words("rmse", "Root mean squared error", ""),
     words("mae", "Mean absolute error", ""),
     words("log_loss", "Log loss of the purchase probability", ""),
-    words("revenue_capture_1", "Revenue of the best 1 %", "of all revenue"),
-    words("revenue_capture_5", "Revenue of the best 5 %", "of all revenue"),
-    words("revenue_capture_10", "Revenue of the best 10 %", "of all revenue"),
-    words("revenue_capture_20", "Revenue of the best 20 %", "of all revenue"),
-    words("top_recall_1", "Largest spenders (whales) found in the best 1 %", "of all of them"),
-    words("top_recall_5", "Largest spenders (whales) found in the best 5 %", "of all of them"),
-    words("top_recall_10", "Largest spenders (whales) found in the best 10 %", "of all of them"),
-    words("top_recall_20", "Largest spenders (whales) found in the best 20 %", "of all of them"),
-    words("interval_coverage", "Inside the interval p10 to p90", "80 % wanted"),
+    words(
+        "revenue_capture_1",
+        "Revenue of the best 1 %",
+        "of all revenue",
+    ),
+    words(
+        "revenue_capture_5",
+        "Revenue of the best 5 %",
+        "of all revenue",
+    ),
+    words(
+        "revenue_capture_10",
+        "Revenue of the best 10 %",
+        "of all revenue",
+    ),
+    words(
+        "revenue_capture_20",
+        "Revenue of the best 20 %",
+        "of all revenue",
+    ),
+    words(
+        "top_recall_1",
+        "Largest spenders (whales) found in the best 1 %",
+        "of all of them",
+    ),
+    words(
+        "top_recall_5",
+        "Largest spenders (whales) found in the best 5 %",
+        "of all of them",
+    ),
+    words(
+        "top_recall_10",
+        "Largest spenders (whales) found in the best 10 %",
+        "of all of them",
+    ),
+    words(
+        "top_recall_20",
+        "Largest spenders (whales) found in the best 20 %",
+        "of all of them",
+    ),
+    words(
+        "interval_coverage",
+        "Inside the interval p10 to p90",
+        "80 % wanted",
+    ),
 ];
 
 const fn words(name: &'static str, called: &'static str, meaning: &'static str) -> Words {
@@ -102,7 +134,10 @@ pub(super) fn number(value: f64) -> String {
     } else {
         value.abs().log10().floor() as i32 + 1
     };
-    digits(value, usize::try_from((3 - before).clamp(0, 6)).unwrap_or(0))
+    digits(
+        value,
+        usize::try_from((3 - before).clamp(0, 6)).unwrap_or(0),
+    )
 }
 
 /// So many digits after the point, without zeros at the end.
