@@ -1,9 +1,10 @@
 //! One row after the other -> the trainer's table, and what can be wrong with the rows.
 
+use super::error::ReadError;
 use super::plan::{Column, Columns, Feature, Kind};
 use super::spill::Spill;
-use super::{Data, problem, session};
-use crate::error::{Report, Result};
+use super::{Data, session};
+use crate::error::Result;
 use crate::value::{ArrayReader, Scalar, scratch};
 use crate::worker::memory;
 use fnv::FnvHasher;
@@ -12,7 +13,6 @@ use ltv_core::recipe::Recipe;
 use ltv_core::schema::{ColumnKind, FeatureColumn};
 use ltv_core::train::networks;
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 use std::hash::Hasher;
 
 /// Fewer rows than this cannot be split into something to learn from and something to judge by.
@@ -134,9 +134,11 @@ impl<'a> Loader<'a> {
             .zip(&self.kinds)
             .find(|(_, kind)| kind.is_none());
         let name = unknown.map_or("", |(feature, _)| feature.column.name.as_str());
-        Err(problem::empty_column(name).detail(format!(
-            "The first {MOST_WAITING} rows have no array in it."
-        )))
+        Err(ReadError::EmptyColumn {
+            name: name.to_owned(),
+            looked_at: Some(MOST_WAITING),
+        }
+        .into())
     }
 
     fn find_shapes(&mut self, row: Row) {
@@ -219,7 +221,7 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         if !amount.is_finite() || amount < 0.0 {
-            return Err(self.bad_target(row, amount));
+            return Err(self.bad_target(row, amount).into());
         }
         self.lowest = self.lowest.min(amount);
         self.highest = self.highest.max(amount);
@@ -274,7 +276,10 @@ impl<'a> Loader<'a> {
                             (2, Some(ColumnKind::Sequence { .. })) => {
                                 writer.sequence(&self.numbers)?
                             }
-                            _ => return Err(problem::mixed_shapes(column)),
+                            _ => {
+                                let name = column.name.clone();
+                                return Err(ReadError::MixedShapes { name }.into());
+                            }
                         }
                     }
                 }
@@ -326,9 +331,8 @@ impl<'a> Loader<'a> {
         });
         if let Some(column) = &columns.split {
             let Some((kind, datum)) = row.scalar(column) else {
-                return Err(problem::null_in(&column.name, "split").hint(
-                    "Every row needs 'train', 'validation' or 'test', or a boolean that is true for validation rows.",
-                ));
+                let name = column.name.clone();
+                return Err(ReadError::NullSplit { name }.into());
             };
             // SAFETY: as above.
             let split = Split::from_label(unsafe { kind.text(datum, &mut self.text) })?;
@@ -338,43 +342,42 @@ impl<'a> Loader<'a> {
         match (id, by_id) {
             (_, Some((split, hash))) => Ok(Some((split, Some(hash)))),
             (None, None) => Ok(Some((Split::from_id(&self.rows.to_string(), share), None))),
-            (Some(id), None) => Err(problem::null_in(&id.name, "id")
-                .detail("The id decides which customers are held out for validation.")
-                .hint("Leave such rows out of the query, or pass id_column => NULL if each row is a customer of its own.")),
+            (Some(id), None) => Err(ReadError::NullId {
+                name: id.name.clone(),
+            }
+            .into()),
         }
     }
 
-    fn bad_target(&self, row: Row, amount: f64) -> Report {
+    fn bad_target(&self, row: Row, amount: f64) -> ReadError {
         let id = self.columns.id.as_ref().and_then(|column| {
             let (kind, datum) = row.scalar(column)?;
             let mut buffer = String::new();
             // SAFETY: of the type that the query's descriptor gives it.
             let id = unsafe { kind.text(datum, &mut buffer) };
-            Some(format!(" where {} is {id}", column.name))
+            Some((column.name.clone(), id.to_owned()))
         });
-        let name = &self.columns.target.name;
-        Report::new(
-            PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
-            format!("the target \"{name}\" must be finite and not negative"),
-        )
-        .detail(format!("It is {amount}{}.", id.unwrap_or_default()))
-        .hint(format!(
-            "Clip refunds with greatest({name}, 0), or leave such rows out of the query."
-        ))
+        ReadError::BadTarget {
+            name: self.columns.target.name.clone(),
+            amount,
+            id,
+        }
     }
 
     pub fn finish(self) -> Result<Data> {
-        let bad = |message: String| Report::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, message);
+        let name = || self.columns.target.name.clone();
         if self.rows == 0 {
-            return Err(bad("the training query returned no rows".to_owned())
-                .hint("Check the relation and the conditions of the query."));
+            return Err(ReadError::NoRows.into());
         }
         let in_memory = self.table.as_ref().map_or(0, TrainingTable::rows);
         let rows = in_memory + self.spill.as_ref().map_or(0, Spill::rows);
         if rows == 0 && (self.waiting.is_empty() || self.unlabelled > 0) {
-            return Err(bad(format!("no row has a target \"{}\" to learn from", self.columns.target.name))
-                .detail(format!("Of {} rows, {} have none.", self.rows, self.unlabelled))
-                .hint("Where features are built for a day whose horizon has not passed, the target is null; take an earlier as_of."));
+            return Err(ReadError::NoTarget {
+                name: name(),
+                rows: self.rows,
+                unlabelled: self.unlabelled,
+            }
+            .into());
         }
         // Rows that still wait were not looked at, so only the arrays that they wait for are known to be empty.
         let empty = match &self.table {
@@ -382,26 +385,28 @@ impl<'a> Loader<'a> {
             None => self.kinds.iter().position(Option::is_none),
         };
         if let Some(index) = empty {
-            return Err(problem::empty_column(
-                &self.columns.features[index].column.name,
-            ));
+            return Err(ReadError::EmptyColumn {
+                name: self.columns.features[index].column.name.clone(),
+                looked_at: None,
+            }
+            .into());
         }
-        let name = &self.columns.target.name;
         if self.highest == 0.0 {
-            return Err(bad(format!("the target \"{name}\" is zero in every row"))
-                .hint("Nobody buys within the horizon: check how it is computed, or take a longer horizon."));
+            return Err(ReadError::ZeroTarget { name: name() }.into());
         }
         let Some(mut table) = self.table.filter(|_| rows >= FEWEST_ROWS) else {
-            return Err(bad("there are too few rows to train on".to_owned())
-                .detail(format!("At least {FEWEST_ROWS} rows with a target are needed, {rows} were found."))
-                .hint("Hundreds of customers are the least from which a model learns something useful."));
+            return Err(ReadError::FewRows {
+                wanted: FEWEST_ROWS,
+                found: rows,
+            }
+            .into());
         };
         if self.lowest == self.highest {
-            return Err(
-                bad(format!("the target \"{name}\" is the same in every row"))
-                    .detail(format!("It is always {}.", self.lowest))
-                    .hint("There is nothing to learn; check how it is computed."),
-            );
+            return Err(ReadError::ConstantTarget {
+                name: name(),
+                amount: self.lowest,
+            }
+            .into());
         }
         let cut_short = table.cut_short().into_iter().map(str::to_owned).collect();
         let (training, file) = match self.spill {

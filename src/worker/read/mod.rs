@@ -4,10 +4,10 @@
 //! in between. It may run in parallel: afterwards the rows are put into an order that depends on the ids only, so
 //! that the same customers give the same model however they were stored and read. Arrays get their shape from the first row that has one; rows before it wait.
 
+mod error;
 mod file_io;
 mod loader;
 mod plan;
-mod problem;
 mod spill;
 
 pub use plan::{Wanted, assign, describe, prepare, query};

@@ -1,12 +1,12 @@
 //! The training query: prepared without being run, its columns given their parts.
 
-use crate::error::{Report, Result};
+use super::error::ReadError;
+use crate::error::Result;
 use crate::text;
 use crate::value::{ArrayReader, Scalar, attributes, sql};
 use crate::worker::session::{Identity, unexpected};
 use ltv_core::recipe::Recipe;
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 
 /// The month of the first purchase tells a model that is trained on a year nothing that holds in the next one.
 const NOT_BY_DEFAULT: [&str; 1] = ["first_month"];
@@ -97,20 +97,12 @@ impl Wanted {
     }
 }
 
-fn wrong(sqlstate: PgSqlErrorCode, message: impl Into<String>) -> Report {
-    Report::new(sqlstate, message)
-}
-
 /// The query of a recipe as SQL. It was checked and, for a relation, quoted when the job was queued.
 pub fn query(recipe: &Recipe) -> Result<String> {
     match (&recipe.query, &recipe.relation) {
         (Some(query), _) => Ok(query.clone()),
         (None, Some(relation)) => Ok(format!("SELECT * FROM {relation}")),
-        (None, None) => Err(wrong(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "the job has neither a relation nor a query",
-        )
-        .hint("Queue it with ltv_train.")),
+        (None, None) => Err(ReadError::NothingToRead.into()),
     }
 }
 
@@ -120,31 +112,23 @@ pub fn prepare(
     cursor_options: i32,
 ) -> Result<(pg_sys::SPIPlanPtr, pg_sys::TupleDesc)> {
     let text = text::to_c(query)?;
-    let not_select = || {
-        wrong(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "the training query must be one SELECT",
-        )
-        .detail("It only delivers rows; it must not change or lock anything.")
-        .hint("Give the name of a relation, or a query that starts with SELECT or WITH.")
-    };
     // SAFETY: inside SPI; errors of the parser are raised. The plan and its lists live until SPI_finish.
     unsafe {
         let plan =
             pg_sys::SPI_prepare_cursor(text.as_ptr(), 0, std::ptr::null_mut(), cursor_options);
         if plan.is_null() {
-            return Err(not_select());
+            return Err(ReadError::NotOneSelect.into());
         }
         let sources = pg_sys::SPI_plan_get_plan_sources(plan);
         if sources.is_null() || (*sources).length != 1 {
-            return Err(not_select());
+            return Err(ReadError::NotOneSelect.into());
         }
         let source = (*(*sources).elements)
             .ptr_value
             .cast::<pg_sys::CachedPlanSource>();
         let queries = (*source).query_list;
         if queries.is_null() || (*queries).length != 1 || (*source).resultDesc.is_null() {
-            return Err(not_select());
+            return Err(ReadError::NotOneSelect.into());
         }
         let tree = (*(*queries).elements).ptr_value.cast::<pg_sys::Query>();
         let reads_only = (*tree).commandType == pg_sys::CmdType::CMD_SELECT
@@ -152,7 +136,7 @@ pub fn prepare(
             && !(*tree).hasModifyingCTE
             && (*tree).rowMarks.is_null();
         if !reads_only {
-            return Err(not_select());
+            return Err(ReadError::NotOneSelect.into());
         }
         Ok((plan, (*source).resultDesc))
     }
@@ -218,43 +202,26 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
         .iter()
         .find(|c| all[..c.at].iter().any(|other| other.name == c.name))
     {
-        return Err(wrong(
-            PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
-            format!("column \"{}\" occurs more than once", column.name),
-        )
-        .hint("Give each column of the query its own name with AS."));
+        return Err(ReadError::SameName {
+            name: column.name.clone(),
+        }
+        .into());
     }
-    let find = |name: &str, argument: &str| {
-        all.iter()
-            .find(|column| column.name == name)
-            .cloned()
-            .ok_or_else(|| {
-                let names: Vec<&str> = all
-                    .iter()
-                    .take(40)
-                    .map(|column| column.name.as_str())
-                    .collect();
-                wrong(
-                    PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
-                    format!("column \"{name}\" does not exist"),
-                )
-                .detail(format!(
-                    "It is named by the argument {argument}. The columns are: {}.",
-                    names.join(", ")
-                ))
-                .hint(format!(
-                    "Pass the name of an existing column: {argument} => '...'."
-                ))
-            })
+    let find = |name: &str, argument: &'static str| {
+        let found = all.iter().find(|column| column.name == name).cloned();
+        found.ok_or_else(|| ReadError::NoSuchColumn {
+            name: name.to_owned(),
+            argument,
+            columns: all.iter().take(40).map(|c| c.name.clone()).collect(),
+        })
     };
     let target = find(&recipe.target, "target")?;
     if !target.is(|kind| kind.is_number() && kind != Scalar::Interval) {
-        return Err(wrong(
-            PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
-            format!("the target column \"{}\" is not numeric", target.name),
-        )
-        .detail(format!("Its type is {}.", target.sql_type))
-        .hint("The target is an amount of money; cast it, or name another column with target => '...'."));
+        return Err(ReadError::TargetNotNumeric {
+            name: target.name,
+            sql_type: target.sql_type,
+        }
+        .into());
     }
     let id = if wanted.without_id {
         None
@@ -269,17 +236,11 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
     if let Some(split) = &split
         && !split.is(|kind| kind.is_text() || kind == Scalar::Bool)
     {
-        return Err(wrong(
-            PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
-            format!(
-                "the split column \"{}\" is neither text nor boolean",
-                split.name
-            ),
-        )
-        .detail(format!("Its type is {}.", split.sql_type))
-        .hint(
-            "Use 'train', 'validation' or 'test', or a boolean that is true for validation rows.",
-        ));
+        return Err(ReadError::SplitNotText {
+            name: split.name.clone(),
+            sql_type: split.sql_type.clone(),
+        }
+        .into());
     }
     let listed = |name: &str| {
         recipe
@@ -299,7 +260,7 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
         Some(names) => names
             .iter()
             .map(|name| find(name, "features"))
-            .collect::<Result<_>>()?,
+            .collect::<Result<_, _>>()?,
         None => {
             let taken = [Some(&target), id.as_ref(), split.as_ref(), as_of.as_ref()];
             let taken: Vec<usize> = taken
@@ -320,28 +281,18 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
         .enumerate()
         .find(|(i, c)| candidates[..*i].iter().any(|o| o.at == c.at))
     {
-        return Err(wrong(
-            PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
-            format!("feature \"{}\" is listed more than once", twice.1.name),
-        )
-        .hint("List each column once."));
+        return Err(ReadError::ListedTwice {
+            name: twice.1.name.clone(),
+        }
+        .into());
     }
     for name in &recipe.options.categorical {
         if !candidates.iter().any(|column| column.name == *name) {
-            return Err(wrong(
-                PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
-                format!("column \"{name}\" is not a feature"),
-            )
-            .detail("It is named by the option \"categorical\".")
-            .hint("Name columns of the relation that are features."));
+            return Err(ReadError::CategoricalNotFeature { name: name.clone() }.into());
         }
     }
     if candidates.iter().any(|column| column.at == target.at) {
-        return Err(wrong(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("the target \"{}\" cannot be a feature", target.name),
-        )
-        .detail("A model that sees the answer learns nothing else."));
+        return Err(ReadError::TargetAsFeature { name: target.name }.into());
     }
     let features: Vec<Feature> = candidates
         .into_iter()
@@ -352,12 +303,7 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
         .collect();
     usable(&features)?;
     if features.is_empty() {
-        return Err(wrong(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "there is no feature column",
-        )
-        .detail("The query has no column besides the target and the id.")
-        .hint("Add the columns that the model shall learn from."));
+        return Err(ReadError::NoFeature.into());
     }
     Ok(Columns {
         target,
@@ -369,57 +315,26 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
 }
 
 /// All that cannot be used are named at once.
-fn usable(features: &[Feature]) -> Result<()> {
+fn usable(features: &[Feature]) -> Result<(), ReadError> {
     let uncategorical = features.iter().find(|feature| {
         let is_category =
             |kind: Scalar| kind.is_whole_number() || kind.is_text() || kind == Scalar::Bool;
         feature.categorical && !feature.column.is(is_category)
     });
     if let Some(Feature { column, .. }) = uncategorical {
-        return Err(wrong(
-            PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
-            format!("column \"{}\" of type {} cannot be categorical", column.name, column.sql_type),
-        )
-        .hint("Categories are texts, booleans or whole numbers; cast the column, or leave it out of the option."));
+        return Err(ReadError::NotCategorical {
+            name: column.name.clone(),
+            sql_type: column.sql_type.clone(),
+        });
     }
-    let unusable: Vec<&Column> = features
+    let unusable: Vec<Column> = features
         .iter()
         .map(|feature| &feature.column)
         .filter(|column| column.is(|kind| matches!(kind, Scalar::Other(_))))
+        .cloned()
         .collect();
-    let Some(first) = unusable.first() else {
-        return Ok(());
-    };
-    let message = match unusable.len() {
-        1 => format!(
-            "column \"{}\" of type {} cannot be a feature",
-            first.name, first.sql_type
-        ),
-        count => format!(
-            "{count} columns cannot be features: {}",
-            list(&unusable, |c| format!(
-                "\"{}\" of type {}",
-                c.name, c.sql_type
-            ))
-        ),
-    };
-    let names = list(&unusable, |column| quoted_element(&column.name));
-    let literal = format!("{{{names}}}").replace('\'', "''");
-    Err(wrong(PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH, message)
-        .detail("Features are numbers, amounts of money, booleans, texts, enums, uuids, dates, timestamps, intervals and arrays of numbers.")
-        .hint(format!("Cast, or leave out: exclude => '{literal}'.")))
-}
-
-fn list(columns: &[&Column], text: impl Fn(&Column) -> String) -> String {
-    let texts: Vec<String> = columns.iter().map(|column| text(column)).collect();
-    texts.join(", ")
-}
-
-/// A name as an element of an array's text.
-fn quoted_element(name: &str) -> String {
-    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if is_plain && !name.is_empty() && !name.eq_ignore_ascii_case("null") {
-        return name.to_owned();
+    match unusable.is_empty() {
+        true => Ok(()),
+        false => Err(ReadError::Unusable(unusable)),
     }
-    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
 }

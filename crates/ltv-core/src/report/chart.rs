@@ -122,7 +122,7 @@ pub(super) fn lines(axes: &Axes, series: &[Series], first: usize) -> Markup {
                     }
                 }
             }
-            @for place in (0..places).filter(|place| (place + first) % every == 0) {
+            @for place in (0..places).filter(|place| (place + first).is_multiple_of(every)) {
                 (label(x(place), &(place + first).to_string()))
             }
         },
