@@ -1,6 +1,6 @@
 //! What can be wrong with a training query, its columns and its rows.
 
-use super::plan::Column;
+use super::column::Column;
 use crate::error::Reportable;
 use pgrx::prelude::PgSqlErrorCode;
 

@@ -1,7 +1,8 @@
 //! One row after the other -> the trainer's table, and what can be wrong with the rows.
 
+use super::column::{Column, Kind};
 use super::error::ReadError;
-use super::plan::{Column, Columns, Feature, Kind};
+use super::plan::{Columns, Feature};
 use super::spill::Spill;
 use super::{Data, session};
 use crate::error::Result;

@@ -4,6 +4,7 @@
 //! in between. It may run in parallel: afterwards the rows are put into an order that depends on the ids only, so
 //! that the same customers give the same model however they were stored and read. Arrays get their shape from the first row that has one; rows before it wait.
 
+mod column;
 mod error;
 mod file_io;
 mod loader;

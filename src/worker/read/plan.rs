@@ -1,59 +1,16 @@
 //! The training query: prepared without being run, its columns given their parts.
 
+use super::column::{Column, Kind};
 use super::error::ReadError;
 use crate::error::Result;
 use crate::text;
-use crate::value::{ArrayReader, Scalar, attributes, sql};
+use crate::value::{Scalar, attributes, sql};
 use crate::worker::session::{Identity, unexpected};
 use ltv_core::recipe::Recipe;
 use pgrx::pg_sys;
 
 /// The month of the first purchase tells a model that is trained on a year nothing that holds in the next one.
 const NOT_BY_DEFAULT: [&str; 1] = ["first_month"];
-
-/// One column of the query.
-#[derive(Clone, Debug)]
-pub struct Column {
-    /// Its place, from 0.
-    pub at: usize,
-    pub name: String,
-    /// The type as `format_type` spells it.
-    pub sql_type: String,
-    /// What a domain is over, spelt so.
-    pub base_type: String,
-    pub kind: Kind,
-}
-
-/// How the values of a column are read.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    Scalar(Scalar),
-    /// An array of numbers.
-    Array(ArrayReader),
-}
-
-impl Kind {
-    fn of(type_oid: pg_sys::Oid) -> Self {
-        match ArrayReader::of(type_oid) {
-            Some(reader) if reader.element.is_number() => Self::Array(reader),
-            _ => Self::Scalar(Scalar::of(type_oid)),
-        }
-    }
-
-    /// As one value; arrays are none.
-    pub fn scalar(&self) -> Option<Scalar> {
-        match self {
-            Self::Scalar(scalar) => Some(*scalar),
-            Self::Array(_) => None,
-        }
-    }
-}
-
-impl Column {
-    fn is(&self, test: impl FnOnce(Scalar) -> bool) -> bool {
-        self.kind.scalar().is_some_and(test)
-    }
-}
 
 /// A column that the model sees.
 #[derive(Clone, Debug)]
