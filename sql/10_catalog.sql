@@ -1,9 +1,9 @@
 -- The catalog: models, their immutable versions, aliases, jobs and privileges.
 --
--- It is closed: nobody but its owner has rights on these tables, for a right to read is a right to lock. Functions check who
--- calls and write; views show what the caller may see. What belongs together is checked by these functions and not by foreign
--- keys, because a parallel restore fills the tables of an extension in any order. Roles and relations are kept by oid, of
--- types that a dump writes as names.
+-- It is closed: nobody but its owner has rights on these tables, for a right to read is a right to lock. Functions
+-- check who calls and write; views show what the caller may see. What belongs together is checked by these functions
+-- and not by foreign keys, because a parallel restore fills the tables of an extension in any order. Roles and
+-- relations are kept by oid, of types that a dump writes as names.
 
 \echo Use "CREATE EXTENSION pg_ltv" to load this file. \quit
 
@@ -11,9 +11,11 @@
 DO $$
 BEGIN
     IF getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII') AND NOT EXISTS (
-        SELECT FROM pg_catalog.pg_conversion c WHERE c.condefault AND c.conforencoding = pg_char_to_encoding(getdatabaseencoding())
+        SELECT FROM pg_catalog.pg_conversion c
+        WHERE c.condefault AND c.conforencoding = pg_char_to_encoding(getdatabaseencoding())
         AND c.contoencoding = pg_char_to_encoding('UTF8')) THEN
-        RAISE feature_not_supported USING MESSAGE = format('pg_ltv does not support databases in the encoding %s', getdatabaseencoding()),
+        RAISE feature_not_supported USING
+            MESSAGE = format('pg_ltv does not support databases in the encoding %s', getdatabaseencoding()),
             DETAIL = 'PostgreSQL has no conversion between it and UTF-8.',
             HINT = 'Use a database with another encoding: CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
     END IF;
@@ -34,14 +36,16 @@ CREATE TABLE ltv.models (
     settings      jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(settings) = 'object'),
     alert_channel text NOT NULL DEFAULT 'ltv_alerts_' || translate(gen_random_uuid()::text, '-', '')
 );
-COMMENT ON TABLE ltv.models IS 'one row per model; settings hold its promotion rule, how many versions to keep, thresholds';
+COMMENT ON TABLE ltv.models
+    IS 'one row per model; settings hold its promotion rule, how many versions to keep, thresholds';
 
 -- A pinned prediction is immutable, so a version that somebody once scored with must not become another one.
 CREATE TABLE ltv.dropped_models (
     model        text PRIMARY KEY,
     last_version int NOT NULL
 );
-COMMENT ON TABLE ltv.dropped_models IS 'the last version number of each model that was dropped: a new model of that name goes on counting';
+COMMENT ON TABLE ltv.dropped_models
+    IS 'the last version number of each model that was dropped: a new model of that name goes on counting';
 
 CREATE TABLE ltv.versions (
     model            text NOT NULL,
@@ -66,7 +70,8 @@ CREATE TABLE ltv.versions (
     PRIMARY KEY (model, version),
     CONSTRAINT versions_checksum CHECK (checksum = encode(sha256(onnx), 'hex'))
 );
-COMMENT ON TABLE ltv.versions IS 'one immutable row per version of a model, with everything needed to judge and to score it';
+COMMENT ON TABLE ltv.versions
+    IS 'one immutable row per version of a model, with everything needed to judge and to score it';
 -- Graphs and weights do not compress; stored plainly they are read without a detour.
 ALTER TABLE ltv.versions ALTER onnx SET STORAGE EXTERNAL, ALTER weights SET STORAGE EXTERNAL;
 
@@ -102,7 +107,8 @@ CREATE TABLE ltv.privileges (
     privilege text NOT NULL CHECK (privilege IN ('predict', 'read')),
     PRIMARY KEY (model, grantee, privilege)
 );
-COMMENT ON TABLE ltv.privileges IS 'who besides the owner may score with a model (predict) or also look into it (read, which includes predict)';
+COMMENT ON TABLE ltv.privileges
+    IS 'who besides the owner may score with a model (predict) or also look into it (read, which includes predict)';
 
 CREATE TABLE ltv.jobs (
     job              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -133,7 +139,8 @@ CREATE INDEX ON ltv.jobs (model);
 
 CREATE TABLE ltv.job_progress (
     job             bigint PRIMARY KEY,
-    phase           text CHECK (phase IN ('reading', 'preprocessing', 'training', 'validating', 'exporting', 'storing')),
+    phase           text
+                    CHECK (phase IN ('reading', 'preprocessing', 'training', 'validating', 'exporting', 'storing')),
     epoch           int,
     epochs          int,
     rows            bigint,
@@ -146,7 +153,8 @@ CREATE TABLE ltv.job_progress (
     step            text,  -- which candidate of a comparison, which network of an ensemble
     updated_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON TABLE ltv.job_progress IS 'what a running job is doing; apart from ltv.jobs so that reporting never waits for a lock on the job';
+COMMENT ON TABLE ltv.job_progress
+    IS 'what a running job is doing; apart from ltv.jobs so that reporting never waits for a lock on the job';
 
 CREATE TABLE ltv.feature_definitions (
     relation   regclass PRIMARY KEY,
@@ -156,30 +164,36 @@ CREATE TABLE ltv.feature_definitions (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON TABLE ltv.feature_definitions IS 'how each feature relation was made, so that it can be made again for another day; it belongs to the owner of the relation';
+COMMENT ON TABLE ltv.feature_definitions
+    IS 'how each feature relation was made, so that it can be made again for another day; '
+       'it belongs to the owner of the relation';
 
 -- Who may do what ------------------------------------------------------------------------------------------------
 
--- A function that must write the catalog on behalf of its caller is declared with this symbol. It calls the function in
--- schema ltv of the same name (without "ltv_") and arguments whose first one is the caller. That one runs as the catalog's
--- owner, is executable by nobody else (see 99_rights.sql), and checks what its caller may do: SECURITY DEFINER alone would
--- have forgotten who calls.
+-- A function that must write the catalog on behalf of its caller is declared with this symbol. It calls the
+-- function in schema ltv of the same name (without "ltv_") and arguments whose first one is the caller. That one
+-- runs as the catalog's owner, is executable by nobody else (see 99_rights.sql), and checks what its caller may do:
+-- SECURITY DEFINER alone would have forgotten who calls.
 
 CREATE FUNCTION ltv.has_privilege(model text, privilege text) RETURNS boolean
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_has_privilege';
-COMMENT ON FUNCTION ltv.has_privilege(text, text) IS 'whether the current role has a privilege on a model: predict, read or owner';
+COMMENT ON FUNCTION ltv.has_privilege(text, text)
+    IS 'whether the current role has a privilege on a model: predict, read or owner';
 
 CREATE FUNCTION ltv.has_privilege(caller regrole, model text, privilege text) RETURNS boolean
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_has_privilege';
-COMMENT ON FUNCTION ltv.has_privilege(regrole, text, text) IS 'whether a role has a privilege on a model: predict, read or owner';
+COMMENT ON FUNCTION ltv.has_privilege(regrole, text, text)
+    IS 'whether a role has a privilege on a model: predict, read or owner';
 
 CREATE FUNCTION ltv.check_model(model text, privilege text) RETURNS void
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_check_model';
-COMMENT ON FUNCTION ltv.check_model(text, text) IS 'an error unless the current role has the privilege (predict, read or owner) on the model';
+COMMENT ON FUNCTION ltv.check_model(text, text)
+    IS 'an error unless the current role has the privilege (predict, read or owner) on the model';
 
 CREATE FUNCTION ltv.check_model(caller regrole, model text, privilege text) RETURNS void
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_check_model';
-COMMENT ON FUNCTION ltv.check_model(regrole, text, text) IS 'an error unless a role has the privilege (predict, read or owner) on the model';
+COMMENT ON FUNCTION ltv.check_model(regrole, text, text)
+    IS 'an error unless a role has the privilege (predict, read or owner) on the model';
 
 CREATE FUNCTION ltv.check_role(caller regrole, role regrole) RETURNS void
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_check_role';
@@ -200,7 +214,8 @@ COMMENT ON VIEW ltv.readable_versions IS 'the versions that the current role may
 
 CREATE VIEW ltv.readable_promotions WITH (security_barrier) AS
 SELECT p.* FROM ltv.promotions p WHERE ltv.has_privilege(p.model, 'read');
-COMMENT ON VIEW ltv.readable_promotions IS 'the history of the aliases of the models that the current role may look into';
+COMMENT ON VIEW ltv.readable_promotions
+    IS 'the history of the aliases of the models that the current role may look into';
 
 CREATE VIEW ltv.own_jobs WITH (security_barrier) AS
 SELECT j.* FROM ltv.jobs j WHERE pg_has_role(current_user, j.owner, 'USAGE');
@@ -210,7 +225,10 @@ CREATE VIEW ltv.own_job_progress WITH (security_barrier) AS
 SELECT p.* FROM ltv.job_progress p JOIN ltv.own_jobs j USING (job);
 COMMENT ON VIEW ltv.own_job_progress IS 'the progress of the jobs of the current role and of those whose rights it has';
 
-GRANT SELECT ON ltv.usable_models, ltv.usable_aliases, ltv.readable_versions, ltv.readable_promotions, ltv.own_jobs, ltv.own_job_progress TO PUBLIC;
+GRANT SELECT ON
+    ltv.usable_models, ltv.usable_aliases, ltv.readable_versions, ltv.readable_promotions, ltv.own_jobs,
+    ltv.own_job_progress
+TO PUBLIC;
 
 -- Triggers -------------------------------------------------------------------------------------------------------
 
@@ -229,16 +247,21 @@ CREATE TRIGGER immutable BEFORE UPDATE ON ltv.versions FOR EACH STATEMENT EXECUT
 -- Sessions everywhere, on standbys too, forget what they resolved names to.
 CREATE FUNCTION ltv.invalidate() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_invalidate';
 COMMENT ON FUNCTION ltv.invalidate IS 'tells every session to look up models again';
--- A subscriber of logical replication fires triggers of rows only, where it does not copy or truncate, and of these only those
--- that are meant for it.
+-- A subscriber of logical replication fires triggers of rows only, where it does not copy or
+-- truncate, and of these only those that are meant for it.
 DO $$
 DECLARE
     watched regclass;
 BEGIN
     FOREACH watched IN ARRAY '{ltv.models,ltv.versions,ltv.aliases,ltv.privileges}'::regclass[] LOOP
-        EXECUTE format('CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION ltv.invalidate()', watched);
-        EXECUTE format('CREATE TRIGGER invalidate_applied AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION ltv.invalidate()', watched);
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER invalidate, ENABLE REPLICA TRIGGER invalidate_applied', watched);
+        EXECUTE format(
+            'CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s '
+            'FOR EACH STATEMENT EXECUTE FUNCTION ltv.invalidate()', watched);
+        EXECUTE format(
+            'CREATE TRIGGER invalidate_applied AFTER INSERT OR UPDATE OR DELETE ON %s '
+            'FOR EACH ROW EXECUTE FUNCTION ltv.invalidate()', watched);
+        EXECUTE format(
+            'ALTER TABLE %s ENABLE ALWAYS TRIGGER invalidate, ENABLE REPLICA TRIGGER invalidate_applied', watched);
     END LOOP;
 END
 $$;
@@ -253,7 +276,8 @@ SELECT pg_catalog.pg_extension_config_dump('ltv.promotions', '');
 SELECT pg_catalog.pg_extension_config_dump('ltv.promotions_promotion_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('ltv.privileges', '');
 -- The oid of a relation that is gone would be another relation's where the dump is restored.
-SELECT pg_catalog.pg_extension_config_dump('ltv.feature_definitions', 'WHERE relation::oid IN (SELECT oid FROM pg_catalog.pg_class)');
+SELECT pg_catalog.pg_extension_config_dump('ltv.feature_definitions',
+    'WHERE relation::oid IN (SELECT oid FROM pg_catalog.pg_class)');
 SELECT pg_catalog.pg_extension_config_dump('ltv.jobs_job_seq', '');
 -- A job that has not finished belongs to this cluster; it must not start again where the dump is restored.
 SELECT pg_catalog.pg_extension_config_dump('ltv.jobs', $$WHERE status NOT IN ('queued', 'running')$$);

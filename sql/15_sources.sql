@@ -1,11 +1,12 @@
 -- Sources and other arguments that many functions share: where a function takes a relation it takes a query too.
 --
--- What a name means depends on the search_path of whoever gives it. So a public function without a search_path of its own
--- binds its caller's text first, and what is behind it works with qualified names in a search_path of ours.
+-- What a name means depends on the search_path of whoever gives it. So a public function without a search_path of its
+-- own binds its caller's text first, and what is behind it works with qualified names in a search_path of ours.
 
 CREATE FUNCTION ltv.bind_query(source text) RETURNS text
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_bind_query';
-COMMENT ON FUNCTION ltv.bind_query IS 'a relation, or a query, which must be one SELECT that changes nothing, as a query with qualified names';
+COMMENT ON FUNCTION ltv.bind_query
+    IS 'a relation, or a query, which must be one SELECT that changes nothing, as a query with qualified names';
 
 CREATE FUNCTION ltv.given_query(source text) RETURNS text
 LANGUAGE plpgsql STABLE
@@ -35,12 +36,16 @@ COMMENT ON FUNCTION ltv.query_relations IS 'the relations that a bound query rea
 -- Each purpose that draws customers has a salt of its own. Called for each row, hence no SET clause.
 CREATE FUNCTION ltv.customer_fraction(salt text, id text) RETURNS float8
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_customer_fraction';
-COMMENT ON FUNCTION ltv.customer_fraction IS 'a number from 0 to 1 that belongs to a customer: the first four bytes of the SHA-256 of salt and id in UTF-8, over 2^32';
+COMMENT ON FUNCTION ltv.customer_fraction
+    IS 'a number from 0 to 1 that belongs to a customer: '
+       'the first four bytes of the SHA-256 of salt and id in UTF-8, over 2^32';
 
--- Runs a statement with the rights of a role that the caller could become with SET ROLE, in a security-restricted operation:
--- $1 is the source, bound in the search_path that it was written for, $2 the argument. Returns its first column. Without a
--- source the statement itself runs in that search_path.
-CREATE FUNCTION ltv.run_as(role regrole, path text, source text, statement text, argument jsonb DEFAULT NULL) RETURNS jsonb
+-- Runs a statement with the rights of a role that the caller could become with SET ROLE, in a security-restricted
+-- operation: $1 is the source, bound in the search_path that it was written for, $2 the argument. Returns its first
+-- column. Without a source the statement itself runs in that search_path.
+CREATE FUNCTION ltv.run_as(
+    role regrole, path text, source text, statement text, argument jsonb DEFAULT NULL
+) RETURNS jsonb
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_run_as';
 COMMENT ON FUNCTION ltv.run_as IS 'runs stored SQL with the rights of the role that it belongs to';
 
@@ -62,13 +67,16 @@ BEGIN
     END;
     IF COALESCE(cardinality(parts), 3) > 2 THEN
         RAISE invalid_name USING MESSAGE = format('"%s" is not the name of a relation', name),
-            HINT = 'Give a name such as features or marketing.features; unusual names need double quotes inside the text.';
+            HINT = 'Give a name such as features or marketing.features; '
+                   'unusual names need double quotes inside the text.';
     END IF;
     IF cardinality(parts) = 1 THEN
         parts := schema::text || parts;
     END IF;
     IF parts[1] IS NULL OR to_regnamespace(quote_ident(parts[1])) IS NULL THEN
-        RAISE invalid_schema_name USING MESSAGE = COALESCE('schema "' || parts[1] || '" does not exist', 'no schema has been selected to create in');
+        RAISE invalid_schema_name USING
+            MESSAGE = COALESCE('schema "' || parts[1] || '" does not exist',
+                               'no schema has been selected to create in');
     END IF;
     made := format('%I.%I', parts[1], parts[2]);
     IF to_regclass(made) IS NOT NULL THEN
@@ -89,7 +97,8 @@ BEGIN
     IF place IS NULL THEN
         RAISE undefined_column USING MESSAGE = format('column "%s" does not exist', wanted),
             DETAIL = format('It is named by the argument %s. The columns are: %s.', argument,
-                            array_to_string(names[:40], ', ') || CASE WHEN cardinality(names) > 40 THEN ', ...' ELSE '' END),
+                            array_to_string(names[:40], ', ')
+                            || CASE WHEN cardinality(names) > 40 THEN ', ...' ELSE '' END),
             HINT = format('Pass the name of an existing column: %s => ''...''.', substring(argument FROM '^\w+'));
     END IF;
     RETURN place;

@@ -90,15 +90,18 @@ COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, jsonb)
     IS 'probability of a purchase, by the champion of a model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input anyarray) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
+AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, bigint, anyarray)
     IS 'probability of a purchase, by a pinned version of a model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input record) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
+AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, bigint, record)
     IS 'probability of a purchase, by a pinned version of a model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input jsonb) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
+AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, bigint, jsonb)
     IS 'probability of a purchase, by a pinned version of a model; inputs by key or position';
 
@@ -115,9 +118,12 @@ COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(record, double precision)
 CREATE FUNCTION @extschema@.ltv_predict_quantile(input jsonb, q double precision) RETURNS double precision
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(jsonb, double precision)
-    IS 'quantile at level q of the predicted distribution, by the model in ltv.default_model; inputs by key or position';
+    IS 'quantile at level q of the predicted distribution, '
+       'by the model in ltv.default_model; inputs by key or position';
 
-CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, input anyarray, q double precision) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_quantile(
+    model text, input anyarray, q double precision
+) RETURNS double precision
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, anyarray, double precision)
     IS 'quantile at level q of the predicted distribution, by the champion of a model; inputs by position';
@@ -130,16 +136,25 @@ LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, jsonb, double precision)
     IS 'quantile at level q of the predicted distribution, by the champion of a model; inputs by key or position';
 
-CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version bigint, input anyarray, q double precision) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
+CREATE FUNCTION @extschema@.ltv_predict_quantile(
+    model text, version bigint, input anyarray, q double precision
+) RETURNS double precision
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
+AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, anyarray, double precision)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version bigint, input record, q double precision) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
+CREATE FUNCTION @extschema@.ltv_predict_quantile(
+    model text, version bigint, input record, q double precision
+) RETURNS double precision
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
+AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, record, double precision)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, version bigint, input jsonb, q double precision) RETURNS double precision
-LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
+CREATE FUNCTION @extschema@.ltv_predict_quantile(
+    model text, version bigint, input jsonb, q double precision
+) RETURNS double precision
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
+AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, jsonb, double precision)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by key or position';
 
@@ -190,7 +205,10 @@ CREATE FUNCTION ltv.loaded_models_as_json() RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ltv_loaded_models';
 COMMENT ON FUNCTION ltv.loaded_models_as_json() IS 'what ltv.loaded_models shows, as an array';
 
-CREATE FUNCTION ltv.loaded_models() RETURNS TABLE (model text, version integer, checksum text, graph_bytes bigint, load_milliseconds float8, uses bigint)
+CREATE FUNCTION ltv.loaded_models()
+RETURNS TABLE (
+    model text, version integer, checksum text, graph_bytes bigint, load_milliseconds float8, uses bigint
+)
 LANGUAGE sql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT * FROM jsonb_to_recordset(ltv.loaded_models_as_json())
@@ -199,13 +217,14 @@ $$;
 COMMENT ON FUNCTION ltv.loaded_models() IS 'the models that this session keeps ready to score';
 
 CREATE VIEW @extschema@.ltv_loaded_models AS SELECT * FROM ltv.loaded_models();
-COMMENT ON VIEW @extschema@.ltv_loaded_models IS 'the models that this session keeps ready to score, most recently used first';
+COMMENT ON VIEW @extschema@.ltv_loaded_models
+    IS 'the models that this session keeps ready to score, most recently used first';
 GRANT SELECT ON @extschema@.ltv_loaded_models TO PUBLIC;
 
 -- json and text -----------------------------------------------------------------------------------------------------
 --
--- What clients send for JSON. A literal or parameter without a type is taken as text, which can only be meant as JSON. The
--- functions are inlined, so they are scored in batches like the others.
+-- What clients send for JSON. A literal or parameter without a type is taken as text, which can only be meant as JSON.
+-- The functions are inlined, so they are scored in batches like the others.
 
 DO $do$
 DECLARE
@@ -219,14 +238,23 @@ BEGIN
     FOREACH called IN ARRAY ARRAY['ltv_predict', 'ltv_predict_proba', 'ltv_predict_quantile', 'ltv_predict_all'] LOOP
         quantile := called = 'ltv_predict_quantile';
         FOREACH type_name IN ARRAY ARRAY['json', 'text'] LOOP
-            FOR pin IN SELECT * FROM (VALUES ('', '', 'STABLE', 'the model in ltv.default_model'), ('model text, ', 'model, ', 'STABLE', 'the champion of a model'),
-                                             ('model text, version bigint, ', 'model, version, ', 'IMMUTABLE', 'a pinned version of a model')) v(declared, passed, volatility, meaning) LOOP
-                signature := pin.declared || 'input pg_catalog.' || type_name || CASE WHEN quantile THEN ', q double precision' ELSE '' END;
+            FOR pin IN SELECT * FROM (VALUES
+                ('', '', 'STABLE', 'the model in ltv.default_model'),
+                ('model text, ', 'model, ', 'STABLE', 'the champion of a model'),
+                ('model text, version bigint, ', 'model, version, ', 'IMMUTABLE', 'a pinned version of a model')
+            ) v(declared, passed, volatility, meaning) LOOP
+                signature := pin.declared || 'input pg_catalog.' || type_name
+                    || CASE WHEN quantile THEN ', q double precision' ELSE '' END;
                 body := pin.passed || 'input::pg_catalog.jsonb' || CASE WHEN quantile THEN ', q' ELSE '' END;
-                EXECUTE format('CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE sql %s PARALLEL SAFE COST 100 RETURN @extschema@.%I(%s)',
-                               called, signature, CASE called WHEN 'ltv_predict_all' THEN 'ltv.prediction' ELSE 'double precision' END, pin.volatility, called, body);
+                EXECUTE format(
+                    'CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE sql %s PARALLEL SAFE COST 100 '
+                    'RETURN @extschema@.%I(%s)',
+                    called, signature,
+                    CASE called WHEN 'ltv_predict_all' THEN 'ltv.prediction' ELSE 'double precision' END,
+                    pin.volatility, called, body);
                 EXECUTE format('COMMENT ON FUNCTION @extschema@.%I(%s) IS %L', called, signature,
-                               CASE type_name WHEN 'json' THEN 'the same for json, by ' ELSE 'the same for JSON written as text, by ' END || pin.meaning);
+                               CASE type_name WHEN 'json' THEN 'the same for json, by '
+                                    ELSE 'the same for JSON written as text, by ' END || pin.meaning);
             END LOOP;
         END LOOP;
     END LOOP;

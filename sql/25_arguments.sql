@@ -1,31 +1,44 @@
--- Three types of argument: cut-offs, which may be given as date, timestamp, text or an array of these; horizons, which may
--- be given as a number of days or as an interval; and channels, which may be given as true or as a list of columns.
+-- Three types of argument: cut-offs, which may be given as date, timestamp, text or an array of these; horizons, which
+-- may be given as a number of days or as an interval; and channels, which may be given as true or as a list of columns.
 -- They are text underneath; the casts make one signature do where dozens of overloads would be needed.
 --
 -- Patterns have no backslash, because standard_conforming_strings may be off where these functions are called.
 
 CREATE TYPE ltv.cutoffs;
-CREATE FUNCTION ltv.cutoffs_in(cstring) RETURNS ltv.cutoffs LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
-CREATE FUNCTION ltv.cutoffs_out(ltv.cutoffs) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
+CREATE FUNCTION ltv.cutoffs_in(cstring) RETURNS ltv.cutoffs
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
+CREATE FUNCTION ltv.cutoffs_out(ltv.cutoffs) RETURNS cstring
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
 CREATE TYPE ltv.cutoffs (INPUT = ltv.cutoffs_in, OUTPUT = ltv.cutoffs_out, LIKE = text);
 COMMENT ON TYPE ltv.cutoffs IS 'one or more cut-offs: a date, a timestamp, or an array of either';
 
-CREATE FUNCTION ltv.cutoffs(date[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.cutoffs(date[]) RETURNS ltv.cutoffs
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ARRAY(SELECT COALESCE(to_char(d, 'YYYY-MM-DD'), d::text) FROM unnest($1) d)::text::ltv.cutoffs $$;
-CREATE FUNCTION ltv.cutoffs(timestamp[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT ARRAY(SELECT COALESCE(to_char(t, 'YYYY-MM-DD HH24:MI:SS.US'), t::text) FROM unnest($1) t)::text::ltv.cutoffs $$;
+CREATE FUNCTION ltv.cutoffs(timestamp[]) RETURNS ltv.cutoffs
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ARRAY(SELECT COALESCE(to_char(t, 'YYYY-MM-DD HH24:MI:SS.US'), t::text) FROM unnest($1) t)::text::ltv.cutoffs
+$$;
 CREATE FUNCTION ltv.cutoffs(timestamptz[]) RETURNS ltv.cutoffs
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT ARRAY(SELECT COALESCE(to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || 'Z', t::text) FROM unnest($1) t)::text::ltv.cutoffs
+    SELECT ARRAY(
+        SELECT COALESCE(to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || 'Z', t::text)
+        FROM unnest($1) t
+    )::text::ltv.cutoffs
 $$;
-CREATE FUNCTION ltv.cutoffs(text[]) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.cutoffs(text[]) RETURNS ltv.cutoffs
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.cutoffs $$;
-CREATE FUNCTION ltv.cutoffs(date) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.cutoffs(date) RETURNS ltv.cutoffs
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ltv.cutoffs(ARRAY[$1]) $$;
-CREATE FUNCTION ltv.cutoffs(timestamp) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.cutoffs(timestamp) RETURNS ltv.cutoffs
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ltv.cutoffs(ARRAY[$1]) $$;
-CREATE FUNCTION ltv.cutoffs(timestamptz) RETURNS ltv.cutoffs LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.cutoffs(timestamptz) RETURNS ltv.cutoffs
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ltv.cutoffs(ARRAY[$1]) $$;
 
 CREATE CAST (text AS ltv.cutoffs) WITHOUT FUNCTION AS IMPLICIT;
@@ -40,22 +53,30 @@ CREATE CAST (timestamptz AS ltv.cutoffs) WITH FUNCTION ltv.cutoffs(timestamptz) 
 CREATE CAST (timestamptz[] AS ltv.cutoffs) WITH FUNCTION ltv.cutoffs(timestamptz[]) AS IMPLICIT;
 
 CREATE TYPE ltv.horizon;
-CREATE FUNCTION ltv.horizon_in(cstring) RETURNS ltv.horizon LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
-CREATE FUNCTION ltv.horizon_out(ltv.horizon) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
+CREATE FUNCTION ltv.horizon_in(cstring) RETURNS ltv.horizon
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
+CREATE FUNCTION ltv.horizon_out(ltv.horizon) RETURNS cstring
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
 CREATE TYPE ltv.horizon (INPUT = ltv.horizon_in, OUTPUT = ltv.horizon_out, LIKE = text);
 COMMENT ON TYPE ltv.horizon IS 'a number of days, or an interval of whole days, months or years';
 
-CREATE FUNCTION ltv.horizon(bigint) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.horizon(bigint) RETURNS ltv.horizon
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.horizon $$;
-CREATE FUNCTION ltv.horizon(int) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.horizon(int) RETURNS ltv.horizon
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.horizon $$;
-CREATE FUNCTION ltv.horizon(smallint) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.horizon(smallint) RETURNS ltv.horizon
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.horizon $$;
-CREATE FUNCTION ltv.horizon(numeric) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.horizon(numeric) RETURNS ltv.horizon
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.horizon $$;
-CREATE FUNCTION ltv.horizon(float8) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.horizon(float8) RETURNS ltv.horizon
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.horizon $$;
-CREATE FUNCTION ltv.horizon(real) RETURNS ltv.horizon LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.horizon(real) RETURNS ltv.horizon
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.horizon $$;
 CREATE FUNCTION ltv.horizon(interval) RETURNS ltv.horizon
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
@@ -73,14 +94,18 @@ CREATE CAST (real AS ltv.horizon) WITH FUNCTION ltv.horizon(real) AS IMPLICIT;
 CREATE CAST (interval AS ltv.horizon) WITH FUNCTION ltv.horizon(interval) AS IMPLICIT;
 
 CREATE TYPE ltv.channels;
-CREATE FUNCTION ltv.channels_in(cstring) RETURNS ltv.channels LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
-CREATE FUNCTION ltv.channels_out(ltv.channels) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
+CREATE FUNCTION ltv.channels_in(cstring) RETURNS ltv.channels
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
+CREATE FUNCTION ltv.channels_out(ltv.channels) RETURNS cstring
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
 CREATE TYPE ltv.channels (INPUT = ltv.channels_in, OUTPUT = ltv.channels_out, LIKE = text);
 COMMENT ON TYPE ltv.channels IS 'whether to make a sequence: true, or columns to add to it';
 
-CREATE FUNCTION ltv.channels(boolean) RETURNS ltv.channels LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.channels(boolean) RETURNS ltv.channels
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.channels $$;
-CREATE FUNCTION ltv.channels(text[]) RETURNS ltv.channels LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.channels(text[]) RETURNS ltv.channels
+LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.channels $$;
 CREATE CAST (text AS ltv.channels) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (varchar AS ltv.channels) WITHOUT FUNCTION AS IMPLICIT;
@@ -98,8 +123,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.parse_channels IS 'the columns to add to a sequence, NULL for no sequence';
 
--- What one cut-off says: a day, which stands for its end, or an instant. A text that means the same instant in two time zones
--- names its own; any other is read in time_zone.
+-- What one cut-off says: a day, which stands for its end, or an instant. A text that means the same instant in two time
+-- zones names its own; any other is read in time_zone.
 CREATE FUNCTION ltv.parse_cutoff(item text, time_zone text, argument text, OUT day date, OUT instant timestamptz)
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC'
 AS $$
@@ -123,7 +148,8 @@ BEGIN
     EXCEPTION WHEN data_exception THEN
         RAISE invalid_datetime_format USING MESSAGE = format('%s "%s" is neither a date nor a time', argument, item),
             DETAIL = SQLERRM || '.',
-            HINT = format('Write days as %s => ''2024-06-30'' and times as %1$s => ''2024-06-30 18:00 Europe/Berlin''.', argument);
+            HINT = format('Write days as %s => ''2024-06-30'' '
+                          'and times as %1$s => ''2024-06-30 18:00 Europe/Berlin''.', argument);
     END;
     has_clock := local <> date_trunc('day', local)
         OR regexp_replace(word, '([+-][0-9]{1,2}(:?[0-9]{2}){0,2}|z)$', '') ~ '([0-9]:[0-9]|[0-9]t[0-9])';
@@ -135,7 +161,8 @@ BEGIN
     ELSIF has_clock THEN
         instant := here;
     ELSE
-        RAISE invalid_parameter_value USING MESSAGE = format('%s "%s" is a day in a time zone of its own', argument, item),
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('%s "%s" is a day in a time zone of its own', argument, item),
             DETAIL = 'A day stands for its end, in the time zone of the argument time_zone.',
             HINT = format('Write the day alone, or an instant such as %s => ''2024-06-30 24:00+02''.', argument);
     END IF;
@@ -156,7 +183,9 @@ BEGIN
     BEGIN
         given := CASE WHEN as_of::text ~ '^[[:space:]]*[{]' THEN as_of::text::text[] ELSE ARRAY[as_of::text] END;
     EXCEPTION WHEN data_exception THEN
-        RAISE invalid_parameter_value USING MESSAGE = format('as_of is not a list of cut-offs: %s', as_of), DETAIL = SQLERRM || '.',
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('as_of is not a list of cut-offs: %s', as_of),
+            DETAIL = SQLERRM || '.',
             HINT = 'Write several as as_of => ''{2024-03-31,2024-06-30}''.';
     END;
     IF cardinality(given) = 0 THEN
@@ -211,11 +240,14 @@ BEGIN
             HINT = 'Give the number of days to look ahead, for example horizon => 365, or an interval.';
     END IF;
     BEGIN
-        span := CASE WHEN horizon::text ~ '^[[:space:]]*[+-]?[0-9]+([.][0-9]*)?[[:space:]]*$' THEN horizon::text || ' days'
+        span := CASE WHEN horizon::text ~ '^[[:space:]]*[+-]?[0-9]+([.][0-9]*)?[[:space:]]*$'
+                     THEN horizon::text || ' days'
                      ELSE horizon::text END::interval;
     EXCEPTION WHEN data_exception THEN
-        RAISE invalid_datetime_format USING MESSAGE = format('the horizon "%s" is neither a number of days nor an interval', horizon),
-            HINT = 'Give the number of days to look ahead, for example horizon => 365, or an interval such as ''6 months''.';
+        RAISE invalid_datetime_format USING
+            MESSAGE = format('the horizon "%s" is neither a number of days nor an interval', horizon),
+            HINT = 'Give the number of days to look ahead, for example horizon => 365, '
+                   'or an interval such as ''6 months''.';
     END;
     IF span <= interval '0' THEN
         RAISE invalid_parameter_value USING MESSAGE = format('the horizon must be positive, not %s', span),
@@ -236,7 +268,8 @@ CREATE FUNCTION ltv.parse_windows(windows float8[]) RETURNS int[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF windows IS NULL OR EXISTS (SELECT FROM unnest(windows) w WHERE (w BETWEEN 1 AND 36500 AND w = floor(w)) IS NOT TRUE) THEN
+    IF windows IS NULL
+        OR EXISTS (SELECT FROM unnest(windows) w WHERE (w BETWEEN 1 AND 36500 AND w = floor(w)) IS NOT TRUE) THEN
         RAISE invalid_parameter_value USING MESSAGE = 'windows must be whole numbers of days from 1 to 36500',
             HINT = 'For example windows => ''{7,30,90}''; an empty array makes none.';
     END IF;

@@ -4,9 +4,9 @@
 -- customer-days with a positive net amount. Amounts are summed as numeric, because sums of floats depend on the order
 -- in which rows arrive, and the same orders must give the same features.
 --
--- These texts run in the search_path of who made the features, behind pg_catalog, because functions that his query calls may
--- need it. So that no name of ours can mean anything of his, functions are qualified, and the types beside an operator are
--- exactly those of one in pg_catalog. The test features_path holds that.
+-- These texts run in the search_path of who made the features, behind pg_catalog, because functions that his query
+-- calls may need it. So that no name of ours can mean anything of his, functions are qualified, and the types beside an
+-- operator are exactly those of one in pg_catalog. The test features_path holds that.
 
 CREATE FUNCTION ltv.base_type(type oid) RETURNS oid
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -17,7 +17,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.base_type IS 'the type under a domain';
 
--- Which values are the same, by the type's own equality: that of citext is not found by its name in a fixed search_path.
+-- Which values are the same, by the type's own equality: that of citext is not
+-- found by its name in a fixed search_path.
 CREATE FUNCTION ltv.equality_operator(type oid) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -64,12 +65,15 @@ AS $$ SELECT ARRAY(SELECT jsonb_array_elements_text(definition -> 'as_of'))::ltv
 COMMENT ON FUNCTION ltv.own_cutoffs IS 'the cut-offs of a definition of features as an argument';
 
 -- The days or instants of a definition with the ends of their horizons, also as rows of a VALUES list.
-CREATE FUNCTION ltv.features_cutoffs(definition jsonb) RETURNS TABLE (as_of text, as_of_day date, until_day date, until text, row_text text)
+CREATE FUNCTION ltv.features_cutoffs(definition jsonb)
+RETURNS TABLE (as_of text, as_of_day date, until_day date, until text, row_text text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO SET IntervalStyle = postgres
 AS $$
     SELECT a.as_of, d.as_of_day, d.until_day, u.until,
-           format(CASE definition ->> 'unit' WHEN 'day' THEN '(%L::pg_catalog.date, %L::pg_catalog.date, %L::pg_catalog.date)'
-                  ELSE '(%L::pg_catalog.timestamptz, %L::pg_catalog.date, %L::pg_catalog.timestamptz)' END, a.as_of, d.as_of_day, u.until)
+           format(CASE definition ->> 'unit'
+                       WHEN 'day' THEN '(%L::pg_catalog.date, %L::pg_catalog.date, %L::pg_catalog.date)'
+                       ELSE '(%L::pg_catalog.timestamptz, %L::pg_catalog.date, %L::pg_catalog.timestamptz)' END,
+                  a.as_of, d.as_of_day, u.until)
     FROM jsonb_array_elements_text(definition -> 'as_of') a(as_of),
          LATERAL (SELECT definition ->> 'time_zone' AS zone, (definition ->> 'horizon')::interval AS horizon) z,
          LATERAL (SELECT CASE definition ->> 'unit' WHEN 'day' THEN a.as_of::timestamp
@@ -80,9 +84,9 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.features_cutoffs IS 'the cut-offs of a definition of features and the ends of their horizons';
 
--- SQL for the orders, cleaned: rows without customer, date or finite amount are left out, and so are rows that cannot be orders
--- because their day is yet to come, or is the first one of computers' time or earlier, as placeholders are. Where today is
--- null, it is the day on which the statement runs.
+-- SQL for the orders, cleaned: rows without customer, date or finite amount are left out, and so are rows that cannot
+-- be orders because their day is yet to come, or is the first one of computers' time or earlier, as placeholders are.
+-- Where today is null, it is the day on which the statement runs.
 CREATE FUNCTION ltv.features_orders(definition jsonb, today date, with_impossible boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
 AS $$
@@ -99,8 +103,9 @@ DECLARE
     beyond text;
     extra text;
 BEGIN
-    places := places || jsonb_build_object('tomorrow', CASE WHEN today IS NOT NULL THEN format('(%L::pg_catalog.date + 1)', today)
-        ELSE ltv.fill_in('((pg_catalog.now() AT TIME ZONE {zone})::pg_catalog.date + 1)', places) END);
+    places := places || jsonb_build_object('tomorrow',
+        CASE WHEN today IS NOT NULL THEN format('(%L::pg_catalog.date + 1)', today)
+             ELSE ltv.fill_in('((pg_catalog.now() AT TIME ZONE {zone})::pg_catalog.date + 1)', places) END);
     -- An order known only by its day is known to have happened at the end of that day.
     CASE definition ->> 'date_type'
         WHEN 'date' THEN
@@ -123,7 +128,8 @@ BEGIN
     beyond := CASE WHEN today IS NULL THEN format('(SELECT %s)', beyond) ELSE beyond END;
     SELECT string_agg(format(', o.%I::numeric AS x%s', c, i), '' ORDER BY i) INTO extra
     FROM jsonb_array_elements_text(definition #> '{sequence,columns}') WITH ORDINALITY AS x(c, i);
-    places := places || jsonb_build_object('day', ltv.fill_in(day, places), 'ts', ltv.fill_in(ts, places), 'extra', extra,
+    places := places || jsonb_build_object(
+        'day', ltv.fill_in(day, places), 'ts', ltv.fill_in(ts, places), 'extra', extra,
         'possible', ltv.fill_in(CASE WHEN with_impossible THEN '{date} IS NOT NULL'
                                 ELSE format('{date} >= %s AND {date} < %s', first, beyond) END, places),
         -- Only these types have infinities (and NaN, which is greater).
@@ -137,7 +143,8 @@ END
 $$;
 COMMENT ON FUNCTION ltv.features_orders IS 'the order log of a definition of features, as SQL';
 
--- The end that was given: a day is complete to its end; an instant completes the days before it. Neither lies after today.
+-- The end that was given: a day is complete to its end; an instant completes the
+-- days before it. Neither lies after today.
 CREATE FUNCTION ltv.log_end(definition jsonb, OUT day date, OUT instant timestamptz)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -145,13 +152,14 @@ AS $$
                 WHEN e.instant IS NOT NULL THEN (least(e.instant, now()) AT TIME ZONE z.zone)::date - 1 END,
            CASE WHEN e.day IS NOT NULL THEN (least(e.day, z.today) + 1)::timestamp AT TIME ZONE z.zone
                 WHEN e.instant IS NOT NULL THEN least(e.instant, now()) END
-    FROM (SELECT definition ->> 'time_zone' AS zone, (now() AT TIME ZONE (definition ->> 'time_zone'))::date AS today) z,
+    FROM (SELECT definition ->> 'time_zone' AS zone,
+                 (now() AT TIME ZONE (definition ->> 'time_zone'))::date AS today) z,
          ltv.parse_cutoff(definition ->> 'log_end', definition ->> 'time_zone', 'log_end') e
 $$;
 COMMENT ON FUNCTION ltv.log_end IS 'the end of the log as a definition of features gives it; null where it is left out';
 
--- What a statement of features is told beside the definition: which day it is (null for a view, which asks anew whenever it is
--- read), where the log ends, and how the ids of attributes are compared. The last two are SQL.
+-- What a statement of features is told beside the definition: which day it is (null for a view, which asks anew
+-- whenever it is read), where the log ends, and how the ids of attributes are compared. The last two are SQL.
 CREATE TYPE ltv.features_context AS (today date, log_end text, id_match text);
 
 CREATE FUNCTION ltv.features_query(definition jsonb, context ltv.features_context) RETURNS text
@@ -175,7 +183,8 @@ BEGIN
 
     SELECT string_agg(format(E',\n       c.count_%s, c.sum_%1$s', w), '' ORDER BY i), string_agg(format($sql$,
              (pg_catalog.count(*) FILTER (WHERE d.bought AND d.age < %s))::int AS count_%1$s,
-             COALESCE(pg_catalog.sum(d.net) FILTER (WHERE d.bought AND d.age < %1$s), 0)::double precision AS sum_%1$s$sql$, w),
+             COALESCE(pg_catalog.sum(d.net) FILTER (WHERE d.bought AND d.age < %1$s), 0)::double precision
+                 AS sum_%1$s$sql$, w),
                       '' ORDER BY i)
     INTO windows, window_aggregates FROM jsonb_array_elements_text(definition -> 'windows') WITH ORDINALITY AS x(w, i);
 
@@ -185,13 +194,16 @@ BEGIN
         attribute_join := format(E'\nLEFT JOIN (%s\n) a ON %s', definition ->> 'attributes', context.id_match);
     END IF;
 
-    SELECT string_agg(', s.x' || i, '' ORDER BY i), string_agg(format(', COALESCE(pg_catalog.sum(s.x%s), 0) AS x%1$s', i), '' ORDER BY i),
+    SELECT string_agg(', s.x' || i, '' ORDER BY i),
+           string_agg(format(', COALESCE(pg_catalog.sum(s.x%s), 0) AS x%1$s', i), '' ORDER BY i),
            string_agg(', d.x' || i, '' ORDER BY i)
-    INTO extra, extra_sums, step_values FROM jsonb_array_elements_text(definition #> '{sequence,columns}') WITH ORDINALITY AS x(c, i);
+    INTO extra, extra_sums, step_values
+    FROM jsonb_array_elements_text(definition #> '{sequence,columns}') WITH ORDINALITY AS x(c, i);
 
     by_day := CASE definition ->> 'unit'
         -- Days cannot be cut, so orders are summed once for all cut-offs.
-        WHEN 'day' THEN $sql$SELECT k.as_of, k.as_of_day, k.until, s.customer, s.day, s.net{extra}, s.day <= k.as_of AS seen
+        WHEN 'day' THEN $sql$
+                  SELECT k.as_of, k.as_of_day, k.until, s.customer, s.day, s.net{extra}, s.day <= k.as_of AS seen
                   FROM (SELECT s.customer, s.day, pg_catalog.sum(s.amount) AS net{extra_sums}
                         FROM {orders} GROUP BY s.customer, s.day) s
                   JOIN {cutoffs} ON s.day <= k.until$sql$
@@ -209,7 +221,8 @@ SELECT c.customer AS {id}, c.as_of,
        c.largest AS monetary_max,
        c.deviation AS monetary_std,
        c.last[2] AS monetary_last{windows},
-       CASE WHEN c.n > 1 THEN (c.last_day - c.first_day)::double precision / (c.n - 1)::double precision ELSE -1 END AS mean_interpurchase,
+       CASE WHEN c.n > 1 THEN (c.last_day - c.first_day)::double precision / (c.n - 1)::double precision
+            ELSE -1 END AS mean_interpurchase,
        extract(month FROM c.first_day)::int AS first_month,
        c.first[2] AS first_amount{attributes}{spend_sequence},
        CASE WHEN c.until <= {log_end} THEN greatest(c.spent, 0)::double precision END AS ltv
@@ -227,13 +240,16 @@ FROM (SELECT d.customer, d.as_of, d.as_of_day, d.until,
             FROM ({by_day}) s) d
       GROUP BY d.customer, d.as_of, d.as_of_day, d.until
       HAVING pg_catalog.count(*) FILTER (WHERE d.bought) > 0) c{attribute_join}$sql$, jsonb_build_object(
-        'id', quote_ident(definition ->> 'customer_id_column'), 'windows', windows, 'window_aggregates', window_aggregates,
+        'id', quote_ident(definition ->> 'customer_id_column'),
+        'windows', windows, 'window_aggregates', window_aggregates,
         'attributes', attributes, 'attribute_join', attribute_join, 'log_end', context.log_end,
         'spend_sequence', E',\n       c.steps[greatest(1, c.n - ' || steps - 1 || '):] AS spend_sequence',
         'step_arrays', CASE WHEN steps IS NOT NULL THEN ltv.fill_in($sql$,
-             pg_catalog.array_agg(ARRAY[d.net, d.age{values}]::real[] ORDER BY d.day) FILTER (WHERE d.bought) AS steps$sql$,
+             pg_catalog.array_agg(ARRAY[d.net, d.age{values}]::real[] ORDER BY d.day)
+                 FILTER (WHERE d.bought) AS steps$sql$,
                                                                     jsonb_build_object('values', step_values)) END,
-        'by_day', ltv.fill_in(by_day, jsonb_build_object('orders', orders, 'cutoffs', cutoffs, 'extra', extra, 'extra_sums', extra_sums))));
+        'by_day', ltv.fill_in(by_day, jsonb_build_object(
+            'orders', orders, 'cutoffs', cutoffs, 'extra', extra, 'extra_sums', extra_sums))));
 END
 $$;
 COMMENT ON FUNCTION ltv.features_query IS 'the SELECT that computes the features of a definition';

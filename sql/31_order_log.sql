@@ -1,7 +1,7 @@
 -- Order logs as they are: whether a source has what features need, with hints that can be pasted, and what is in it.
 
--- Statements around a query of the user run in the search_path that it was written for. Their errors say what is wrong with it,
--- without the pages of SQL around it that PostgreSQL would show as the context.
+-- Statements around a query of the user run in the search_path that it was written for. Their errors say what is wrong
+-- with it, without the pages of SQL around it that PostgreSQL would show as the context.
 
 CREATE FUNCTION ltv.read_in(path text, statement text) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -48,8 +48,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.call_text IS 'a call of a function, given pairs of names and values, as SQL';
 
--- What columns that are no dates may hold: texts of a pattern, and the expression that makes a date or time of them. Numbers
--- are days written without hyphens, or seconds, milliseconds, microseconds or nanoseconds since 1970.
+-- What columns that are no dates may hold: texts of a pattern, and the expression that makes a date or time of them.
+-- Numbers are days written without hyphens, or seconds, milliseconds, microseconds or nanoseconds since 1970.
 CREATE FUNCTION ltv.date_readings() RETURNS TABLE (i int, pattern text, expression text)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -68,7 +68,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.date_readings IS 'ways to read dates out of numbers and texts';
 
--- Found by trying on a sample, which must be of our times: amounts would read as seconds since 1970. Blank texts are missing dates.
+-- Found by trying on a sample, which must be of our times: amounts would read as
+-- seconds since 1970. Blank texts are missing dates.
 CREATE FUNCTION ltv.date_expression(query text, column_name text, path text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -85,7 +86,8 @@ BEGIN
                     SELECT pg_catalog.to_jsonb(pg_catalog.bool_and(r.given ~ {pattern}::text)
                                AND pg_catalog.min(r.t) >= '1980-01-01' AND pg_catalog.max(r.t) < '2200-01-01')
                     FROM (SELECT ({given})::text AS given, ({reading})::pg_catalog.timestamptz AS t FROM ({query}
-                          ) o WHERE {given} IS NOT NULL LIMIT 1000) r$sql$, jsonb_build_object('pattern', quote_literal(reading.pattern),
+                          ) o WHERE {given} IS NOT NULL LIMIT 1000) r$sql$, jsonb_build_object(
+                    'pattern', quote_literal(reading.pattern),
                     'given', base, 'reading', format(reading.expression, base), 'query', query)))::boolean;
                 IF reads THEN
                     RETURN format(reading.expression, base);
@@ -103,19 +105,26 @@ COMMENT ON FUNCTION ltv.date_expression IS 'the expression that makes dates of a
 
 -- The sources of a definition ---------------------------------------------------------------------------------------
 
-CREATE FUNCTION ltv.check_given(source text, customer_id_column text, date_column text, value_column text, time_zone text) RETURNS void
+CREATE FUNCTION ltv.check_given(
+    source text, customer_id_column text, date_column text, value_column text, time_zone text
+) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF source IS NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = 'the source must not be null', HINT = 'Give the table of orders, or a query.';
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'the source must not be null',
+            HINT = 'Give the table of orders, or a query.';
     ELSIF customer_id_column IS NULL OR date_column IS NULL OR value_column IS NULL THEN
         RAISE null_value_not_allowed USING
             MESSAGE = format('the %s must be given', CASE WHEN customer_id_column IS NULL THEN 'customer_id_column'
                 WHEN date_column IS NULL THEN 'date_column' ELSE 'value_column' END),
-            HINT = 'For example customer_id_column => ''customer_id'', date_column => ''ordered_at'', value_column => ''amount''.';
+            HINT = 'For example customer_id_column => ''customer_id'', '
+                   'date_column => ''ordered_at'', value_column => ''amount''.';
     ELSIF time_zone IS NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = 'the time_zone must not be null', HINT = 'Days are cut in it; the default is UTC.';
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'the time_zone must not be null',
+            HINT = 'Days are cut in it; the default is UTC.';
     END IF;
     PERFORM now() AT TIME ZONE time_zone;
 END
@@ -123,23 +132,29 @@ $$;
 COMMENT ON FUNCTION ltv.check_given IS 'an error where an argument that describes the order log is missing';
 
 -- The rows that features read, with the column in question put right, as the user may give them.
-CREATE FUNCTION ltv.repaired_query(definition jsonb, given text, column_name text, expression text, new_name text) RETURNS text
+CREATE FUNCTION ltv.repaired_query(
+    definition jsonb, given text, column_name text, expression text, new_name text
+) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('SELECT %s FROM %s o',
                   string_agg(CASE WHEN c.name = column_name THEN format('%s AS %I', expression, new_name)
                                   ELSE format('o.%I', c.name) END, ', ' ORDER BY c.i),
-                  COALESCE(definition ->> 'source_relation', '(' || regexp_replace(given, '[;[:space:]]+$', '') || E'\n)'))
+                  COALESCE(definition ->> 'source_relation', '(' || regexp_replace(given, '[;[:space:]]+$', '')
+                            || E'\n)'))
     FROM (SELECT x.name, min(x.i) AS i
-          FROM unnest(ARRAY[definition ->> 'customer_id_column', definition ->> 'date_column', definition ->> 'value_column']
-                      || ARRAY(SELECT jsonb_array_elements_text(definition #> '{sequence,columns}'))) WITH ORDINALITY AS x(name, i)
+          FROM unnest(ARRAY[definition ->> 'customer_id_column', definition ->> 'date_column',
+                            definition ->> 'value_column']
+                      || ARRAY(SELECT jsonb_array_elements_text(definition #> '{sequence,columns}')))
+               WITH ORDINALITY AS x(name, i)
           GROUP BY x.name) c
 $$;
 COMMENT ON FUNCTION ltv.repaired_query IS 'the query that reads a column as what it is meant to be';
 
 -- Where an expression makes of the column what is needed, the hint is a statement that works.
-CREATE FUNCTION ltv.raise_wrong_type(message text, expression text, column_name text, definition jsonb, function text, given text,
-                                     arguments jsonb) RETURNS void
+CREATE FUNCTION ltv.raise_wrong_type(
+    message text, expression text, column_name text, definition jsonb, function text, given text, arguments jsonb
+) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -162,7 +177,8 @@ BEGIN
     FOREACH expression IN ARRAY ARRAY[plain || '::numeric', format('NULLIF(%s, '''')::numeric', plain)] LOOP
         BEGIN
             PERFORM ltv.read_in(path, format(
-                E'SELECT pg_catalog.to_jsonb(pg_catalog.sum(r.n)) FROM (SELECT %s AS n FROM (%s\n) o LIMIT 1000) r', expression, query));
+                E'SELECT pg_catalog.to_jsonb(pg_catalog.sum(r.n)) FROM (SELECT %s AS n FROM (%s\n) o LIMIT 1000) r',
+                expression, query));
             RETURN expression;
         EXCEPTION WHEN data_exception OR cannot_coerce OR undefined_function THEN
             CONTINUE;
@@ -173,10 +189,11 @@ END
 $$;
 COMMENT ON FUNCTION ltv.number_expression IS 'the expression that makes numbers of a column; null if none does';
 
--- Whether the source has what features need. Adds the types of the columns to the definition. Function, arguments and the source
--- as it was given are those of the user's call, for a hint that repeats it.
-CREATE FUNCTION ltv.order_log(definition jsonb, function text DEFAULT NULL, given text DEFAULT NULL, arguments jsonb DEFAULT NULL)
-RETURNS jsonb
+-- Whether the source has what features need. Adds the types of the columns to the definition. Function, arguments and
+-- the source as it was given are those of the user's call, for a hint that repeats it.
+CREATE FUNCTION ltv.order_log(
+    definition jsonb, function text DEFAULT NULL, given text DEFAULT NULL, arguments jsonb DEFAULT NULL
+) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -196,7 +213,8 @@ BEGIN
         EXECUTE format('SELECT NULL::%s %s NULL::%1$s', format_type(type, NULL), ltv.equality_operator(type));
     EXCEPTION WHEN undefined_function THEN
         PERFORM ltv.raise_wrong_type(
-            format('the customer id column "%s" is of type %s, whose values cannot be told apart', id_column, format_type(type, NULL)),
+            format('the customer id column "%s" is of type %s, whose values cannot be told apart',
+                   id_column, format_type(type, NULL)),
             format('o.%I::text', id_column), id_column, definition, function, given, arguments);
     END;
 
@@ -205,14 +223,19 @@ BEGIN
                                           WHEN 'timestamptz'::regtype THEN 'timestamptz' END;
     IF date_type IS NULL THEN
         PERFORM ltv.raise_wrong_type(
-            format('the date column "%s" is of type %s, neither a date nor a timestamp', date_column, format_type(type, NULL)),
+            format('the date column "%s" is of type %s, neither a date nor a timestamp',
+                   date_column, format_type(type, NULL)),
             ltv.date_expression(query, date_column, path), date_column, definition, function, given, arguments);
     END IF;
 
-    FOR channel IN SELECT value_column UNION ALL SELECT jsonb_array_elements_text(definition #> '{sequence,columns}') LOOP
-        type := found.types[ltv.check_column(found.names, channel, CASE channel WHEN value_column THEN 'value_column' ELSE 'sequence' END)];
+    FOR channel IN
+        SELECT value_column UNION ALL SELECT jsonb_array_elements_text(definition #> '{sequence,columns}')
+    LOOP
+        type := found.types[ltv.check_column(found.names, channel,
+            CASE channel WHEN value_column THEN 'value_column' ELSE 'sequence' END)];
         IF (SELECT t.typcategory FROM pg_type t WHERE t.oid = type) <> 'N' THEN
-            PERFORM ltv.raise_wrong_type(format('the column "%s" is of type %s, which is not numeric', channel, format_type(type, NULL)),
+            PERFORM ltv.raise_wrong_type(
+                format('the column "%s" is of type %s, which is not numeric', channel, format_type(type, NULL)),
                 ltv.number_expression(query, channel, path), channel, definition, function, given, arguments);
         END IF;
         -- The value column comes first.
@@ -223,8 +246,8 @@ END
 $$;
 COMMENT ON FUNCTION ltv.order_log IS 'a definition with the types of its source, or an error that says what to do';
 
--- How ids of attributes are compared with those of orders: by the equality of their type; numbers and texts of different types
--- by what they say. Both sides as SQL.
+-- How ids of attributes are compared with those of orders: by the equality of their type; numbers and texts of
+-- different types by what they say. Both sides as SQL.
 CREATE FUNCTION ltv.id_match(definition jsonb, OUT order_side text, OUT attribute_side text, OUT operator text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -233,7 +256,8 @@ DECLARE
     orders record := ltv.query_columns(definition ->> 'source');
     attributes record := ltv.query_columns(definition ->> 'attributes');
     order_type oid := ltv.base_type(orders.types[array_position(orders.names, id_column)]);
-    attribute_place int := ltv.check_column(attributes.names, id_column, 'customer_id_column, which attributes must have too');
+    attribute_place int :=
+        ltv.check_column(attributes.names, id_column, 'customer_id_column, which attributes must have too');
     attribute_type oid := ltv.base_type(attributes.types[attribute_place]);
     kinds text[] := ARRAY[ltv.id_kind(order_type), ltv.id_kind(attribute_type)];
     own_type oid;
@@ -245,8 +269,10 @@ BEGIN
         operator := ltv.equality_operator(order_type);
         IF (SELECT t.typcollation FROM pg_type t WHERE t.oid = order_type) <> 0 THEN
             -- Columns may differ in it; the orders decide which customers are the same.
-            EXECUTE format(E'SELECT pg_catalog.pg_collation_for(o.%I) FROM (VALUES (1)) one LEFT JOIN (SELECT * FROM (%s\n) q LIMIT 0) o ON true',
-                           id_column, definition ->> 'source') INTO collation_name;
+            EXECUTE format(
+                E'SELECT pg_catalog.pg_collation_for(o.%I) FROM (VALUES (1)) one '
+                'LEFT JOIN (SELECT * FROM (%s\n) q LIMIT 0) o ON true',
+                id_column, definition ->> 'source') INTO collation_name;
             attribute_side := attribute_side || COALESCE(' COLLATE ' || collation_name, '');
         END IF;
         RETURN;
@@ -294,7 +320,8 @@ AS $$
                 WHEN t.oid = 'numeric'::regtype THEN 'decimal'
                 WHEN t.oid IN ('float4'::regtype, 'float8'::regtype) THEN 'float'
                 WHEN t.oid = 'uuid'::regtype THEN 'uuid'
-                WHEN t.oid = 'name'::regtype OR t.typcategory = 'S' AND t.typnamespace = 'pg_catalog'::regnamespace THEN 'text'
+                WHEN t.oid = 'name'::regtype
+                     OR t.typcategory = 'S' AND t.typnamespace = 'pg_catalog'::regnamespace THEN 'text'
                 WHEN t.typcategory = 'S' THEN 'own text'
                 WHEN t.typcategory = 'E' THEN 'enum' ELSE 'other' END
     FROM pg_type t WHERE t.oid = $1
@@ -320,12 +347,15 @@ DECLARE
     found record := ltv.query_columns(definition ->> 'attributes');
     repeated text;
 BEGIN
-    PERFORM ltv.check_column(found.names, c, 'attributes') FROM jsonb_array_elements_text(definition -> 'attribute_columns') c;
-    repeated := ltv.read_in(ltv.run_path(definition), format('SELECT pg_catalog.to_jsonb(pg_catalog.min(a.%1$I::text)) FROM (%2$s' || E'
+    PERFORM ltv.check_column(found.names, c, 'attributes')
+    FROM jsonb_array_elements_text(definition -> 'attribute_columns') c;
+    repeated := ltv.read_in(ltv.run_path(definition),
+        format('SELECT pg_catalog.to_jsonb(pg_catalog.min(a.%1$I::text)) FROM (%2$s' || E'
 ) a WHERE %3$s IS NOT NULL GROUP BY %3$s HAVING pg_catalog.count(*) > 1 ORDER BY 1 LIMIT 1',
         definition ->> 'customer_id_column', definition ->> 'attributes', match.attribute_side)) #>> '{}';
     IF repeated IS NOT NULL THEN
-        RAISE cardinality_violation USING MESSAGE = format('attributes has more than one row for customer "%s"', repeated),
+        RAISE cardinality_violation USING
+            MESSAGE = format('attributes has more than one row for customer "%s"', repeated),
             HINT = 'Give one row per customer, for example with SELECT DISTINCT ON.';
     END IF;
     RETURN format('%s %s %s', match.attribute_side, match.operator, match.order_side);
@@ -333,12 +363,13 @@ END
 $$;
 COMMENT ON FUNCTION ltv.check_attributes IS 'how the attributes are joined to the orders, as SQL, or an error';
 
--- What is in the log ---------------------------------------------------------------------------------------------------
+-- What is in the log --------------------------------------------------------------------------------------------------
 
 CREATE TYPE ltv.log_facts AS (
     first_day date, last_day date, last_instant timestamptz, late bigint, latest date, early bigint, earliest date);
 
--- One pass over the log. Late are orders of days to come, early are those that cannot be orders because of computers' first day.
+-- One pass over the log. Late are orders of days to come, early are those that
+-- cannot be orders because of computers' first day.
 CREATE FUNCTION ltv.log_facts(definition jsonb, today date) RETURNS ltv.log_facts
 LANGUAGE sql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
@@ -369,7 +400,8 @@ BEGIN
                             COALESCE(facts.last_day::text, 'no day, it is empty'));
     END IF;
     IF facts.early > 0 THEN
-        RAISE NOTICE USING MESSAGE = CASE facts.early WHEN 1 THEN 'one order is dated 1970-01-01 or earlier and left out'
+        RAISE NOTICE USING
+            MESSAGE = CASE facts.early WHEN 1 THEN 'one order is dated 1970-01-01 or earlier and left out'
                 ELSE format('%s orders are dated 1970-01-01 or earlier and left out', facts.early) END,
             DETAIL = format('The earliest is dated %s: such dates stand for a date that is not known.', facts.earliest);
     END IF;

@@ -1,11 +1,13 @@
--- Definitions of features: what is kept of how a relation was made. A definition belongs to the owner of its relation, is
--- written and read by the functions here only, and is checked whenever it is, because a dump may have been edited by hand.
+-- Definitions of features: what is kept of how a relation was made. A definition belongs to the
+-- owner of its relation, is written and read by the functions here only, and is checked whenever it
+-- is, because a dump may have been edited by hand.
 
 CREATE FUNCTION ltv.is_list(value jsonb, of text, pattern text DEFAULT '') RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN jsonb_typeof(value) = 'array'
-                THEN NOT EXISTS (SELECT FROM jsonb_array_elements(value) e WHERE jsonb_typeof(e) <> of OR e #>> '{}' !~ pattern)
+                THEN NOT EXISTS (SELECT FROM jsonb_array_elements(value) e
+                                 WHERE jsonb_typeof(e) <> of OR e #>> '{}' !~ pattern)
                 ELSE false END
 $$;
 COMMENT ON FUNCTION ltv.is_list IS 'whether a value is an array of values of a type and form';
@@ -29,16 +31,20 @@ BEGIN
             ('horizon', jsonb_typeof(definition -> 'horizon') = 'string'),
             ('windows', ltv.is_list(definition -> 'windows', 'number', '^[1-9][0-9]{0,4}$')),
             ('sequence', COALESCE(definition -> 'sequence', 'null') = 'null'
-                OR ltv.is_list(definition #> '{sequence,columns}', 'string') AND definition #>> '{sequence,steps}' ~ '^[1-9][0-9]{0,3}$'),
+                OR ltv.is_list(definition #> '{sequence,columns}', 'string')
+                    AND definition #>> '{sequence,steps}' ~ '^[1-9][0-9]{0,3}$'),
             ('materialized', jsonb_typeof(definition -> 'materialized') = 'boolean'),
             ('source_followed', COALESCE(jsonb_typeof(definition -> 'source_followed'), 'null') IN ('object', 'null')),
-            ('attributes_followed', COALESCE(jsonb_typeof(definition -> 'attributes_followed'), 'null') IN ('object', 'null')),
+            ('attributes_followed',
+                COALESCE(jsonb_typeof(definition -> 'attributes_followed'), 'null') IN ('object', 'null')),
             ('temporary', jsonb_typeof(definition -> 'temporary') = 'boolean'),
             ('log_end', COALESCE(jsonb_typeof(definition -> 'log_end'), 'null') IN ('string', 'null')),
             ('search_path', jsonb_typeof(definition -> 'search_path') = 'string'),
             ('attributes', COALESCE(definition -> 'attributes', 'null') = 'null'
-                OR jsonb_typeof(definition -> 'attributes') = 'string' AND ltv.is_list(definition -> 'attribute_columns', 'string')),
-            ('attributes_relation', COALESCE(jsonb_typeof(definition -> 'attributes_relation'), 'null') IN ('string', 'null')),
+                OR jsonb_typeof(definition -> 'attributes') = 'string'
+                    AND ltv.is_list(definition -> 'attribute_columns', 'string')),
+            ('attributes_relation',
+                COALESCE(jsonb_typeof(definition -> 'attributes_relation'), 'null') IN ('string', 'null')),
             ('unit', definition ->> 'unit' IN ('day', 'instant')),
             ('as_of', ltv.is_list(definition -> 'as_of', 'string') AND definition -> 'as_of' <> '[]')
         ) k (key, is_right) WHERE k.is_right IS NOT TRUE;
@@ -66,7 +72,11 @@ COMMENT ON FUNCTION ltv.check_definition IS 'a definition of features, or an err
 
 CREATE FUNCTION ltv.qualified_name(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation $$;
+AS $$
+    SELECT format('%I.%I', n.nspname, c.relname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = relation
+$$;
 COMMENT ON FUNCTION ltv.qualified_name IS 'the qualified, quoted name of a relation; NULL if it is gone';
 
 CREATE FUNCTION ltv.relation_named(name text) RETURNS regclass
@@ -78,41 +88,47 @@ EXCEPTION WHEN invalid_name OR syntax_error OR feature_not_supported THEN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION ltv.relation_named IS 'the relation of a qualified name; NULL if there is none, or if it is no name';
+COMMENT ON FUNCTION ltv.relation_named
+    IS 'the relation of a qualified name; NULL if there is none, or if it is no name';
 
--- A relation that was read is followed where it is renamed or moved. One that was made again under its name, as nightly loads do,
--- is the new one; so is one that was put in its place. But not one of another owner: whose functions a query runs is decided by
--- whoever makes what it reads. A dump writes the oid of a relation that is gone as a number, which may be another relation's
--- where it is restored; so where the number is the same, the database must be, too.
+-- A relation that was read is followed where it is renamed or moved. One that was made again under its name, as nightly
+-- loads do, is the new one; so is one that was put in its place. But not one of another owner: whose functions a query
+-- runs is decided by whoever makes what it reads. A dump writes the oid of a relation that is gone as a number, which
+-- may be another relation's where it is restored; so where the number is the same, the database must be, too.
 CREATE FUNCTION ltv.followed(kept regclass, saved jsonb, OUT relation text, OUT replaced_by text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN k.oid IS NULL THEN COALESCE(ltv.qualified_name(n.oid), saved ->> 'name')
                 WHEN n.relowner = k.relowner THEN ltv.qualified_name(n.oid) ELSE ltv.qualified_name(k.oid) END,
-           CASE WHEN k.oid IS NULL AND pg_get_userbyid(n.relowner) <> saved ->> 'owner' THEN pg_get_userbyid(n.relowner) END
+           CASE WHEN k.oid IS NULL AND pg_get_userbyid(n.relowner) <> saved ->> 'owner'
+                THEN pg_get_userbyid(n.relowner) END
     FROM (VALUES (1)) one
-    LEFT JOIN pg_class k ON k.oid = kept AND (kept::oid::text <> saved ->> 'oid' OR saved ->> 'database' = ltv.database_identity())
+    LEFT JOIN pg_class k
+        ON k.oid = kept AND (kept::oid::text <> saved ->> 'oid' OR saved ->> 'database' = ltv.database_identity())
     LEFT JOIN pg_class n ON n.oid = ltv.relation_named(saved ->> 'name')
 $$;
-COMMENT ON FUNCTION ltv.followed IS 'the name of a relation that was read before, and its owner if that is not the one it had';
+COMMENT ON FUNCTION ltv.followed
+    IS 'the name of a relation that was read before, and its owner if that is not the one it had';
 
 CREATE FUNCTION ltv.database_identity() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (SELECT s.system_identifier FROM pg_control_system() s) || '.' || d.oid FROM pg_database d WHERE d.datname = current_database()
+    SELECT (SELECT s.system_identifier FROM pg_control_system() s) || '.' || d.oid
+    FROM pg_database d WHERE d.datname = current_database()
 $$;
 COMMENT ON FUNCTION ltv.database_identity IS 'tells this database from its copies';
 
 CREATE FUNCTION ltv.to_follow(name text) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT jsonb_build_object('name', name, 'oid', c.oid, 'owner', pg_get_userbyid(c.relowner), 'database', ltv.database_identity())
+    SELECT jsonb_build_object(
+        'name', name, 'oid', c.oid, 'owner', pg_get_userbyid(c.relowner), 'database', ltv.database_identity())
     FROM pg_class c WHERE c.oid = ltv.relation_named(name)
 $$;
 COMMENT ON FUNCTION ltv.to_follow IS 'what has to be known of a relation to follow it';
 
--- Of the features that the caller owns, or has the rights of the owner of; NULL where there are none. To change them they are
--- locked until the end of the transaction, so that two refreshes do not mix.
+-- Of the features that the caller owns, or has the rights of the owner of; NULL where there are none. To change them
+-- they are locked until the end of the transaction, so that two refreshes do not mix.
 CREATE FUNCTION ltv.feature_definition(caller regrole, relation regclass, to_change boolean) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -126,7 +142,8 @@ BEGIN
     ELSIF to_change THEN
         PERFORM FROM ltv.feature_definitions f WHERE f.relation = feature_definition.relation FOR UPDATE;
     END IF;
-    SELECT f.definition, f.orders, f.attributes INTO kept FROM ltv.feature_definitions f WHERE f.relation = feature_definition.relation;
+    SELECT f.definition, f.orders, f.attributes INTO kept
+    FROM ltv.feature_definitions f WHERE f.relation = feature_definition.relation;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -142,7 +159,8 @@ COMMENT ON FUNCTION ltv.feature_definition(regrole, regclass, boolean) IS 'see t
 
 CREATE FUNCTION ltv.feature_definition(relation regclass, to_change boolean DEFAULT false) RETURNS jsonb
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION ltv.feature_definition(regclass, boolean) IS 'how features of one''s own were made; NULL for other relations';
+COMMENT ON FUNCTION ltv.feature_definition(regclass, boolean)
+    IS 'how features of one''s own were made; NULL for other relations';
 
 -- What whoever may read features may know beside them. A damaged definition says nothing.
 CREATE FUNCTION ltv.feature_facts(caller regrole, relation regclass) RETURNS jsonb
@@ -151,7 +169,8 @@ AS $$
 DECLARE
     known jsonb := (SELECT f.definition FROM ltv.feature_definitions f JOIN pg_class c ON c.oid = f.relation
                     WHERE f.relation = feature_facts.relation
-                      AND (pg_has_role(caller, c.relowner, 'USAGE') OR has_any_column_privilege(caller, c.oid, 'SELECT')));
+                      AND (pg_has_role(caller, c.relowner, 'USAGE')
+                         OR has_any_column_privilege(caller, c.oid, 'SELECT')));
 BEGIN
     IF known IS NULL THEN
         RETURN NULL;
@@ -176,7 +195,8 @@ AS $$
     SELECT CASE WHEN count(DISTINCT h.days) = 1 THEN max(h.days) END
     FROM (SELECT (ltv.feature_facts(r::regclass) ->> 'horizon_days')::float8 AS days FROM unnest(relations) r) h
 $$;
-COMMENT ON FUNCTION ltv.features_horizon IS 'the days that the features among some relations look ahead, if all look equally far';
+COMMENT ON FUNCTION ltv.features_horizon
+    IS 'the days that the features among some relations look ahead, if all look equally far';
 
 CREATE FUNCTION ltv.features_id_column(relation text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -208,7 +228,8 @@ BEGIN
     VALUES (relation, definition, ltv.relation_named(definition ->> 'source_relation'),
             ltv.relation_named(definition ->> 'attributes_relation'))
     ON CONFLICT ON CONSTRAINT feature_definitions_pkey DO UPDATE
-    SET definition = excluded.definition, orders = excluded.orders, attributes = excluded.attributes, updated_at = clock_timestamp();
+    SET definition = excluded.definition, orders = excluded.orders, attributes = excluded.attributes,
+        updated_at = clock_timestamp();
 END
 $$;
 COMMENT ON FUNCTION ltv.save_definition(regrole, regclass, jsonb) IS 'see the function without caller';

@@ -1,8 +1,9 @@
--- Making a relation of features, and filling it again. What is here runs as the owner of the relation and touches no catalog.
+-- Making a relation of features, and filling it again. What is here runs as the
+-- owner of the relation and touches no catalog.
 
--- Cut-offs to learn from where none is named: the last day whose horizon has ended, the same day of the six months before it, and
--- the day a year before the end of the log, because what is learnt is used from that end on and so seen in its season; of these
--- all that have at least a third of the log up to the last one before them.
+-- Cut-offs to learn from where none is named: the last day whose horizon has ended, the same day of the six months
+-- before it, and the day a year before the end of the log, because what is learnt is used from that end on and so seen
+-- in its season; of these all that have at least a third of the log up to the last one before them.
 CREATE FUNCTION ltv.training_cutoffs(definition jsonb, facts ltv.log_facts) RETURNS ltv.cutoffs
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -13,7 +14,8 @@ DECLARE
     days date[];
 BEGIN
     IF latest > first_day IS NOT TRUE THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'the log is too short for the horizon: there is no cut-off to learn from',
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'the log is too short for the horizon: there is no cut-off to learn from',
             DETAIL = CASE WHEN first_day IS NULL THEN 'The log is empty.'
                           ELSE format('The log goes from %s to %s.', first_day, last_day) END,
             HINT = 'Give a shorter horizon, or a cut-off in as_of for features without a label.';
@@ -22,22 +24,26 @@ BEGIN
         WITH monthly AS (SELECT (latest - make_interval(months => k))::date AS d FROM generate_series(0, 6) k),
              in_season AS (SELECT (last_day - interval '1 year')::date AS d)
         SELECT c.d FROM (TABLE monthly UNION ALL
-                         SELECT i.d FROM in_season i WHERE i.d < latest AND NOT EXISTS (SELECT FROM monthly m WHERE abs(m.d - i.d) <= 15)) c
+                         SELECT i.d FROM in_season i
+                         WHERE i.d < latest AND NOT EXISTS (SELECT FROM monthly m WHERE abs(m.d - i.d) <= 15)) c
         WHERE c.d >= first_day + (latest - first_day) / 3 ORDER BY c.d);
-    RAISE NOTICE USING MESSAGE = format('as_of is left out: cut-offs to learn from are %s', array_to_string(days, ', ')),
+    RAISE NOTICE USING
+        MESSAGE = format('as_of is left out: cut-offs to learn from are %s', array_to_string(days, ', ')),
         DETAIL = format('The log goes from %s to %s; the horizon of each has ended by then.', first_day, last_day);
     RETURN ltv.cutoffs(days);
 END
 $$;
-COMMENT ON FUNCTION ltv.training_cutoffs IS 'the cut-offs of features to train on, chosen by the log and the horizon of a definition';
+COMMENT ON FUNCTION ltv.training_cutoffs
+    IS 'the cut-offs of features to train on, chosen by the log and the horizon of a definition';
 
--- SQL that yields the instant (or day) up to which the log is known to be complete: that of its last order, unless the user
--- knows better. A table is told, a view looks whenever it is read.
+-- SQL that yields the instant (or day) up to which the log is known to be complete: that of its last order, unless the
+-- user knows better. A table is told, a view looks whenever it is read.
 CREATE FUNCTION ltv.known_log_end(definition jsonb, facts ltv.log_facts) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
 AS $$
     SELECT CASE WHEN e.day IS NULL AND definition -> 'materialized' = 'false' THEN
-                format('(SELECT pg_catalog.max(s.%s) FROM %s)', CASE definition ->> 'unit' WHEN 'day' THEN 'day' ELSE 'ts' END,
+                format('(SELECT pg_catalog.max(s.%s) FROM %s)',
+                       CASE definition ->> 'unit' WHEN 'day' THEN 'day' ELSE 'ts' END,
                        ltv.features_orders(definition, NULL))
            WHEN definition ->> 'unit' = 'day' THEN format('%L::pg_catalog.date', COALESCE(e.day, facts.last_day))
            ELSE format('%L::pg_catalog.timestamptz', COALESCE(e.instant, facts.last_instant)) END
@@ -72,11 +78,14 @@ DECLARE
     made record := ltv.query_columns(query);
     missing text;
     other text;
-    own text[] := ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+    own text[] := ARRAY(SELECT a.attname::text FROM pg_attribute a
+                        WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
                         ORDER BY a.attnum);
 BEGIN
     SELECT string_agg(m.name, ', ' ORDER BY m.i) FILTER (WHERE a.attname IS NULL),
-           string_agg(format('%s is %s instead of %s', m.name, format_type(a.atttypid, NULL), format_type(m.type, NULL)), ', ' ORDER BY m.i)
+           string_agg(format('%s is %s instead of %s',
+                             m.name, format_type(a.atttypid, NULL), format_type(m.type, NULL)),
+                      ', ' ORDER BY m.i)
                FILTER (WHERE a.atttypid <> m.type)
     INTO missing, other FROM unnest(made.names, made.types) WITH ORDINALITY AS m(name, type, i)
     LEFT JOIN pg_attribute a ON a.attrelid = relation AND a.attname = m.name AND a.attnum > 0 AND NOT a.attisdropped;
@@ -85,11 +94,13 @@ BEGIN
             DETAIL = 'Nothing was changed.',
             HINT = 'Give it the columns again, or drop it and make the features anew with ltv_create_features.';
     ELSIF other IS NOT NULL THEN
-        RAISE datatype_mismatch USING MESSAGE = format('columns of %s are of other types than its definition makes: %s', relation, other),
+        RAISE datatype_mismatch USING
+            MESSAGE = format('columns of %s are of other types than its definition makes: %s', relation, other),
             DETAIL = 'Nothing was changed.',
             HINT = 'Drop it and make the features anew with ltv_create_features.';
     ELSIF definition -> 'materialized' = 'false' AND made.names <> own THEN
-        RAISE invalid_table_definition USING MESSAGE = format('the view %s has other columns than its definition makes', relation),
+        RAISE invalid_table_definition USING
+            MESSAGE = format('the view %s has other columns than its definition makes', relation),
             DETAIL = 'Nothing was changed.',
             HINT = 'Drop it and make the features anew with ltv_create_features.';
     END IF;
@@ -107,10 +118,13 @@ END
 $$;
 COMMENT ON FUNCTION ltv.empty_features IS 'deletes all rows of a table of features';
 
--- Where relation is null, it is made. There are about as many customer-days as orders: hash tables for them spill or fill the
--- memory, while sorting by customer and day is done by parallel workers and serves both levels of grouping. Compiling the statement
--- would take longer than running it (and the cost of what is switched off makes PostgreSQL believe that it pays).
-CREATE FUNCTION ltv.fill_features(name text, relation regclass, definition jsonb, facts ltv.log_facts, today date) RETURNS void
+-- Where relation is null, it is made. There are about as many customer-days as orders: hash tables for them
+-- spill or fill the memory, while sorting by customer and day is done by parallel workers and serves both
+-- levels of grouping. Compiling the statement would take longer than running it (and the cost of what is
+-- switched off makes PostgreSQL believe that it pays).
+CREATE FUNCTION ltv.fill_features(
+    name text, relation regclass, definition jsonb, facts ltv.log_facts, today date
+) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = off SET jit = off
 AS $$
 DECLARE
@@ -172,8 +186,10 @@ BEGIN
           FROM ltv.features_cutoffs(definition) f) c;
     IF unfinished > 0 THEN
         RAISE NOTICE USING MESSAGE = CASE WHEN cutoffs = 1 THEN 'the log ends before the horizon does: ltv is null'
-                ELSE format('the log ends before the horizon of %s of %s cut-offs does: their ltv is null', unfinished, cutoffs) END,
-            DETAIL = format('The log ends on %s. Cut-offs with an unfinished horizon: %s.', COALESCE(last_day::text, 'no day, it is empty'),
+                ELSE format('the log ends before the horizon of %s of %s cut-offs does: their ltv is null',
+                            unfinished, cutoffs) END,
+            DETAIL = format('The log ends on %s. Cut-offs with an unfinished horizon: %s.',
+                            COALESCE(last_day::text, 'no day, it is empty'),
                             open_cutoffs);
     END IF;
 END

@@ -1,19 +1,22 @@
--- ltv_create_features makes a table or view with one row per customer and cut-off, ltv_refresh_features makes it again for
--- another day, and ltv_retrain moves it to the newest one.
+-- ltv_create_features makes a table or view with one row per customer and cut-off, ltv_refresh_features makes it again
+-- for another day, and ltv_retrain moves it to the newest one.
 
--- The query of a source that is a relation is written anew whenever it is needed, so that it has the name and columns of today.
+-- The query of a source that is a relation is written anew whenever it is
+-- needed, so that it has the name and columns of today.
 CREATE FUNCTION ltv.with_sources(definition jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT definition || jsonb_strip_nulls(jsonb_build_object('source', 'SELECT * FROM ' || (definition ->> 'source_relation'),
-                                                              'attributes', 'SELECT * FROM ' || (definition ->> 'attributes_relation')))
+    SELECT definition || jsonb_strip_nulls(jsonb_build_object(
+        'source', 'SELECT * FROM ' || (definition ->> 'source_relation'),
+        'attributes', 'SELECT * FROM ' || (definition ->> 'attributes_relation')))
 $$;
 COMMENT ON FUNCTION ltv.with_sources IS 'a definition with the queries of the relations that it reads';
 
 CREATE FUNCTION ltv.temporary_source(definition jsonb) RETURNS regclass
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT c.oid::regclass FROM unnest(ltv.query_relations(definition ->> 'source') || ltv.query_relations(definition ->> 'attributes')) r
+    SELECT c.oid::regclass
+    FROM unnest(ltv.query_relations(definition ->> 'source') || ltv.query_relations(definition ->> 'attributes')) r
     JOIN pg_class c ON c.oid = r WHERE c.relpersistence = 't' LIMIT 1
 $$;
 COMMENT ON FUNCTION ltv.temporary_source IS 'a temporary table among those that a definition reads';
@@ -24,7 +27,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT '{as_of,recency,frequency,t,monetary_mean,monetary_max,monetary_std,monetary_last,mean_interpurchase}'
         || '{first_month,first_amount,spend_sequence,ltv}'::text[]
-        || ARRAY(SELECT prefix || w FROM jsonb_array_elements_text(definition -> 'windows') w, unnest('{count_,sum_}'::text[]) prefix)
+        || ARRAY(SELECT prefix || w
+                 FROM jsonb_array_elements_text(definition -> 'windows') w, unnest('{count_,sum_}'::text[]) prefix)
 $$;
 COMMENT ON FUNCTION ltv.feature_names IS 'the columns of a relation of features beside the id and the attributes';
 
@@ -37,9 +41,11 @@ DECLARE
     repeated text;
 BEGIN
     IF id_column = ANY (ltv.feature_names(definition)) THEN
-        RAISE duplicate_column USING MESSAGE = format('the customer id column "%s" has the name of a feature', id_column),
+        RAISE duplicate_column USING
+            MESSAGE = format('the customer id column "%s" has the name of a feature', id_column),
             HINT = 'Rename it in a query: ' || ltv.call_text('ltv_create_features', jsonb_build_array(
-                jsonb_build_array('source', ltv.repaired_query(definition, given, id_column, format('o.%I', id_column), other_name)),
+                jsonb_build_array('source',
+                    ltv.repaired_query(definition, given, id_column, format('o.%I', id_column), other_name)),
                 jsonb_build_array('customer_id_column', other_name))
                 || (SELECT jsonb_agg(a) FROM jsonb_array_elements(arguments) a WHERE a ->> 0 <> 'customer_id_column'));
     END IF;
@@ -55,19 +61,23 @@ $$;
 COMMENT ON FUNCTION ltv.check_names IS 'an error where columns of features would have the same name';
 
 -- Sources are bound and the name is qualified; path is the search_path of the caller.
-CREATE FUNCTION ltv.create_features(name text, source text, source_relation regclass, given text, customer_id_column text, date_column text,
-    value_column text, as_of ltv.cutoffs, horizon ltv.horizon, attributes text, attributes_relation regclass, windows float8[],
-    sequence ltv.channels, materialized boolean, time_zone text, log_end ltv.cutoffs, path text) RETURNS regclass
+CREATE FUNCTION ltv.create_features(
+    name text, source text, source_relation regclass, given text, customer_id_column text, date_column text,
+    value_column text, as_of ltv.cutoffs, horizon ltv.horizon, attributes text, attributes_relation regclass,
+    windows float8[], sequence ltv.channels, materialized boolean, time_zone text, log_end ltv.cutoffs, path text
+) RETURNS regclass
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
 AS $$
 DECLARE
     arguments jsonb := jsonb_build_array(jsonb_build_array('name', name),
-        jsonb_build_array('customer_id_column', NULLIF(customer_id_column, 'customer_id')), jsonb_build_array('date_column', date_column),
+        jsonb_build_array('customer_id_column', NULLIF(customer_id_column, 'customer_id')),
+        jsonb_build_array('date_column', date_column),
         jsonb_build_array('value_column', value_column), jsonb_build_array('as_of', as_of),
         jsonb_build_array('horizon', horizon),
         jsonb_build_array('attributes', COALESCE(ltv.qualified_name(attributes_relation), attributes)),
         jsonb_build_array('windows', NULLIF(windows, '{7,30,90}')::text), jsonb_build_array('sequence', sequence),
-        jsonb_build_array('materialized', NULLIF(materialized, true)::text), jsonb_build_array('time_zone', NULLIF(time_zone, 'UTC')),
+        jsonb_build_array('materialized', NULLIF(materialized, true)::text),
+        jsonb_build_array('time_zone', NULLIF(time_zone, 'UTC')),
         jsonb_build_array('log_end', log_end));
     channels text[] := ltv.parse_channels(sequence);
     today date;
@@ -80,18 +90,22 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'materialized must be true, for a table, or false, for a view';
     END IF;
     today := (now() AT TIME ZONE time_zone)::date;
-    spec := ltv.with_sources(jsonb_build_object('source', source, 'source_relation', ltv.qualified_name(source_relation),
-        'customer_id_column', customer_id_column, 'date_column', date_column, 'value_column', value_column, 'time_zone', time_zone,
+    spec := ltv.with_sources(jsonb_build_object(
+        'source', source, 'source_relation', ltv.qualified_name(source_relation),
+        'customer_id_column', customer_id_column, 'date_column', date_column, 'value_column', value_column,
+        'time_zone', time_zone,
         'horizon', ltv.parse_horizon(horizon), 'windows', ltv.parse_windows(windows),
         'sequence', CASE WHEN channels IS NOT NULL THEN jsonb_build_object('columns', channels, 'steps', 64) END,
         'materialized', materialized, 'log_end', ltv.parse_log_end(log_end, time_zone), 'search_path', path,
         'attributes', attributes, 'attributes_relation', ltv.qualified_name(attributes_relation),
         'attribute_columns', array_remove((ltv.query_columns(attributes)).names, customer_id_column)));
     temporary := ltv.temporary_source(spec);
-    spec := ltv.order_log(spec || jsonb_build_object('temporary', temporary IS NOT NULL), 'ltv_create_features', given, arguments);
+    spec := ltv.order_log(spec || jsonb_build_object('temporary', temporary IS NOT NULL),
+        'ltv_create_features', given, arguments);
     PERFORM ltv.check_names(spec, given, arguments);
     IF temporary IS NOT NULL AND NOT materialized THEN
-        RAISE feature_not_supported USING MESSAGE = format('a view of features cannot read "%s", which is a temporary table', temporary),
+        RAISE feature_not_supported USING
+            MESSAGE = format('a view of features cannot read "%s", which is a temporary table', temporary),
             HINT = 'Leave materialized out to make a table, or use an ordinary or an unlogged table as the source.';
     END IF;
 
@@ -103,7 +117,9 @@ BEGIN
     PERFORM ltv.say_left_out(facts);
     PERFORM ltv.say_unfinished(spec, facts);
     IF temporary IS NOT NULL THEN
-        RAISE NOTICE USING MESSAGE = format('these features cannot be refreshed by another session: "%s" is a temporary table', temporary);
+        RAISE NOTICE USING
+            MESSAGE = format('these features cannot be refreshed by another session: "%s" is a temporary table',
+                             temporary);
     END IF;
     RETURN name::regclass;
 END
@@ -128,10 +144,14 @@ CREATE FUNCTION ltv.create_features(
 LANGUAGE sql
 AS $$
     SELECT ltv.create_features(ltv.new_relation(name, pg_catalog.current_schema()),
-        ltv.bind_query(source), ltv.bind_relation(source), source, customer_id_column, date_column, value_column, as_of, horizon,
-        ltv.bind_query(attributes), ltv.bind_relation(attributes), windows, sequence, materialized, time_zone, log_end, pg_catalog.current_setting('search_path'))
+        ltv.bind_query(source), ltv.bind_relation(source), source,
+        customer_id_column, date_column, value_column, as_of, horizon,
+        ltv.bind_query(attributes), ltv.bind_relation(attributes), windows, sequence, materialized,
+        time_zone, log_end, pg_catalog.current_setting('search_path'))
 $$;
-COMMENT ON FUNCTION ltv.create_features(text, text, text, text, text, ltv.cutoffs, ltv.horizon, text, float8[], ltv.channels, boolean, text, ltv.cutoffs) IS 'see ltv_create_features';
+COMMENT ON FUNCTION ltv.create_features(
+    text, text, text, text, text, ltv.cutoffs, ltv.horizon, text, float8[], ltv.channels, boolean, text, ltv.cutoffs
+) IS 'see ltv_create_features';
 
 CREATE FUNCTION @extschema@.ltv_create_features(
     name               text,
@@ -149,17 +169,20 @@ CREATE FUNCTION @extschema@.ltv_create_features(
     log_end            ltv.cutoffs DEFAULT NULL
 ) RETURNS regclass
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_create_features IS 'makes a table or view of point-in-time features, and the label ltv, from orders';
+COMMENT ON FUNCTION @extschema@.ltv_create_features
+    IS 'makes a table or view of point-in-time features, and the label ltv, from orders';
 
--- Refreshing -------------------------------------------------------------------------------------------------------------
+-- Refreshing ----------------------------------------------------------------------------------------------------------
 
 -- The same cut-offs, moved so that the horizon of the newest one has just passed. NULL where they need not move.
 CREATE FUNCTION ltv.newest_cutoffs(definition jsonb, facts ltv.log_facts) RETURNS ltv.cutoffs
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO SET TimeZone = 'UTC'
 AS $$
     WITH z AS (
-        SELECT definition ->> 'time_zone' AS zone, definition ->> 'unit' = 'day' AS by_day, (definition ->> 'horizon')::interval AS horizon,
-               COALESCE(e.day, facts.last_day)::timestamp AS last_day, COALESCE(e.instant, facts.last_instant) AS last_instant
+        SELECT definition ->> 'time_zone' AS zone, definition ->> 'unit' = 'day' AS by_day,
+               (definition ->> 'horizon')::interval AS horizon,
+               COALESCE(e.day, facts.last_day)::timestamp AS last_day,
+               COALESCE(e.instant, facts.last_instant) AS last_instant
         FROM ltv.log_end(definition) e
     ), given AS (
         SELECT CASE WHEN z.by_day THEN a::timestamp ELSE a::timestamptz AT TIME ZONE z.zone END AS local
@@ -169,9 +192,12 @@ AS $$
         SELECT max(t.local) AS local FROM z, generate_series(0, 3) i,
             LATERAL (SELECT CASE WHEN z.by_day THEN z.last_day ELSE z.last_instant AT TIME ZONE z.zone END
                             - z.horizon - make_interval(days => i) AS local) t
-        WHERE CASE WHEN z.by_day THEN t.local + z.horizon <= z.last_day ELSE (t.local + z.horizon) AT TIME ZONE z.zone <= z.last_instant END
+        WHERE CASE WHEN z.by_day THEN t.local + z.horizon <= z.last_day
+                   ELSE (t.local + z.horizon) AT TIME ZONE z.zone <= z.last_instant END
     ), moved AS (
-        SELECT g.local + (t.local - max(g.local) OVER ()) AS local, t.local > max(g.local) OVER () AS is_newer FROM given g, target t
+        SELECT g.local + (t.local - max(g.local) OVER ()) AS local,
+               t.local > max(g.local) OVER () AS is_newer
+        FROM given g, target t
     )
     SELECT CASE WHEN bool_and(m.is_newer) IS NOT TRUE THEN NULL
                 WHEN z.by_day THEN ltv.cutoffs(array_agg(m.local::date))
@@ -192,11 +218,14 @@ BEGIN
     SELECT r INTO gone FROM unnest(ARRAY[spec ->> 'source_relation', spec ->> 'attributes_relation']) r
     WHERE r IS NOT NULL AND ltv.relation_named(r) IS NULL;
     IF gone IS NOT NULL AND spec -> 'temporary' = 'false' THEN
-        RAISE undefined_table USING MESSAGE = format('%s was made from %s, which does not exist', name, gone), DETAIL = 'It was dropped.',
+        RAISE undefined_table USING
+            MESSAGE = format('%s was made from %s, which does not exist', name, gone),
+            DETAIL = 'It was dropped.',
             HINT = 'Make the relation again under that name, or make the features anew with ltv_create_features.';
     ELSIF spec ->> 'replaced_by' IS NOT NULL THEN
         RAISE object_not_in_prerequisite_state USING
-            MESSAGE = format('what %s was made from was dropped and made again by role "%s"', name, spec ->> 'replaced_by'),
+            MESSAGE = format('what %s was made from was dropped and made again by role "%s"',
+                             name, spec ->> 'replaced_by'),
             DETAIL = 'The query of the features would run whatever its new owner has put there.',
             HINT = 'If that is as it should be, make the features anew with ltv_create_features.';
     END IF;
@@ -204,13 +233,18 @@ BEGIN
         PERFORM ltv.bind_query(spec ->> 'source'), ltv.bind_query(spec ->> 'attributes');
         spec := ltv.order_log(spec);
         IF spec ->> 'attributes' IS NOT NULL THEN
-            PERFORM ltv.id_match(spec), ltv.check_column((ltv.query_columns(spec ->> 'attributes')).names, c, 'attributes')
+            PERFORM ltv.id_match(spec),
+                    ltv.check_column((ltv.query_columns(spec ->> 'attributes')).names, c, 'attributes')
             FROM jsonb_array_elements_text(spec -> 'attribute_columns') c;
         END IF;
         temporary := ltv.temporary_source(spec);
-    EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name OR invalid_parameter_value OR feature_not_supported THEN
+    EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name OR invalid_parameter_value
+        OR feature_not_supported THEN
         IF spec -> 'temporary' = 'false' THEN
-            RAISE USING ERRCODE = SQLSTATE, MESSAGE = format('what %s was made from has changed', name), DETAIL = SQLERRM || '.',
+            RAISE USING
+                ERRCODE = SQLSTATE,
+                MESSAGE = format('what %s was made from has changed', name),
+                DETAIL = SQLERRM || '.',
                 HINT = 'Undo the change, or make the features anew with ltv_create_features.';
         END IF;
     END;
@@ -225,8 +259,8 @@ END
 $$;
 COMMENT ON FUNCTION ltv.current_sources IS 'a definition with queries that work today, or an error';
 
--- Runs as the owner of the relation. The argument names it by name and oid, has its definition, and says which cut-offs are
--- wanted: as_of, the newest ones, or those of the definition. Returns the definition for them.
+-- Runs as the owner of the relation. The argument names it by name and oid, has its definition, and says which cut-offs
+-- are wanted: as_of, the newest ones, or those of the definition. Returns the definition for them.
 CREATE FUNCTION ltv.refill_features(argument jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -242,7 +276,8 @@ BEGIN
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', name);
     END IF;
     IF name::regclass <> relation THEN
-        RAISE object_not_in_prerequisite_state USING MESSAGE = format('%s was replaced while it was being refreshed', name);
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('%s was replaced while it was being refreshed', name);
     END IF;
     spec := ltv.current_sources(name, argument -> 'definition');
     today := (now() AT TIME ZONE (spec ->> 'time_zone'))::date;
@@ -253,7 +288,8 @@ BEGIN
     IF as_of IS NOT NULL THEN
         spec := ltv.with_cutoffs(spec, as_of);
         IF spec -> 'unit' <> argument #> '{definition,unit}' THEN
-            RAISE invalid_parameter_value USING MESSAGE = format('the cut-offs of %s are %ss', name, argument #>> '{definition,unit}'),
+            RAISE invalid_parameter_value USING
+                MESSAGE = format('the cut-offs of %s are %ss', name, argument #>> '{definition,unit}'),
                 HINT = 'Give the new as_of in the same way, because it is the type of the column as_of.';
         END IF;
     END IF;
@@ -266,7 +302,9 @@ END
 $$;
 COMMENT ON FUNCTION ltv.refill_features IS 'makes features again, as their owner';
 
-CREATE FUNCTION ltv.refresh_features(relation regclass, as_of ltv.cutoffs, newest boolean DEFAULT false) RETURNS regclass
+CREATE FUNCTION ltv.refresh_features(
+    relation regclass, as_of ltv.cutoffs, newest boolean DEFAULT false
+) RETURNS regclass
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -285,7 +323,8 @@ BEGIN
             HINT = 'Only features whose definition is known can be made again.';
     END IF;
     spec := ltv.run_as(owner, NULL, NULL, 'SELECT ltv.refill_features($2)', jsonb_build_object(
-        'name', ltv.qualified_name(relation), 'relation', relation::oid, 'definition', spec, 'as_of', as_of, 'newest', newest));
+        'name', ltv.qualified_name(relation), 'relation', relation::oid, 'definition', spec,
+        'as_of', as_of, 'newest', newest));
     PERFORM ltv.save_definition(relation, spec);
     RETURN relation;
 END
@@ -299,7 +338,8 @@ COMMENT ON FUNCTION ltv.refresh_features(text, ltv.cutoffs) IS 'see ltv_refresh_
 
 CREATE FUNCTION @extschema@.ltv_refresh_features(name text, as_of ltv.cutoffs DEFAULT NULL) RETURNS regclass
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_refresh_features IS 'makes features again from the orders of today, for other cut-offs if given';
+COMMENT ON FUNCTION @extschema@.ltv_refresh_features
+    IS 'makes features again from the orders of today, for other cut-offs if given';
 
 -- Called by ltv_retrain. Features are moved by whoever may; others are trained on as they are, which is said.
 CREATE FUNCTION ltv.refresh_to_newest(base jsonb, as_of ltv.cutoffs) RETURNS void

@@ -1,4 +1,5 @@
--- Watching jobs and stopping them: ltv_jobs, ltv_wait, ltv_cancel, ltv_retry. Everybody sees the jobs of the roles whose rights he has.
+-- Watching jobs and stopping them: ltv_jobs, ltv_wait, ltv_cancel, ltv_retry. Everybody
+-- sees the jobs of the roles whose rights he has.
 
 -- While it reads, in one long transaction, a worker tells its rows as COPY does.
 CREATE VIEW @extschema@.ltv_jobs AS
@@ -6,14 +7,18 @@ SELECT j.job, j.model, j.kind,
        -- A worker that is gone without a word took its job with it.
        CASE WHEN j.status = 'running' AND j.pid IS NOT NULL AND a.pid IS NULL THEN 'lost' ELSE j.status END AS status,
        p.phase, p.step, p.epoch, p.epochs, COALESCE(r.rows, p.rows) AS rows,
-       COALESCE(r.rows / NULLIF(extract(epoch FROM clock_timestamp() - j.started_at), 0), p.rows_per_second) AS rows_per_second, p.training_loss, p.validation_loss,
-       CASE WHEN j.status = 'running' THEN p.eta END AS eta, p.memory_bytes, j.version, pg_catalog.pg_get_userbyid(j.owner) AS role,
+       COALESCE(r.rows / NULLIF(extract(epoch FROM clock_timestamp() - j.started_at), 0), p.rows_per_second)
+            AS rows_per_second,
+       p.training_loss, p.validation_loss,
+       CASE WHEN j.status = 'running' THEN p.eta END AS eta, p.memory_bytes, j.version,
+       pg_catalog.pg_get_userbyid(j.owner) AS role,
        CASE WHEN j.status = 'running' THEN j.pid END AS pid,
        j.created_at, j.started_at, j.finished_at, COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration,
        j.sqlstate, j.message, j.detail, j.hint
 FROM ltv.own_jobs j
 LEFT JOIN ltv.job_progress p USING (job)
-LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = j.pid AND a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+LEFT JOIN pg_catalog.pg_stat_activity a
+    ON a.pid = j.pid AND a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 LEFT JOIN LATERAL (SELECT NULLIF(c.param3, 0) AS rows FROM pg_catalog.pg_stat_get_progress_info('COPY') c
                    WHERE c.pid = j.pid AND j.status = 'running' AND p.phase = 'reading') r ON true;
 COMMENT ON VIEW @extschema@.ltv_jobs IS 'training jobs, waiting, running and past, with their progress and errors';
@@ -29,17 +34,20 @@ BEGIN ATOMIC
         CASE WHEN phase = 'reading' AND rows > 0 THEN trim(to_char(rows, '999,999,999,999')) || ' rows' END,
         CASE WHEN phase = 'training' THEN format('epoch %s of %s', epoch, epochs) END,
         CASE WHEN phase = 'training' AND training_loss IS NOT NULL THEN 'loss ' || round(training_loss::numeric, 4) END,
-        CASE WHEN phase = 'training' AND validation_loss IS NOT NULL THEN 'validation ' || round(validation_loss::numeric, 4) END,
+        CASE WHEN phase = 'training' AND validation_loss IS NOT NULL
+             THEN 'validation ' || round(validation_loss::numeric, 4) END,
         CASE WHEN rows_per_second > 0 THEN trim(to_char(rows_per_second, '999,999,999,999')) || ' rows/s' END,
         CASE WHEN eta > '1 s' THEN 'about ' || date_trunc('second', eta) || ' left' END)
     FROM @extschema@.ltv_jobs WHERE job = of_job;
 END;
 COMMENT ON FUNCTION ltv.describe_progress IS 'one line on what a job is doing';
 
-CREATE FUNCTION ltv.await_worker(job bigint, milliseconds int) RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_await_worker';
+CREATE FUNCTION ltv.await_worker(job bigint, milliseconds int) RETURNS void
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_await_worker';
 COMMENT ON FUNCTION ltv.await_worker IS 'waits until a worker takes a job or lets go of it, at most so long';
 
-CREATE FUNCTION ltv.raise(code text, message text, detail text, hint text) RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_raise';
+CREATE FUNCTION ltv.raise(code text, message text, detail text, hint text) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_raise';
 COMMENT ON FUNCTION ltv.raise IS 'raises an error whose detail and hint may be missing';
 
 CREATE FUNCTION ltv.wait(job bigint, timeout interval) RETURNS int
@@ -52,7 +60,8 @@ DECLARE
     next_print timestamptz := '-infinity';
     pause interval := '1 s';  -- between two lines; each is twice as long as the one before
     ends timestamptz := clock_timestamp() + timeout;
-    last_wake timestamptz := clock_timestamp() - interval '0.9 s';  -- the worker that a commit has just started gets a moment to come
+    -- the worker that a commit has just started gets a moment to come
+    last_wake timestamptz := clock_timestamp() - interval '0.9 s';
     gone_since timestamptz;
 BEGIN
     IF job IS NULL THEN
@@ -70,7 +79,8 @@ BEGIN
             END IF;
             RETURN state.version;
         ELSIF state.status = 'failed' THEN
-            PERFORM ltv.raise(state.sqlstate, COALESCE(state.message, format('job %s failed', job)), state.detail, state.hint);
+            PERFORM ltv.raise(state.sqlstate, COALESCE(state.message, format('job %s failed', job)),
+                              state.detail, state.hint);
         ELSIF state.status = 'canceled' THEN
             RAISE query_canceled USING MESSAGE = format('job %s was canceled', job),
                 HINT = 'No version was made; run ltv_train again.';
@@ -79,12 +89,14 @@ BEGIN
                 DETAIL = COALESCE(state.message, 'The server or the worker stopped while it was running.'),
                 HINT = 'No version was made; run ltv_train again.';
         ELSIF state.xid = pg_current_xact_id_if_assigned() THEN
-            RAISE object_not_in_prerequisite_state USING MESSAGE = format('job %s was queued in this very transaction', job),
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = format('job %s was queued in this very transaction', job),
                 DETAIL = 'It starts when the transaction commits, so waiting for it here would never end.',
                 HINT = 'Commit first, then call ltv_wait in a statement of its own.';
         ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
             RAISE object_not_in_prerequisite_state USING
-                MESSAGE = format('cannot wait for a job in a transaction that is %s', current_setting('transaction_isolation')),
+                MESSAGE = format('cannot wait for a job in a transaction that is %s',
+                                 current_setting('transaction_isolation')),
                 DETAIL = 'Such a transaction does not see what happens after its start.',
                 HINT = 'Call ltv_wait in a transaction that is read committed.';
         END IF;
@@ -115,7 +127,8 @@ BEGIN
             -- A transaction sees who is connected as at its first look; the worker may have come since.
             PERFORM pg_stat_clear_snapshot();
             IF pg_backend_pid() = ANY (pg_blocking_pids(state.pid)) THEN
-                RAISE deadlock_detected USING MESSAGE = format('job %s waits for a lock that this transaction holds', job),
+                RAISE deadlock_detected USING
+                    MESSAGE = format('job %s waits for a lock that this transaction holds', job),
                     HINT = 'Commit first, then call ltv_wait.';
             ELSIF EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = state.pid) THEN
                 gone_since := NULL;
@@ -133,7 +146,9 @@ BEGIN
     END LOOP;
 EXCEPTION WHEN query_canceled THEN
     IF state.status IN ('queued', 'running') THEN
-        RAISE NOTICE USING MESSAGE = format('job %s goes on', job), HINT = format('SELECT ltv_cancel(%s) stops it.', job);
+        RAISE NOTICE USING
+            MESSAGE = format('job %s goes on', job),
+            HINT = format('SELECT ltv_cancel(%s) stops it.', job);
     END IF;
     RAISE;
 END
@@ -149,7 +164,9 @@ BEGIN
     IF last IS NULL AND model ~ '^[0-9]{1,18}$' THEN  -- from a driver that passes numbers as text
         last := model::bigint;
     ELSIF last IS NULL THEN
-        RAISE undefined_object USING MESSAGE = format('there is no job for model "%s"', model), HINT = 'The view ltv_jobs lists the jobs that you may see.';
+        RAISE undefined_object USING
+            MESSAGE = format('there is no job for model "%s"', model),
+            HINT = 'The view ltv_jobs lists the jobs that you may see.';
     END IF;
     RETURN ltv.wait(last, timeout);
 END
@@ -163,25 +180,34 @@ DECLARE
     last bigint := (SELECT max(j.job) FROM ltv.own_jobs j WHERE j.owner = quote_ident(current_user)::regrole);
 BEGIN
     IF last IS NULL THEN
-        RAISE undefined_object USING MESSAGE = format('role "%s" has no job to wait for', current_user), HINT = 'ltv_train queues one.';
+        RAISE undefined_object USING
+            MESSAGE = format('role "%s" has no job to wait for', current_user),
+            HINT = 'ltv_train queues one.';
     END IF;
     RETURN ltv.wait(last, timeout);
 END
 $$;
 COMMENT ON FUNCTION ltv.wait(interval) IS 'see ltv_wait';
 
-CREATE FUNCTION @extschema@.ltv_wait(job bigint, timeout interval DEFAULT NULL) RETURNS int LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_wait(bigint, interval) IS 'waits for a job, printing its progress; returns the version made, or raises the error of the job';
+CREATE FUNCTION @extschema@.ltv_wait(job bigint, timeout interval DEFAULT NULL) RETURNS int
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
+COMMENT ON FUNCTION @extschema@.ltv_wait(bigint, interval)
+    IS 'waits for a job, printing its progress; returns the version made, or raises the error of the job';
 
-CREATE FUNCTION @extschema@.ltv_wait(model text, timeout interval DEFAULT NULL) RETURNS int LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
+CREATE FUNCTION @extschema@.ltv_wait(model text, timeout interval DEFAULT NULL) RETURNS int
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_wait(text, interval) IS 'waits for the last job of a model';
 
-CREATE FUNCTION @extschema@.ltv_wait(timeout interval DEFAULT NULL) RETURNS int LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
+CREATE FUNCTION @extschema@.ltv_wait(timeout interval DEFAULT NULL) RETURNS int
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_wait(interval) IS 'waits for the last job of the current role';
 
 -- The same by names that do not depend on the extension's schema.
-CREATE FUNCTION ltv.ltv_train(model text, relation text, target text, id_column text, objective text, backbone text, features text[], split_column text, options jsonb,
-    query text, preset text, promote boolean, exclude text[]) RETURNS bigint LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
+CREATE FUNCTION ltv.ltv_train(
+    model text, relation text, target text, id_column text, objective text, backbone text, features text[],
+    split_column text, options jsonb, query text, preset text, promote boolean, exclude text[]
+) RETURNS bigint
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION ltv.ltv_train IS 'ltv_train, for functions of the extension';
 CREATE FUNCTION ltv.ltv_wait(job bigint, timeout interval) RETURNS int LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION ltv.ltv_wait IS 'ltv_wait, for functions of the extension';
@@ -206,16 +232,21 @@ CREATE PROCEDURE @extschema@.ltv_train_now(
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    job bigint := ltv.ltv_train(model, relation, target, id_column, objective, backbone, features, split_column, options, query, preset, promote, exclude);
+    job bigint := ltv.ltv_train(
+        model, relation, target, id_column, objective, backbone, features, split_column,
+        options, query, preset, promote, exclude);
 BEGIN
     COMMIT;
     version := ltv.ltv_wait(job, timeout);
 END
 $$;
-COMMENT ON PROCEDURE @extschema@.ltv_train_now IS 'queues a training, commits and waits for it; version: the one it made';
+COMMENT ON PROCEDURE @extschema@.ltv_train_now
+    IS 'queues a training, commits and waits for it; version: the one it made';
 
 CREATE FUNCTION @extschema@.ltv_cancel(job bigint) RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION @extschema@.ltv_cancel IS 'cancels a job once the transaction commits; false where it had ended already';
+COMMENT ON FUNCTION @extschema@.ltv_cancel
+    IS 'cancels a job once the transaction commits; false where it had ended already';
 
 CREATE FUNCTION @extschema@.ltv_retry(job bigint) RETURNS bigint LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION @extschema@.ltv_retry IS 'queues a job that failed, was canceled or was lost once more, as the role that it ran as; returns the new job';
+COMMENT ON FUNCTION @extschema@.ltv_retry
+    IS 'queues a job that failed, was canceled or was lost once more, as the role that it ran as; returns the new job';

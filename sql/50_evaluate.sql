@@ -1,8 +1,8 @@
 -- How good a model is: ltv_evaluate and ltv_decile_stats score the rows of a query and compare with what happened.
 --
--- The public functions bind their caller's query in the caller's search_path. Without one ltv_evaluate tells what the training
--- found on customers held out, and ltv_decile_stats shows the rows trained on, which the stored query delivers with the
--- rights of the model's owner.
+-- The public functions bind their caller's query in the caller's search_path. Without one ltv_evaluate tells what
+-- the training found on customers held out, and ltv_decile_stats shows the rows trained on, which the stored
+-- query delivers with the rights of the model's owner.
 
 CREATE FUNCTION ltv.evaluation_add(internal, actual double precision, prediction double precision,
     purchase_probability double precision, whale_probability double precision, p10 double precision,
@@ -38,23 +38,27 @@ CREATE AGGREGATE ltv.deciles(actual double precision, prediction double precisio
 COMMENT ON AGGREGATE ltv.deciles(double precision, double precision, double precision)
     IS 'rows in groups of equal size by descending prediction, as an array, best group first';
 
--- The same as ltv_predict and ltv_predict_all of a pinned version, by names that do not depend on the extension's schema.
+-- The same as ltv_predict and ltv_predict_all of a pinned version, by names that
+-- do not depend on the extension's schema.
 CREATE FUNCTION ltv.predict(model text, version integer, input record) RETURNS double precision
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
-COMMENT ON FUNCTION ltv.predict(text, integer, record) IS 'ltv_predict of a pinned version, for functions of the extension';
+COMMENT ON FUNCTION ltv.predict(text, integer, record)
+    IS 'ltv_predict of a pinned version, for functions of the extension';
 CREATE FUNCTION ltv.predict(model text, input record) RETURNS double precision
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_model';
 COMMENT ON FUNCTION ltv.predict(text, record) IS 'ltv_predict of the champion, for functions of the extension';
 CREATE FUNCTION ltv.predict_all(model text, version integer, input record) RETURNS ltv.prediction
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
-COMMENT ON FUNCTION ltv.predict_all(text, integer, record) IS 'ltv_predict_all of a pinned version, for functions of the extension';
+COMMENT ON FUNCTION ltv.predict_all(text, integer, record)
+    IS 'ltv_predict_all of a pinned version, for functions of the extension';
 
 -- SQL for a target as a number: an amount, or whether something happened.
 CREATE FUNCTION ltv.target_value(row_name text, target text, type oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE ltv.base_type(type) WHEN 'boolean'::regtype THEN format('%I.%I::int::float8', row_name, target)
-        WHEN 'money'::regtype THEN format('%I.%I::numeric::float8', row_name, target) ELSE format('%I.%I::float8', row_name, target) END
+        WHEN 'money'::regtype THEN format('%I.%I::numeric::float8', row_name, target)
+        ELSE format('%I.%I::float8', row_name, target) END
 $$;
 COMMENT ON FUNCTION ltv.target_value IS 'SQL for a target as a number';
 
@@ -70,18 +74,24 @@ BEGIN
         WHERE v.model = scored_query.model AND v.version = scored_query.version), 'ltv');
     place := ltv.check_column(columns.names, target, 'target');
     RETURN format(
-        'SELECT %s AS actual, ltv.predict_all(%L, %s, ltv_s) AS p FROM (%s%s) ltv_s WHERE ltv_s.%I IS NOT NULL OFFSET 0',
+        'SELECT %s AS actual, ltv.predict_all(%L, %s, ltv_s) AS p FROM (%s%s) ltv_s '
+        'WHERE ltv_s.%I IS NOT NULL OFFSET 0',
         ltv.target_value('ltv_s', target, columns.types[place]), model, version, query, E'\n', target);
 END
 $$;
-COMMENT ON FUNCTION ltv.scored_query IS 'the text of a query that gives the actual value and the predictions for each row of a bound query';
+COMMENT ON FUNCTION ltv.scored_query
+    IS 'the text of a query that gives the actual value and the predictions for each row of a bound query';
 
--- What a version was trained on, as somebody wrote it, with the search_path it was written for and the role that it runs as.
-CREATE FUNCTION ltv.stored_source(model text, version integer, argument text, OUT source text, OUT path text, OUT owner regrole)
+-- What a version was trained on, as somebody wrote it, with the search_path it
+-- was written for and the role that it runs as.
+CREATE FUNCTION ltv.stored_source(
+    model text, version integer, argument text, OUT source text, OUT path text, OUT owner regrole
+)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    SELECT COALESCE(ltv.trained_relation(m.owner, v.recipe), v.recipe ->> 'query'), v.recipe ->> 'search_path', m.owner INTO source, path, owner
+    SELECT COALESCE(ltv.trained_relation(m.owner, v.recipe), v.recipe ->> 'query'), v.recipe ->> 'search_path', m.owner
+    INTO source, path, owner
     FROM ltv.readable_versions v JOIN ltv.usable_models m USING (model)
     WHERE v.model = stored_source.model AND v.version = stored_source.version;
     IF source IS NULL THEN
@@ -93,8 +103,8 @@ END
 $$;
 COMMENT ON FUNCTION ltv.stored_source IS 'what a version was trained on, or an error that asks for the argument';
 
--- A statement about the rows of a version: of the bound query if there is one, else of those that it was trained on. $1 is the
--- query, $2 the argument.
+-- A statement about the rows of a version: of the bound query if there is one, else of those that it
+-- was trained on. $1 is the query, $2 the argument.
 CREATE FUNCTION ltv.on_rows(model text, version integer, query text, statement text, argument jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -110,25 +120,31 @@ BEGIN
     RETURN result;
 END
 $$;
-COMMENT ON FUNCTION ltv.on_rows IS 'runs a statement of ours on the rows of a query or, with the rights of the model''s owner, on those a version was trained on';
+COMMENT ON FUNCTION ltv.on_rows
+    IS 'runs a statement of ours on the rows of a query or, with the rights of the model''s owner, '
+       'on those a version was trained on';
 
 CREATE FUNCTION ltv.whale_threshold(model text, version integer) RETURNS double precision
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT COALESCE((v.recipe #>> '{options,whale_threshold}')::float8,
-        (v.statistics #> '{target,payer_quantiles}' ->> round(100 * COALESCE((v.recipe #>> '{options,whale_quantile}')::float8, 0.93))::int)::float8)
+        (v.statistics #> '{target,payer_quantiles}'
+            ->> round(100 * COALESCE((v.recipe #>> '{options,whale_quantile}')::float8, 0.93))::int)::float8)
     FROM ltv.readable_versions v WHERE v.model = $1 AND v.version = $2
 $$;
 COMMENT ON FUNCTION ltv.whale_threshold IS 'from which value on a customer was a whale when a version was trained';
 
 -- Metrics on the rows of a bound query, as an array of {metric, value}.
-CREATE FUNCTION ltv.metrics_of_rows(query text, model text, version integer, target text, whale_threshold double precision) RETURNS jsonb
+CREATE FUNCTION ltv.metrics_of_rows(
+    query text, model text, version integer, target text, whale_threshold double precision
+) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     metrics jsonb;
 BEGIN
-    EXECUTE 'SELECT ltv.evaluation(s.actual, (s.p).ltv, (s.p).purchase_probability, (s.p).whale_probability, (s.p).p10, (s.p).p90, $1) FROM ('
+    EXECUTE 'SELECT ltv.evaluation(s.actual, (s.p).ltv, (s.p).purchase_probability, (s.p).whale_probability, '
+            '(s.p).p10, (s.p).p90, $1) FROM ('
         || ltv.scored_query(model, version, query, target) || ') s'
         INTO metrics USING COALESCE(whale_threshold, ltv.whale_threshold(model, version));
     RETURN metrics;
@@ -146,22 +162,33 @@ DECLARE
 BEGIN
     IF stored -> 'rows' IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'the query must be given',
-            DETAIL = format('Version %s of model "%s" was not trained here, so no metrics of customers held out are stored.', version, model),
+            DETAIL = format('Version %s of model "%s" was not trained here, '
+                            'so no metrics of customers held out are stored.',
+                            version, model),
             HINT = 'Name a relation or a query of customers with a known value: query => ''...''.';
     ELSIF stored ->> 'evaluated_on' = 'training' THEN
-        RAISE NOTICE USING MESSAGE = format('no customers were held out of the training of version %s: these metrics are of rows that it was trained on', version),
+        RAISE NOTICE USING
+            MESSAGE = format('no customers were held out of the training of version %s: '
+                             'these metrics are of rows that it was trained on', version),
             DETAIL = 'They flatter it.',
-            HINT = 'Name a relation or a query of other customers with a known value: query => ''...''. Or leave the split to pg_ltv when you train.';
+            HINT = 'Name a relation or a query of other customers with a known value: query => ''...''. '
+                   'Or leave the split to pg_ltv when you train.';
     END IF;
     RETURN (SELECT jsonb_agg(jsonb_build_object('metric', m.key, 'value', m.value) ORDER BY o.i, m.key)
-            FROM jsonb_each(stored) m LEFT JOIN unnest('{rows,payers,normalized_gini,spearman,auc,decile_mape,total_ratio,total_ratio_low,total_ratio_high,mean_actual,mean_prediction,rmse,mae,log_loss,revenue_capture_1,revenue_capture_5,revenue_capture_10,revenue_capture_20,top_recall_1,top_recall_5,top_recall_10,top_recall_20,interval_coverage}'::text[])
+            FROM jsonb_each(stored) m
+            LEFT JOIN unnest(
+                '{rows,payers,normalized_gini,spearman,auc,decile_mape,total_ratio,total_ratio_low,total_ratio_high,'
+                'mean_actual,mean_prediction,rmse,mae,log_loss,'
+                'revenue_capture_1,revenue_capture_5,revenue_capture_10,revenue_capture_20,'
+                'top_recall_1,top_recall_5,top_recall_10,top_recall_20,interval_coverage}'::text[])
                  WITH ORDINALITY AS o(metric, i) ON o.metric = m.key
             WHERE jsonb_typeof(m.value) = 'number');
 END
 $$;
 COMMENT ON FUNCTION ltv.held_out_metrics IS 'metrics of a version on the customers that were held out of its training';
 
--- Rows that a version has learnt from flatter it, so whoever asks about them is told: where a query reads all that the training read.
+-- Rows that a version has learnt from flatter it, so whoever asks about them is told:
+-- where a query reads all that the training read.
 CREATE FUNCTION ltv.training_relations(model text, version int, query text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -169,8 +196,9 @@ DECLARE
     trained_on text[];
 BEGIN
     SELECT array_agg((ltv.followed((r ->> 'oid')::oid::regclass, r)).relation) INTO trained_on
-    FROM ltv.readable_versions v, jsonb_array_elements(CASE WHEN v.recipe ->> 'relation' IS NULL THEN NULLIF(v.recipe -> 'reads', 'null')
-                                                       ELSE jsonb_build_array(v.recipe -> 'relation_followed') END) r
+    FROM ltv.readable_versions v,
+         jsonb_array_elements(CASE WHEN v.recipe ->> 'relation' IS NULL THEN NULLIF(v.recipe -> 'reads', 'null')
+                                   ELSE jsonb_build_array(v.recipe -> 'relation_followed') END) r
     WHERE v.model = training_relations.model AND v.version = training_relations.version
       AND v.recipe ->> 'split_column' IS NULL AND v.recipe #>> '{promotion,promote}' IS DISTINCT FROM 'if_better';
     IF ARRAY(SELECT ltv.relation_named(t) FROM unnest(trained_on) t) <@ ltv.query_relations(query) THEN
@@ -188,8 +216,10 @@ DECLARE
     trained_on text := ltv.training_relations(model, version, query);
 BEGIN
     IF trained_on IS NOT NULL THEN
-        RAISE NOTICE USING MESSAGE = format('version %s was trained on rows of %s: those flatter it', version, trained_on),
-            HINT = format('ltv_evaluate(%L) without a query tells how it did on customers that it had not seen.', model);
+        RAISE NOTICE USING
+            MESSAGE = format('version %s was trained on rows of %s: those flatter it', version, trained_on),
+            HINT = format('ltv_evaluate(%L) without a query tells how it did on customers that it had not seen.',
+                          model);
     END IF;
 END
 $$;
@@ -212,12 +242,16 @@ BEGIN
         metrics := ltv.held_out_metrics(model, used);
     END IF;
     RETURN QUERY SELECT m.metric, m.value
-        FROM ROWS FROM (jsonb_to_recordset(metrics) AS (metric text, value float8)) WITH ORDINALITY AS m(metric, value, place) ORDER BY m.place;
+        FROM ROWS FROM (jsonb_to_recordset(metrics) AS (metric text, value float8))
+             WITH ORDINALITY AS m(metric, value, place)
+        ORDER BY m.place;
 END
 $$;
 COMMENT ON FUNCTION ltv.metrics IS 'see ltv_evaluate; the query is bound';
 
-CREATE FUNCTION ltv.evaluate_for_user(model text, query text, version bigint, target text, whale_threshold double precision)
+CREATE FUNCTION ltv.evaluate_for_user(
+    model text, query text, version bigint, target text, whale_threshold double precision
+)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -237,11 +271,15 @@ LANGUAGE sql
 AS $$ SELECT * FROM ltv.evaluate_for_user(model, ltv.bind_query(query), version, target, whale_threshold) $$;
 COMMENT ON FUNCTION ltv.evaluate(text, text, bigint, text, double precision) IS 'see ltv_evaluate';
 
-CREATE FUNCTION @extschema@.ltv_evaluate(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
-    whale_threshold double precision DEFAULT NULL)
+CREATE FUNCTION @extschema@.ltv_evaluate(
+    model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
+    whale_threshold double precision DEFAULT NULL
+)
 RETURNS TABLE (metric text, value double precision)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_evaluate IS 'metrics of a version (by default the champion) on the rows of a relation or query; without one on the customers that were held out of its training';
+COMMENT ON FUNCTION @extschema@.ltv_evaluate
+    IS 'metrics of a version (by default the champion) on the rows of a relation or query; '
+       'without one on the customers that were held out of its training';
 
 CREATE FUNCTION ltv.deciles_of_rows(query text, model text, version integer, target text, groups integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -271,10 +309,14 @@ BEGIN
     END IF;
     used := ltv.version_or_champion(model, version);
     deciles := ltv.on_rows(model, used, query,
-        'SELECT ltv.deciles_of_rows($1, $2 ->> ''model'', ($2 ->> ''version'')::int, $2 ->> ''target'', ($2 ->> ''groups'')::int)',
+        'SELECT ltv.deciles_of_rows($1, $2 ->> ''model'', ($2 ->> ''version'')::int, '
+        '$2 ->> ''target'', ($2 ->> ''groups'')::int)',
         jsonb_build_object('model', model, 'version', used, 'target', target, 'groups', groups));
-    RETURN QUERY SELECT d.* FROM jsonb_to_recordset(deciles) AS d(decile integer, customers bigint, min_prediction float8,
-        max_prediction float8, mean_prediction float8, mean_actual float8, payer_share float8, cumulative_revenue_share float8)
+    RETURN QUERY
+        SELECT d.*
+        FROM jsonb_to_recordset(deciles) AS d(decile integer, customers bigint, min_prediction float8,
+            max_prediction float8, mean_prediction float8, mean_actual float8, payer_share float8,
+            cumulative_revenue_share float8)
         ORDER BY d.decile;
 END
 $$;
@@ -289,10 +331,13 @@ LANGUAGE sql
 AS $$ SELECT * FROM ltv.decile_stats_of_query(model, ltv.bind_query(query), version, target, groups) $$;
 COMMENT ON FUNCTION ltv.decile_stats(text, text, bigint, text, integer) IS 'see ltv_decile_stats';
 
-CREATE FUNCTION @extschema@.ltv_decile_stats(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
-    groups integer DEFAULT 10)
+CREATE FUNCTION @extschema@.ltv_decile_stats(
+    model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
+    groups integer DEFAULT 10
+)
 RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
     mean_prediction double precision, mean_actual double precision, payer_share double precision,
     cumulative_revenue_share double precision)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_decile_stats IS 'customers in groups of equal size by descending prediction: predicted and actual value of each group';
+COMMENT ON FUNCTION @extschema@.ltv_decile_stats
+    IS 'customers in groups of equal size by descending prediction: predicted and actual value of each group';

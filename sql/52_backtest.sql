@@ -1,10 +1,12 @@
--- Backtests: past cut-offs are scored with the version that was champion then, or with the first one where there was none yet, on
--- what was known of the customers then, and compared with what they spent since.
+-- Backtests: past cut-offs are scored with the version that was champion then, or with the first one where there was
+-- none yet, on what was known of the customers then, and compared with what they spent since.
 
 CREATE FUNCTION ltv.champion_at(model text, moment timestamptz) RETURNS int
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT p.to_version FROM ltv.readable_promotions p JOIN ltv.readable_versions v ON v.model = p.model AND v.version = p.to_version
+    SELECT p.to_version
+    FROM ltv.readable_promotions p
+    JOIN ltv.readable_versions v ON v.model = p.model AND v.version = p.to_version
     WHERE p.model = $1 AND p.alias = 'champion' AND p.at < $2 ORDER BY p.promotion DESC LIMIT 1
 $$;
 COMMENT ON FUNCTION ltv.champion_at IS 'the version that was champion at a moment';
@@ -33,10 +35,13 @@ BEGIN
     spec := ltv.with_cutoffs(spec || '{"materialized": true}',
         COALESCE((argument ->> 'as_of')::ltv.cutoffs, ltv.newest_cutoffs(spec, facts), ltv.own_cutoffs(spec)));
     SELECT min(c.as_of_day) INTO unfinished FROM ltv.features_cutoffs(spec) c
-    WHERE CASE spec ->> 'unit' WHEN 'day' THEN c.until_day <= last_day ELSE c.until::timestamptz <= last_instant END IS NOT TRUE;
+    WHERE CASE spec ->> 'unit' WHEN 'day' THEN c.until_day <= last_day
+               ELSE c.until::timestamptz <= last_instant END IS NOT TRUE;
     IF unfinished IS NOT NULL THEN
-        RAISE invalid_parameter_value USING MESSAGE = format('the horizon of the cut-off %s has not passed', unfinished),
-            DETAIL = format('The log ends on %s.', COALESCE(last_day::text, 'no day, it is empty')), HINT = 'Give an earlier as_of.';
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('the horizon of the cut-off %s has not passed', unfinished),
+            DETAIL = format('The log ends on %s.', COALESCE(last_day::text, 'no day, it is empty')),
+            HINT = 'Give an earlier as_of.';
     END IF;
     IF spec ->> 'attributes' IS NOT NULL THEN
         context.id_match := ltv.check_attributes(spec);
@@ -50,7 +55,8 @@ BEGIN
                          (SELECT min(v.version) FROM ltv.readable_versions v WHERE v.model = argument ->> 'model'));
         query := ltv.features_query(spec || jsonb_build_object('as_of', jsonb_build_array(cutoff.as_of)), context);
         SELECT jsonb_object_agg(e.metric, e.value) INTO metrics
-        FROM ltv.metrics(model, format('SELECT * FROM (%s) ltv_s WHERE ltv_s.ltv IS NOT NULL', query), used, 'ltv', NULL) e;
+        FROM ltv.metrics(model, format('SELECT * FROM (%s) ltv_s WHERE ltv_s.ltv IS NOT NULL', query),
+                         used, 'ltv', NULL) e;
         rows := rows || jsonb_build_array(metrics || jsonb_build_object(
             'cutoff', cutoff.day, 'used_version', used, 'was_champion', COALESCE(used = champion, false)));
     END LOOP;
@@ -60,8 +66,10 @@ $$;
 COMMENT ON FUNCTION ltv.backtest_rows IS 'a backtest, as the owner of the features';
 
 CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features regclass, version bigint)
-RETURNS TABLE (cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8, total_ratio float8,
-               normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8)
+RETURNS TABLE (
+    cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8,
+    total_ratio float8, normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8
+)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -82,26 +90,37 @@ BEGIN
             DETAIL = format('The model was trained on %s.', COALESCE(recipe ->> 'relation', 'a query')),
             HINT = 'Name such features with features => ''...'', or call ltv_evaluate with a query of your own.';
     END IF;
-    RETURN QUERY SELECT r.cutoff, r.used_version, r.was_champion, r.rows::bigint, r.mean_prediction * r.rows, r.mean_actual * r.rows,
-                        r.total_ratio, r.normalized_gini, r.spearman, r.auc, r.decile_mape, r.mae
+    RETURN QUERY
+    SELECT r.cutoff, r.used_version, r.was_champion, r.rows::bigint, r.mean_prediction * r.rows,
+           r.mean_actual * r.rows,
+           r.total_ratio, r.normalized_gini, r.spearman, r.auc, r.decile_mape, r.mae
     FROM jsonb_to_recordset(ltv.run_as(owner, NULL, NULL, 'SELECT ltv.backtest_rows($2)', jsonb_build_object(
         'name', ltv.qualified_name(relation), 'definition', spec, 'model', model, 'version', version, 'as_of', as_of)))
-        AS r (cutoff date, used_version int, was_champion boolean, rows float8, mean_prediction float8, mean_actual float8, total_ratio float8,
-              normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8) ORDER BY r.cutoff;
+        AS r (
+            cutoff date, used_version int, was_champion boolean, rows float8, mean_prediction float8,
+            mean_actual float8, total_ratio float8, normalized_gini float8, spearman float8, auc float8,
+            decile_mape float8, mae float8
+        ) ORDER BY r.cutoff;
 END
 $$;
 COMMENT ON FUNCTION ltv.backtest IS 'see ltv_backtest';
 
 CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features text, version bigint)
-RETURNS TABLE (cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8, total_ratio float8,
-               normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8)
+RETURNS TABLE (
+    cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8,
+    total_ratio float8, normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8
+)
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.backtest(model, as_of, ltv.bind_relation(features), version) $$;
 COMMENT ON FUNCTION ltv.backtest(text, ltv.cutoffs, text, bigint) IS 'see ltv_backtest';
 
-CREATE FUNCTION @extschema@.ltv_backtest(model text, as_of ltv.cutoffs DEFAULT NULL, features text DEFAULT NULL, version bigint DEFAULT NULL)
-RETURNS TABLE (cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8, total_ratio float8,
-               normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8)
+CREATE FUNCTION @extschema@.ltv_backtest(
+    model text, as_of ltv.cutoffs DEFAULT NULL, features text DEFAULT NULL, version bigint DEFAULT NULL
+)
+RETURNS TABLE (
+    cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8,
+    total_ratio float8, normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8
+)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_backtest IS
     'compares the predictions of past days, by the versions of those days, with what customers really spent';

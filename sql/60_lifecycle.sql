@@ -16,8 +16,8 @@ END
 $$;
 COMMENT ON FUNCTION ltv.lock_model IS 'locks a model of the caller against other changes until the transaction ends';
 
--- Makes the model on its first use; later uses need its owner. Two transactions that claim one name at the same time do not wait
--- for each other for long.
+-- Makes the model on its first use; later uses need its owner. Two transactions that claim one name at
+-- the same time do not wait for each other for long.
 CREATE FUNCTION ltv.claim_model(model text) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION ltv.claim_model(text) IS 'makes a model, or checks that the current role owns it';
@@ -32,7 +32,8 @@ BEGIN
         RAISE invalid_name USING MESSAGE = 'the name of a model must have between 1 and 200 bytes';
     ELSIF NOT EXISTS (SELECT FROM ltv.models m WHERE m.model = claim_model.model) THEN
         INSERT INTO ltv.models (model, owner, last_version)
-        VALUES (claim_model.model, caller, COALESCE((SELECT d.last_version FROM ltv.dropped_models d WHERE d.model = claim_model.model), 0))
+        VALUES (claim_model.model, caller,
+            COALESCE((SELECT d.last_version FROM ltv.dropped_models d WHERE d.model = claim_model.model), 0))
         ON CONFLICT DO NOTHING;
     END IF;
     IF NOT ltv.has_privilege(caller, model, 'predict') THEN
@@ -52,7 +53,9 @@ CREATE FUNCTION ltv.next_version(caller regrole, model text) RETURNS int
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT ltv.lock_model(caller, model);
-    UPDATE ltv.models m SET last_version = m.last_version + 1 WHERE m.model = next_version.model RETURNING m.last_version;
+    UPDATE ltv.models m SET last_version = m.last_version + 1
+    WHERE m.model = next_version.model
+    RETURNING m.last_version;
 $$;
 COMMENT ON FUNCTION ltv.next_version IS 'the number of a new version of a model of the caller';
 
@@ -62,9 +65,11 @@ AS $$
 BEGIN
     IF version IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'the version must not be null';
-    ELSIF NOT EXISTS (SELECT FROM ltv.readable_versions v WHERE v.model = check_version.model AND v.version = check_version.version) THEN
+    ELSIF NOT EXISTS (SELECT FROM ltv.readable_versions v
+                      WHERE v.model = check_version.model AND v.version = check_version.version) THEN
         RAISE undefined_object USING MESSAGE = format('version %s of model "%s" does not exist', version, model),
-            DETAIL = (SELECT COALESCE('Its versions are: ' || string_agg(v.version::text, ', ' ORDER BY v.version) || '.',
+            DETAIL = (SELECT COALESCE('Its versions are: '
+                                      || string_agg(v.version::text, ', ' ORDER BY v.version) || '.',
                                       'It has no version; its training may not have finished.')
                       FROM ltv.readable_versions v WHERE v.model = check_version.model),
             HINT = 'The view ltv_versions lists the versions that you may look into.';
@@ -78,7 +83,9 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM ltv.check_model(model, 'read');
-    version := COALESCE(version, (SELECT a.version FROM ltv.usable_aliases a WHERE a.model = version_or_champion.model AND a.alias = 'champion'));
+    version := COALESCE(version,
+        (SELECT a.version FROM ltv.usable_aliases a
+         WHERE a.model = version_or_champion.model AND a.alias = 'champion'));
     IF version IS NULL THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('model "%s" has no champion', model),
             DETAIL = 'No version was trained yet, or the alias was removed.',
@@ -88,12 +95,15 @@ BEGIN
     RETURN version;
 END
 $$;
-COMMENT ON FUNCTION ltv.version_or_champion IS 'the version, or the champion where it is NULL; an error unless the current role may read it';
+COMMENT ON FUNCTION ltv.version_or_champion
+    IS 'the version, or the champion where it is NULL; an error unless the current role may read it';
 
 -- Aliases ----------------------------------------------------------------------------------------------------------
 
 -- version NULL removes the alias. Returns the version that the alias named before.
-CREATE FUNCTION ltv.move_alias(caller regrole, model text, alias text, version int, reason text, undoes bigint) RETURNS int
+CREATE FUNCTION ltv.move_alias(
+    caller regrole, model text, alias text, version int, reason text, undoes bigint
+) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -109,17 +119,20 @@ BEGIN
         DELETE FROM ltv.aliases a WHERE a.model = move_alias.model AND a.alias = move_alias.alias;
     ELSE
         PERFORM ltv.check_version(model, version);
-        INSERT INTO ltv.aliases AS a (model, alias, version) VALUES (move_alias.model, move_alias.alias, move_alias.version)
+        INSERT INTO ltv.aliases AS a (model, alias, version)
+        VALUES (move_alias.model, move_alias.alias, move_alias.version)
         ON CONFLICT ON CONSTRAINT aliases_pkey DO UPDATE SET version = excluded.version;
     END IF;
     IF before IS DISTINCT FROM version THEN
         INSERT INTO ltv.promotions (model, alias, from_version, to_version, by, reason, undoes)
-        VALUES (move_alias.model, move_alias.alias, before, move_alias.version, caller, move_alias.reason, move_alias.undoes);
+        VALUES (move_alias.model, move_alias.alias, before, move_alias.version, caller,
+                move_alias.reason, move_alias.undoes);
     END IF;
     RETURN before;
 END
 $$;
-COMMENT ON FUNCTION ltv.move_alias(regrole, text, text, int, text, bigint) IS 'lets an alias name a version, and records it';
+COMMENT ON FUNCTION ltv.move_alias(regrole, text, text, int, text, bigint)
+    IS 'lets an alias name a version, and records it';
 
 CREATE FUNCTION ltv.set_alias(caller regrole, model text, version bigint, alias text, reason text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -132,9 +145,12 @@ END
 $$;
 COMMENT ON FUNCTION ltv.set_alias IS 'see ltv_set_alias';
 
-CREATE FUNCTION @extschema@.ltv_set_alias(model text, version bigint, alias text DEFAULT 'champion', reason text DEFAULT NULL) RETURNS int
+CREATE FUNCTION @extschema@.ltv_set_alias(
+    model text, version bigint, alias text DEFAULT 'champion', reason text DEFAULT NULL
+) RETURNS int
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION @extschema@.ltv_set_alias IS 'lets an alias name a version (champion is what ltv_predict uses); returns the version it named before';
+COMMENT ON FUNCTION @extschema@.ltv_set_alias
+    IS 'lets an alias name a version (champion is what ltv_predict uses); returns the version it named before';
 
 CREATE FUNCTION ltv.drop_alias(caller regrole, model text, alias text, reason text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -174,10 +190,12 @@ BEGIN
     PERFORM ltv.lock_model(caller, model);
     last := ltv.standing_promotion(model, alias);
     IF last.from_version IS NULL THEN
-        RAISE object_not_in_prerequisite_state USING MESSAGE = format('alias "%s" of model "%s" has nothing to go back to', alias, model),
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('alias "%s" of model "%s" has nothing to go back to', alias, model),
             HINT = 'The view ltv_promotions shows its history; ltv_set_alias chooses any version.';
     ELSIF NOT EXISTS (SELECT FROM ltv.versions v WHERE v.model = rollback.model AND v.version = last.from_version) THEN
-        RAISE undefined_object USING MESSAGE = format('version %s of model "%s", to go back to, was dropped', last.from_version, model),
+        RAISE undefined_object USING
+            MESSAGE = format('version %s of model "%s", to go back to, was dropped', last.from_version, model),
             HINT = 'Choose another version with ltv_set_alias.';
     END IF;
     PERFORM ltv.move_alias(caller, model, alias, last.from_version, reason, last.promotion);
@@ -186,9 +204,12 @@ END
 $$;
 COMMENT ON FUNCTION ltv.rollback IS 'see ltv_rollback';
 
-CREATE FUNCTION @extschema@.ltv_rollback(model text, alias text DEFAULT 'champion', reason text DEFAULT 'rollback') RETURNS int
+CREATE FUNCTION @extschema@.ltv_rollback(
+    model text, alias text DEFAULT 'champion', reason text DEFAULT 'rollback'
+) RETURNS int
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION @extschema@.ltv_rollback IS 'takes back the last promotion that still stands; returns the version now in use';
+COMMENT ON FUNCTION @extschema@.ltv_rollback
+    IS 'takes back the last promotion that still stands; returns the version now in use';
 
 -- Dropping ---------------------------------------------------------------------------------------------------------
 
@@ -197,11 +218,14 @@ CREATE FUNCTION ltv.pinned_by(model text, version int) RETURNS TABLE (object tex
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH ours AS (
-        SELECT p.oid FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        SELECT p.oid
+        FROM pg_proc p
+        JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pg_ltv'
         WHERE p.proname LIKE 'ltv\_predict%'
     ), users AS (
-        SELECT DISTINCT d.classid, d.objid, d.objsubid FROM pg_depend d JOIN ours ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = ours.oid
+        SELECT DISTINCT d.classid, d.objid, d.objsubid
+        FROM pg_depend d JOIN ours ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = ours.oid
     ), expressions AS (
         SELECT format('index %s', i.indexrelid::regclass) AS object, pg_get_indexdef(i.indexrelid) AS text
         FROM users u JOIN pg_index i ON u.classid = 'pg_class'::regclass AND i.indexrelid = u.objid
@@ -212,7 +236,8 @@ AS $$
         UNION ALL
         -- A generated column depends on the functions in its expression directly.
         SELECT format('column %I of %s', a.attname, a.attrelid::regclass), pg_get_expr(ad.adbin, ad.adrelid)
-        FROM users u JOIN pg_attrdef ad ON u.classid = 'pg_class'::regclass AND ad.adrelid = u.objid AND ad.adnum = u.objsubid
+        FROM users u
+        JOIN pg_attrdef ad ON u.classid = 'pg_class'::regclass AND ad.adrelid = u.objid AND ad.adnum = u.objsubid
         JOIN pg_attribute a ON a.attrelid = ad.adrelid AND a.attnum = ad.adnum
         UNION ALL
         SELECT format('constraint %I of %s', c.conname, c.conrelid::regclass), pg_get_constraintdef(c.oid)
@@ -220,10 +245,13 @@ AS $$
     )
     -- The number of a version as an integer, and cast to bigint.
     SELECT DISTINCT e.object FROM expressions e,
-        unnest(CASE WHEN version IS NULL THEN ARRAY[''] ELSE ARRAY[version || ',', format('(%s)::bigint,', version), format('%L::bigint,', version)] END) written
+        unnest(CASE WHEN version IS NULL THEN ARRAY['']
+                    ELSE ARRAY[version || ',', format('(%s)::bigint,', version),
+                               format('%L::bigint,', version)] END) written
     WHERE strpos(e.text, format('(%L::text, %s', pinned_by.model, written)) > 0
 $$;
-COMMENT ON FUNCTION ltv.pinned_by IS 'indexes, generated columns and constraints that score with a version of a model (NULL: any version)';
+COMMENT ON FUNCTION ltv.pinned_by
+    IS 'indexes, generated columns and constraints that score with a version of a model (NULL: any version)';
 
 CREATE FUNCTION ltv.refuse_pinned(model text, version int) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -233,8 +261,10 @@ DECLARE
 BEGIN
     IF objects IS NOT NULL THEN
         RAISE dependent_objects_still_exist USING
-            MESSAGE = format('cannot drop %smodel "%s" because other objects depend on it', CASE WHEN version IS NOT NULL THEN format('version %s of ', version) ELSE '' END, model),
-            DETAIL = format('It is used by: %s.', objects), HINT = 'Drop them first.';
+            MESSAGE = format('cannot drop %smodel "%s" because other objects depend on it',
+                             CASE WHEN version IS NOT NULL THEN format('version %s of ', version) ELSE '' END, model),
+            DETAIL = format('It is used by: %s.', objects),
+            HINT = 'Drop them first.';
     END IF;
 END
 $$;
@@ -251,8 +281,10 @@ BEGIN
     SELECT string_agg(a.alias, ', ' ORDER BY a.alias) INTO named FROM ltv.aliases a
     WHERE a.model = drop_version.model AND a.version = drop_version.version;
     IF named IS NOT NULL THEN
-        RAISE dependent_objects_still_exist USING MESSAGE = format('cannot drop version %s of model "%s" because it is in use', version, model),
-            DETAIL = format('It is: %s.', named), HINT = 'Move the alias with ltv_set_alias, or remove it with ltv_drop_alias, first.';
+        RAISE dependent_objects_still_exist USING
+            MESSAGE = format('cannot drop version %s of model "%s" because it is in use', version, model),
+            DETAIL = format('It is: %s.', named),
+            HINT = 'Move the alias with ltv_set_alias, or remove it with ltv_drop_alias, first.';
     END IF;
     PERFORM ltv.refuse_pinned(model, version::int);
     DELETE FROM ltv.versions v WHERE v.model = drop_version.model AND v.version = drop_version.version;
@@ -262,7 +294,8 @@ COMMENT ON FUNCTION ltv.drop_version IS 'see ltv_drop_version';
 
 CREATE FUNCTION @extschema@.ltv_drop_version(model text, version bigint) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION @extschema@.ltv_drop_version IS 'drops a version that nothing uses; its number is not given out again';
+COMMENT ON FUNCTION @extschema@.ltv_drop_version
+    IS 'drops a version that nothing uses; its number is not given out again';
 
 CREATE FUNCTION ltv.delete_model(model text) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
@@ -277,7 +310,8 @@ BEGIN
     PERFORM ltv.cancel_jobs(model);
     INSERT INTO ltv.dropped_models (model, last_version) SELECT m.model, m.last_version FROM ltv.models m
     WHERE m.model = delete_model.model AND m.last_version > 0
-    ON CONFLICT ON CONSTRAINT dropped_models_pkey DO UPDATE SET last_version = greatest(dropped_models.last_version, excluded.last_version);
+    ON CONFLICT ON CONSTRAINT dropped_models_pkey DO UPDATE
+    SET last_version = greatest(dropped_models.last_version, excluded.last_version);
     DELETE FROM ltv.aliases a WHERE a.model = delete_model.model;
     DELETE FROM ltv.promotions p WHERE p.model = delete_model.model;
     DELETE FROM ltv.privileges p WHERE p.model = delete_model.model;
@@ -302,7 +336,8 @@ COMMENT ON FUNCTION ltv.drop_model(text) IS 'see ltv_drop_model';
 
 CREATE FUNCTION @extschema@.ltv_drop_model(model text) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_drop_model IS 'drops a model with all its versions, cancels its jobs and ends its schedules';
+COMMENT ON FUNCTION @extschema@.ltv_drop_model
+    IS 'drops a model with all its versions, cancels its jobs and ends its schedules';
 
 -- Privileges -------------------------------------------------------------------------------------------------------
 
@@ -350,7 +385,8 @@ COMMENT ON FUNCTION ltv.grant IS 'see ltv_grant';
 
 CREATE FUNCTION @extschema@.ltv_grant(model text, role text, privilege text DEFAULT 'predict') RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION @extschema@.ltv_grant IS 'lets a role (or public) score with a model (predict) or also look into it (read)';
+COMMENT ON FUNCTION @extschema@.ltv_grant
+    IS 'lets a role (or public) score with a model (predict) or also look into it (read)';
 
 -- Who was let in before knows the channel of the alerts, so that changes.
 CREATE FUNCTION ltv.revoke(caller regrole, model text, role text, privilege text) RETURNS void
@@ -358,7 +394,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM ltv.lock_model(caller, model);
-    DELETE FROM ltv.privileges p WHERE p.model = $2 AND p.grantee = ltv.role_named($3) AND p.privilege = ANY (ltv.granted_privileges($4));
+    DELETE FROM ltv.privileges p
+    WHERE p.model = $2 AND p.grantee = ltv.role_named($3) AND p.privilege = ANY (ltv.granted_privileges($4));
     IF FOUND THEN
         UPDATE ltv.models m SET alert_channel = DEFAULT WHERE m.model = $2;
     END IF;
@@ -379,7 +416,9 @@ BEGIN
     PERFORM ltv.lock_model(caller, model);
     new_owner := ltv.role_named(role);
     IF new_owner IS NULL OR new_owner = 0 THEN
-        RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', role), HINT = 'Give the name as in pg_roles.';
+        RAISE undefined_object USING
+            MESSAGE = format('role "%s" does not exist', role),
+            HINT = 'Give the name as in pg_roles.';
     END IF;
     PERFORM ltv.check_role(caller, new_owner);
     UPDATE ltv.models m SET owner = new_owner WHERE m.model = set_owner.model;
@@ -402,9 +441,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT ARRAY(SELECT CASE WHEN p.grantee = 0 THEN 'public' ELSE pg_get_userbyid(p.grantee) END || '=' || p.privilege
                  FROM ltv.privileges p WHERE p.model = $2
-                 AND (ltv.has_privilege($1, $2, 'owner') OR p.grantee = 0 OR pg_has_role($1, p.grantee, 'USAGE')) ORDER BY 1)
+                 AND (ltv.has_privilege($1, $2, 'owner') OR p.grantee = 0 OR pg_has_role($1, p.grantee, 'USAGE'))
+                 ORDER BY 1)
 $$;
-COMMENT ON FUNCTION ltv.granted(regrole, text) IS 'what was granted on a model: all of it to its owner, to others what they have';
+COMMENT ON FUNCTION ltv.granted(regrole, text)
+    IS 'what was granted on a model: all of it to its owner, to others what they have';
 
 -- What the jobs of a model say of it while it has no version.
 CREATE FUNCTION ltv.training_state(model text) RETURNS text
@@ -414,17 +455,24 @@ COMMENT ON FUNCTION ltv.training_state(text) IS 'how the last training of a mode
 CREATE FUNCTION ltv.training_state(caller regrole, model text) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT COALESCE((SELECT CASE WHEN j.status IN ('queued', 'running') THEN 'in training' ELSE 'training ' || j.status END
-                     FROM ltv.jobs j WHERE j.model = $2 AND ltv.has_privilege($1, $2, 'predict') ORDER BY j.job DESC LIMIT 1), 'never trained')
+    SELECT COALESCE((SELECT CASE WHEN j.status IN ('queued', 'running') THEN 'in training'
+                                 ELSE 'training ' || j.status END
+                     FROM ltv.jobs j WHERE j.model = $2 AND ltv.has_privilege($1, $2, 'predict')
+                     ORDER BY j.job DESC LIMIT 1), 'never trained')
 $$;
-COMMENT ON FUNCTION ltv.training_state(regrole, text) IS 'how the last training of a model stands, if the caller may use it';
+COMMENT ON FUNCTION ltv.training_state(regrole, text)
+    IS 'how the last training of a model stands, if the caller may use it';
 
--- A name belongs to whoever queues the first training for it, so it stands here before it has a version; the state says so.
+-- A name belongs to whoever queues the first training for it, so it stands here
+-- before it has a version; the state says so.
 CREATE VIEW @extschema@.ltv_models WITH (security_invoker = true) AS
 SELECT m.model, pg_get_userbyid(m.owner) AS owner,
-       CASE WHEN c.version IS NOT NULL THEN 'ready' WHEN m.last_version > 0 THEN 'no champion' ELSE ltv.training_state(m.model) END AS state,
-       c.version AS champion, d.version AS challenger, v.versions, v.last_version, v.last_trained_at, m.created_at, m.settings,
-       ltv.granted(m.model) AS privileges, CASE WHEN ltv.has_privilege(m.model, 'read') THEN m.alert_channel END AS alert_channel
+       CASE WHEN c.version IS NOT NULL THEN 'ready' WHEN m.last_version > 0 THEN 'no champion'
+            ELSE ltv.training_state(m.model) END AS state,
+       c.version AS champion, d.version AS challenger, v.versions, v.last_version, v.last_trained_at,
+       m.created_at, m.settings,
+       ltv.granted(m.model) AS privileges,
+       CASE WHEN ltv.has_privilege(m.model, 'read') THEN m.alert_channel END AS alert_channel
 FROM ltv.usable_models m
 LEFT JOIN ltv.usable_aliases c ON c.model = m.model AND c.alias = 'champion'
 LEFT JOIN ltv.usable_aliases d ON d.model = m.model AND d.alias = 'challenger',
@@ -435,31 +483,40 @@ GRANT SELECT ON @extschema@.ltv_models TO PUBLIC;
 
 CREATE VIEW @extschema@.ltv_versions WITH (security_invoker = true) AS
 SELECT v.model, v.version,
-       ARRAY(SELECT a.alias FROM ltv.usable_aliases a WHERE a.model = v.model AND a.version = v.version ORDER BY a.alias) AS aliases,
-       v.source, v.objective, v.backbone, v.metrics, v.n_rows, v.training_seconds, octet_length(v.onnx) AS bytes, v.checksum,
+       ARRAY(SELECT a.alias FROM ltv.usable_aliases a
+             WHERE a.model = v.model AND a.version = v.version ORDER BY a.alias) AS aliases,
+       v.source, v.objective, v.backbone, v.metrics, v.n_rows, v.training_seconds,
+       octet_length(v.onnx) AS bytes, v.checksum,
        v.created_at, pg_get_userbyid(v.created_by) AS created_by, v.job, v.pg_ltv_version, v.schema, v.recipe
 FROM ltv.readable_versions v;
 COMMENT ON VIEW @extschema@.ltv_versions IS 'the versions that you may look into';
 GRANT SELECT ON @extschema@.ltv_versions TO PUBLIC;
 
 CREATE VIEW @extschema@.ltv_promotions WITH (security_invoker = true) AS
-SELECT p.promotion, p.model, p.alias, p.from_version, p.to_version, p.at, pg_get_userbyid(p.by) AS by, p.reason, p.undoes IS NOT NULL AS is_rollback
+SELECT p.promotion, p.model, p.alias, p.from_version, p.to_version, p.at,
+       pg_get_userbyid(p.by) AS by, p.reason, p.undoes IS NOT NULL AS is_rollback
 FROM ltv.readable_promotions p;
-COMMENT ON VIEW @extschema@.ltv_promotions IS 'the history of aliases: who moved which, when, from where, to where and why';
+COMMENT ON VIEW @extschema@.ltv_promotions
+    IS 'the history of aliases: who moved which, when, from where, to where and why';
 GRANT SELECT ON @extschema@.ltv_promotions TO PUBLIC;
 
--- One row per epoch of each network of the ensemble; training and validation hold the parts of the loss and the metrics.
+-- One row per epoch of each network of the ensemble; training and validation
+-- hold the parts of the loss and the metrics.
 CREATE FUNCTION ltv.training_info(model text, version bigint)
-RETURNS TABLE (member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
-               rows_per_second float8, training jsonb, validation jsonb)
+RETURNS TABLE (
+    member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
+    rows_per_second float8, training jsonb, validation jsonb
+)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted int := ltv.version_or_champion(model, version);
 BEGIN
     RETURN QUERY
-    SELECT (h.e ->> 'member')::int, (h.e ->> 'epoch')::int, (h.e #>> '{training,loss}')::float8, (h.e #>> '{validation,loss}')::float8,
-           (h.e ->> 'learning_rate')::float8, (h.e ->> 'seconds')::float8, (h.e ->> 'rows_per_second')::float8, h.e -> 'training', h.e -> 'validation'
+    SELECT (h.e ->> 'member')::int, (h.e ->> 'epoch')::int, (h.e #>> '{training,loss}')::float8,
+           (h.e #>> '{validation,loss}')::float8,
+           (h.e ->> 'learning_rate')::float8, (h.e ->> 'seconds')::float8, (h.e ->> 'rows_per_second')::float8,
+           h.e -> 'training', h.e -> 'validation'
     FROM ltv.readable_versions v, jsonb_array_elements(COALESCE(v.history -> 'epochs', '[]')) WITH ORDINALITY AS h(e, i)
     WHERE v.model = training_info.model AND v.version = wanted ORDER BY h.i;
 END
@@ -467,26 +524,35 @@ $$;
 COMMENT ON FUNCTION ltv.training_info IS 'see ltv_training_info';
 
 CREATE FUNCTION @extschema@.ltv_training_info(model text, version bigint DEFAULT NULL)
-RETURNS TABLE (member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
-               rows_per_second float8, training jsonb, validation jsonb)
+RETURNS TABLE (
+    member int, epoch int, training_loss float8, validation_loss float8, learning_rate float8, seconds float8,
+    rows_per_second float8, training jsonb, validation jsonb
+)
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_training_info IS 'how the training of a version went, epoch by epoch; of the champion by default';
+COMMENT ON FUNCTION @extschema@.ltv_training_info
+    IS 'how the training of a version went, epoch by epoch; of the champion by default';
 
 CREATE FUNCTION ltv.feature_info(model text, version bigint)
-RETURNS TABLE (feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
-               quantiles float8[], categories jsonb)
+RETURNS TABLE (
+    feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
+    quantiles float8[], categories jsonb
+)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted int := ltv.version_or_champion(model, version);
 BEGIN
     RETURN QUERY
-    SELECT i.e ->> 'name', i.e ->> 'kind', i.e ->> 'type', (s.e ->> 'n')::bigint, (s.e ->> 'missing')::float8, (s.e ->> 'mean')::float8,
+    SELECT i.e ->> 'name', i.e ->> 'kind', i.e ->> 'type', (s.e ->> 'n')::bigint,
+           (s.e ->> 'missing')::float8, (s.e ->> 'mean')::float8,
            (s.e ->> 'std')::float8, (s.e ->> 'min')::float8, (s.e ->> 'max')::float8,
            CASE WHEN jsonb_typeof(s.e -> 'quantiles') = 'array'
-                THEN ARRAY(SELECT q::float8 FROM jsonb_array_elements_text(s.e -> 'quantiles') WITH ORDINALITY AS x(q, o) ORDER BY o) END,
+                THEN ARRAY(SELECT q::float8
+                           FROM jsonb_array_elements_text(s.e -> 'quantiles') WITH ORDINALITY AS x(q, o)
+                           ORDER BY o) END,
            s.e -> 'categories'
-    FROM ltv.readable_versions v CROSS JOIN LATERAL jsonb_array_elements(v.schema -> 'inputs') WITH ORDINALITY AS i(e, o)
+    FROM ltv.readable_versions v
+    CROSS JOIN LATERAL jsonb_array_elements(v.schema -> 'inputs') WITH ORDINALITY AS i(e, o)
     LEFT JOIN LATERAL jsonb_array_elements(v.statistics -> 'features') s(e) ON s.e ->> 'name' = i.e ->> 'name'
     WHERE v.model = feature_info.model AND v.version = wanted ORDER BY i.o;
 END
@@ -494,7 +560,10 @@ $$;
 COMMENT ON FUNCTION ltv.feature_info IS 'see ltv_feature_info';
 
 CREATE FUNCTION @extschema@.ltv_feature_info(model text, version bigint DEFAULT NULL)
-RETURNS TABLE (feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
-               quantiles float8[], categories jsonb)
+RETURNS TABLE (
+    feature text, kind text, type text, n bigint, missing float8, mean float8, std float8, min float8, max float8,
+    quantiles float8[], categories jsonb
+)
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_feature_info IS 'the features of a version as they were in training; of the champion by default';
+COMMENT ON FUNCTION @extschema@.ltv_feature_info
+    IS 'the features of a version as they were in training; of the champion by default';

@@ -49,10 +49,12 @@ SELECT pg_catalog.pg_extension_config_dump('ltv.alerts_alert_seq', '');
 -- Values as training and scoring read them, by the same code. Called for each row, hence no SET clause.
 CREATE FUNCTION ltv.number_of(value "any") RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_number_of';
-COMMENT ON FUNCTION ltv.number_of IS 'a number as models see it, in single precision, or the days of a time; NULL where it is missing';
+COMMENT ON FUNCTION ltv.number_of
+    IS 'a number as models see it, in single precision, or the days of a time; NULL where it is missing';
 CREATE FUNCTION ltv.element_of(value "any", index int) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_element_of';
-COMMENT ON FUNCTION ltv.element_of IS 'an element of an array, counted from 1, as models see it; NULL where it is missing';
+COMMENT ON FUNCTION ltv.element_of
+    IS 'an element of an array, counted from 1, as models see it; NULL where it is missing';
 CREATE FUNCTION ltv.category_of(value "any") RETURNS text
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_category_of';
 COMMENT ON FUNCTION ltv.category_of IS 'a category as models see it; NULL where it is missing';
@@ -65,7 +67,8 @@ AS $$
         WHEN 'categorical' THEN format('ltv.category_of(ltv_row.%I)', name)
         WHEN 'sequence' THEN format('array_length(ltv_row.%I, 1)::float8', name)
         ELSE CASE WHEN name = ANY (columns) OR name !~ '\[\d+\]$' THEN format('ltv.number_of(ltv_row.%I)', name)
-             ELSE format('ltv.element_of(ltv_row.%I, %s)', regexp_replace(name, '\[\d+\]$', ''), substring(name FROM '\[(\d+)\]$')) END
+             ELSE format('ltv.element_of(ltv_row.%I, %s)',
+                         regexp_replace(name, '\[\d+\]$', ''), substring(name FROM '\[(\d+)\]$')) END
     END
 $$;
 COMMENT ON FUNCTION ltv.feature_value IS 'SQL for the value of a feature';
@@ -91,21 +94,26 @@ BEGIN
     SELECT string_agg(CASE
         WHEN f.e ->> 'kind' = 'categorical' THEN format('(%s, %s, NULL::float8)', f.i, v.value)
         ELSE format('(%s, width_bucket(%s, %L::float8[])::text, %2$s)', f.i, v.value,
-             COALESCE(translate(f.e #>> '{histogram,edges}', '[]', '{}'), '{}')) END, E',\n' ORDER BY f.i) INTO values_list
+             COALESCE(translate(f.e #>> '{histogram,edges}', '[]', '{}'), '{}')) END, E',\n' ORDER BY f.i)
+    INTO values_list
     FROM jsonb_array_elements(features) WITH ORDINALITY AS f(e, i),
          LATERAL (SELECT CASE f.e ->> 'name' WHEN 'ltv' THEN 'ltv.number_of(ltv_row.ltv_prediction)'
                          ELSE ltv.feature_value(f.e ->> 'name', f.e ->> 'kind', columns) END AS value) v;
     -- OFFSET 0: what a row takes to compute, the prediction above all, is computed once and not wherever it is read.
     EXECUTE format($sql$
-        SELECT jsonb_agg(jsonb_build_object('name', d.name, 'kind', d.kind, 'n', d.n, 'missing', d.missing::float8 / NULLIF(d.n, 0),
+        SELECT jsonb_agg(jsonb_build_object(
+            'name', d.name, 'kind', d.kind, 'n', d.n, 'missing', d.missing::float8 / NULLIF(d.n, 0),
             'mean', d.mean, 'std', d.std, 'counts', d.counts) ORDER BY d.i)
         FROM (SELECT f.i, f.e ->> 'name' AS name, f.e ->> 'kind' AS kind, COALESCE(sum(b.n), 0) AS n,
-                     COALESCE(sum(b.n) FILTER (WHERE b.bin IS NULL), 0) AS missing, sum(b.total) / sum(b.n) FILTER (WHERE b.bin IS NOT NULL) AS mean,
-                     sqrt(greatest(0, sum(b.squares) / sum(b.n) FILTER (WHERE b.bin IS NOT NULL) - (sum(b.total) / sum(b.n) FILTER (WHERE b.bin IS NOT NULL)) ^ 2)) AS std,
+                     COALESCE(sum(b.n) FILTER (WHERE b.bin IS NULL), 0) AS missing,
+                     sum(b.total) / sum(b.n) FILTER (WHERE b.bin IS NOT NULL) AS mean,
+                     sqrt(greatest(0, sum(b.squares) / sum(b.n) FILTER (WHERE b.bin IS NOT NULL)
+                          - (sum(b.total) / sum(b.n) FILTER (WHERE b.bin IS NOT NULL)) ^ 2)) AS std,
                      COALESCE(jsonb_object_agg(b.bin, b.n) FILTER (WHERE b.bin IS NOT NULL), '{}') AS counts
               FROM jsonb_array_elements($1) WITH ORDINALITY AS f(e, i)
               LEFT JOIN (SELECT v.i, v.bin, count(*) AS n, sum(v.value) AS total, sum(v.value * v.value) AS squares
-                         FROM (SELECT ltv_row.* %s FROM (SELECT * FROM (%s%s) ltv_s OFFSET 0) ltv_row OFFSET 0) ltv_row CROSS JOIN LATERAL (VALUES %s) v(i, bin, value)
+                         FROM (SELECT ltv_row.* %s FROM (SELECT * FROM (%s%s) ltv_s OFFSET 0) ltv_row OFFSET 0) ltv_row
+                         CROSS JOIN LATERAL (VALUES %s) v(i, bin, value)
                          GROUP BY v.i, v.bin) b ON b.i = f.i
               GROUP BY f.i, f.e) d$sql$,
         CASE WHEN EXISTS (SELECT FROM jsonb_array_elements(features) f(e) WHERE f.e ->> 'name' = 'ltv')
@@ -126,7 +134,8 @@ AS $$
     SELECT jsonb_agg(f.e || jsonb_build_object('counts', COALESCE(
         (SELECT jsonb_object_agg(c.key, c.value::float8 * p.present) FROM jsonb_each_text(f.e -> 'categories') c),
         (SELECT jsonb_object_agg((s.i - 1)::text, s.share::float8 * p.present)
-         FROM jsonb_array_elements_text(f.e #> '{histogram,shares}') WITH ORDINALITY AS s(share, i)), '{}')) ORDER BY f.i)
+         FROM jsonb_array_elements_text(f.e #> '{histogram,shares}')
+             WITH ORDINALITY AS s(share, i)), '{}')) ORDER BY f.i)
     FROM jsonb_array_elements(features) WITH ORDINALITY AS f(e, i),
          LATERAL (SELECT (f.e ->> 'n')::float8 * (1 - COALESCE((f.e ->> 'missing')::float8, 0)) AS present) p
 $$;
@@ -134,8 +143,10 @@ COMMENT ON FUNCTION ltv.training_profile IS 'the described features of a version
 
 -- Comparing --------------------------------------------------------------------------------------------------------
 
--- The value that a chi-squared variable with so many degrees of freedom exceeds once in a thousand times (Wilson and Hilferty).
-CREATE FUNCTION ltv.chi_squared_999(freedom float8) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+-- The value that a chi-squared variable with so many degrees of freedom exceeds
+-- once in a thousand times (Wilson and Hilferty).
+CREATE FUNCTION ltv.chi_squared_999(freedom float8) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT freedom * (1 - 2 / (9 * freedom) + 3.0902 * sqrt(2 / (9 * freedom))) ^ 3 $$;
 COMMENT ON FUNCTION ltv.chi_squared_999 IS 'the 0.999 quantile of the chi-squared distribution';
 
@@ -143,43 +154,56 @@ COMMENT ON FUNCTION ltv.chi_squared_999 IS 'the 0.999 quantile of the chi-square
 -- chi-squared distributed (the latter divided by 8). Their mean is taken off what is shown; an alarm must exceed the
 -- threshold by more than their 0.999 quantile. Missing values are a bin of their own.
 CREATE FUNCTION ltv.compare_profiles(before jsonb, now jsonb, thresholds jsonb)
-RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
-               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+RETURNS TABLE (
+    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
+    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
+    new_categories text[], reason text
+)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH pair AS (
-        SELECT b.i, b.e ->> 'name' AS feature, b.e ->> 'kind' AS kind, b.e AS b, n.e AS n, b.e ->> 'kind' = 'categorical' AS is_category,
+        SELECT b.i, b.e ->> 'name' AS feature, b.e ->> 'kind' AS kind, b.e AS b, n.e AS n,
+               b.e ->> 'kind' = 'categorical' AS is_category,
                (b.e ->> 'n')::float8 AS n_then, (n.e ->> 'n')::float8 AS n_now,
-               COALESCE((b.e ->> 'missing')::float8, 0) AS missing_then, COALESCE((n.e ->> 'missing')::float8, 0) AS missing_now
+               COALESCE((b.e ->> 'missing')::float8, 0) AS missing_then,
+               COALESCE((n.e ->> 'missing')::float8, 0) AS missing_now
         FROM jsonb_array_elements(before) WITH ORDINALITY AS b(e, i)
         JOIN jsonb_array_elements(now) n(e) ON n.e ->> 'name' = b.e ->> 'name'
     ), counted AS (
         SELECT p.i, c.bin, sum(c.n_then) AS n_then, sum(c.n_now) AS n_now
         FROM pair p, LATERAL (
-            SELECT 'v' || k.key AS bin, k.value::float8 AS n_then, 0::float8 AS n_now FROM jsonb_each_text(p.b -> 'counts') k
+            SELECT 'v' || k.key AS bin, k.value::float8 AS n_then, 0::float8 AS n_now
+            FROM jsonb_each_text(p.b -> 'counts') k
             UNION ALL
             -- Categories that were not listed then are one bin.
-            SELECT CASE WHEN p.b -> 'counts' ? k.key OR NOT p.is_category THEN 'v' || k.key ELSE 'other' END, 0, k.value::float8
+            SELECT CASE WHEN p.b -> 'counts' ? k.key OR NOT p.is_category THEN 'v' || k.key ELSE 'other' END,
+                   0, k.value::float8
             FROM jsonb_each_text(p.n -> 'counts') k
             UNION ALL
-            SELECT 'other', COALESCE((p.b ->> 'other')::float8, 0) * p.n_then * (1 - p.missing_then), 0 WHERE p.is_category
+            SELECT 'other', COALESCE((p.b ->> 'other')::float8, 0) * p.n_then * (1 - p.missing_then), 0
+            WHERE p.is_category
             UNION ALL SELECT 'missing', p.missing_then * p.n_then, p.missing_now * p.n_now) c
         GROUP BY p.i, c.bin HAVING sum(c.n_then) > 0 OR sum(c.n_now) > 0
     ), smooth AS (
         -- Half a row more in each bin, so that an empty one is not infinitely far away.
         SELECT c.i, (c.n_then + 0.5) / (p.n_then + 0.5 * p.bins) AS t, (c.n_now + 0.5) / (p.n_now + 0.5 * p.bins) AS w
-        FROM counted c JOIN (SELECT p.i, p.n_then, p.n_now, count(*) AS bins FROM pair p JOIN counted c USING (i) GROUP BY 1, 2, 3) p USING (i)
+        FROM counted c
+        JOIN (SELECT p.i, p.n_then, p.n_now, count(*) AS bins
+              FROM pair p JOIN counted c USING (i) GROUP BY 1, 2, 3) p USING (i)
     ), raw AS (
         SELECT i, count(*) - 1 AS freedom, sum((w - t) * ln(w / t)) AS psi,
                greatest(0, sum(t * ln(2 * t / (t + w)) + w * ln(2 * w / (t + w))) / 2) AS js
         FROM smooth GROUP BY i
     ), judged AS (
         SELECT p.*, r.psi, r.js, r.freedom, 1 / p.n_then + 1 / p.n_now AS noise,
-               CASE WHEN p.kind <> 'timestamp' THEN COALESCE((thresholds ->> p.feature)::float8, CASE WHEN p.is_category THEN 0.3 ELSE 0.2 END) END AS threshold,
+               CASE WHEN p.kind <> 'timestamp'
+                    THEN COALESCE((thresholds ->> p.feature)::float8, CASE WHEN p.is_category THEN 0.3 ELSE 0.2 END)
+               END AS threshold,
                CASE WHEN r.freedom > 0 THEN ltv.chi_squared_999(r.freedom) ELSE 0 END AS extreme
         FROM pair p JOIN raw r USING (i)
     ), fresh AS (
-        SELECT p.i, array_agg(k.key ORDER BY k.value::float8 DESC, k.key) AS categories, sum(k.value::float8) / p.n_now AS share
+        SELECT p.i, array_agg(k.key ORDER BY k.value::float8 DESC, k.key) AS categories,
+               sum(k.value::float8) / p.n_now AS share
         FROM pair p, jsonb_each_text(p.n -> 'counts') k
         WHERE p.is_category AND NOT p.b -> 'counts' ? k.key GROUP BY p.i, p.n_now
     ), reasons AS (
@@ -187,16 +211,22 @@ AS $$
             CASE WHEN NOT j.is_category AND j.psi > j.threshold + j.noise * j.extreme
                  THEN format('PSI %s is above %s', round(j.psi::numeric, 2), j.threshold) END,
             CASE WHEN j.is_category AND j.js / ln(2) > j.threshold ^ 2 + j.noise * j.extreme / 8 / ln(2)
-                 THEN format('Jensen-Shannon distance %s is above %s', round(sqrt(j.js / ln(2))::numeric, 2), j.threshold) END,
+                 THEN format('Jensen-Shannon distance %s is above %s',
+                             round(sqrt(j.js / ln(2))::numeric, 2), j.threshold) END,
             CASE WHEN abs(j.missing_now - j.missing_then) > 0.1 + 3.3 * sqrt(m.pooled * (1 - m.pooled) * j.noise)
-                 THEN format('missing %s %% instead of %s %%', round(100 * j.missing_now::numeric, 1), round(100 * j.missing_then::numeric, 1)) END,
-            CASE WHEN f.share - COALESCE((j.b ->> 'other')::float8, 0) > 0.05 + 3.3 * sqrt(f.share * (1 - f.share) * j.noise)
-                 THEN format('new categories in %s %% of the rows', round(100 * f.share::numeric, 1)) END), '') AS reason
+                 THEN format('missing %s %% instead of %s %%',
+                             round(100 * j.missing_now::numeric, 1), round(100 * j.missing_then::numeric, 1)) END,
+            CASE WHEN f.share - COALESCE((j.b ->> 'other')::float8, 0)
+                 > 0.05 + 3.3 * sqrt(f.share * (1 - f.share) * j.noise)
+                 THEN format('new categories in %s %% of the rows',
+                             round(100 * f.share::numeric, 1)) END), '') AS reason
         FROM judged j LEFT JOIN fresh f USING (i),
              LATERAL (SELECT (j.missing_then * j.n_then + j.missing_now * j.n_now) / (j.n_then + j.n_now) AS pooled) m
     )
-    SELECT r.feature, r.kind, greatest(0, r.psi - r.noise * r.freedom), sqrt(greatest(0, r.js - r.noise * r.freedom / 8) / ln(2)),
-           r.missing_then, r.missing_now, r.threshold, r.reason IS NOT NULL, (r.b ->> 'mean')::float8, (r.n ->> 'mean')::float8,
+    SELECT r.feature, r.kind, greatest(0, r.psi - r.noise * r.freedom),
+           sqrt(greatest(0, r.js - r.noise * r.freedom / 8) / ln(2)),
+           r.missing_then, r.missing_now, r.threshold, r.reason IS NOT NULL,
+           (r.b ->> 'mean')::float8, (r.n ->> 'mean')::float8,
            r.n_then::bigint, r.n_now::bigint, r.categories[1:20], r.reason
     FROM reasons r ORDER BY r.i
 $$;
@@ -210,7 +240,8 @@ DECLARE
                        WHERE v.model = described_features.model AND v.version = described_features.version);
 BEGIN
     IF COALESCE(jsonb_array_length(features), 0) = 0 THEN
-        RAISE object_not_in_prerequisite_state USING MESSAGE = format('version %s of model "%s" has no statistics of its features', version, model),
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('version %s of model "%s" has no statistics of its features', version, model),
             DETAIL = 'They are stored by training; imported models have none.',
             HINT = 'Compare with a version that was trained here.';
     END IF;
@@ -226,13 +257,18 @@ DECLARE
     wrong record;
 BEGIN
     IF thresholds IS NOT NULL AND jsonb_typeof(thresholds) <> 'object' THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'thresholds must be a JSON object of numbers', HINT = 'For example thresholds => ''{"recency": 0.1}''.';
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'thresholds must be a JSON object of numbers',
+            HINT = 'For example thresholds => ''{"recency": 0.1}''.';
     END IF;
     SELECT * INTO wrong FROM jsonb_each(thresholds) t
-    WHERE jsonb_typeof(t.value) <> 'number' OR NOT EXISTS (SELECT FROM jsonb_array_elements(features) f(e) WHERE f.e ->> 'name' = t.key) LIMIT 1;
+    WHERE jsonb_typeof(t.value) <> 'number'
+      OR NOT EXISTS (SELECT FROM jsonb_array_elements(features) f(e) WHERE f.e ->> 'name' = t.key)
+    LIMIT 1;
     IF FOUND THEN
         RAISE invalid_parameter_value USING MESSAGE = format('invalid threshold "%s": %s', wrong.key, wrong.value),
-            DETAIL = (SELECT format('The features are: %s.', string_agg(f.e ->> 'name', ', ')) FROM jsonb_array_elements(features) f(e)),
+            DETAIL = (SELECT format('The features are: %s.', string_agg(f.e ->> 'name', ', '))
+                      FROM jsonb_array_elements(features) f(e)),
             HINT = 'Give a number for the name of a feature, or for ltv, the predictions.';
     END IF;
 END
@@ -240,8 +276,11 @@ $$;
 COMMENT ON FUNCTION ltv.check_thresholds IS 'an error unless thresholds are numbers for features';
 
 CREATE FUNCTION ltv.skew_of_query(model text, query text, version bigint, thresholds jsonb)
-RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
-               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+RETURNS TABLE (
+    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
+    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
+    new_categories text[], reason text
+)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -249,27 +288,42 @@ DECLARE
     features jsonb := ltv.described_features(model, used);
 BEGIN
     PERFORM ltv.check_thresholds(thresholds, features);
-    RETURN QUERY SELECT * FROM ltv.compare_profiles(ltv.training_profile(features), ltv.profile(query, features, model, used), thresholds);
+    RETURN QUERY
+        SELECT *
+        FROM ltv.compare_profiles(ltv.training_profile(features), ltv.profile(query, features, model, used),
+             thresholds);
 END
 $$;
 COMMENT ON FUNCTION ltv.skew_of_query IS 'see ltv_validate_data_skew; the query is bound';
 
 CREATE FUNCTION ltv.validate_data_skew(model text, query text, version bigint, thresholds jsonb)
-RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
-               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+RETURNS TABLE (
+    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
+    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
+    new_categories text[], reason text
+)
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.skew_of_query(model, ltv.given_query(query), version, thresholds) $$;
 COMMENT ON FUNCTION ltv.validate_data_skew(text, text, bigint, jsonb) IS 'see ltv_validate_data_skew';
 
-CREATE FUNCTION @extschema@.ltv_validate_data_skew(model text, query text, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL)
-RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
-               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+CREATE FUNCTION @extschema@.ltv_validate_data_skew(
+    model text, query text, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL
+)
+RETURNS TABLE (
+    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
+    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
+    new_categories text[], reason text
+)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_validate_data_skew IS 'compares rows with those that a version was trained on, feature by feature and by its predictions';
+COMMENT ON FUNCTION @extschema@.ltv_validate_data_skew
+    IS 'compares rows with those that a version was trained on, feature by feature and by its predictions';
 
 CREATE FUNCTION ltv.drift_of_queries(model text, query_then text, query_now text, version bigint, thresholds jsonb)
-RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
-               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+RETURNS TABLE (
+    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
+    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
+    new_categories text[], reason text
+)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -284,17 +338,29 @@ $$;
 COMMENT ON FUNCTION ltv.drift_of_queries IS 'see ltv_validate_data_drift; the queries are bound';
 
 CREATE FUNCTION ltv.validate_data_drift(model text, query_then text, query_now text, version bigint, thresholds jsonb)
-RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
-               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+RETURNS TABLE (
+    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
+    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
+    new_categories text[], reason text
+)
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.drift_of_queries(model, ltv.given_query(query_then), ltv.given_query(query_now), version, thresholds) $$;
+AS $$
+    SELECT *
+    FROM ltv.drift_of_queries(model, ltv.given_query(query_then), ltv.given_query(query_now), version, thresholds)
+$$;
 COMMENT ON FUNCTION ltv.validate_data_drift(text, text, text, bigint, jsonb) IS 'see ltv_validate_data_drift';
 
-CREATE FUNCTION @extschema@.ltv_validate_data_drift(model text, query_then text, query_now text, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL)
-RETURNS TABLE (feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8, threshold float8, drifted boolean,
-               mean_then float8, mean_now float8, n_then bigint, n_now bigint, new_categories text[], reason text)
+CREATE FUNCTION @extschema@.ltv_validate_data_drift(
+    model text, query_then text, query_now text, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL
+)
+RETURNS TABLE (
+    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
+    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
+    new_categories text[], reason text
+)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_validate_data_drift IS 'compares the rows of two periods, feature by feature and by the predictions of a version';
+COMMENT ON FUNCTION @extschema@.ltv_validate_data_drift
+    IS 'compares the rows of two periods, feature by feature and by the predictions of a version';
 
 -- Recorded runs ----------------------------------------------------------------------------------------------------
 
@@ -307,12 +373,14 @@ COMMENT ON VIEW ltv.readable_alerts IS 'the alerts of the models that the curren
 GRANT SELECT ON ltv.readable_monitoring, ltv.readable_alerts TO PUBLIC;
 
 CREATE VIEW @extschema@.ltv_monitoring WITH (security_invoker = true) AS
-SELECT run, at, model, version, feature, kind, n, psi, js_distance, missing_then, missing_now, mean_then, mean_now, threshold, drifted, reason
+SELECT run, at, model, version, feature, kind, n, psi, js_distance, missing_then, missing_now, mean_then, mean_now,
+       threshold, drifted, reason
 FROM ltv.readable_monitoring;
 COMMENT ON VIEW @extschema@.ltv_monitoring IS 'what ltv_monitor found, one row per run and feature';
 CREATE VIEW @extschema@.ltv_alerts WITH (security_invoker = true) AS
 SELECT alert, at, model, version, run, feature, message FROM ltv.readable_alerts;
-COMMENT ON VIEW @extschema@.ltv_alerts IS 'drifted features found by ltv_monitor; new ones are told on the channel that ltv_models.alert_channel names';
+COMMENT ON VIEW @extschema@.ltv_alerts
+    IS 'drifted features found by ltv_monitor; new ones are told on the channel that ltv_models.alert_channel names';
 GRANT SELECT ON @extschema@.ltv_monitoring, @extschema@.ltv_alerts TO PUBLIC;
 
 -- Whether a mean prediction lies outside the band of the earlier runs of the version: 2 standard deviations of a new
@@ -320,8 +388,10 @@ GRANT SELECT ON @extschema@.ltv_monitoring, @extschema@.ltv_alerts TO PUBLIC;
 CREATE FUNCTION ltv.outside_band(model text, version int, mean float8, error float8) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('mean prediction %s is outside %s to %s', round(mean::numeric, 2), round((h.mean - h.width)::numeric, 2), round((h.mean + h.width)::numeric, 2))
-    FROM (SELECT avg(m.mean_now) AS mean, 2 * sqrt(var_samp(m.mean_now) * (1 + 1.0 / count(*)) + error ^ 2) AS width, count(*) AS runs
+    SELECT format('mean prediction %s is outside %s to %s', round(mean::numeric, 2),
+                  round((h.mean - h.width)::numeric, 2), round((h.mean + h.width)::numeric, 2))
+    FROM (SELECT avg(m.mean_now) AS mean,
+                 2 * sqrt(var_samp(m.mean_now) * (1 + 1.0 / count(*)) + error ^ 2) AS width, count(*) AS runs
           FROM ltv.readable_monitoring m WHERE m.model = $1 AND m.version = $2 AND m.feature = 'ltv') h
     WHERE h.runs >= 5 AND abs($3 - h.mean) > h.width
 $$;
@@ -341,20 +411,26 @@ DECLARE
 BEGIN
     PERFORM ltv.check_model(caller, model, 'read');
     PERFORM ltv.check_version(model, version);
-    INSERT INTO ltv.monitoring (run, model, version, feature, kind, n, psi, js_distance, missing_then, missing_now, mean_then, mean_now, threshold, drifted, reason)
+    INSERT INTO ltv.monitoring (
+        run, model, version, feature, kind, n, psi, js_distance, missing_then, missing_now, mean_then, mean_now,
+        threshold, drifted, reason
+    )
     SELECT this_run, record_run.model, record_run.version, f.*
-    FROM jsonb_to_recordset(findings) AS f(feature text, kind text, n bigint, psi float8, js_distance float8, missing_then float8, missing_now float8,
-                                           mean_then float8, mean_now float8, threshold float8, drifted boolean, reason text);
+    FROM jsonb_to_recordset(findings) AS f(
+        feature text, kind text, n bigint, psi float8, js_distance float8, missing_then float8, missing_now float8,
+        mean_then float8, mean_now float8, threshold float8, drifted boolean, reason text);
     INSERT INTO ltv.alerts (model, version, run, feature, message)
     SELECT m.model, m.version, m.run, m.feature, m.reason FROM ltv.monitoring m WHERE m.run = this_run AND m.drifted;
     GET DIAGNOSTICS raised = ROW_COUNT;
-    PERFORM pg_notify(m.alert_channel, json_build_object('model', a.model, 'version', a.version, 'run', a.run, 'feature', a.feature,
+    PERFORM pg_notify(m.alert_channel, json_build_object(
+        'model', a.model, 'version', a.version, 'run', a.run, 'feature', a.feature,
         'message', left(a.message, 1000))::text)
     FROM ltv.alerts a JOIN ltv.models m USING (model) WHERE a.run = this_run;
     RETURN raised;
 END
 $$;
-COMMENT ON FUNCTION ltv.record_run(regrole, text, int, jsonb) IS 'records what ltv_monitor found, for who may read the model';
+COMMENT ON FUNCTION ltv.record_run(regrole, text, int, jsonb)
+    IS 'records what ltv_monitor found, for who may read the model';
 
 CREATE FUNCTION ltv.monitor_query(model text, query text, version bigint, thresholds jsonb, retrain boolean) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -370,16 +446,20 @@ BEGIN
     IF retrain THEN
         PERFORM ltv.check_model(model, 'owner');
     END IF;
-    thresholds := COALESCE(thresholds, (SELECT m.settings -> 'thresholds' FROM ltv.usable_models m WHERE m.model = monitor_query.model));
+    thresholds := COALESCE(thresholds,
+        (SELECT m.settings -> 'thresholds' FROM ltv.usable_models m WHERE m.model = monitor_query.model));
     PERFORM ltv.check_thresholds(thresholds, features);
-    now_profile := ltv.on_rows(model, used, query, 'SELECT ltv.profile($1, $2 -> ''features'', $2 ->> ''model'', ($2 ->> ''version'')::int)',
+    now_profile := ltv.on_rows(model, used, query,
+        'SELECT ltv.profile($1, $2 -> ''features'', $2 ->> ''model'', ($2 ->> ''version'')::int)',
         jsonb_build_object('model', model, 'version', used, 'features', features));
     SELECT p.e INTO predictions FROM jsonb_array_elements(now_profile) p(e) WHERE p.e ->> 'name' = 'ltv';
     SELECT jsonb_agg(to_jsonb(f)) INTO findings FROM (
-        SELECT c.feature, c.kind, c.n_now AS n, c.psi, c.js_distance, c.missing_then, c.missing_now, c.mean_then, c.mean_now, c.threshold,
+        SELECT c.feature, c.kind, c.n_now AS n, c.psi, c.js_distance, c.missing_then, c.missing_now,
+               c.mean_then, c.mean_now, c.threshold,
                c.drifted OR b.reason IS NOT NULL AS drifted, NULLIF(concat_ws('; ', c.reason, b.reason), '') AS reason
         FROM ltv.compare_profiles(ltv.training_profile(features), now_profile, thresholds) c
-        LEFT JOIN LATERAL (SELECT CASE WHEN c.feature = 'ltv' THEN ltv.outside_band(monitor_query.model, used, c.mean_now,
+        LEFT JOIN LATERAL (SELECT CASE WHEN c.feature = 'ltv' THEN ltv.outside_band(
+            monitor_query.model, used, c.mean_now,
             (predictions ->> 'std')::float8 / sqrt((predictions ->> 'n')::float8)) END AS reason) b ON true) f;
     raised := ltv.record_run(model, used, findings);
     IF retrain AND raised > 0 THEN
@@ -396,7 +476,10 @@ LANGUAGE sql
 AS $$ SELECT ltv.monitor_query(model, ltv.bind_query(query), version, thresholds, retrain) $$;
 COMMENT ON FUNCTION ltv.monitor(text, text, bigint, jsonb, boolean) IS 'see ltv_monitor';
 
-CREATE FUNCTION @extschema@.ltv_monitor(model text, query text DEFAULT NULL, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL, retrain boolean DEFAULT false)
-RETURNS int
+CREATE FUNCTION @extschema@.ltv_monitor(
+    model text, query text DEFAULT NULL, version bigint DEFAULT NULL, thresholds jsonb DEFAULT NULL,
+    retrain boolean DEFAULT false
+) RETURNS int
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_monitor IS 'compares rows with the training of the champion, records what it finds, and returns the number of alerts';
+COMMENT ON FUNCTION @extschema@.ltv_monitor
+    IS 'compares rows with the training of the champion, records what it finds, and returns the number of alerts';

@@ -1,7 +1,8 @@
--- Schedules: ltv_schedule hands retraining and monitoring to pg_cron, where that is installed in this database. Nothing is
--- stored here: what is in cron.job under a name of ours is a schedule.
+-- Schedules: ltv_schedule hands retraining and monitoring to pg_cron, where that is installed in this database. Nothing
+-- is stored here: what is in cron.job under a name of ours is a schedule.
 
-CREATE FUNCTION ltv.schedule_name(model text, action text) RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.schedule_name(model text, action text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT format('ltv %s %s', action, model) $$;
 COMMENT ON FUNCTION ltv.schedule_name IS 'the name of a schedule in cron.job';
 
@@ -16,7 +17,8 @@ DECLARE
 BEGIN
     PERFORM ltv.check_choice('action', action, '{retrain,monitor}');
     IF action IS NULL OR jsonb_typeof(arguments) IS DISTINCT FROM 'object' THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'the action must not be null, and arguments must be a JSON object',
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'the action must not be null, and arguments must be a JSON object',
             HINT = 'For example ltv_schedule(''m'', ''0 3 1 * *'', ''retrain'', ''{"promote": "if_better"}'').';
     END IF;
     SELECT p.oid, p.proargnames[1:p.pronargs] INTO called, parameters FROM pg_proc p
@@ -44,11 +46,16 @@ BEGIN
     PERFORM ltv.check_model(model, CASE action WHEN 'monitor' THEN 'read' ELSE 'owner' END);
     command := ltv.schedule_command(model, action, arguments);
     IF cron IS NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = 'the schedule must not be null', HINT = 'For example ''0 3 * * 1'': Mondays at 3.';
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'the schedule must not be null',
+            HINT = 'For example ''0 3 * * 1'': Mondays at 3.';
     ELSIF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
-        RAISE feature_not_supported USING MESSAGE = format('pg_cron is not installed in database "%s"', current_database()),
+        RAISE feature_not_supported USING
+            MESSAGE = format('pg_cron is not installed in database "%s"', current_database()),
             DETAIL = 'Schedules are run by pg_cron.',
-            HINT = format('Set shared_preload_libraries = ''pg_cron'' and cron.database_name = ''%s'', restart, and run CREATE EXTENSION pg_cron.'
+            HINT = format(
+                'Set shared_preload_libraries = ''pg_cron'' and cron.database_name = ''%s'', restart, '
+                'and run CREATE EXTENSION pg_cron.'
                 ' Or let any other scheduler run: %s;', current_database(), command);
     END IF;
     EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO scheduled USING ltv.schedule_name(model, action), cron, command;
@@ -57,21 +64,30 @@ END
 $$;
 COMMENT ON FUNCTION ltv.schedule(text, text, text, jsonb) IS 'see ltv_schedule';
 
-CREATE FUNCTION @extschema@.ltv_schedule(model text, cron text, action text DEFAULT 'retrain', arguments jsonb DEFAULT '{}') RETURNS bigint
+CREATE FUNCTION @extschema@.ltv_schedule(
+    model text, cron text, action text DEFAULT 'retrain', arguments jsonb DEFAULT '{}'
+) RETURNS bigint
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_schedule IS 'lets pg_cron retrain or monitor a model; replaces the schedule there was';
+COMMENT ON FUNCTION @extschema@.ltv_schedule
+    IS 'lets pg_cron retrain or monitor a model; replaces the schedule there was';
 
-CREATE FUNCTION ltv.schedules() RETURNS TABLE (jobid bigint, model text, action text, schedule text, command text, active boolean, role name,
-                                                last_run timestamptz, last_status text, last_message text)
+CREATE FUNCTION ltv.schedules()
+RETURNS TABLE (
+    jobid bigint, model text, action text, schedule text, command text, active boolean, role name,
+    last_run timestamptz, last_status text, last_message text
+)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF to_regclass('cron.job') IS NOT NULL AND has_schema_privilege('cron', 'USAGE') THEN
         RETURN QUERY EXECUTE $sql$
-            SELECT j.jobid, substring(j.jobname::text FROM '^ltv [a-z]+ (.*)$'), substring(j.jobname::text FROM '^ltv ([a-z]+) '), j.schedule, j.command, j.active,
+            SELECT j.jobid, substring(j.jobname::text FROM '^ltv [a-z]+ (.*)$'),
+                   substring(j.jobname::text FROM '^ltv ([a-z]+) '), j.schedule, j.command, j.active,
                    j.username::name, r.start_time, r.status, r.return_message
-            FROM cron.job j LEFT JOIN LATERAL (SELECT d.start_time, d.status, d.return_message FROM cron.job_run_details d
-                                               WHERE d.jobid = j.jobid ORDER BY d.runid DESC LIMIT 1) r ON true
+            FROM cron.job j
+            LEFT JOIN LATERAL (SELECT d.start_time, d.status, d.return_message
+                               FROM cron.job_run_details d
+                               WHERE d.jobid = j.jobid ORDER BY d.runid DESC LIMIT 1) r ON true
             WHERE j.jobname::text ~ '^ltv (retrain|monitor) ' AND j.database = current_database()$sql$;
     END IF;
 END
@@ -90,8 +106,11 @@ DECLARE
     count int := 0;
 BEGIN
     PERFORM ltv.check_choice('action', action, '{retrain,monitor}');
-    FOR ended IN SELECT s.jobid FROM ltv.schedules() s WHERE s.model = unschedule.model AND s.action = COALESCE(unschedule.action, s.action)
-                 AND pg_has_role(current_user, s.role, 'USAGE') LOOP
+    FOR ended IN
+        SELECT s.jobid FROM ltv.schedules() s
+        WHERE s.model = unschedule.model AND s.action = COALESCE(unschedule.action, s.action)
+          AND pg_has_role(current_user, s.role, 'USAGE')
+    LOOP
         EXECUTE 'SELECT cron.unschedule($1)' USING ended.jobid;
         count := count + 1;
     END LOOP;
@@ -102,4 +121,5 @@ COMMENT ON FUNCTION ltv.unschedule IS 'see ltv_unschedule';
 
 CREATE FUNCTION @extschema@.ltv_unschedule(model text, action text DEFAULT NULL) RETURNS int
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_unschedule IS 'ends the schedules of a model, or the one for an action; returns how many there were';
+COMMENT ON FUNCTION @extschema@.ltv_unschedule
+    IS 'ends the schedules of a model, or the one for an action; returns how many there were';

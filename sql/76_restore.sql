@@ -1,13 +1,14 @@
 -- Restoring a dump: predictions stored in generated columns come back, in whatever order tables are filled.
 --
--- In a session that restores a dump, a prediction with a pinned version that has not arrived yet is NULL (src/catalog/restore.rs).
--- When models and versions arrive, what is missing is computed.
+-- In a session that restores a dump, a prediction with a pinned version that has not arrived yet is NULL
+-- (src/catalog/restore.rs). When models and versions arrive, what is missing is computed.
 
 CREATE FUNCTION ltv.restores() RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_restores';
 COMMENT ON FUNCTION ltv.restores IS 'whether this session restores a dump';
 
 CREATE FUNCTION ltv.end_missing() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_end_missing';
-COMMENT ON FUNCTION ltv.end_missing IS 'waits for those that store predictions without their model; whoever comes later waits in turn';
+COMMENT ON FUNCTION ltv.end_missing
+    IS 'waits for those that store predictions without their model; whoever comes later waits in turn';
 REVOKE ALL ON FUNCTION ltv.end_missing FROM PUBLIC;
 
 CREATE FUNCTION ltv.stored_predictions() RETURNS TABLE (relation regclass, name name, base name)
@@ -15,7 +16,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT DISTINCT c.oid::regclass, a.attname, base.attname
     FROM pg_proc p JOIN pg_depend f ON f.refclassid = 'pg_proc'::regclass AND f.refobjid = p.oid
-    JOIN pg_attrdef d ON f.classid = 'pg_attrdef'::regclass AND f.objid = d.oid OR f.classid = 'pg_class'::regclass AND f.objid = d.adrelid AND f.objsubid = d.adnum
+    JOIN pg_attrdef d
+        ON f.classid = 'pg_attrdef'::regclass AND f.objid = d.oid
+        OR f.classid = 'pg_class'::regclass AND f.objid = d.adrelid AND f.objsubid = d.adnum
     JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated = 's'
     JOIN pg_class c ON c.oid = d.adrelid AND c.relkind = 'r'
     -- A generated column is computed again only where a column that it is made from is set.
@@ -23,19 +26,25 @@ AS $$
         SELECT b.attname
         FROM pg_depend g JOIN pg_attribute b ON b.attrelid = g.refobjid AND b.attnum = g.refobjsubid
         WHERE g.classid = f.classid AND g.objid = f.objid AND g.objsubid = f.objsubid
-            AND g.refclassid = 'pg_class'::regclass AND g.refobjid = d.adrelid AND g.refobjsubid > 0 AND g.refobjsubid <> d.adnum
+            AND g.refclassid = 'pg_class'::regclass AND g.refobjid = d.adrelid
+            AND g.refobjsubid > 0 AND g.refobjsubid <> d.adnum
         ORDER BY b.attnum LIMIT 1
     ) base ON true
     -- Those of json and text are SQL, and have no symbol.
-    WHERE p.prosrc LIKE 'ltv\_predict%\_version' OR p.proname LIKE 'ltv\_predict%' AND 'version' = ANY (p.proargnames) AND p.prosqlbody IS NOT NULL
-        AND EXISTS (SELECT FROM pg_depend e JOIN pg_extension x ON e.refclassid = 'pg_extension'::regclass AND e.refobjid = x.oid AND x.extname = 'pg_ltv'
+    WHERE p.prosrc LIKE 'ltv\_predict%\_version'
+      OR p.proname LIKE 'ltv\_predict%' AND 'version' = ANY (p.proargnames) AND p.prosqlbody IS NOT NULL
+        AND EXISTS (SELECT FROM pg_depend e
+                    JOIN pg_extension x ON e.refclassid = 'pg_extension'::regclass AND e.refobjid = x.oid
+                        AND x.extname = 'pg_ltv'
                     WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
     ORDER BY 1
 $$;
-COMMENT ON FUNCTION ltv.stored_predictions IS 'the generated columns that score with a pinned version, with a column that each is made from';
+COMMENT ON FUNCTION ltv.stored_predictions
+    IS 'the generated columns that score with a pinned version, with a column that each is made from';
 
--- Without a search_path of its own, because an empty one is what a session that restores a dump is known by. Tables are locked first: a
--- parallel restore locks the table that it fills, and waits for us if it stores a missing prediction after we have ended that.
+-- Without a search_path of its own, because an empty one is what a session that restores a dump is known
+-- by. Tables are locked first: a parallel restore locks the table that it fills, and waits for us if it
+-- stores a missing prediction after we have ended that.
 CREATE FUNCTION ltv.complete_restore() RETURNS trigger
 LANGUAGE plpgsql
 AS $$

@@ -1,8 +1,14 @@
 -- For marketing: customers in tiers by predicted value, and whom to reach within a budget.
 
 -- Tiers are shares of the customers, best first; with a budget, contact says for whom it is best spent.
-CREATE FUNCTION ltv.segment_query(model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8, margin float8)
-RETURNS TABLE (customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8, contact boolean)
+CREATE FUNCTION ltv.segment_query(
+    model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8,
+    margin float8
+)
+RETURNS TABLE (
+    customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
+    contact boolean
+)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -11,7 +17,8 @@ DECLARE
 BEGIN
     PERFORM ltv.check_model(model, 'predict');
     id_column := ltv.check_id_column((ltv.query_columns(query)).names, id_column, model);
-    IF cardinality(shares) IS NULL OR cardinality(shares) = 0 OR array_position(shares, NULL) IS NOT NULL OR 0 >= ANY (shares)
+    IF cardinality(shares) IS NULL OR cardinality(shares) = 0 OR array_position(shares, NULL) IS NOT NULL
+       OR 0 >= ANY (shares)
        OR abs((SELECT sum(s) FROM unnest(shares) s) - 1) > 1e-6 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'shares must be positive and add up to 1',
             HINT = 'For example shares => ''{0.1,0.4,0.5}'': the best tenth, the next 40 %, the rest.';
@@ -47,9 +54,15 @@ CREATE FUNCTION ltv.segment(
     budget           float8,
     cost_per_contact float8,
     margin           float8
-) RETURNS TABLE (customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8, contact boolean)
+) RETURNS TABLE (
+    customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
+    contact boolean
+)
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.segment_query(model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact, margin) $$;
+AS $$
+    SELECT *
+    FROM ltv.segment_query(model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact, margin)
+$$;
 COMMENT ON FUNCTION ltv.segment(text, text, float8[], text, bigint, float8, float8, float8) IS 'see ltv_segment';
 
 CREATE FUNCTION @extschema@.ltv_segment(
@@ -61,28 +74,44 @@ CREATE FUNCTION @extschema@.ltv_segment(
     budget           float8 DEFAULT NULL,
     cost_per_contact float8 DEFAULT NULL,
     margin           float8 DEFAULT 1
-) RETURNS TABLE (customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8, contact boolean)
+) RETURNS TABLE (
+    customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
+    contact boolean
+)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_segment IS 'customers ranked by predicted value, in tiers, and whom to contact within a budget';
+COMMENT ON FUNCTION @extschema@.ltv_segment
+    IS 'customers ranked by predicted value, in tiers, and whom to contact within a budget';
 
 CREATE FUNCTION ltv.summarize_query(model text, query text, shares float8[], id_column text, version bigint)
-RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8, highest_ltv float8)
+RETURNS TABLE (
+    tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,
+    highest_ltv float8
+)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT s.tier, count(*), sum(s.ltv), sum(s.ltv) / NULLIF(sum(sum(s.ltv)) OVER (), 0), avg(s.ltv), min(s.ltv), max(s.ltv)
+    SELECT s.tier, count(*), sum(s.ltv), sum(s.ltv) / NULLIF(sum(sum(s.ltv)) OVER (), 0),
+           avg(s.ltv), min(s.ltv), max(s.ltv)
     FROM ltv.segment_query(model, query, shares, id_column, version, NULL, NULL, 1) s GROUP BY s.tier ORDER BY s.tier
 $$;
 COMMENT ON FUNCTION ltv.summarize_query IS 'see ltv_segment_summary; the query is bound';
 
 CREATE FUNCTION ltv.segment_summary(model text, query text, shares float8[],
                                                 id_column text, version bigint)
-RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8, highest_ltv float8)
+RETURNS TABLE (
+    tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,
+    highest_ltv float8
+)
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version) $$;
 COMMENT ON FUNCTION ltv.segment_summary(text, text, float8[], text, bigint) IS 'see ltv_segment_summary';
 
-CREATE FUNCTION @extschema@.ltv_segment_summary(model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}',
-                                                id_column text DEFAULT 'customer_id', version bigint DEFAULT NULL)
-RETURNS TABLE (tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8, highest_ltv float8)
+CREATE FUNCTION @extschema@.ltv_segment_summary(
+    model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}', id_column text DEFAULT 'customer_id',
+    version bigint DEFAULT NULL
+)
+RETURNS TABLE (
+    tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,
+    highest_ltv float8
+)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_segment_summary IS 'the tiers of ltv_segment with their expected revenue';

@@ -30,7 +30,8 @@ BEGIN
         'created', about.created_at::date::text,
         'trained_rows', about.n_rows,
         'horizon', about.statistics -> 'horizon',
-        'basis', CASE WHEN query IS NOT NULL AND ltv.training_relations(model, used, query) IS NOT NULL THEN 'given_and_trained_on'
+        'basis', CASE WHEN query IS NOT NULL AND ltv.training_relations(model, used, query) IS NOT NULL
+                      THEN 'given_and_trained_on'
                       WHEN query IS NOT NULL THEN 'given'
                       WHEN about.metrics ->> 'evaluated_on' = 'training' THEN 'trained_on'
                       ELSE 'held_out' END,
@@ -50,4 +51,5 @@ COMMENT ON FUNCTION ltv.report(text, text, bigint) IS 'see ltv_report';
 
 CREATE FUNCTION @extschema@.ltv_report(model text, query text DEFAULT NULL, version bigint DEFAULT NULL) RETURNS text
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_report IS 'a self-contained HTML page on a version: metrics, curves, features; on the rows of a query if given';
+COMMENT ON FUNCTION @extschema@.ltv_report
+    IS 'a self-contained HTML page on a version: metrics, curves, features; on the rows of a query if given';

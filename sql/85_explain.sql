@@ -1,13 +1,16 @@
 -- Why a prediction is what it is: Shapley values of single predictions, permutation importance of the features.
 --
--- The public functions bind their caller's queries in the caller's search_path. Rows that a version was trained on come from its
--- stored query, which runs with the rights of the model's owner.
+-- The public functions bind their caller's queries in the caller's search_path. Rows that a version was trained on come
+-- from its stored query, which runs with the rights of the model's owner.
 
 -- One element for each thing that can be changed by itself: a feature, or a place in a vector.
-CREATE FUNCTION ltv.model_features(model text, version int, OUT feature text, OUT column_name text, OUT place int) RETURNS SETOF record
+CREATE FUNCTION ltv.model_features(
+    model text, version int, OUT feature text, OUT column_name text, OUT place int
+) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN p.place IS NULL THEN i.input ->> 'name' ELSE format('%s[%s]', i.input ->> 'name', p.place) END, i.input ->> 'name', p.place
+    SELECT CASE WHEN p.place IS NULL THEN i.input ->> 'name' ELSE format('%s[%s]', i.input ->> 'name', p.place) END,
+           i.input ->> 'name', p.place
     FROM ltv.readable_versions v, jsonb_array_elements(v.schema -> 'inputs') WITH ORDINALITY AS i(input, n)
     LEFT JOIN LATERAL generate_series(1, (i.input ->> 'len')::int) AS p(place) ON i.input ->> 'kind' = 'vector'
     WHERE v.model = $1 AND v.version = $2 ORDER BY i.n, p.place
@@ -25,19 +28,21 @@ BEGIN
     RETURN '(' || query || E'\n)';
 END
 $$;
-COMMENT ON FUNCTION ltv.feature_rows IS 'a bound query in parentheses, after checking that it has every feature of a version';
+COMMENT ON FUNCTION ltv.feature_rows
+    IS 'a bound query in parentheses, after checking that it has every feature of a version';
 
 -- SQL that takes a sample of the rows of a bound query, numbered from 0: always the same ones.
 CREATE FUNCTION ltv.background_query(rows_text text, size int) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('SELECT t.ltv_b, row_number() OVER (ORDER BY hashint8extended(t.n, 1)) - 1 AS n'
-        ' FROM (SELECT ltv_b, row_number() OVER () AS n FROM %s ltv_b) t ORDER BY hashint8extended(t.n, 1) LIMIT %s', rows_text, size)
+        ' FROM (SELECT ltv_b, row_number() OVER () AS n FROM %s ltv_b) t ORDER BY hashint8extended(t.n, 1) LIMIT %s',
+        rows_text, size)
 $$;
 COMMENT ON FUNCTION ltv.background_query IS 'SQL for a sample of rows that predictions are explained against';
 
--- A sample of what a version was trained on, as JSON with the types of its columns, because it is read with the rights of the
--- owner of the model and used with those of whoever asks.
+-- A sample of what a version was trained on, as JSON with the types of its columns, because it is read with the rights
+-- of the owner of the model and used with those of whoever asks.
 CREATE FUNCTION ltv.stored_background(query text, model text, version int, size int) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -54,7 +59,8 @@ BEGIN
     RETURN jsonb_build_object('columns', types, 'rows', sample);
 END
 $$;
-COMMENT ON FUNCTION ltv.stored_background IS 'a sample of the rows of a bound query, with the types of the columns that a version needs';
+COMMENT ON FUNCTION ltv.stored_background
+    IS 'a sample of the rows of a bound query, with the types of the columns that a version needs';
 
 CREATE FUNCTION ltv.background(model text, version int, query text, size int) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -70,18 +76,24 @@ BEGIN
     sample := ltv.run_as(stored.owner, stored.path, stored.source,
         'SELECT ltv.stored_background($1, $2 ->> ''model'', ($2 ->> ''version'')::int, ($2 ->> ''size'')::int)',
         jsonb_build_object('model', model, 'version', version, 'size', size));
-    RETURN format('SELECT ltv_b, row_number() OVER () - 1 AS n FROM jsonb_to_recordset(%L::jsonb) AS ltv_b(%s)', COALESCE(sample ->> 'rows', '[]'),
+    RETURN format(
+        'SELECT ltv_b, row_number() OVER () - 1 AS n FROM jsonb_to_recordset(%L::jsonb) AS ltv_b(%s)',
+        COALESCE(sample ->> 'rows', '[]'),
         (SELECT string_agg(format('%I %s', c.e ->> 'name', c.e ->> 'type'), ', ' ORDER BY c.i)
          FROM jsonb_array_elements(sample -> 'columns') WITH ORDINALITY AS c(e, i)));
 END
 $$;
-COMMENT ON FUNCTION ltv.background IS 'SQL for the rows that predictions are explained against: of a bound query, or of what the version was trained on';
+COMMENT ON FUNCTION ltv.background
+    IS 'SQL for the rows that predictions are explained against: '
+       'of a bound query, or of what the version was trained on';
 
 -- Shapley values by sampling orders of the features (Castro, Gomez and Tejada 2009; Strumbelj and Kononenko 2014): in
 -- each sample a customer of the background turns into the explained one, a feature at a time; what the prediction
 -- gains at a step is that feature's. Each order is followed by its reverse, which halves the noise and more.
 -- The contributions of a customer add up to ltv - baseline, the mean prediction of the sampled background.
-CREATE FUNCTION ltv.explain_query(model text, query text, top_k int, version bigint, background text, samples int, id_column text)
+CREATE FUNCTION ltv.explain_query(
+    model text, query text, top_k int, version bigint, background text, samples int, id_column text
+)
 RETURNS TABLE (customer_id text, ltv float8, baseline float8, rank int, feature text, value text, contribution float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -96,9 +108,12 @@ DECLARE
 BEGIN
     IF samples IS NULL OR samples NOT BETWEEN 1 AND 10000 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'samples must be between 1 and 10000',
-            HINT = 'The noise of a contribution falls with the square root of the samples; 32 are enough for a first look.';
+            HINT = 'The noise of a contribution falls with the square root of the samples; '
+                   '32 are enough for a first look.';
     ELSIF top_k < 1 THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'top_k must be positive', HINT = 'Leave it out to see every feature.';
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'top_k must be positive',
+            HINT = 'Leave it out to see every feature.';
     END IF;
     IF id_column IS NOT NULL THEN
         id_column := ltv.check_id_column((ltv.query_columns(query)).names, id_column, model);
@@ -107,17 +122,20 @@ BEGIN
     EXECUTE 'SELECT EXISTS (' || typical || ')' INTO found;
     IF NOT found THEN
         RAISE no_data_found USING MESSAGE = 'the background has no rows',
-            HINT = 'Predictions are explained against typical customers: background => ''...'' names a relation or query of them.';
+            HINT = 'Predictions are explained against typical customers: '
+                   'background => ''...'' names a relation or query of them.';
     END IF;
     WITH features AS (
         SELECT f.*, row_number() OVER () AS i FROM ltv.model_features(model, used) f
     ), cells AS (
-        SELECT f.column_name, f.place, f.i, format('CASE WHEN o.places[%1$s] <= k.k THEN (x.ltv_x).%2$I%3$s ELSE (b.ltv_b).%2$I%3$s END',
-                                                              f.i, f.column_name, '[' || f.place || ']') AS cell
+        SELECT f.column_name, f.place, f.i,
+               format('CASE WHEN o.places[%1$s] <= k.k THEN (x.ltv_x).%2$I%3$s ELSE (b.ltv_b).%2$I%3$s END',
+                      f.i, f.column_name, '[' || f.place || ']') AS cell
         FROM features f
     ), columns AS (
-        SELECT min(c.i) AS i, format(CASE WHEN min(c.place) IS NULL THEN '%s AS %I' ELSE 'ARRAY[%s] AS %I' END,
-                                                           string_agg(c.cell, ', ' ORDER BY c.place), c.column_name) AS cell
+        SELECT min(c.i) AS i,
+               format(CASE WHEN min(c.place) IS NULL THEN '%s AS %I' ELSE 'ARRAY[%s] AS %I' END,
+                      string_agg(c.cell, ', ' ORDER BY c.place), c.column_name) AS cell
         FROM cells c GROUP BY c.column_name
     )
     SELECT (SELECT array_agg(f.feature ORDER BY f.i) FROM features f),
@@ -129,25 +147,32 @@ BEGIN
         WITH x AS MATERIALIZED (SELECT ltv_x, row_number() OVER () AS n FROM %1$s ltv_x),
         b AS MATERIALIZED (%2$s),
         o AS MATERIALIZED (
-            SELECT r.sample, array_agg(CASE WHEN r.sample %% 2 = 0 THEN r.place ELSE %4$s + 1 - r.place END ORDER BY r.i)::int[] AS places
+            SELECT r.sample,
+                   array_agg(CASE WHEN r.sample %% 2 = 0 THEN r.place ELSE %4$s + 1 - r.place END ORDER BY r.i)::int[]
+                        AS places
             FROM (SELECT s.sample, f.i, row_number() OVER (PARTITION BY s.sample
                          ORDER BY hashint8extended(f.i, s.sample / 2), f.i) AS place
                   FROM generate_series(0, %3$s - 1) AS s(sample), generate_series(1, %4$s) AS f(i)) r
             GROUP BY r.sample),
         mixed AS (
             SELECT x.n, o.sample, o.places, k.k, ltv_m
-            FROM x, o JOIN b ON b.n = o.sample / 2 %% (SELECT count(*) FROM b), generate_series(0, %4$s) AS k(k), LATERAL (SELECT %5$s) ltv_m),
-        scored AS (SELECT m.n, m.sample, m.places, m.k, ltv.predict(%6$L::text, %7$s, m.ltv_m) AS value FROM mixed m OFFSET 0),
+            FROM x, o JOIN b ON b.n = o.sample / 2 %% (SELECT count(*) FROM b),
+                 generate_series(0, %4$s) AS k(k), LATERAL (SELECT %5$s) ltv_m),
+        scored AS (SELECT m.n, m.sample, m.places, m.k, ltv.predict(%6$L::text, %7$s, m.ltv_m) AS value
+                   FROM mixed m OFFSET 0),
         steps AS (
             SELECT s.n, s.k, array_position(s.places, s.k) AS i, s.value,
                    s.value - lag(s.value) OVER (PARTITION BY s.n, s.sample ORDER BY s.k) AS gain
             FROM scored s),
-        customer AS (SELECT s.n, avg(s.value) FILTER (WHERE s.k = %4$s) AS ltv, avg(s.value) FILTER (WHERE s.k = 0) AS baseline
+        customer AS (SELECT s.n, avg(s.value) FILTER (WHERE s.k = %4$s) AS ltv,
+                            avg(s.value) FILTER (WHERE s.k = 0) AS baseline
                      FROM steps s GROUP BY s.n),
         contribution AS (SELECT s.n, s.i, avg(s.gain) AS gain FROM steps s WHERE s.k > 0 GROUP BY s.n, s.i),
-        ranked AS (SELECT c.*, row_number() OVER (PARTITION BY c.n ORDER BY abs(c.gain) DESC, c.i) AS rank FROM contribution c)
+        ranked AS (SELECT c.*, row_number() OVER (PARTITION BY c.n ORDER BY abs(c.gain) DESC, c.i) AS rank
+                   FROM contribution c)
         SELECT %8$s, c.ltv, c.baseline, r.rank::int, $1[r.i], (ARRAY[%9$s])[r.i], r.gain
-        FROM ranked r JOIN customer c USING (n) JOIN x USING (n) WHERE r.rank <= COALESCE($2, r.rank) ORDER BY r.n, r.rank$sql$,
+        FROM ranked r JOIN customer c USING (n) JOIN x USING (n)
+        WHERE r.rank <= COALESCE($2, r.rank) ORDER BY r.n, r.rank$sql$,
         explained, typical, samples, cardinality(names), mixed, model, used,
         CASE WHEN id_column IS NULL THEN 'NULL::text' ELSE format('(x.ltv_x).%I::text', id_column) END, original)
     USING names, top_k;
@@ -165,7 +190,11 @@ CREATE FUNCTION ltv.explain_predict(
     id_column  text
 ) RETURNS TABLE (customer_id text, ltv float8, baseline float8, rank int, feature text, value text, contribution float8)
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.explain_query(model, ltv.given_query(query), top_k, version, ltv.bind_query(background), samples, id_column) $$;
+AS $$
+    SELECT *
+    FROM ltv.explain_query(model, ltv.given_query(query), top_k, version, ltv.bind_query(background),
+        samples, id_column)
+$$;
 COMMENT ON FUNCTION ltv.explain_predict(text, text, int, bigint, text, int, text) IS 'see ltv_explain_predict';
 
 CREATE FUNCTION @extschema@.ltv_explain_predict(
@@ -178,10 +207,13 @@ CREATE FUNCTION @extschema@.ltv_explain_predict(
     id_column  text DEFAULT 'customer_id'
 ) RETURNS TABLE (customer_id text, ltv float8, baseline float8, rank int, feature text, value text, contribution float8)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_explain_predict IS 'what each feature adds to the prediction of each row of a query: Shapley values';
+COMMENT ON FUNCTION @extschema@.ltv_explain_predict
+    IS 'what each feature adds to the prediction of each row of a query: Shapley values';
 
 -- Breiman 2001, model-agnostic: how much worse a metric gets when the customers swap their values of one feature.
-CREATE FUNCTION ltv.importance_of_rows(query text, model text, version int, metric text, repeats int, target text, rows int)
+CREATE FUNCTION ltv.importance_of_rows(
+    query text, model text, version int, metric text, repeats int, target text, rows int
+)
 RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -202,23 +234,31 @@ BEGIN
         SELECT s.*, row_number() OVER (ORDER BY hashint8extended(s.ltv_n, 1)) AS ltv_place
         FROM (SELECT q.*, row_number() OVER () AS ltv_n FROM %s q WHERE q.%I IS NOT NULL) s
         ORDER BY hashint8extended(s.ltv_n, 1) LIMIT %s$sql$, customers, answer, rows);
-    SELECT e.value, array_agg(e.metric) OVER () INTO baseline, known FROM ltv.metrics(model, sample, version, answer, NULL) e
+    SELECT e.value, array_agg(e.metric) OVER () INTO baseline, known
+    FROM ltv.metrics(model, sample, version, answer, NULL) e
     ORDER BY e.metric = importance_of_rows.metric DESC LIMIT 1;
     IF metric IS NULL OR metric <> ALL (known) THEN
         RAISE invalid_parameter_value USING MESSAGE = format('unknown metric "%s"', metric),
             HINT = format('Possible values are: %s.', array_to_string(known, ', '));
     END IF;
     FOR feature, swapped IN
-        SELECT c.column_name, string_agg(CASE WHEN n.name = c.column_name THEN format('p.%I', n.name) ELSE format('s.%I', n.name) END, ', ' ORDER BY n.i)
-        FROM (SELECT f.column_name, min(f.n) AS place FROM ltv.model_features(model, version) WITH ORDINALITY AS f(feature, column_name, place, n) GROUP BY 1) c,
+        SELECT c.column_name,
+               string_agg(CASE WHEN n.name = c.column_name THEN format('p.%I', n.name) ELSE format('s.%I', n.name) END,
+                          ', ' ORDER BY n.i)
+        FROM (SELECT f.column_name, min(f.n) AS place
+              FROM ltv.model_features(model, version) WITH ORDINALITY AS f(feature, column_name, place, n)
+              GROUP BY 1) c,
              unnest(names) WITH ORDINALITY AS n(name, i)
         GROUP BY c.column_name, c.place ORDER BY c.place
     LOOP
-        SELECT avg(ltv.goodness(e.metric, baseline) - ltv.goodness(e.metric, e.value)), COALESCE(stddev_samp(e.value), 0) INTO importance, deviation
+        SELECT avg(ltv.goodness(e.metric, baseline) - ltv.goodness(e.metric, e.value)),
+               COALESCE(stddev_samp(e.value), 0)
+        INTO importance, deviation
         FROM generate_series(1, repeats) AS r(seed), LATERAL ltv.metrics(model, format($sql$
             WITH s AS MATERIALIZED (%s),
             p AS (SELECT s.*, row_number() OVER (ORDER BY hashint8extended(s.ltv_place, %s)) AS ltv_to FROM s)
-            SELECT %s FROM s JOIN p ON p.ltv_to = s.ltv_place$sql$, sample, r.seed + 1, swapped), version, answer, NULL) e
+            SELECT %s FROM s JOIN p ON p.ltv_to = s.ltv_place$sql$,
+                sample, r.seed + 1, swapped), version, answer, NULL) e
         WHERE e.metric = importance_of_rows.metric;
         RETURN NEXT;
     END LOOP;
@@ -226,18 +266,24 @@ END
 $$;
 COMMENT ON FUNCTION ltv.importance_of_rows IS 'permutation importance on the rows of a bound query';
 
-CREATE FUNCTION ltv.importance_of_query(model text, query text, version bigint, metric text, repeats int, target text, rows int)
+CREATE FUNCTION ltv.importance_of_query(
+    model text, query text, version bigint, metric text, repeats int, target text, rows int
+)
 RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     used int := ltv.version_or_champion(model, version);
     found jsonb := ltv.on_rows(model, used, query,
-        'SELECT jsonb_agg(to_jsonb(i)) FROM ltv.importance_of_rows($1, $2 ->> ''model'', ($2 ->> ''version'')::int, $2 ->> ''metric'','
+        'SELECT jsonb_agg(to_jsonb(i)) FROM ltv.importance_of_rows($1, $2 ->> ''model'', ($2 ->> ''version'')::int, '
+        '$2 ->> ''metric'','
         ' ($2 ->> ''repeats'')::int, $2 ->> ''target'', ($2 ->> ''rows'')::int) i',
-        jsonb_build_object('model', model, 'version', used, 'metric', metric, 'repeats', repeats, 'target', target, 'rows', rows));
+        jsonb_build_object('model', model, 'version', used, 'metric', metric, 'repeats', repeats, 'target', target,
+                           'rows', rows));
 BEGIN
-    RETURN QUERY SELECT i.* FROM jsonb_to_recordset(found) AS i(feature text, importance float8, deviation float8, baseline float8);
+    RETURN QUERY
+        SELECT i.*
+        FROM jsonb_to_recordset(found) AS i(feature text, importance float8, deviation float8, baseline float8);
 END
 $$;
 COMMENT ON FUNCTION ltv.importance_of_query IS 'see ltv_feature_importance; the query is bound';
@@ -265,10 +311,12 @@ CREATE FUNCTION @extschema@.ltv_feature_importance(
     rows    int DEFAULT 20000
 ) RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_feature_importance IS 'how much worse a metric gets when the values of one feature are swapped between customers';
+COMMENT ON FUNCTION @extschema@.ltv_feature_importance
+    IS 'how much worse a metric gets when the values of one feature are swapped between customers';
 
--- The shares that a backbone with variable selection (tft) gave the features of the customers it was trained on: what Lim et al. 2021 read
--- from it. Statistics and catalog are read as they are, so no search_path of the caller's is needed.
+-- The shares that a backbone with variable selection (tft) gave the features of the customers it
+-- was trained on: what Lim et al. 2021 read from it. Statistics and catalog are read as they
+-- are, so no search_path of the caller's is needed.
 CREATE FUNCTION ltv.selection_weights(model text, version bigint)
 RETURNS TABLE (part text, feature text, weight float8, p10 float8, p50 float8, p90 float8)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -281,14 +329,18 @@ BEGIN
     SELECT v.statistics -> 'selection', v.backbone INTO selection, net FROM ltv.readable_versions v
     WHERE v.model = selection_weights.model AND v.version = used;
     IF COALESCE(jsonb_typeof(selection), 'null') <> 'array' THEN
-        RAISE object_not_in_prerequisite_state USING MESSAGE = format('version %s of model "%s" has no selection weights', used, model),
-            DETAIL = CASE WHEN net IS NULL THEN 'It has no backbone.' ELSE format('Its backbone is %s; only tft selects its variables.', net) END,
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('version %s of model "%s" has no selection weights', used, model),
+            DETAIL = CASE WHEN net IS NULL THEN 'It has no backbone.'
+                          ELSE format('Its backbone is %s; only tft selects its variables.', net) END,
             HINT = 'ltv_feature_importance says how much any model relies on each feature.';
     END IF;
     RETURN QUERY
-    SELECT s.e ->> 'kind', s.e ->> 'name', (s.e ->> 'mean')::float8, (s.e #>> '{quantiles,2}')::float8, (s.e #>> '{quantiles,10}')::float8,
+    SELECT s.e ->> 'kind', s.e ->> 'name', (s.e ->> 'mean')::float8,
+           (s.e #>> '{quantiles,2}')::float8, (s.e #>> '{quantiles,10}')::float8,
            (s.e #>> '{quantiles,18}')::float8
-    FROM jsonb_array_elements(selection) WITH ORDINALITY AS s(e, i) ORDER BY s.e ->> 'kind' DESC, (s.e ->> 'mean')::float8 DESC, s.i;
+    FROM jsonb_array_elements(selection) WITH ORDINALITY AS s(e, i)
+    ORDER BY s.e ->> 'kind' DESC, (s.e ->> 'mean')::float8 DESC, s.i;
 END
 $$;
 COMMENT ON FUNCTION ltv.selection_weights(text, bigint) IS 'see ltv_selection_weights';
@@ -296,4 +348,5 @@ COMMENT ON FUNCTION ltv.selection_weights(text, bigint) IS 'see ltv_selection_we
 CREATE FUNCTION @extschema@.ltv_selection_weights(model text, version bigint DEFAULT NULL)
 RETURNS TABLE (part text, feature text, weight float8, p10 float8, p50 float8, p90 float8)
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_selection_weights IS 'how much of its attention a tft gave each feature and each channel of the sequence';
+COMMENT ON FUNCTION @extschema@.ltv_selection_weights
+    IS 'how much of its attention a tft gave each feature and each channel of the sequence';

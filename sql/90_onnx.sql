@@ -2,23 +2,28 @@
 
 CREATE FUNCTION ltv.inspect_onnx(onnx bytea, features text[], outputs text) RETURNS jsonb
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_inspect_onnx';
-COMMENT ON FUNCTION ltv.inspect_onnx IS 'the schema of a foreign graph, which is run on a few rows first; an error if it cannot score';
+COMMENT ON FUNCTION ltv.inspect_onnx
+    IS 'the schema of a foreign graph, which is run on a few rows first; an error if it cannot score';
 
 CREATE FUNCTION ltv.export_onnx(model text, version bigint) RETURNS bytea
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     version := ltv.version_or_champion(model, version);
-    RETURN (SELECT v.onnx FROM ltv.readable_versions v WHERE v.model = export_onnx.model AND v.version = export_onnx.version);
+    RETURN (SELECT v.onnx FROM ltv.readable_versions v
+            WHERE v.model = export_onnx.model AND v.version = export_onnx.version);
 END
 $$;
 COMMENT ON FUNCTION ltv.export_onnx(text, bigint) IS 'see ltv_export_onnx';
 
 CREATE FUNCTION @extschema@.ltv_export_onnx(model text, version bigint DEFAULT NULL) RETURNS bytea
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_export_onnx IS 'the ONNX graph of a version, by default the champion: one input per feature column, preprocessing included';
+COMMENT ON FUNCTION @extschema@.ltv_export_onnx
+    IS 'the ONNX graph of a version, by default the champion: one input per feature column, preprocessing included';
 
-CREATE FUNCTION ltv.import_onnx(caller regrole, model text, onnx bytea, features text[], outputs jsonb, promote boolean) RETURNS integer
+CREATE FUNCTION ltv.import_onnx(
+    caller regrole, model text, onnx bytea, features text[], outputs jsonb, promote boolean
+) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -44,7 +49,10 @@ END
 $$;
 COMMENT ON FUNCTION ltv.import_onnx IS 'see ltv_import_onnx';
 
-CREATE FUNCTION @extschema@.ltv_import_onnx(model text, onnx bytea, features text[] DEFAULT NULL, outputs jsonb DEFAULT NULL,
-    promote boolean DEFAULT false) RETURNS integer
+CREATE FUNCTION @extschema@.ltv_import_onnx(
+    model text, onnx bytea, features text[] DEFAULT NULL, outputs jsonb DEFAULT NULL, promote boolean DEFAULT false
+) RETURNS integer
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION @extschema@.ltv_import_onnx IS 'stores an ONNX graph made elsewhere as a version of a model and returns its number; features names the columns of its input, outputs says which of its outputs is what';
+COMMENT ON FUNCTION @extschema@.ltv_import_onnx
+    IS 'stores an ONNX graph made elsewhere as a version of a model and returns its number; '
+       'features names the columns of its input, outputs says which of its outputs is what';

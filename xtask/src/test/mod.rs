@@ -6,6 +6,7 @@ mod docs;
 mod find;
 mod imports;
 mod isolation;
+mod lines;
 mod report;
 mod rust;
 mod sql;

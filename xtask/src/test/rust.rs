@@ -1,4 +1,4 @@
-//! The checks that need no server: formatting, imports, clippy, documentation, unit tests.
+//! The checks that need no server: formatting, imports, lines of SQL, clippy, documentation, unit tests.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::report::{Outcome, Report};
-use super::{find, imports};
+use super::{find, imports, lines};
 use crate::cargo;
 use crate::onnxruntime;
 use crate::postgres_install::Install;
@@ -19,6 +19,7 @@ pub const NAMES: &[&str] = &[
     "rust/fmt",
     "rust/imports",
     "rust/where",
+    "rust/lines",
     "rust/clippy",
     "rust/doc",
     "rust/ltv-core",
@@ -33,6 +34,7 @@ pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
         "rust/fmt" => formatting(project, install),
         "rust/imports" => Outcome::from(imports::check(project)),
         "rust/where" => Outcome::from(find::check(project)),
+        "rust/lines" => Outcome::from(lines::check(project)),
         "rust/clippy" => clippy(project, install, &["--all-targets"]),
         "rust/doc" => documentation(project, install),
         name if name.starts_with("rust/postgresql-") => other_release(project, name),
