@@ -1,0 +1,90 @@
+-- Who may do what with a model: ltv_grant, ltv_revoke, ltv_set_owner.
+
+-- The oid of a role by its name, as it stands in pg_roles; 0 is everybody.
+CREATE FUNCTION ltv.role_named(name text) RETURNS regrole
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = name);
+BEGIN
+    IF name = 'public' AND found IS NULL THEN
+        RETURN 0;
+    ELSIF found IS NULL THEN
+        RAISE undefined_object USING MESSAGE = format('role "%s" does not exist', name),
+            HINT = 'Give the name as in pg_roles, or public for everybody.';
+    END IF;
+    RETURN found;
+END
+$$;
+COMMENT ON FUNCTION ltv.role_named IS 'the role of that name, or an error';
+
+CREATE FUNCTION ltv.granted_privileges(privilege text) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.check_choice('privilege', privilege, '{predict,read,all}');
+    RETURN CASE privilege WHEN 'all' THEN '{predict,read}' ELSE ARRAY[privilege] END;
+END
+$$;
+COMMENT ON FUNCTION ltv.granted_privileges IS 'the privileges that a grant or revoke means, or an error';
+
+CREATE FUNCTION ltv.grant(caller regrole, model text, role text, privilege text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.lock_model(caller, model);
+    IF role IS NULL OR privilege IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'neither the role nor the privilege may be null';
+    END IF;
+    INSERT INTO ltv.privileges (model, grantee, privilege)
+    SELECT $2, ltv.role_named($3), p FROM unnest(ltv.granted_privileges($4)) p ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION ltv.grant IS 'see ltv_grant';
+
+CREATE FUNCTION @extschema@.ltv_grant(model text, role text, privilege text DEFAULT 'predict') RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION @extschema@.ltv_grant
+    IS 'lets a role (or public) score with a model (predict) or also look into it (read)';
+
+-- Who was let in before knows the channel of the alerts, so that changes.
+CREATE FUNCTION ltv.revoke(caller regrole, model text, role text, privilege text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.lock_model(caller, model);
+    DELETE FROM ltv.privileges p
+    WHERE p.model = $2 AND p.grantee = ltv.role_named($3) AND p.privilege = ANY (ltv.granted_privileges($4));
+    IF FOUND THEN
+        UPDATE ltv.models m SET alert_channel = DEFAULT WHERE m.model = $2;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.revoke IS 'see ltv_revoke';
+
+CREATE FUNCTION @extschema@.ltv_revoke(model text, role text, privilege text DEFAULT 'all') RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION @extschema@.ltv_revoke IS 'takes privileges on a model back';
+
+CREATE FUNCTION ltv.set_owner(caller regrole, model text, role text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    new_owner regrole;
+BEGIN
+    PERFORM ltv.lock_model(caller, model);
+    new_owner := ltv.role_named(role);
+    IF new_owner IS NULL OR new_owner = 0 THEN
+        RAISE undefined_object USING
+            MESSAGE = format('role "%s" does not exist', role),
+            HINT = 'Give the name as in pg_roles.';
+    END IF;
+    PERFORM ltv.check_role(caller, new_owner);
+    UPDATE ltv.models m SET owner = new_owner WHERE m.model = set_owner.model;
+END
+$$;
+COMMENT ON FUNCTION ltv.set_owner IS 'see ltv_set_owner';
+
+CREATE FUNCTION @extschema@.ltv_set_owner(model text, role text) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION @extschema@.ltv_set_owner IS 'gives a model, and the query that it was trained on, to another role';
