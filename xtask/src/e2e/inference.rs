@@ -171,7 +171,7 @@ pub fn little_memory(workspace: &Workspace) -> Result<()> {
         );
         session
             .query_one("select 1", &[])
-            .with_context(|| format!("{name} ended its session"))?;
+            .with_context(|| format!("{name} ended its session:\n{}", cluster.log_tail(15)))?;
     }
     Ok(())
 }

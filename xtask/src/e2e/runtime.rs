@@ -57,7 +57,7 @@ pub fn first_cursor(workspace: &Workspace) -> Result<()> {
          declare c cursor for select ltv_predict('m', t) /* {mark} */ from customers t; fetch 100 from c; fetch backward 10 from c; \
          close c; commit"
     ))?;
-    let log = std::fs::read_to_string(cluster.log_path())?;
+    let log = cluster.log();
     let Some((_, plan)) = log.rsplit_once(&format!("/* {mark} */ from customers t")) else {
         bail!("the plan of the cursor is not in the server's log");
     };
