@@ -42,7 +42,8 @@ impl Scale {
         let step = round_step(span / TICKS);
         Self {
             low: (low / step).floor() * step,
-            high: ((low + span) / step).ceil() * step,
+            // A sum of shares may be a little more than all.
+            high: ((low + span) / step - 1e-6).ceil() * step,
             step,
         }
     }
@@ -187,6 +188,7 @@ mod tests {
         for (values, ticks) in [
             (&[3.0, 41.0][..], &[0.0, 10.0, 20.0, 30.0, 40.0, 50.0][..]),
             (&[0.07, 0.1], &[0.0, 0.02, 0.04, 0.06, 0.08, 0.1]),
+            (&[100.0 + 1e-12], &[0.0, 20.0, 40.0, 60.0, 80.0, 100.0]),
             (&[-5.0, 5.0], &[-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0]),
             (&[0.0, 0.0], &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
             (&[], &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),

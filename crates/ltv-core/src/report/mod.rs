@@ -239,22 +239,13 @@ impl Report {
             ));
         }
         if let Some(ratio) = self.metric("total_ratio") {
-            let mut sentence = format!(
-                "The predicted total is {} times the real one",
-                number(ratio)
-            );
-            let (low, high) = (
-                self.metric("total_ratio_low"),
-                self.metric("total_ratio_high"),
-            );
-            if let Some(low) = low {
-                let high = high.map_or("any number".to_owned(), number);
-                sentence += &format!(
-                    "; of a model that is right on average chance makes {} to {high}",
-                    number(low)
-                );
+            let mut sentence = format!("The predicted total is {ratio:.2} times the real one.");
+            if let Some(low) = self.metric("total_ratio_low") {
+                let high = self.metric("total_ratio_high");
+                let high = high.map_or("any number".to_owned(), |high| format!("{high:.2}"));
+                sentence += &format!(" Chance alone explains {low:.2} to {high}.");
             }
-            sentences.push(sentence + ".");
+            sentences.push(sentence);
         }
         if let Some(gini) = self.metric("normalized_gini") {
             sentences.push(format!(
