@@ -60,7 +60,7 @@ fn quickly(digits: impl Iterator<Item = u16>, power: i32) -> Option<f64> {
 
 /// Through text, which is always rounded right.
 fn carefully(digits: impl Iterator<Item = u16>, power: i32) -> f64 {
-    let mut text = String::new();
+    let mut text = String::with_capacity(4 * digits.size_hint().0 + 8);
     for digit in digits {
         let _ = write!(text, "{digit:04}");
     }
