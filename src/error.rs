@@ -114,6 +114,15 @@ pub fn log(message: impl Into<String>) {
     Report::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message).report(PgLogLevel::LOG);
 }
 
+/// What should not have happened, whatever the user did.
+pub fn unexpected(error: impl std::fmt::Display) -> Report {
+    Report::new(
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        format!("internal error in pg_ltv: {error}"),
+    )
+    .hint("This is a bug in pg_ltv. Please report it.")
+}
+
 impl<E: Reportable> From<E> for Report {
     fn from(error: E) -> Self {
         Self {

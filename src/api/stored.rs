@@ -86,7 +86,7 @@ fn run_as(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
         }
         execute(&statement, bound.as_deref(), argument)?
     };
-    // SAFETY: a valid call info; the statement is one that returns jsonb, as this does.
+    // SAFETY: a valid call info; the outcome is a jsonb, as is declared.
     Ok(unsafe { sql::result(fcinfo, outcome) })
 }
 

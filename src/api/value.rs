@@ -37,7 +37,8 @@ fn element_of(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     unsafe {
         let array = reader(fcinfo, ArrayReader::of)?.filter(|array| array.element.is_number());
         let array = array.ok_or_else(|| wrong_type(fcinfo, "an array of numbers"))?;
-        let index = sql::argument::<i32>(fcinfo, 1)?.and_then(|i| usize::try_from(i - 1).ok());
+        let index =
+            sql::argument::<i32>(fcinfo, 1)?.and_then(|i| usize::try_from(i.checked_sub(1)?).ok());
         let number = sql::argument_datum(fcinfo, 0)
             .zip(index)
             .and_then(|(datum, index)| array.element(&array.view(datum), index))

@@ -3,7 +3,7 @@
 //! What pgrx converts by itself takes every text for UTF-8. Only what is [`Sql`] passes here, and texts as they should be.
 
 use super::{ArrayReader, varlena};
-use crate::error::{Report, Result};
+use crate::error::{Report, Result, unexpected};
 use crate::text;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
@@ -353,12 +353,4 @@ pub fn column<T: Sql>(rows: &SpiTupleTable, ordinal: usize) -> Result<Option<T>>
     let datum = rows.get_datum_by_ordinal(ordinal).map_err(unexpected)?;
     // SAFETY: of a type that is read as this.
     datum.map(|datum| unsafe { T::of_datum(datum) }).transpose()
-}
-
-fn unexpected(error: impl std::fmt::Display) -> Report {
-    Report::new(
-        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        format!("internal error in pg_ltv: {error}"),
-    )
-    .hint("This is a bug in pg_ltv. Please report it.")
 }

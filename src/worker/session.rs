@@ -1,10 +1,10 @@
 //! Transactions, identities and settings: how code outside a user's statement talks to PostgreSQL.
 
 use super::catalog;
+pub use crate::error::unexpected;
 use crate::error::{Report, Result, panic_report};
 use crate::text;
 use pgrx::pg_sys::panic::CaughtError;
-use pgrx::prelude::*;
 use pgrx::{PgTryBuilder, pg_sys};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -270,13 +270,4 @@ pub fn report_activity(text: &str) {
     let text = text::to_c_readable(text);
     // SAFETY: the text is copied.
     unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr()) };
-}
-
-/// A `std` or SPI failure that no user can cause.
-pub fn unexpected(error: impl std::fmt::Display) -> Report {
-    Report::new(
-        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        format!("internal error in pg_ltv: {error}"),
-    )
-    .hint("This is a bug in pg_ltv. Please report it.")
 }
