@@ -211,10 +211,11 @@ pub fn temporary_files(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// A network that takes some 300 MB while it is trained, beside the few that the worker has.
-const LARGE: &str = r#"{"epochs": 2, "ensemble": 1, "hidden_sizes": [4096, 4096]}"#;
-/// Bytes that the system lets the worker take, besides what it has when it begins to read.
-const LEFT: u64 = 160 << 20;
+/// A network that takes some 500 MB while it is trained, beside the few that the worker has.
+const LARGE: &str = r#"{"epochs": 2, "ensemble": 1, "hidden_sizes": [5000, 5000]}"#;
+/// Bytes that the system lets the worker take, besides what it has when it begins to read: its threads start with that, but
+/// the network has no room.
+const LEFT: u64 = 320 << 20;
 
 /// The system refuses memory in the middle of a step, which nobody can foresee: the job fails, the server runs on.
 pub fn refused(workspace: &Workspace) -> Result<()> {
