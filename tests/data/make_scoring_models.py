@@ -1,4 +1,4 @@
-"""Makes the graphs of the scoring tests (tests/data/scoring) and benchmark (benches/data). Needs onnx and numpy.
+"""Makes the graphs of the scoring tests (tests/data/scoring) and benchmark (benches/scoring). Needs onnx and numpy.
 
     python tests/data/make_scoring_models.py
 
@@ -103,6 +103,6 @@ if __name__ == "__main__":
     vector(directory / "vector_1.onnx", 4, [8], 1)
     vector(directory / "vector_2.onnx", 4, [8], 2)
     table(directory / "customers_1.onnx", 3)
-    benches = Path(__file__).parents[2] / "benches/data"
+    benches = Path(__file__).parents[2] / "benches/scoring"
     benches.mkdir(exist_ok=True)
     vector(benches / "mlp_32_128_64_3.onnx", 32, [128, 64], 5)

@@ -1,4 +1,4 @@
-//! `cargo xtask bench NAME`: benches/NAME.sql in psql with times, or benches/NAME.py with the database's URL.
+//! `cargo xtask bench NAME`: benches/NAME/main.sql in psql with times, or benches/NAME/main.py with the database's URL.
 //!
 //! Each runs alone, on a cluster of its own with settings as for a small production server.
 
@@ -25,24 +25,22 @@ const SETTINGS: &[(&str, &str)] = &[
     ("maintenance_work_mem", "512MB"),
 ];
 
-/// The benchmarks there are.
+/// The benchmarks there are: folders with a `main.py` or `main.sql`.
 fn files(project: &Project) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(project.root.join("benches"))
         .into_iter()
         .flatten()
         .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "sql" || extension == "py")
-        })
+        .flat_map(|entry| ["main.py", "main.sql"].map(|main| entry.path().join(main)))
+        .filter(|path| path.is_file())
         .collect();
     files.sort();
     files
 }
 
-fn name(path: &Path) -> String {
-    path.file_stem()
+fn name(main: &Path) -> String {
+    main.parent()
+        .and_then(Path::file_name)
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
@@ -84,10 +82,10 @@ pub fn run(project: &Project, wanted: Option<&str>, arguments: &[String]) -> Res
     }
 }
 
-/// benches/requirements-NAME.txt, if there is one, names what the script needs.
+/// The requirements.txt beside the script, if there is one, names what it needs.
 fn script(project: &Project, cluster: &Cluster, file: &Path, arguments: &[String]) -> Result<()> {
     let python = python::environment(project)?;
-    let requirements = file.with_file_name(format!("requirements-{}.txt", name(file)));
+    let requirements = file.with_file_name("requirements.txt");
     if requirements.is_file() {
         shell::step("Installing what it is compared with");
         install_peers(&python, &requirements)?;
@@ -99,6 +97,7 @@ fn script(project: &Project, cluster: &Cluster, file: &Path, arguments: &[String
             .arg(file)
             .args(arguments)
             .current_dir(&project.root)
+            .env("PYTHONPATH", project.root.join("benches"))
             .env("PG_LTV_URL", cluster.url("ltv"))
             .env("PG_LTV_ROOT", &project.root)
             .env("PG_LTV_OUT", &results)

@@ -4,7 +4,7 @@ import statistics
 
 from shared.page import bar, label, svg, table, write_generated
 
-from .measure import middle
+from measure import middle
 
 OURS, THEIRS = ("#2b6cb0", "#90cdf4"), ("#718096", "#cbd5e0")
 

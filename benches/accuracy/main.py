@@ -20,14 +20,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psycopg
+from document import write
+from metrics import evaluate
 
 ROOT = Path(os.environ["PG_LTV_ROOT"])
 OUT = Path(os.environ["PG_LTV_OUT"])
-sys.path.insert(0, str(ROOT / "benches" / "accuracy"))
-import numpy as np  # noqa: E402
-from document import write  # noqa: E402
-from metrics import evaluate  # noqa: E402
 
 # Under A the customers below the first number train, those from it up to the second are the test: of Online Retail II the
 # last fifth of the customers is not here, so the fifth before it stands in.
@@ -128,7 +127,7 @@ def peers(connection, both, horizon, seeds):
     names = connection.execute(f"SELECT * FROM ({both}) p LIMIT 0").description
     # What pg_ltv does not learn from either.
     columns = [column.name for column in names if column.name not in ("part", "customer_id", "as_of", "ltv", "first_month")]
-    command = [sys.executable, ROOT / "benches/accuracy/peers.py", table, "--horizon", str(horizon), "--seeds", str(seeds)]
+    command = [sys.executable, Path(__file__).with_name("peers.py"), table, "--horizon", str(horizon), "--seeds", str(seeds)]
     output = subprocess.run(
         [*command, "--columns", ",".join(columns), "--predictions", predictions], check=True, stdout=subprocess.PIPE
     ).stdout

@@ -1,6 +1,6 @@
 """What training is compared with; reads a job as JSON from the command line and prints its result as JSON.
 
-kinds: torch, keras, lightgbm train on arrays in memory (benches/training.py makes them); usual and best go from a table
+kinds: torch, keras, lightgbm train on arrays in memory (main.py makes them); usual and best go from a table
 to a stored model, see jobs.py. The same network, batch size, optimiser and number of epochs everywhere.
 """
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import onnxruntime
 
-from .tables import GRAPH, HEAD, NAMES, TAIL
+from tables import GRAPH, HEAD, NAMES, TAIL
 
 BATCH = 1024
 RESULT = np.dtype([("fields", ">i2"), ("l1", ">i4"), ("id", ">i4"), ("l2", ">i4"), ("p", ">f8")])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(os.environ.get("PG_LTV_ROOT", Path(__file__).parents[2]))
-GRAPH = ROOT / "benches/data/mlp_32_128_64_3.onnx"
+GRAPH = Path(__file__).with_name("mlp_32_128_64_3.onnx")
 WIDTH = 32
 NAMES = [f"f{i}" for i in range(1, WIDTH + 1)]
 COUNTRIES = np.array([f"c{i:02d}" for i in range(50)])

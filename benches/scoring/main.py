@@ -1,7 +1,7 @@
 # requirements: see requirements-scoring.txt
 """Scoring in the database against everything else, side by side in one run: `cargo xtask bench scoring`.
 
-The network of benches/data (32-128-64-3) over a real[32] column and over 32 columns, and a model of ours with
+The network beside this file (32-128-64-3) over a real[32] column and over 32 columns, and a model of ours with
 categories. Jobs: aggregate, materialise, top 1000, filter. Ways:
 
     batch scan        as it is, in one process
@@ -29,10 +29,11 @@ import time
 from pathlib import Path
 
 import onnxruntime
+import points
 import psycopg
-
-sys.path.insert(0, str(Path(__file__).parent))
-from scoring_parts import points, report, tables, ways  # noqa: E402
+import report
+import tables
+import ways
 
 OUT = Path(os.environ.get("PG_LTV_OUT", "."))
 PARTS = ("array", "wide", "categories", "large", "points")

@@ -26,10 +26,9 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from shared.page import processor  # noqa: E402
-from training_parts import report  # noqa: E402
-from training_parts.measure import Trainer, middle, peer  # noqa: E402
+import report
+from measure import Trainer, middle, peer
+from shared.page import processor
 
 ROOT = Path(os.environ["PG_LTV_ROOT"])
 STORE = Path(os.environ["PG_LTV_OUT"]) / "training.json"

@@ -5,8 +5,8 @@ import statistics
 
 from shared.page import processor, write_generated
 
-from .tables import ROOT
-from .ways import JOBS
+from tables import ROOT
+from ways import JOBS
 
 PAGE = ROOT / "docs/scoring_benchmark.md"
 PICTURE = ROOT / "docs/scoring_benchmark.svg"
