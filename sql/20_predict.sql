@@ -5,13 +5,13 @@
 -- NULLs are missing values. A pinned version never changes, so those functions are immutable.
 
 CREATE TYPE ltv.prediction AS (
-    ltv                  double precision,
-    purchase_probability double precision,
-    whale_probability    double precision,
-    p10                  double precision,
-    p50                  double precision,
-    p90                  double precision,
-    version              integer
+    ltv                  float8,
+    purchase_probability float8,
+    whale_probability    float8,
+    p10                  float8,
+    p50                  float8,
+    p90                  float8,
+    version              int
 );
 COMMENT ON TYPE ltv.prediction IS 'everything a model can tell about one customer; NULL where it cannot';
 GRANT USAGE ON TYPE ltv.prediction TO PUBLIC;
@@ -19,87 +19,88 @@ GRANT USAGE ON TYPE ltv.prediction TO PUBLIC;
 -- Tells the planner what a prediction costs.
 CREATE FUNCTION ltv.predict_support(internal) RETURNS internal
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ltv_predict_support';
+COMMENT ON FUNCTION ltv.predict_support IS 'what a prediction costs, for the planner';
 
 -- ltv_predict: expected value -------------------------------------------------------------------------------------
 
-CREATE FUNCTION @extschema@.ltv_predict(input anyarray) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(input anyarray) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict';
 COMMENT ON FUNCTION @extschema@.ltv_predict(anyarray)
     IS 'expected value, by the model in ltv.default_model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict(input record) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(input record) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict';
 COMMENT ON FUNCTION @extschema@.ltv_predict(record)
     IS 'expected value, by the model in ltv.default_model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict(input jsonb) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(input jsonb) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict';
 COMMENT ON FUNCTION @extschema@.ltv_predict(jsonb)
     IS 'expected value, by the model in ltv.default_model; inputs by key or position';
 
-CREATE FUNCTION @extschema@.ltv_predict(model text, input anyarray) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(model text, input anyarray) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, anyarray)
     IS 'expected value, by the champion of a model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict(model text, input record) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(model text, input record) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, record)
     IS 'expected value, by the champion of a model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict(model text, input jsonb) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(model text, input jsonb) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, jsonb)
     IS 'expected value, by the champion of a model; inputs by key or position';
 
-CREATE FUNCTION @extschema@.ltv_predict(model text, version bigint, input anyarray) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(model text, version bigint, input anyarray) RETURNS float8
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, bigint, anyarray)
     IS 'expected value, by a pinned version of a model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict(model text, version bigint, input record) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(model text, version bigint, input record) RETURNS float8
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, bigint, record)
     IS 'expected value, by a pinned version of a model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict(model text, version bigint, input jsonb) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict(model text, version bigint, input jsonb) RETURNS float8
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict(text, bigint, jsonb)
     IS 'expected value, by a pinned version of a model; inputs by key or position';
 
 -- ltv_predict_proba: probability of a purchase --------------------------------------------------------------------
 
-CREATE FUNCTION @extschema@.ltv_predict_proba(input anyarray) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(input anyarray) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(anyarray)
     IS 'probability of a purchase, by the model in ltv.default_model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict_proba(input record) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(input record) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(record)
     IS 'probability of a purchase, by the model in ltv.default_model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict_proba(input jsonb) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(input jsonb) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(jsonb)
     IS 'probability of a purchase, by the model in ltv.default_model; inputs by key or position';
 
-CREATE FUNCTION @extschema@.ltv_predict_proba(model text, input anyarray) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(model text, input anyarray) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, anyarray)
     IS 'probability of a purchase, by the champion of a model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict_proba(model text, input record) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(model text, input record) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, record)
     IS 'probability of a purchase, by the champion of a model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict_proba(model text, input jsonb) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(model text, input jsonb) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_proba_model';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, jsonb)
     IS 'probability of a purchase, by the champion of a model; inputs by key or position';
 
-CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input anyarray) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input anyarray) RETURNS float8
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
 AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, bigint, anyarray)
     IS 'probability of a purchase, by a pinned version of a model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input record) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input record) RETURNS float8
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
 AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, bigint, record)
     IS 'probability of a purchase, by a pinned version of a model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input jsonb) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_proba(model text, version bigint, input jsonb) RETURNS float8
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
 AS 'MODULE_PATHNAME', 'ltv_predict_proba_version';
 COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, bigint, jsonb)
@@ -107,55 +108,55 @@ COMMENT ON FUNCTION @extschema@.ltv_predict_proba(text, bigint, jsonb)
 
 -- ltv_predict_quantile: quantile at level q of the predicted distribution -----------------------------------------
 
-CREATE FUNCTION @extschema@.ltv_predict_quantile(input anyarray, q double precision) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_quantile(input anyarray, q float8) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(anyarray, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(anyarray, float8)
     IS 'quantile at level q of the predicted distribution, by the model in ltv.default_model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict_quantile(input record, q double precision) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_quantile(input record, q float8) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(record, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(record, float8)
     IS 'quantile at level q of the predicted distribution, by the model in ltv.default_model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict_quantile(input jsonb, q double precision) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_quantile(input jsonb, q float8) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(jsonb, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(jsonb, float8)
     IS 'quantile at level q of the predicted distribution, '
        'by the model in ltv.default_model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict_quantile(
-    model text, input anyarray, q double precision
-) RETURNS double precision
+    model text, input anyarray, q float8
+) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_model';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, anyarray, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, anyarray, float8)
     IS 'quantile at level q of the predicted distribution, by the champion of a model; inputs by position';
-CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, input record, q double precision) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, input record, q float8) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_model';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, record, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, record, float8)
     IS 'quantile at level q of the predicted distribution, by the champion of a model; inputs by column name';
-CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, input jsonb, q double precision) RETURNS double precision
+CREATE FUNCTION @extschema@.ltv_predict_quantile(model text, input jsonb, q float8) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_quantile_model';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, jsonb, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, jsonb, float8)
     IS 'quantile at level q of the predicted distribution, by the champion of a model; inputs by key or position';
 
 CREATE FUNCTION @extschema@.ltv_predict_quantile(
-    model text, version bigint, input anyarray, q double precision
-) RETURNS double precision
+    model text, version bigint, input anyarray, q float8
+) RETURNS float8
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
 AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, anyarray, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, anyarray, float8)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by position';
 CREATE FUNCTION @extschema@.ltv_predict_quantile(
-    model text, version bigint, input record, q double precision
-) RETURNS double precision
+    model text, version bigint, input record, q float8
+) RETURNS float8
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
 AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, record, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, record, float8)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by column name';
 CREATE FUNCTION @extschema@.ltv_predict_quantile(
-    model text, version bigint, input jsonb, q double precision
-) RETURNS double precision
+    model text, version bigint, input jsonb, q float8
+) RETURNS float8
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
 AS 'MODULE_PATHNAME', 'ltv_predict_quantile_version';
-COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, jsonb, double precision)
+COMMENT ON FUNCTION @extschema@.ltv_predict_quantile(text, bigint, jsonb, float8)
     IS 'quantile at level q of the predicted distribution, by a pinned version of a model; inputs by key or position';
 
 -- ltv_predict_all: everything the model predicts ------------------------------------------------------------------
@@ -207,12 +208,12 @@ COMMENT ON FUNCTION ltv.loaded_models_as_json() IS 'what ltv.loaded_models shows
 
 CREATE FUNCTION ltv.loaded_models()
 RETURNS TABLE (
-    model text, version integer, checksum text, graph_bytes bigint, load_milliseconds float8, uses bigint
+    model text, version int, checksum text, graph_bytes bigint, load_milliseconds float8, uses bigint
 )
 LANGUAGE sql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT * FROM jsonb_to_recordset(ltv.loaded_models_as_json())
-        AS m(model text, version integer, checksum text, graph_bytes bigint, load_milliseconds float8, uses bigint)
+        AS m(model text, version int, checksum text, graph_bytes bigint, load_milliseconds float8, uses bigint)
 $$;
 COMMENT ON FUNCTION ltv.loaded_models() IS 'the models that this session keeps ready to score';
 
@@ -244,13 +245,13 @@ BEGIN
                 ('model text, version bigint, ', 'model, version, ', 'IMMUTABLE', 'a pinned version of a model')
             ) v(declared, passed, volatility, meaning) LOOP
                 signature := pin.declared || 'input pg_catalog.' || type_name
-                    || CASE WHEN quantile THEN ', q double precision' ELSE '' END;
+                    || CASE WHEN quantile THEN ', q float8' ELSE '' END;
                 body := pin.passed || 'input::pg_catalog.jsonb' || CASE WHEN quantile THEN ', q' ELSE '' END;
                 EXECUTE format(
                     'CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE sql %s PARALLEL SAFE COST 100 '
                     'RETURN @extschema@.%I(%s)',
                     called, signature,
-                    CASE called WHEN 'ltv_predict_all' THEN 'ltv.prediction' ELSE 'double precision' END,
+                    CASE called WHEN 'ltv_predict_all' THEN 'ltv.prediction' ELSE 'float8' END,
                     pin.volatility, called, body);
                 EXECUTE format('COMMENT ON FUNCTION @extschema@.%I(%s) IS %L', called, signature,
                                CASE type_name WHEN 'json' THEN 'the same for json, by '

@@ -4,9 +4,9 @@
 -- the training found on customers held out, and ltv_decile_stats shows the rows trained on, which the stored
 -- query delivers with the rights of the model's owner.
 
-CREATE FUNCTION ltv.evaluation_add(internal, actual double precision, prediction double precision,
-    purchase_probability double precision, whale_probability double precision, p10 double precision,
-    p90 double precision, whale_threshold double precision) RETURNS internal
+CREATE FUNCTION ltv.evaluation_add(internal, actual float8, prediction float8,
+    purchase_probability float8, whale_probability float8, p10 float8,
+    p90 float8, whale_threshold float8) RETURNS internal
 LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_evaluation_add';
 COMMENT ON FUNCTION ltv.evaluation_add IS 'transition function of ltv.evaluation';
 
@@ -14,16 +14,16 @@ CREATE FUNCTION ltv.evaluation_metrics(internal) RETURNS jsonb
 LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_evaluation_metrics';
 COMMENT ON FUNCTION ltv.evaluation_metrics IS 'final function of ltv.evaluation';
 
-CREATE AGGREGATE ltv.evaluation(actual double precision, prediction double precision,
-    purchase_probability double precision, whale_probability double precision, p10 double precision,
-    p90 double precision, whale_threshold double precision) (
+CREATE AGGREGATE ltv.evaluation(actual float8, prediction float8,
+    purchase_probability float8, whale_probability float8, p10 float8,
+    p90 float8, whale_threshold float8) (
     SFUNC = ltv.evaluation_add, STYPE = internal, FINALFUNC = ltv.evaluation_metrics, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE ltv.evaluation(double precision, double precision, double precision, double precision,
-    double precision, double precision, double precision)
+COMMENT ON AGGREGATE ltv.evaluation(float8, float8, float8, float8,
+    float8, float8, float8)
     IS 'all metrics of predictions, as an array of {metric, value}; rows whose actual value is NULL do not count';
 
-CREATE FUNCTION ltv.deciles_add(internal, actual double precision, prediction double precision, groups double precision)
+CREATE FUNCTION ltv.deciles_add(internal, actual float8, prediction float8, groups float8)
 RETURNS internal
 LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_deciles_add';
 COMMENT ON FUNCTION ltv.deciles_add IS 'transition function of ltv.deciles';
@@ -32,24 +32,24 @@ CREATE FUNCTION ltv.deciles_table(internal) RETURNS jsonb
 LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_deciles_table';
 COMMENT ON FUNCTION ltv.deciles_table IS 'final function of ltv.deciles';
 
-CREATE AGGREGATE ltv.deciles(actual double precision, prediction double precision, groups double precision) (
+CREATE AGGREGATE ltv.deciles(actual float8, prediction float8, groups float8) (
     SFUNC = ltv.deciles_add, STYPE = internal, FINALFUNC = ltv.deciles_table, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE ltv.deciles(double precision, double precision, double precision)
+COMMENT ON AGGREGATE ltv.deciles(float8, float8, float8)
     IS 'rows in groups of equal size by descending prediction, as an array, best group first';
 
 -- The same as ltv_predict and ltv_predict_all of a pinned version, by names that
 -- do not depend on the extension's schema.
-CREATE FUNCTION ltv.predict(model text, version integer, input record) RETURNS double precision
+CREATE FUNCTION ltv.predict(model text, version int, input record) RETURNS float8
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_version';
-COMMENT ON FUNCTION ltv.predict(text, integer, record)
+COMMENT ON FUNCTION ltv.predict(text, int, record)
     IS 'ltv_predict of a pinned version, for functions of the extension';
-CREATE FUNCTION ltv.predict(model text, input record) RETURNS double precision
+CREATE FUNCTION ltv.predict(model text, input record) RETURNS float8
 LANGUAGE c STABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_model';
 COMMENT ON FUNCTION ltv.predict(text, record) IS 'ltv_predict of the champion, for functions of the extension';
-CREATE FUNCTION ltv.predict_all(model text, version integer, input record) RETURNS ltv.prediction
+CREATE FUNCTION ltv.predict_all(model text, version int, input record) RETURNS ltv.prediction
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODULE_PATHNAME', 'ltv_predict_all_version';
-COMMENT ON FUNCTION ltv.predict_all(text, integer, record)
+COMMENT ON FUNCTION ltv.predict_all(text, int, record)
     IS 'ltv_predict_all of a pinned version, for functions of the extension';
 
 -- SQL for a target as a number: an amount, or whether something happened.
@@ -63,7 +63,7 @@ $$;
 COMMENT ON FUNCTION ltv.target_value IS 'SQL for a target as a number';
 
 -- The rows of a bound query, scored once each, with the target that the version was trained on unless another is named.
-CREATE FUNCTION ltv.scored_query(model text, version integer, query text, target text) RETURNS text
+CREATE FUNCTION ltv.scored_query(model text, version int, query text, target text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -85,7 +85,7 @@ COMMENT ON FUNCTION ltv.scored_query
 -- What a version was trained on, as somebody wrote it, with the search_path it
 -- was written for and the role that it runs as.
 CREATE FUNCTION ltv.stored_source(
-    model text, version integer, argument text, OUT source text, OUT path text, OUT owner regrole
+    model text, version int, argument text, OUT source text, OUT path text, OUT owner regrole
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -105,7 +105,7 @@ COMMENT ON FUNCTION ltv.stored_source IS 'what a version was trained on, or an e
 
 -- A statement about the rows of a version: of the bound query if there is one, else of those that it
 -- was trained on. $1 is the query, $2 the argument.
-CREATE FUNCTION ltv.on_rows(model text, version integer, query text, statement text, argument jsonb) RETURNS jsonb
+CREATE FUNCTION ltv.on_rows(model text, version int, query text, statement text, argument jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -124,7 +124,7 @@ COMMENT ON FUNCTION ltv.on_rows
     IS 'runs a statement of ours on the rows of a query or, with the rights of the model''s owner, '
        'on those a version was trained on';
 
-CREATE FUNCTION ltv.whale_threshold(model text, version integer) RETURNS double precision
+CREATE FUNCTION ltv.whale_threshold(model text, version int) RETURNS float8
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT COALESCE((v.recipe #>> '{options,whale_threshold}')::float8,
@@ -136,7 +136,7 @@ COMMENT ON FUNCTION ltv.whale_threshold IS 'from which value on a customer was a
 
 -- Metrics on the rows of a bound query, as an array of {metric, value}.
 CREATE FUNCTION ltv.metrics_of_rows(
-    query text, model text, version integer, target text, whale_threshold double precision
+    query text, model text, version int, target text, whale_threshold float8
 ) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -153,7 +153,7 @@ $$;
 COMMENT ON FUNCTION ltv.metrics_of_rows IS 'metrics of a version on the rows of a bound query';
 
 -- How a version did on customers that it had not learnt from, as its training found.
-CREATE FUNCTION ltv.held_out_metrics(model text, version integer) RETURNS jsonb
+CREATE FUNCTION ltv.held_out_metrics(model text, version int) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -225,8 +225,8 @@ END
 $$;
 COMMENT ON FUNCTION ltv.notice_training_rows IS 'says so where a query reads what a version was trained on';
 
-CREATE FUNCTION ltv.metrics(model text, query text, version bigint, target text, whale_threshold double precision)
-RETURNS TABLE (metric text, value double precision)
+CREATE FUNCTION ltv.metrics(model text, query text, version bigint, target text, whale_threshold float8)
+RETURNS TABLE (metric text, value float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -250,9 +250,9 @@ $$;
 COMMENT ON FUNCTION ltv.metrics IS 'see ltv_evaluate; the query is bound';
 
 CREATE FUNCTION ltv.evaluate_for_user(
-    model text, query text, version bigint, target text, whale_threshold double precision
+    model text, query text, version bigint, target text, whale_threshold float8
 )
-RETURNS TABLE (metric text, value double precision)
+RETURNS TABLE (metric text, value float8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -265,23 +265,23 @@ $$;
 COMMENT ON FUNCTION ltv.evaluate_for_user IS 'ltv.evaluate, with a notice about rows that were trained on';
 
 CREATE FUNCTION ltv.evaluate(model text, query text, version bigint, target text,
-    whale_threshold double precision)
-RETURNS TABLE (metric text, value double precision)
+    whale_threshold float8)
+RETURNS TABLE (metric text, value float8)
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.evaluate_for_user(model, ltv.bind_query(query), version, target, whale_threshold) $$;
-COMMENT ON FUNCTION ltv.evaluate(text, text, bigint, text, double precision) IS 'see ltv_evaluate';
+COMMENT ON FUNCTION ltv.evaluate(text, text, bigint, text, float8) IS 'see ltv_evaluate';
 
 CREATE FUNCTION @extschema@.ltv_evaluate(
     model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
-    whale_threshold double precision DEFAULT NULL
+    whale_threshold float8 DEFAULT NULL
 )
-RETURNS TABLE (metric text, value double precision)
+RETURNS TABLE (metric text, value float8)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_evaluate
     IS 'metrics of a version (by default the champion) on the rows of a relation or query; '
        'without one on the customers that were held out of its training';
 
-CREATE FUNCTION ltv.deciles_of_rows(query text, model text, version integer, target text, groups integer) RETURNS jsonb
+CREATE FUNCTION ltv.deciles_of_rows(query text, model text, version int, target text, groups int) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -294,10 +294,14 @@ END
 $$;
 COMMENT ON FUNCTION ltv.deciles_of_rows IS 'groups of the rows of a bound query by descending prediction';
 
-CREATE FUNCTION ltv.decile_stats_of_query(model text, query text, version bigint, target text, groups integer)
-RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
-    mean_prediction double precision, mean_actual double precision, payer_share double precision,
-    cumulative_revenue_share double precision)
+CREATE TYPE ltv.decile AS (
+    decile int, customers bigint, min_prediction float8, max_prediction float8,
+    mean_prediction float8, mean_actual float8, payer_share float8, cumulative_revenue_share float8
+);
+COMMENT ON TYPE ltv.decile IS 'one group of customers by descending prediction, see ltv_decile_stats';
+
+CREATE FUNCTION ltv.decile_stats_of_query(model text, query text, version bigint, target text, groups int)
+RETURNS SETOF ltv.decile
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -313,31 +317,25 @@ BEGIN
         '$2 ->> ''target'', ($2 ->> ''groups'')::int)',
         jsonb_build_object('model', model, 'version', used, 'target', target, 'groups', groups));
     RETURN QUERY
-        SELECT d.*
-        FROM jsonb_to_recordset(deciles) AS d(decile integer, customers bigint, min_prediction float8,
-            max_prediction float8, mean_prediction float8, mean_actual float8, payer_share float8,
-            cumulative_revenue_share float8)
-        ORDER BY d.decile;
+        SELECT d.* FROM jsonb_populate_recordset(NULL::ltv.decile, deciles) d ORDER BY d.decile;
 END
 $$;
 COMMENT ON FUNCTION ltv.decile_stats_of_query IS 'see ltv_decile_stats; the query is bound';
 
 CREATE FUNCTION ltv.decile_stats(model text, query text, version bigint, target text,
-    groups integer)
-RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
-    mean_prediction double precision, mean_actual double precision, payer_share double precision,
-    cumulative_revenue_share double precision)
+    groups int)
+RETURNS SETOF ltv.decile
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.decile_stats_of_query(model, ltv.bind_query(query), version, target, groups) $$;
-COMMENT ON FUNCTION ltv.decile_stats(text, text, bigint, text, integer) IS 'see ltv_decile_stats';
+COMMENT ON FUNCTION ltv.decile_stats(text, text, bigint, text, int) IS 'see ltv_decile_stats';
 
 CREATE FUNCTION @extschema@.ltv_decile_stats(
     model text, query text DEFAULT NULL, version bigint DEFAULT NULL, target text DEFAULT NULL,
-    groups integer DEFAULT 10
+    groups int DEFAULT 10
 )
-RETURNS TABLE (decile integer, customers bigint, min_prediction double precision, max_prediction double precision,
-    mean_prediction double precision, mean_actual double precision, payer_share double precision,
-    cumulative_revenue_share double precision)
+RETURNS TABLE (decile int, customers bigint, min_prediction float8, max_prediction float8,
+    mean_prediction float8, mean_actual float8, payer_share float8,
+    cumulative_revenue_share float8)
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_decile_stats
     IS 'customers in groups of equal size by descending prediction: predicted and actual value of each group';

@@ -11,6 +11,13 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.champion_at IS 'the version that was champion at a moment';
 
+CREATE TYPE ltv.cutoff_metrics AS (
+    cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8,
+    actual float8, total_ratio float8, normalized_gini float8, spearman float8, auc float8,
+    decile_mape float8, mae float8
+);
+COMMENT ON TYPE ltv.cutoff_metrics IS 'a model judged at one cut-off, see ltv_backtest';
+
 -- Runs as the owner of the features, who must be allowed to read the model. Returns an array of rows of ltv_backtest.
 CREATE FUNCTION ltv.backtest_rows(argument jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = off SET jit = off
@@ -66,10 +73,7 @@ $$;
 COMMENT ON FUNCTION ltv.backtest_rows IS 'a backtest, as the owner of the features';
 
 CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features regclass, version bigint)
-RETURNS TABLE (
-    cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8,
-    total_ratio float8, normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8
-)
+RETURNS SETOF ltv.cutoff_metrics
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -106,10 +110,7 @@ $$;
 COMMENT ON FUNCTION ltv.backtest IS 'see ltv_backtest';
 
 CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features text, version bigint)
-RETURNS TABLE (
-    cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8,
-    total_ratio float8, normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8
-)
+RETURNS SETOF ltv.cutoff_metrics
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.backtest(model, as_of, ltv.bind_relation(features), version) $$;
 COMMENT ON FUNCTION ltv.backtest(text, ltv.cutoffs, text, bigint) IS 'see ltv_backtest';

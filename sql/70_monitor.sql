@@ -150,15 +150,18 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT freedom * (1 - 2 / (9 * freedom) + 3.0902 * sqrt(2 / (9 * freedom))) ^ 3 $$;
 COMMENT ON FUNCTION ltv.chi_squared_999 IS 'the 0.999 quantile of the chi-squared distribution';
 
+CREATE TYPE ltv.feature_drift AS (
+    feature text, kind text, psi float8, js_distance float8, missing_then float8,
+    missing_now float8, threshold float8, drifted boolean, mean_then float8, mean_now float8,
+    n_then bigint, n_now bigint, new_categories text[], reason text
+);
+COMMENT ON TYPE ltv.feature_drift IS 'one feature as it was and as it is now, see ltv_validate_data_drift';
+
 -- PSI and Jensen-Shannon divergence of two samples of the same distribution are not 0 but, times 1 / (1/n + 1/m), about
 -- chi-squared distributed (the latter divided by 8). Their mean is taken off what is shown; an alarm must exceed the
 -- threshold by more than their 0.999 quantile. Missing values are a bin of their own.
 CREATE FUNCTION ltv.compare_profiles(before jsonb, now jsonb, thresholds jsonb)
-RETURNS TABLE (
-    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
-    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
-    new_categories text[], reason text
-)
+RETURNS SETOF ltv.feature_drift
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH pair AS (
@@ -276,11 +279,7 @@ $$;
 COMMENT ON FUNCTION ltv.check_thresholds IS 'an error unless thresholds are numbers for features';
 
 CREATE FUNCTION ltv.skew_of_query(model text, query text, version bigint, thresholds jsonb)
-RETURNS TABLE (
-    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
-    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
-    new_categories text[], reason text
-)
+RETURNS SETOF ltv.feature_drift
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -297,11 +296,7 @@ $$;
 COMMENT ON FUNCTION ltv.skew_of_query IS 'see ltv_validate_data_skew; the query is bound';
 
 CREATE FUNCTION ltv.validate_data_skew(model text, query text, version bigint, thresholds jsonb)
-RETURNS TABLE (
-    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
-    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
-    new_categories text[], reason text
-)
+RETURNS SETOF ltv.feature_drift
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.skew_of_query(model, ltv.given_query(query), version, thresholds) $$;
 COMMENT ON FUNCTION ltv.validate_data_skew(text, text, bigint, jsonb) IS 'see ltv_validate_data_skew';
@@ -319,11 +314,7 @@ COMMENT ON FUNCTION @extschema@.ltv_validate_data_skew
     IS 'compares rows with those that a version was trained on, feature by feature and by its predictions';
 
 CREATE FUNCTION ltv.drift_of_queries(model text, query_then text, query_now text, version bigint, thresholds jsonb)
-RETURNS TABLE (
-    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
-    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
-    new_categories text[], reason text
-)
+RETURNS SETOF ltv.feature_drift
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -338,11 +329,7 @@ $$;
 COMMENT ON FUNCTION ltv.drift_of_queries IS 'see ltv_validate_data_drift; the queries are bound';
 
 CREATE FUNCTION ltv.validate_data_drift(model text, query_then text, query_now text, version bigint, thresholds jsonb)
-RETURNS TABLE (
-    feature text, kind text, psi float8, js_distance float8, missing_then float8, missing_now float8,
-    threshold float8, drifted boolean, mean_then float8, mean_now float8, n_then bigint, n_now bigint,
-    new_categories text[], reason text
-)
+RETURNS SETOF ltv.feature_drift
 LANGUAGE sql
 AS $$
     SELECT *

@@ -1,14 +1,17 @@
 -- For marketing: customers in tiers by predicted value, and whom to reach within a budget.
 
+CREATE TYPE ltv.segment_row AS (
+    customer_id text, ltv float8, rank bigint, tier int, customer_share float8,
+    revenue_share float8, contact boolean
+);
+COMMENT ON TYPE ltv.segment_row IS 'one customer of a segment, see ltv_segment';
+
 -- Tiers are shares of the customers, best first; with a budget, contact says for whom it is best spent.
 CREATE FUNCTION ltv.segment_query(
     model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8,
     margin float8
 )
-RETURNS TABLE (
-    customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
-    contact boolean
-)
+RETURNS SETOF ltv.segment_row
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -54,10 +57,7 @@ CREATE FUNCTION ltv.segment(
     budget           float8,
     cost_per_contact float8,
     margin           float8
-) RETURNS TABLE (
-    customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
-    contact boolean
-)
+) RETURNS SETOF ltv.segment_row
 LANGUAGE sql
 AS $$
     SELECT *
@@ -82,11 +82,14 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_segment
     IS 'customers ranked by predicted value, in tiers, and whom to contact within a budget';
 
+CREATE TYPE ltv.tier_summary AS (
+    tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8,
+    lowest_ltv float8, highest_ltv float8
+);
+COMMENT ON TYPE ltv.tier_summary IS 'one tier of a segment, see ltv_segment_summary';
+
 CREATE FUNCTION ltv.summarize_query(model text, query text, shares float8[], id_column text, version bigint)
-RETURNS TABLE (
-    tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,
-    highest_ltv float8
-)
+RETURNS SETOF ltv.tier_summary
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT s.tier, count(*), sum(s.ltv), sum(s.ltv) / NULLIF(sum(sum(s.ltv)) OVER (), 0),
@@ -97,10 +100,7 @@ COMMENT ON FUNCTION ltv.summarize_query IS 'see ltv_segment_summary; the query i
 
 CREATE FUNCTION ltv.segment_summary(model text, query text, shares float8[],
                                                 id_column text, version bigint)
-RETURNS TABLE (
-    tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,
-    highest_ltv float8
-)
+RETURNS SETOF ltv.tier_summary
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version) $$;
 COMMENT ON FUNCTION ltv.segment_summary(text, text, float8[], text, bigint) IS 'see ltv_segment_summary';

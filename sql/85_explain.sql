@@ -87,6 +87,12 @@ COMMENT ON FUNCTION ltv.background
     IS 'SQL for the rows that predictions are explained against: '
        'of a bound query, or of what the version was trained on';
 
+CREATE TYPE ltv.contribution AS (
+    customer_id text, ltv float8, baseline float8, rank int, feature text, value text,
+    contribution float8
+);
+COMMENT ON TYPE ltv.contribution IS 'what one feature adds to one prediction, see ltv_explain_predict';
+
 -- Shapley values by sampling orders of the features (Castro, Gomez and Tejada 2009; Strumbelj and Kononenko 2014): in
 -- each sample a customer of the background turns into the explained one, a feature at a time; what the prediction
 -- gains at a step is that feature's. Each order is followed by its reverse, which halves the noise and more.
@@ -94,7 +100,7 @@ COMMENT ON FUNCTION ltv.background
 CREATE FUNCTION ltv.explain_query(
     model text, query text, top_k int, version bigint, background text, samples int, id_column text
 )
-RETURNS TABLE (customer_id text, ltv float8, baseline float8, rank int, feature text, value text, contribution float8)
+RETURNS SETOF ltv.contribution
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -188,7 +194,7 @@ CREATE FUNCTION ltv.explain_predict(
     background text,
     samples    int,
     id_column  text
-) RETURNS TABLE (customer_id text, ltv float8, baseline float8, rank int, feature text, value text, contribution float8)
+) RETURNS SETOF ltv.contribution
 LANGUAGE sql
 AS $$
     SELECT *
@@ -210,11 +216,16 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_explain_predict
     IS 'what each feature adds to the prediction of each row of a query: Shapley values';
 
+CREATE TYPE ltv.importance AS (
+    feature text, importance float8, deviation float8, baseline float8
+);
+COMMENT ON TYPE ltv.importance IS 'how much a model relies on one feature, see ltv_feature_importance';
+
 -- Breiman 2001, model-agnostic: how much worse a metric gets when the customers swap their values of one feature.
 CREATE FUNCTION ltv.importance_of_rows(
     query text, model text, version int, metric text, repeats int, target text, rows int
 )
-RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
+RETURNS SETOF ltv.importance
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -225,6 +236,7 @@ DECLARE
     known text[];
     sample text;
     swapped text;
+    found ltv.importance;
 BEGIN
     IF repeats IS NULL OR repeats NOT BETWEEN 1 AND 1000 OR rows IS NULL OR rows < 2 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'repeats must be between 1 and 1000, and rows at least 2';
@@ -234,14 +246,14 @@ BEGIN
         SELECT s.*, row_number() OVER (ORDER BY hashint8extended(s.ltv_n, 1)) AS ltv_place
         FROM (SELECT q.*, row_number() OVER () AS ltv_n FROM %s q WHERE q.%I IS NOT NULL) s
         ORDER BY hashint8extended(s.ltv_n, 1) LIMIT %s$sql$, customers, answer, rows);
-    SELECT e.value, array_agg(e.metric) OVER () INTO baseline, known
+    SELECT e.value, array_agg(e.metric) OVER () INTO found.baseline, known
     FROM ltv.metrics(model, sample, version, answer, NULL) e
     ORDER BY e.metric = importance_of_rows.metric DESC LIMIT 1;
     IF metric IS NULL OR metric <> ALL (known) THEN
         RAISE invalid_parameter_value USING MESSAGE = format('unknown metric "%s"', metric),
             HINT = format('Possible values are: %s.', array_to_string(known, ', '));
     END IF;
-    FOR feature, swapped IN
+    FOR found.feature, swapped IN
         SELECT c.column_name,
                string_agg(CASE WHEN n.name = c.column_name THEN format('p.%I', n.name) ELSE format('s.%I', n.name) END,
                           ', ' ORDER BY n.i)
@@ -251,16 +263,16 @@ BEGIN
              unnest(names) WITH ORDINALITY AS n(name, i)
         GROUP BY c.column_name, c.place ORDER BY c.place
     LOOP
-        SELECT avg(ltv.goodness(e.metric, baseline) - ltv.goodness(e.metric, e.value)),
+        SELECT avg(ltv.goodness(e.metric, found.baseline) - ltv.goodness(e.metric, e.value)),
                COALESCE(stddev_samp(e.value), 0)
-        INTO importance, deviation
+        INTO found.importance, found.deviation
         FROM generate_series(1, repeats) AS r(seed), LATERAL ltv.metrics(model, format($sql$
             WITH s AS MATERIALIZED (%s),
             p AS (SELECT s.*, row_number() OVER (ORDER BY hashint8extended(s.ltv_place, %s)) AS ltv_to FROM s)
             SELECT %s FROM s JOIN p ON p.ltv_to = s.ltv_place$sql$,
                 sample, r.seed + 1, swapped), version, answer, NULL) e
         WHERE e.metric = importance_of_rows.metric;
-        RETURN NEXT;
+        RETURN NEXT found;
     END LOOP;
 END
 $$;
@@ -269,7 +281,7 @@ COMMENT ON FUNCTION ltv.importance_of_rows IS 'permutation importance on the row
 CREATE FUNCTION ltv.importance_of_query(
     model text, query text, version bigint, metric text, repeats int, target text, rows int
 )
-RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
+RETURNS SETOF ltv.importance
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -282,8 +294,7 @@ DECLARE
                            'rows', rows));
 BEGIN
     RETURN QUERY
-        SELECT i.*
-        FROM jsonb_to_recordset(found) AS i(feature text, importance float8, deviation float8, baseline float8);
+        SELECT i.* FROM jsonb_populate_recordset(NULL::ltv.importance, found) i;
 END
 $$;
 COMMENT ON FUNCTION ltv.importance_of_query IS 'see ltv_feature_importance; the query is bound';
@@ -296,7 +307,7 @@ CREATE FUNCTION ltv.feature_importance(
     repeats int,
     target  text,
     rows    int
-) RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
+) RETURNS SETOF ltv.importance
 LANGUAGE sql
 AS $$ SELECT * FROM ltv.importance_of_query(model, ltv.bind_query(query), version, metric, repeats, target, rows) $$;
 COMMENT ON FUNCTION ltv.feature_importance(text, text, bigint, text, int, text, int) IS 'see ltv_feature_importance';

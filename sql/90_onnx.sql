@@ -23,12 +23,12 @@ COMMENT ON FUNCTION @extschema@.ltv_export_onnx
 
 CREATE FUNCTION ltv.import_onnx(
     caller regrole, model text, onnx bytea, features text[], outputs jsonb, promote boolean
-) RETURNS integer
+) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     schema jsonb;
-    number integer;
+    number int;
 BEGIN
     IF onnx IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'the ONNX graph must not be null';
@@ -51,7 +51,7 @@ COMMENT ON FUNCTION ltv.import_onnx IS 'see ltv_import_onnx';
 
 CREATE FUNCTION @extschema@.ltv_import_onnx(
     model text, onnx bytea, features text[] DEFAULT NULL, outputs jsonb DEFAULT NULL, promote boolean DEFAULT false
-) RETURNS integer
+) RETURNS int
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION @extschema@.ltv_import_onnx
     IS 'stores an ONNX graph made elsewhere as a version of a model and returns its number; '

@@ -47,21 +47,21 @@ $$;
 COMMENT ON FUNCTION ltv.synthetic_rows IS 'rows drawn column by column from the statistics of a version';
 
 CREATE FUNCTION ltv.store_quantized(
-    model text, version integer, sample jsonb[], described text, promote boolean
-) RETURNS integer
+    model text, version int, sample jsonb[], described text, promote boolean
+) RETURNS int
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION ltv.store_quantized(text, integer, jsonb[], text, boolean)
+COMMENT ON FUNCTION ltv.store_quantized(text, int, jsonb[], text, boolean)
     IS 'quantizes a version of the current role and stores the result';
 
 CREATE FUNCTION ltv.store_quantized(
-    caller regrole, model text, version integer, sample jsonb[], described text, promote boolean
-) RETURNS integer
+    caller regrole, model text, version int, sample jsonb[], described text, promote boolean
+) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     quantized bytea;
     report    jsonb;
-    number    integer;
+    number    int;
 BEGIN
     PERFORM ltv.check_model(caller, model, 'owner');
     PERFORM ltv.check_version(model, version);
@@ -95,10 +95,10 @@ BEGIN
     RETURN number;
 END
 $$;
-COMMENT ON FUNCTION ltv.store_quantized(regrole, text, integer, jsonb[], text, boolean)
+COMMENT ON FUNCTION ltv.store_quantized(regrole, text, int, jsonb[], text, boolean)
     IS 'quantizes a version of the caller and stores the result';
 
-CREATE FUNCTION ltv.quantize(model text, version bigint, query text, described text, promote boolean) RETURNS integer
+CREATE FUNCTION ltv.quantize(model text, version bigint, query text, described text, promote boolean) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -120,14 +120,14 @@ $$;
 COMMENT ON FUNCTION ltv.quantize IS 'see ltv_quantize; the query is bound';
 
 CREATE FUNCTION ltv.quantize(model text, version bigint, query text, promote boolean)
-RETURNS integer
+RETURNS int
 LANGUAGE sql
 AS $$ SELECT ltv.quantize(model, version, ltv.bind_query(query), query, promote) $$;
 COMMENT ON FUNCTION ltv.quantize(text, bigint, text, boolean) IS 'see ltv_quantize';
 
 CREATE FUNCTION @extschema@.ltv_quantize(
     model text, version bigint DEFAULT NULL, query text DEFAULT NULL, promote boolean DEFAULT false
-) RETURNS integer
+) RETURNS int
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_quantize
     IS 'stores a version again with 8-bit weights and returns its number; '
