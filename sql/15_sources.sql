@@ -33,6 +33,23 @@ CREATE FUNCTION ltv.query_relations(query text) RETURNS regclass[]
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ltv_query_relations';
 COMMENT ON FUNCTION ltv.query_relations IS 'the relations that a bound query reads, also through views';
 
+CREATE FUNCTION ltv.reading_cost(query text) RETURNS float8
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ltv_reading_cost';
+COMMENT ON FUNCTION ltv.reading_cost IS
+    'what the planner thinks that reading a bound query costs; null where it calls volatile functions';
+
+-- Told apart from functions of others by what belongs to the extension, never by name.
+CREATE VIEW ltv.functions AS
+SELECT p.oid, p.proname AS name, p.pronamespace = e.extnamespace AS public, p.proargnames[1:p.pronargs] AS arguments,
+       p.prosrc AS symbol, p.prosqlbody IS NOT NULL AS is_sql
+FROM pg_catalog.pg_extension e
+JOIN pg_catalog.pg_depend d
+    ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+JOIN pg_catalog.pg_proc p ON d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid
+WHERE e.extname = 'pg_ltv';
+COMMENT ON VIEW ltv.functions IS 'the functions of the extension';
+GRANT SELECT ON ltv.functions TO PUBLIC;
+
 -- Each purpose that draws customers has a salt of its own. Called for each row, hence no SET clause.
 CREATE FUNCTION ltv.customer_fraction(salt text, id text) RETURNS float8
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_customer_fraction';

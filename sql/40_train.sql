@@ -40,20 +40,20 @@ $$;
 COMMENT ON FUNCTION ltv.refuse_temporary
     IS 'an error where a query reads a temporary table or uses another temporary object';
 
--- A table whose target is nowhere known. Only of tables, which end the search at the first row that has one.
-CREATE FUNCTION ltv.refuse_unlabelled(relation regclass, target text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- What a job would find out, said while somebody is there to read it. A table is searched up to the first row that has
+-- a target. So is a query, if it does nothing but read and would be read to its end in about a second.
+CREATE FUNCTION ltv.refuse_unlabelled(relation regclass, query text, path text, target text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
-    labelled boolean;
+    quick CONSTANT float8 := 1e5;
 BEGIN
-    IF EXISTS (SELECT FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-               WHERE c.oid = relation AND c.relkind IN ('r', 'p', 'm')
-               AND a.attname = target AND a.attnum > 0) THEN
-        EXECUTE format(
-            'SELECT EXISTS (SELECT FROM %s t WHERE t.%I IS NOT NULL) OR NOT EXISTS (SELECT FROM %1$s)',
-            relation, target) INTO labelled;
-        IF NOT labelled THEN
+    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind IN ('r', 'p', 'm'))
+       OR ltv.reading_cost(query) <= quick THEN
+        IF ltv.read_in(path, format($sql$
+            SELECT pg_catalog.to_jsonb(EXISTS (SELECT FROM (%s
+            ) t WHERE t.%I IS NOT NULL) OR NOT EXISTS (%1$s
+            ))$sql$, query, target)) = 'false' THEN
             RAISE data_exception USING MESSAGE = format('no row has a target "%s" to learn from', target),
                 HINT = 'Where features are built for a day whose horizon has not passed, the target is null; '
                        'take an earlier as_of.';
@@ -61,7 +61,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION ltv.refuse_unlabelled IS 'an error where the target is null in every row of a table';
+COMMENT ON FUNCTION ltv.refuse_unlabelled
+    IS 'an error where the target is null in every row of a table or of a quick query';
 
 -- A relation that a version was trained on is followed through new names and schemas, and if it was
 -- made again under its name, it is the new one; unless that is another role's, whose functions
@@ -150,7 +151,7 @@ BEGIN
             CASE WHEN backbone IS NULL THEN '{}' ELSE jsonb_build_object('backbones', ARRAY[backbone]) END));
     END IF;
     PERFORM ltv.check_recipe(recipe);
-    PERFORM ltv.refuse_unlabelled(relation_given, target);
+    PERFORM ltv.refuse_unlabelled(relation_given, bound, path, target);
     RETURN ltv.queue_job(model, COALESCE(kind, CASE objective WHEN 'auto' THEN 'compare' ELSE 'train' END),
                          recipe, ltv.job_settings(path),
                          quote_ident(current_user)::regrole);

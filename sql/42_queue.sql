@@ -277,12 +277,8 @@ DECLARE
 BEGIN
     owner := COALESCE(owner, caller);
     -- Who may not train does not by another way either.
-    IF NOT has_function_privilege(caller, (
-        SELECT p.oid
-        FROM pg_proc p
-        JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-        JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pg_ltv'
-        WHERE p.proname = 'ltv_train' AND p.pronamespace = e.extnamespace), 'EXECUTE') THEN
+    IF NOT has_function_privilege(
+        caller, (SELECT f.oid FROM ltv.functions f WHERE f.name = 'ltv_train' AND f.public), 'EXECUTE') THEN
         RAISE insufficient_privilege USING
             MESSAGE = 'permission denied for function ltv_train',
             DETAIL = 'Whoever may not call it queues no job.';

@@ -217,15 +217,10 @@ COMMENT ON FUNCTION @extschema@.ltv_rollback
 CREATE FUNCTION ltv.pinned_by(model text, version int) RETURNS TABLE (object text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH ours AS (
-        SELECT p.oid
-        FROM pg_proc p
-        JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-        JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pg_ltv'
-        WHERE p.proname LIKE 'ltv\_predict%'
-    ), users AS (
+    WITH users AS (
         SELECT DISTINCT d.classid, d.objid, d.objsubid
-        FROM pg_depend d JOIN ours ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = ours.oid
+        FROM pg_depend d JOIN ltv.functions f ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = f.oid
+        WHERE f.name LIKE 'ltv\_predict%'
     ), expressions AS (
         SELECT format('index %s', i.indexrelid::regclass) AS object, pg_get_indexdef(i.indexrelid) AS text
         FROM users u JOIN pg_index i ON u.classid = 'pg_class'::regclass AND i.indexrelid = u.objid

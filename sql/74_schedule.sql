@@ -21,10 +21,7 @@ BEGIN
             MESSAGE = 'the action must not be null, and arguments must be a JSON object',
             HINT = 'For example ltv_schedule(''m'', ''0 3 1 * *'', ''retrain'', ''{"promote": "if_better"}'').';
     END IF;
-    SELECT p.oid, p.proargnames[1:p.pronargs] INTO called, parameters FROM pg_proc p
-    JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-    JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pg_ltv'
-    WHERE p.proname = 'ltv_' || action;
+    SELECT f.oid, f.arguments INTO called, parameters FROM ltv.functions f WHERE f.name = 'ltv_' || action;
     SELECT k INTO unknown FROM jsonb_object_keys(arguments) k WHERE k = 'model' OR k <> ALL (parameters) LIMIT 1;
     IF FOUND THEN
         RAISE invalid_parameter_value USING MESSAGE = format('ltv_%s has no argument "%s"', action, unknown),

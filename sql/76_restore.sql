@@ -15,7 +15,7 @@ CREATE FUNCTION ltv.stored_predictions() RETURNS TABLE (relation regclass, name 
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT DISTINCT c.oid::regclass, a.attname, base.attname
-    FROM pg_proc p JOIN pg_depend f ON f.refclassid = 'pg_proc'::regclass AND f.refobjid = p.oid
+    FROM ltv.functions p JOIN pg_depend f ON f.refclassid = 'pg_proc'::regclass AND f.refobjid = p.oid
     JOIN pg_attrdef d
         ON f.classid = 'pg_attrdef'::regclass AND f.objid = d.oid
         OR f.classid = 'pg_class'::regclass AND f.objid = d.adrelid AND f.objsubid = d.adnum
@@ -31,12 +31,8 @@ AS $$
         ORDER BY b.attnum LIMIT 1
     ) base ON true
     -- Those of json and text are SQL, and have no symbol.
-    WHERE p.prosrc LIKE 'ltv\_predict%\_version'
-      OR p.proname LIKE 'ltv\_predict%' AND 'version' = ANY (p.proargnames) AND p.prosqlbody IS NOT NULL
-        AND EXISTS (SELECT FROM pg_depend e
-                    JOIN pg_extension x ON e.refclassid = 'pg_extension'::regclass AND e.refobjid = x.oid
-                        AND x.extname = 'pg_ltv'
-                    WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
+    WHERE p.symbol LIKE 'ltv\_predict%\_version'
+      OR p.name LIKE 'ltv\_predict%' AND 'version' = ANY (p.arguments) AND p.is_sql
     ORDER BY 1
 $$;
 COMMENT ON FUNCTION ltv.stored_predictions

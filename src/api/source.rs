@@ -1,4 +1,4 @@
-//! `ltv.bind_query`, `ltv.query_columns`, `ltv.query_relations`: a query, or the name of a relation, that somebody gives as text.
+//! `ltv.bind_query`, `ltv.query_columns`, `ltv.query_relations`, `ltv.reading_cost`: a query, or the name of a relation, that somebody gives as text.
 //!
 //! What a name means depends on the search_path of whoever wrote it. So a text is bound first: it is parsed in that search_path,
 //! must be one SELECT that changes and locks nothing, and comes back with every name qualified, as a view keeps it. All that
@@ -18,6 +18,7 @@ export! {
     ltv_bind_relation / pg_finfo_ltv_bind_relation => bind_relation;
     ltv_query_columns / pg_finfo_ltv_query_columns => query_columns;
     ltv_query_relations / pg_finfo_ltv_query_relations => query_relations;
+    ltv_reading_cost / pg_finfo_ltv_reading_cost => reading_cost;
 }
 
 /// What begins a statement; other texts are names of relations.
@@ -178,6 +179,40 @@ fn query_relations(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     };
     // SAFETY: oids are passed by value.
     Ok(unsafe { array(&mut found, pg_sys::REGCLASSOID, 4, true) })
+}
+
+/// `ltv.reading_cost(query)`: what the planner thinks that reading all rows of a bound query costs; null where it calls volatile
+/// functions, also in views, because who runs such a query does more than read.
+fn reading_cost(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
+    // SAFETY: declared as one text.
+    let query = unsafe { text_argument(fcinfo, 0) }.unwrap_or_default();
+    // SAFETY: as above; no resource owner keeps the plan of a statement that is not saved.
+    let cost = unsafe {
+        pg_sys::SPI_connect();
+        let plan = pg_sys::SPI_prepare(query.as_ptr(), 0, std::ptr::null_mut());
+        let mut cost = None;
+        if !plan.is_null() {
+            let sources = pg_sys::SPI_plan_get_plan_sources(plan);
+            let repeatable = list::<pg_sys::CachedPlanSource>(sources)
+                .all(|source| !pg_sys::contain_volatile_functions((*source).query_list.cast()));
+            let planned = match repeatable {
+                true => pg_sys::SPI_plan_get_cached_plan(plan),
+                false => std::ptr::null_mut(),
+            };
+            if let Some(planned) = planned.as_mut() {
+                cost = list::<pg_sys::PlannedStmt>(planned.stmt_list)
+                    .map(|statement| (*(*statement).planTree).total_cost)
+                    .next();
+                pg_sys::ReleaseCachedPlan(planned, std::ptr::null_mut());
+            }
+        }
+        pg_sys::SPI_finish();
+        (*fcinfo).isnull = cost.is_none();
+        cost
+    };
+    Ok(cost
+        .and_then(IntoDatum::into_datum)
+        .unwrap_or(pg_sys::Datum::null()))
 }
 
 /// Whether a text is meant as a statement and not as the name of a relation: a keyword, perhaps behind comments and

@@ -99,6 +99,13 @@ SELECT ltv_train('n', 'parted');
 CREATE TABLE unknown AS SELECT customer_id, a, NULL::float8 AS ltv FROM t;
 SELECT ltv_train('n', 'unknown');
 SELECT ltv_compare('n', 'unknown');
+SELECT ltv_train('n', query => 'SELECT customer_id, a, NULL::numeric AS ltv FROM t');
+CREATE VIEW unknown_view AS SELECT u.*, abs(u.a) AS b FROM unknown u;
+SELECT ltv_train('n', 'unknown_view');
+-- What does more than read is left to the worker.
+CREATE FUNCTION counted(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+CREATE VIEW unread AS SELECT customer_id, counted(a) AS a, NULL::float8 AS ltv FROM t;
+SELECT ltv.reading_cost('SELECT * FROM public.unread') AS unread, ltv.reading_cost('SELECT * FROM public.unknown_view') > 0 AS read;
 CREATE TABLE odd AS SELECT customer_id, a, ltv, '{}'::jsonb AS doc, NULL::point AS place, '1'::bit(3) AS bits, 'x'::tsvector AS words  FROM t;
 SELECT ltv_train('n', 'odd');
 CALL ltv_train_now('n', 'odd', exclude => '{doc,place,bits,words}', options => '{"epochs": 1, "ensemble": 1}');

@@ -75,7 +75,7 @@ SELECT fails('SELECT customer_id, a, customer_id - 5 AS ltv FROM good ORDER BY 1
 SELECT attempt('ltv_wait(' || :job || ')');
 SELECT fails('SELECT customer_id, a, ''inf''::float8 AS ltv FROM good') AS job \gset
 SELECT attempt('ltv_wait(' || :job || ')');
-SELECT fails('SELECT customer_id, a, NULL::numeric AS ltv FROM good') AS job \gset
+SELECT fails('SELECT customer_id, a, CASE WHEN random() < 0 THEN 1 END AS ltv FROM good') AS job \gset
 SELECT attempt('ltv_wait(' || :job || ')');
 SELECT fails('SELECT *, NULL::int AS unknown FROM good') AS job \gset
 SELECT attempt('ltv_wait(' || :job || ')');
