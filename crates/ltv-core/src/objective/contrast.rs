@@ -1,9 +1,11 @@
 //! The contrasts of `cmltv`: terms that compare rows of a batch with each other.
 
 use crate::error::Result;
-use crate::kernels::dispatch::{has_custom_operations, refuse_plain};
+use crate::kernels::dispatch::has_custom_operations;
 use crate::kernels::functions::{scalar, softplus};
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor};
+use crate::kernels::operation::{Given, Operation, apply2};
+use crate::kernels::real::Real;
+use candle_core::Tensor;
 
 /// `-log sigmoid(mean probability of payers - mean probability of the others)`; 0 in a batch with only one kind.
 pub fn class_contrast(probability: &Tensor, paying: &Tensor, payers: usize) -> Result<Tensor> {
@@ -31,8 +33,7 @@ pub fn regression_contrast(
         return Ok(log_value.sum_all()?.zeros_like()?);
     }
     if has_custom_operations(log_value) {
-        let (log_value, probability) = (log_value.contiguous()?, probability.contiguous()?);
-        return Ok(log_value.apply_op2(&probability, pairs)?);
+        return Ok(apply2(pairs, [log_value, probability], ())?);
     }
     definition(log_value, probability, pairs)
 }
@@ -97,56 +98,32 @@ fn definition(log_value: &Tensor, probability: &Tensor, pairs: Pairs) -> Result<
     Ok((sum / count.maximum(1.0)?)?)
 }
 
-fn numbers(storage: &CpuStorage, layout: &Layout) -> candle_core::Result<Vec<f64>> {
-    refuse_plain()?;
-    let Some((from, to)) = layout.contiguous_offsets() else {
-        candle_core::bail!("the contrast needs contiguous input");
-    };
-    Ok(match storage {
-        CpuStorage::F32(data) => data[from..to].iter().map(|&x| x.into()).collect(),
-        CpuStorage::F64(data) => data[from..to].to_vec(),
-        _ => candle_core::bail!("the contrast needs float input"),
-    })
+fn wide<T: Real>(numbers: &[T]) -> Vec<f64> {
+    numbers.iter().map(|x| x.to_f64()).collect()
 }
 
-/// In one pass, with the gradient by hand.
-impl CustomOp2 for Pairs {
-    fn name(&self) -> &'static str {
-        "regression_contrast"
-    }
+/// In one pass, with the gradient by hand, in float64 whatever the inputs are.
+impl Operation<2> for Pairs {
+    const NAME: &'static str = "regression contrast";
+    type Kept<T: Real> = ();
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (l, p) = (numbers(s1, l1)?, numbers(s2, l2)?);
+    fn forward<T: Real>(&self, inputs: [&[T]; 2]) -> candle_core::Result<(Vec<T>, ())> {
+        let [l, p] = inputs.map(wide);
         let mut sum = 0.0;
         self.for_each(|i, j| {
             if l[i] != l[j] {
                 sum += scalar::softplus(-(l[i] - l[j]) * (p[i] - p[j]));
             }
         });
-        let mean = sum / self.different(&l);
-        let storage = match s1 {
-            CpuStorage::F32(_) => CpuStorage::F32(vec![mean as f32]),
-            _ => CpuStorage::F64(vec![mean]),
-        };
-        Ok((storage, Shape::from(())))
+        Ok((vec![T::from_f64(sum / self.different(&l))], ()))
     }
 
-    fn bwd(
+    fn backward<T: Real>(
         &self,
-        log_value: &Tensor,
-        probability: &Tensor,
-        _result: &Tensor,
-        gradient: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let l = log_value.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        let p = probability.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        let upstream = gradient.to_dtype(DType::F64)?.to_scalar::<f64>()? / self.different(&l);
+        given: Given<T, (), 2>,
+    ) -> candle_core::Result<[Option<Vec<T>>; 2]> {
+        let [l, p] = given.inputs.map(wide);
+        let upstream = given.gradient[0].to_f64() / self.different(&l);
         let (mut by_l, mut by_p) = (vec![0.0; self.rows], vec![0.0; self.rows]);
         self.for_each(|i, j| {
             let (dl, dp) = (l[i] - l[j], p[i] - p[j]);
@@ -158,10 +135,8 @@ impl CustomOp2 for Pairs {
                 by_p[j] -= slope * dl;
             }
         });
-        let tensor = |values: Vec<f64>| {
-            Tensor::from_vec(values, self.rows, gradient.device())?.to_dtype(gradient.dtype())
-        };
-        Ok((Some(tensor(by_l)?), Some(tensor(by_p)?)))
+        let narrow = |values: Vec<f64>| Some(values.into_iter().map(T::from_f64).collect());
+        Ok([narrow(by_l), narrow(by_p)])
     }
 }
 
