@@ -44,9 +44,20 @@ pub fn overdue() -> bool {
     OVERDUE.load(Ordering::Relaxed)
 }
 
-/// From another thread, once the job's time is over: stops it by a signal.
-pub fn time_is_over(signal: i32) {
+/// From another thread, once the job's time is over: cancels it.
+pub fn time_is_over() {
     OVERDUE.store(true, Ordering::Relaxed);
+    signal(libc::SIGINT);
+}
+
+/// From another thread: ends the process where SQL of the job's owner goes on although it was told to stop.
+pub fn end_owners_code() {
+    if OWNERS_CODE.load(Ordering::Relaxed) {
+        signal(libc::SIGTERM);
+    }
+}
+
+fn signal(signal: i32) {
     // SAFETY: a signal to this very process, whose other threads block it.
     unsafe { libc::kill(libc::getpid(), signal) };
 }

@@ -170,6 +170,11 @@ pub fn identity(workspace: &Workspace) -> Result<()> {
         &[&job],
     )?;
     wait_for_status(&mut admin, job, "canceled")?;
+    // Nor, after some seconds, a cancel by whoever may.
+    let job: i64 = alice.query_one(stays, &[])?.get(0);
+    wait_for_status(&mut admin, job, "running")?;
+    alice.query_one("select ltv_cancel($1)", &[&job])?;
+    wait_for_status(&mut admin, job, "canceled")?;
     // So does the limit on its time, which the administrator gives the role.
     admin.batch_execute("alter role team set ltv.job_timeout = '1s'")?;
     let job: i64 = alice.query_one(stays, &[])?.get(0);
