@@ -89,7 +89,9 @@ impl Reportable for ImportError {
             }
             Self::NamedInputs { .. } => "Leave features out; its inputs have names of their own.".to_owned(),
             Self::NoOutput { .. } | Self::OutputShape { .. } | Self::Choose { .. } => {
-                "Say which output is what: outputs => '{\"ltv\": \"name in the graph\"}', or \"purchase_probability\" for a classifier's probabilities.".to_owned()
+                "Say which output is what: outputs => '{\"ltv\": \"name in the graph\"}', with \"purchase_probability\" for a classifier's \
+                 probabilities, or \"ziln\" for the three logits of a ZILN head."
+                    .to_owned()
             }
             Self::MixedRows { .. } => "Export the graph in inference mode.".to_owned(),
             _ => return None,
