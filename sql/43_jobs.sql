@@ -1,5 +1,5 @@
 -- Watching jobs and stopping them: ltv_jobs, ltv_wait, ltv_cancel, ltv_retry. Everybody
--- sees the jobs of the roles whose rights he has.
+-- sees the jobs of the roles whose rights they have.
 
 -- While it reads, in one long transaction, a worker tells its rows as COPY does.
 CREATE VIEW @extschema@.ltv_jobs AS

@@ -1,6 +1,6 @@
 //! Whether this database has a catalog to trust: tables that belong to the extension and to a superuser.
 //!
-//! Anybody who may create a schema can name one `ltv` and put tables into it, with triggers of his own.
+//! Anybody who may create a schema can name one `ltv` and put tables into it, with triggers of their own.
 
 use crate::error::{Report, Result};
 use pgrx::pg_sys;

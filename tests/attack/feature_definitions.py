@@ -24,7 +24,7 @@ for statement in ("SELECT ltv_refresh_features('bob.features')", "SELECT ltv_ref
     outcome = alice.try_(statement)
     case.check(f"refused to alice: {statement}", not outcome.ok, outcome)
 case.check("bob's definition is what it was", admin.run("SELECT * FROM ltv.feature_definitions") == definition)
-case.check("and his features", bob.run("SELECT count(*), sum(frequency), max(recency) FROM bob.features") == before)
+case.check("and the features of bob", bob.run("SELECT count(*), sum(frequency), max(recency) FROM bob.features") == before)
 
 # A name that was alice's and is bob's now; a relation that moved.
 case.check("alice defines features in a schema that all may use", define(alice, "shared.taken").ok)

@@ -94,7 +94,7 @@ USES = (
     "SELECT ltv_compare('m', 'bob.customers', options => '{\"epochs\": 1, \"ensemble\": 1}')", "SELECT sum(ltv_predict('m', c)) FROM bob.customers c", "SELECT ltv_predict('m', 1, ARRAY[1, 2])", "SELECT ltv_predict_all('m', '{\"a\": 1}'::jsonb)",
     "SELECT * FROM ltv_models", "SELECT * FROM ltv_versions", "SELECT * FROM public.ltv_jobs", "SELECT * FROM ltv_promotions", "SELECT * FROM public.ltv_traffic", "SELECT * FROM ltv_monitoring", "SELECT * FROM public.ltv_alerts", "SELECT * FROM ltv_schedules",
 )
-# What bob writes himself in these statements means what it means in his search_path.
+# What bob writes in these statements means what it means in bob's search_path.
 OWN_WORDS = ("in length", "in ltv_jobs", "in ltv_predict", "in jsonb")
 for role, path in (("bob", "shared, bob, public"), ("bob", "shared, pg_catalog, bob, public"), ("bob", "bob, public, shared"), ("postgres", "shared, pg_catalog, public")):
     session = Session(role)

@@ -125,7 +125,7 @@ case.check("a reader is refused, and told to pass a query", outcome.state == "42
 visit(bob)
 visit(admin)
 
-# What is queued anew from what is stored is a job of its owner's; a training that a superuser asks for with a query of his own is his.
+# What is queued anew from what is stored is a job of its owner's; a training that a superuser asks for with a query of their own is theirs.
 for job, kind, owner in admin.run("SELECT job, kind, role::text FROM ltv_jobs WHERE kind NOT IN ('train', 'compare') ORDER BY 1"):
     if owner != "alice":
         case.check("a retraining from what alice has stored is her job", False, (job, kind, owner))

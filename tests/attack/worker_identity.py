@@ -185,7 +185,7 @@ GRANT EXECUTE ON FUNCTION {schema}.train_for TO PUBLIC
     before = admin.value("SELECT count(*) FROM ltv_jobs")
     outcome = alice.try_(f"SELECT {schema}.train_for('not mine', 'SELECT *, alice.spy(''by a definer'') AS s FROM alice.customers')")
     queued = admin.value("SELECT count(*) FROM ltv_jobs") - before
-    case.check(f"a function of {owner.role}'s with his rights queues nothing for alice", not outcome.ok and queued == 0, outcome)
+    case.check(f"a function of {owner.role}'s with their rights queues nothing for alice", not outcome.ok and queued == 0, outcome)
 if (job := admin.try_("SELECT max(job) FROM ltv_jobs").value) is not None:
     admin.ended(job)
 case.only("nothing of it ran", {"alice"}, "by a definer")
@@ -242,14 +242,14 @@ alice.run("INSERT INTO alice.bait SELECT generate_series(1, 500); DELETE FROM al
 looked = until(lambda: admin.value("SELECT last_autoanalyze IS NOT NULL FROM pg_stat_all_tables WHERE relid = 'alice.bait'::regclass"), 15)
 case.check("nothing is queued by autovacuum", admin.run(state) == before, f"autovacuum came: {looked}")
 before = admin.run(state)
-# As one who acts for alice by his membership, and by alice herself inside a restricted operation.
+# As one who acts for alice by membership, and by alice herself inside a restricted operation.
 alice.run("DELETE FROM alice.bait WHERE i > 9; SET attack.lure = on")
 for statement in ("ANALYZE alice.bait", "REFRESH MATERIALIZED VIEW alice.bait_view"):
     alice.try_(statement)
     case.check(f"nor inside {statement} by alice herself", admin.run(state) == before)
     before = admin.run(state)
 until(lambda: admin.value("SELECT count(*) = 0 FROM ltv_jobs WHERE status IN ('queued', 'running')"), 30)
-# The superuser is underneath, because he has called ANALYZE; the code itself has alice's rights.
+# The superuser is underneath, having called ANALYZE; the code itself has alice's rights.
 lured = {spy for spy in case.spied() if spy[1] != "alice"} | {spy for spy in case.spied("by a bait") if spy[2] != "alice"}
 case.check("code in a table of alice's runs as alice", not lured, sorted(lured))
 through = sorted(spy[0] for spy in case.spied("let through.*"))

@@ -76,7 +76,7 @@ ALTER TABLE attic.next RENAME TO remade;
 SELECT ltv_retrain('r', promote => 'always') AS job \gset
 SELECT ltv_wait(:job);
 SELECT version, recipe ->> 'relation' AS relation, n_rows < 120 AS of_the_new_one FROM ltv_versions WHERE model = 'r' ORDER BY version DESC LIMIT 1;
--- Dropped and made again by somebody else: nothing of his runs with the rights of the owner, and nothing of his is changed.
+-- Dropped and made again by somebody else: nothing of theirs runs with the rights of the owner, and nothing of theirs is changed.
 DROP TABLE attic.remade, attic.past;
 GRANT ALL ON SCHEMA attic TO ltv_identity_other;
 SET ROLE ltv_identity_other;

@@ -52,10 +52,10 @@ SET ROLE ltv_visitor;
 SELECT call, a.* FROM calls, attempt('SELECT ' || call) a;
 SET ROLE ltv_author;
 SELECT call, a.* FROM calls, attempt('SELECT ' || call) a;
--- Nobody runs anything as a role that he could not become.
+-- Nobody runs anything as a role that they could not become.
 SET ROLE ltv_visitor;
 SELECT * FROM attempt($$SELECT ltv.run_as('ltv_author', 'author', 'SELECT spy()', 'SELECT to_jsonb($1)')$$);
--- With his own rights he may; a statement that gives something else than a document is an error.
+-- With their own rights they may; a statement that gives something else than a document is an error.
 SELECT s, a.* FROM unnest('{SELECT 1,SELECT,"SELECT repeat(''x'', 100000)","DO ''BEGIN END''",SELECT 1 WHERE false,""}'::text[]) s,
     attempt(format($$SELECT ltv.run_as('ltv_visitor', NULL, NULL, %L)$$, s)) a;
 RESET ROLE;

@@ -1,5 +1,5 @@
 //! BG/NBD: purchases at rate lambda ~ Gamma(r, alpha) while alive; after each repeat purchase the customer drops out
-//! with probability p ~ Beta(a, b). MBG/NBD lets him drop out after the first purchase as well.
+//! with probability p ~ Beta(a, b). MBG/NBD lets customers drop out after the first purchase as well.
 
 use super::Customer;
 use super::fit::{log_sum_exp, maximise};

@@ -1,4 +1,4 @@
-//! What a customer who is alive will buy, as an expectation over his probability of dropping out.
+//! What a customer who is alive will buy, as an expectation over the probability of dropping out.
 
 /// Of p in log odds, where nothing tells apart the Beta densities and powers of `1 + p w` of different customers but a shift:
 /// all are analytic there up to `pi / 2` off the axis, and the trapezoidal rule converges like `exp(-pi^2 / step)`.

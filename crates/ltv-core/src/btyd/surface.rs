@@ -1,4 +1,4 @@
-//! The integral of a model, for all customers at once: of one customer it depends on his purchases and his age only, and
+//! The integral of a model, for all customers at once: of one customer it depends on the purchases and the age only, and
 //! as a function of these two it is smooth. So it is interpolated, by a polynomial in each, from as many values as it
 //! takes.
 

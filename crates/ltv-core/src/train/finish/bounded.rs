@@ -1,7 +1,7 @@
 //! Held-out rows in which nobody's surprise counts for more than a share of the total.
 //!
 //! A sum of amounts with a heavy tail is at the mercy of its largest: one customer may be half of it, and need not come again. So what a
-//! customer spent beyond what was expected of him counts up to a bound, and so does what was expected beyond what he spent: a winsorised
+//! customer spent beyond what was expected of them counts up to a bound, and so does what was expected beyond what they spent: a winsorised
 //! ratio (an M-estimator with Huber's function of the residuals). Whoever is as large as predicted surprises nobody and counts in full.
 
 use crate::metrics::Customers;

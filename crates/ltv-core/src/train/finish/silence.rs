@@ -14,7 +14,7 @@ const SILENCE: &str = "recency";
 /// The power comes from the customers whose silence is at least this share of the longest one.
 const NEAR: f64 = 0.7;
 /// What is expected of the power before the data speak, normal with standard deviation 1: that of a customer with one
-/// purchase under Pareto/NBD and NBD, whose rate in hindsight is in inverse proportion to his silence.
+/// purchase under Pareto/NBD and NBD, whose rate in hindsight is in inverse proportion to the silence.
 const USUAL: f64 = -1.0;
 /// The steepest fall.
 const STEEPEST: f64 = -4.0;

@@ -28,7 +28,7 @@ impl Curve {
         let mut order: Vec<usize> = (0..logs.len()).collect();
         order.sort_by(|&a, &b| logs[b].total_cmp(&logs[a]).then(a.cmp(&b)));
         let mut knots: Vec<(f64, f64)> = Vec::with_capacity(GROUPS);
-        // What one paying customer weighs: his share of the sum of squares. Groups without any take it from their richer neighbours.
+        // What one paying customer weighs: their share of the sum of squares. Groups without any take it from their richer neighbours.
         let mut weight = None;
         for rows in groups(&order, weights) {
             let sum = |of: &dyn Fn(usize) -> f64| -> f64 {
