@@ -66,10 +66,12 @@ const SEED_MAX: i64 = 9_007_199_254_740_991;
 
 options! {
     "training" {
-        /// Passes over the training rows at most; early stopping usually ends before.
+        /// Epochs at most; early stopping usually ends before.
         epochs: usize = 100, Integer { min: 1, max: 100_000 };
         /// Rows per step. By default chosen from the number of rows; larger on a GPU, with a larger learning rate.
         batch_size: Option<usize> = None, Integer { min: 1, max: 1_048_576 };
+        /// Rows of an epoch. Where there are more in memory, on a CPU, an epoch is a part of them, and the next one goes on with the rest. By default a 32nd of the rows, and at least 16384.
+        epoch_rows: Option<usize> = None, Integer { min: 1, max: 1_000_000_000 };
         /// Step length of the optimiser at the start.
         learning_rate: f64 = 2e-3, Number { min: 1e-8, max: 10.0 };
         /// The optimiser; `adamw` is `adam` with weight decay apart from the gradient.

@@ -200,9 +200,19 @@ impl<'a> Job<'a> {
         let training_rows = spilled
             .as_ref()
             .map_or(prepared.training_rows, |file| file.rows.rows() as usize);
+        let epoch_rows = match (&spilled, self.hardware.is_gpu()) {
+            (None, false) => {
+                let usual = || batches::epoch_rows(training_rows);
+                self.options.epoch_rows.unwrap_or_else(usual)
+            }
+            _ => usize::MAX,
+        };
         let rows_per_epoch = match &spilled {
             Some(_) => training_rows * (prepared.members - 1).max(1),
-            None => folds.iter().map(|fold| fold.train.len()).sum(),
+            None => folds
+                .iter()
+                .map(|fold| fold.train.len().min(epoch_rows))
+                .sum(),
         };
         let batching = self.batching(prepared, networks, training_rows, data.has_sequence())?;
         self.check_batches(prepared, networks, batching.size.min(training_rows))?;
@@ -226,6 +236,7 @@ impl<'a> Job<'a> {
                 folds,
                 hardware: self.hardware,
                 batch_size: batching.size,
+                epoch_rows,
                 stratified: batching.stratified,
                 seed: self.options.seed,
             },

@@ -8,6 +8,7 @@ pub mod step;
 mod validate;
 
 use super::control::{Control, Phase, Progress};
+use super::rows::batches;
 use super::rows::blocks::Blocks;
 use super::rows::feed::Feed;
 use super::rows::prefetch;
@@ -25,6 +26,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use step::Shards;
 
+/// Validation rows that judge an epoch; the model in the end is judged by all of them.
+const VALIDATION_ROWS: usize = 65_536;
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 
 /// What all networks of one job share.
@@ -65,6 +68,8 @@ struct Course<'n> {
     network: &'n Network,
     member: usize,
     deadline: Option<Instant>,
+    /// Rows that it never sees, or a sample of them, which judge each epoch.
+    validation: Vec<u32>,
     /// What the order of the rows is drawn from.
     order: ChaCha8Rng,
     shards: Shards,
@@ -149,7 +154,7 @@ impl<'a> Trainer<'a> {
             "best_epoch": schedule.restore_best(network)?,
             "epochs": history,
             "ended": end.name(),
-            "training_rows": training_rows,
+            "training_rows": training_rows.max(self.feed.folds[member].train.len()),
         }))
     }
 
@@ -164,6 +169,12 @@ impl<'a> Trainer<'a> {
         let seed = self.seed_of(member);
         let mut order = ChaCha8Rng::seed_from_u64(seed);
         order.set_stream(1);
+        let mut validation = self.feed.folds[member].validation.clone();
+        if validation.len() > VALIDATION_ROWS {
+            batches::shuffle(&mut validation, &mut order.clone());
+            validation.truncate(VALIDATION_ROWS);
+            validation.sort_unstable();
+        }
         let threads = rayon::current_num_threads() / self.feed.folds.len();
         let config = AdamConfig {
             weight_decay: options.weight_decay,
@@ -174,6 +185,7 @@ impl<'a> Trainer<'a> {
             network,
             member,
             deadline,
+            validation,
             order,
             shards: Shards::new(network, threads, self.feed.hardware.is_gpu(), seed),
             adam: Adam::new(network.weights(), config)?,
@@ -194,7 +206,7 @@ impl<'a> Trainer<'a> {
         blocks.shuffle(&mut course.order);
         'blocks: for block in 0..blocks.count() {
             let (data, batches) = blocks.get(&self.feed, block)?;
-            for rows in batches.shuffle(&mut course.order) {
+            for rows in batches.next(self.feed.epoch_rows, &mut course.order) {
                 if self.control.is_cancelled() {
                     return Err(Error::cancelled());
                 }
@@ -238,11 +250,10 @@ impl<'a> Trainer<'a> {
             "seconds": pass.seconds,
             "rows_per_second": pass.rows as f64 / pass.seconds.max(1e-9),
         });
-        let validation = &self.feed.folds[course.member].validation;
-        if validation.is_empty() {
+        if course.validation.is_empty() {
             return Ok((pass.sum.mean(), entry));
         }
-        let found = self.validate(course.network, validation)?;
+        let found = self.validate(course.network, &course.validation)?;
         course.validation_loss = Some(found.loss);
         entry["validation"] = Value::Object(found.entry);
         Ok((found.value, entry))

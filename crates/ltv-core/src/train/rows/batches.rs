@@ -14,6 +14,11 @@ const SMALLEST: usize = 32;
 const LARGE_GPU: usize = 16_384;
 const LARGE_SEQUENCES_GPU: usize = 2048;
 const STEPS_GPU: usize = 128;
+/// Rows of an epoch at least ...
+const SHORT_EPOCH: usize = 16_384;
+/// ... and the share of all rows that it is, where these are many more. Small networks have learnt most of what they learn
+/// from many rows before they have seen them all once, above all where these are the same customers at several cut-offs.
+const EPOCHS_PER_PASS: usize = 32;
 /// A batch is not made larger than this to hold enough payers.
 const LARGEST_FOR_PAYERS: usize = 16_384;
 
@@ -25,6 +30,11 @@ pub fn batch_size(rows: usize, payers_wanted: usize, share: f64) -> usize {
     let for_payers = (payers_wanted as f64 / share.max(1e-6)).ceil() as usize;
     size.max(for_payers.min(LARGEST_FOR_PAYERS))
         .min(rows.max(1))
+}
+
+/// Rows of an epoch where the options do not say: networks are judged, and their learning rates reduced, after as many.
+pub fn epoch_rows(rows: usize) -> usize {
+    (rows / EPOCHS_PER_PASS).max(SHORT_EPOCH)
 }
 
 /// The batch size on a GPU, where none is given: up to [`LARGE_GPU`], as long as an epoch keeps [`STEPS_GPU`] steps.
@@ -57,6 +67,8 @@ pub struct Batches {
     payers: Vec<u32>,
     order: Vec<u32>,
     size: usize,
+    /// Batches of this order that were taken already.
+    taken: usize,
 }
 
 impl Batches {
@@ -69,11 +81,27 @@ impl Batches {
             payers,
             order: Vec::new(),
             size: size.max(1),
+            taken: 0,
         }
     }
 
-    /// The batches of the next epoch.
-    pub fn shuffle(&mut self, rng: &mut ChaCha8Rng) -> impl Iterator<Item = &[u32]> {
+    /// The batches of the next epoch: about `rows`, all of them before any comes again.
+    pub fn next(&mut self, rows: usize, rng: &mut ChaCha8Rng) -> impl Iterator<Item = &[u32]> {
+        let total = self.rows.len() + self.payers.len();
+        let batches = total.div_ceil(self.size).max(1);
+        let epochs = total.div_ceil(rows.max(1)).clamp(1, batches);
+        if self.taken == 0 {
+            self.shuffle(rng);
+        }
+        let from = self.taken;
+        let epoch = (from * epochs).div_ceil(batches);
+        let to = (epoch + 1) * batches / epochs;
+        self.taken = to % batches;
+        let order = &self.order;
+        (from..to).map(move |batch| &order[batch * total / batches..(batch + 1) * total / batches])
+    }
+
+    fn shuffle(&mut self, rng: &mut ChaCha8Rng) {
         shuffle(&mut self.rows, rng);
         shuffle(&mut self.payers, rng);
         let total = self.rows.len() + self.payers.len();
@@ -88,10 +116,6 @@ impl Batches {
             };
             self.order.extend(next);
         }
-        let batches = total.div_ceil(self.size).max(1);
-        let order = &self.order;
-        (0..batches)
-            .map(move |batch| &order[batch * total / batches..(batch + 1) * total / batches])
     }
 }
 
@@ -151,7 +175,7 @@ mod tests {
             let mut batches = Batches::new(&rows, &target, size, stratified);
             let mut seen = Vec::new();
             let dealt: Vec<usize> = batches
-                .shuffle(&mut rng)
+                .next(usize::MAX, &mut rng)
                 .map(|batch| {
                     seen.extend_from_slice(batch);
                     batch
@@ -166,6 +190,31 @@ mod tests {
             if let (true, Some(least), Some(most)) = (stratified, least, most) {
                 assert!(most - least <= 1, "{dealt:?}");
                 assert!(*least >= payers / dealt.len(), "{dealt:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_epochs_take_every_row_once_before_any_comes_again() {
+        let target = vec![0.0; 1003];
+        let rows: Vec<u32> = (0..1003).collect();
+        for (at_once, size) in [(100, 10), (334, 100), (999, 100), (1003, 64), (1, 64)] {
+            let mut batches = Batches::new(&rows, &target, size, false);
+            let mut rng = ChaCha8Rng::seed_from_u64(1);
+            for _ in 0..2 {
+                let mut seen = Vec::new();
+                while seen.len() < rows.len() {
+                    let epoch: Vec<u32> =
+                        batches.next(at_once, &mut rng).flatten().copied().collect();
+                    assert!(
+                        !epoch.is_empty() && epoch.len() <= at_once + size,
+                        "{}",
+                        epoch.len()
+                    );
+                    seen.extend(epoch);
+                }
+                seen.sort_unstable();
+                assert_eq!(seen, rows);
             }
         }
     }

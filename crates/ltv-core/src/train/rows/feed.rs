@@ -23,6 +23,8 @@ pub struct Feed<'a> {
     pub folds: Vec<Fold>,
     pub hardware: &'a Hardware,
     pub batch_size: usize,
+    /// Rows of an epoch, of a block those that there are if these are fewer.
+    pub epoch_rows: usize,
     /// Whether each batch gets its share of the paying customers.
     pub stratified: bool,
     pub seed: u64,
