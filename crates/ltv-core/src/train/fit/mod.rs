@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use step::Shards;
 
 /// Validation rows that judge an epoch; the model in the end is judged by all of them.
-const VALIDATION_ROWS: usize = 65_536;
+const VALIDATION_ROWS: usize = 20_000;
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 
 /// What all networks of one job share.

@@ -10,9 +10,6 @@ use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 use serde_json::{Map, Value, json};
 
-/// Validation rows that the ranking metrics of each epoch are taken of.
-const METRIC_ROWS: usize = 20_000;
-
 /// What the validation rows say of a network.
 pub struct Validation {
     /// What early stopping minimises.
@@ -46,10 +43,8 @@ impl Trainer<'_> {
             .collect();
         for (rows, (part, predicted)) in validation.chunks(at_once).zip(judged?) {
             sum.merge(part);
-            if actual.len() < METRIC_ROWS {
-                predictions.extend(predicted);
-                actual.extend(rows.iter().map(|&row| self.feed.target(row)));
-            }
+            predictions.extend(predicted);
+            actual.extend(rows.iter().map(|&row| self.feed.target(row)));
         }
         let mut entry = sum.to_json();
         let metrics = rank_metrics(&actual, &predictions)?;
