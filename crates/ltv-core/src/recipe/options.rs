@@ -62,6 +62,39 @@ use Kind::{Boolean, Choice, Choices, Columns, Device, Integer, Integers, Number,
 const MOST_EPOCHS: usize = 500_000;
 /// Networks of a model that does not say how many.
 const USUAL_NETWORKS: usize = 5;
+/// What trees have no use for, and what they have instead.
+const FOR_NETWORKS: &[(&str, Option<&str>)] = &[
+    ("epochs", Some("rounds")),
+    ("batch_size", None),
+    ("learning_rate", Some("tree_learning_rate")),
+    ("optimizer", None),
+    ("weight_decay", Some("l2")),
+    ("clip_norm", None),
+    ("patience", Some("round_patience")),
+    ("learning_rate_patience", None),
+    ("learning_rate_factor", None),
+    ("min_learning_rate", None),
+    ("early_stopping_metric", None),
+    ("stratified_batches", None),
+    ("log_transform", None),
+    ("log_columns", None),
+    ("clip_features", None),
+    ("range_margin", None),
+    ("max_timesteps", None),
+    ("hidden_sizes", Some("leaves")),
+    ("dropout", None),
+    ("batch_norm", None),
+    ("embedding_size", None),
+    ("fm_size", None),
+    ("cross_layers", None),
+    ("cross_version", None),
+    ("cross_rank", None),
+    ("recurrent_sizes", None),
+    ("attention_size", None),
+    ("attention_heads", None),
+    ("attention_layers", None),
+    ("feed_forward_size", None),
+];
 const SEED_MAX: i64 = 9_007_199_254_740_991;
 
 options! {
@@ -146,6 +179,32 @@ options! {
         attention_layers: usize = 2, Integer { min: 1, max: 32 };
         /// `transformer`: width inside the feed-forward part of a block.
         feed_forward_size: usize = 64, Integer { min: 1, max: 65_536 };
+    }
+    "trees" {
+        /// Rounds at most; in each a tree is grown for each parameter of the objective. Where no row is for validation, 100 at most.
+        rounds: usize = 1000, Integer { min: 1, max: 20_000 };
+        /// Rounds without a lower loss on the validation rows before boosting stops.
+        round_patience: usize = 50, Integer { min: 1, max: 20_000 };
+        /// What the values of a tree are multiplied with: the lower, the more rounds.
+        tree_learning_rate: f64 = 0.03, Number { min: 1e-4, max: 1.0 };
+        /// Leaves of a tree at most.
+        leaves: usize = 15, Integer { min: 2, max: 1024 };
+        /// Rows in a leaf at least, estimated from their Hessians.
+        min_data_in_leaf: usize = 50, Integer { min: 1, max: 100_000_000 };
+        /// Sum of the Hessians in a leaf at least.
+        min_hessian_in_leaf: f64 = 1e-3, Number { min: 0.0, max: 1e12 };
+        /// What is added to the sum of the Hessians of a leaf, so that its value is nearer to 0.
+        l2: f64 = 1.0, Number { min: 0.0, max: 1e12 };
+        /// Share of the rows that each round sees, drawn anew.
+        row_share: f64 = 0.8, Number { min: 0.01, max: 1.0 };
+        /// Share of the columns that each tree sees, drawn anew.
+        column_share: f64 = 0.8, Number { min: 0.01, max: 1.0 };
+        /// Bins for the values of a column at most; missing values have one more.
+        max_bins: usize = 255, Integer { min: 2, max: 255 };
+        /// Columns with which the expected value does not fall, all else being equal.
+        monotone_increasing: Vec<String> = Vec::new(), Columns;
+        /// Columns with which the expected value does not rise, all else being equal.
+        monotone_decreasing: Vec<String> = Vec::new(), Columns;
     }
     "objective" {
         /// BG/NBD: length of the prediction window in days. By default that of the relation's features.
@@ -255,6 +314,29 @@ impl Options {
             .hint("Lower one of them; early stopping usually ends after less than a hundred epochs."));
         }
         Ok(options)
+    }
+
+    /// Refuses what only networks have. What has its default value was not asked for.
+    pub(super) fn refuse_for_trees(&self) -> Result<()> {
+        let (own, default) = (self.to_json(), Self::default().to_json());
+        let given = FOR_NETWORKS
+            .iter()
+            .find(|(key, _)| own[key] != default[key]);
+        let Some((key, instead)) = given else {
+            return Ok(());
+        };
+        let of_trees = OPTIONS.iter().filter(|doc| doc.group == "trees");
+        let keys: Vec<&str> = of_trees.map(|doc| doc.key).collect();
+        let error = Error::invalid(format!(
+            "option \"{key}\" is one of networks, and backbone \"trees\" is none"
+        ))
+        .detail(format!("The options of trees are {}.", keys.join(", ")));
+        Err(match instead {
+            Some(instead) => error.hint(format!(
+                "Use \"{instead}\" instead, or leave \"{key}\" out."
+            )),
+            None => error.hint(format!("Leave \"{key}\" out, or use another backbone.")),
+        })
     }
 
     /// All options with their values, defaults included.

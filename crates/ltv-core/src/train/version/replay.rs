@@ -1,15 +1,20 @@
 //! A version replayed from its stored weights.
 
-use super::weights;
+use super::{trees, weights};
 use crate::data::TrainingTable;
 use crate::error::Result;
 use crate::train::device::Hardware;
+use crate::train::fit::network::Predictions;
 use crate::train::rows::Rows;
+use crate::trees::Binned;
 use candle_core::Device;
 
 /// What a model with these stored weights predicts, by name, one value per row of `table`, without any ONNX: the
 /// reference that the graph is held against.
 pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str, Vec<f32>)>> {
+    if trees::are_trees(weights) {
+        return predict_trees(weights, &table);
+    }
     let stored = weights::Stored::read(weights)?;
     let networks = stored.networks(&Device::Cpu, usize::MAX)?;
     let mbgnbd = stored
@@ -29,4 +34,30 @@ pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str
     }
     let combined = (stored.finish).combine(members, mbgnbd.as_deref(), left.as_deref());
     Ok(combined.columns)
+}
+
+fn predict_trees(weights: &[u8], table: &TrainingTable) -> Result<Vec<(&'static str, Vec<f32>)>> {
+    let trees::Stored {
+        preprocessing,
+        forest,
+        finish,
+    } = trees::Stored::read(weights)?;
+    let ids = preprocessing.ids(table);
+    let mut data = Binned::new(table.rows());
+    for (column, bins) in forest.features.iter().enumerate() {
+        data.push(bins.clone(), preprocessing.raw_values(table, &ids, column))?;
+    }
+    let mbgnbd = finish.blend.as_ref().map(|blend| blend.values(table));
+    let left = finish
+        .silence
+        .as_ref()
+        .map(|silence| silence.factors(table));
+    let members = (0..forest.members.len())
+        .map(|member| Predictions {
+            columns: forest.predict(member, &data),
+        })
+        .collect();
+    Ok(finish
+        .combine(members, mbgnbd.as_deref(), left.as_deref())
+        .columns)
 }

@@ -1,6 +1,7 @@
 //! The `weights` of a version: everything needed to continue a training. A header in JSON that describes the file,
 //! then the tensors as little-endian float32, one after the other.
 
+use super::trees;
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocessing;
 use crate::train::finish::Finish;
@@ -68,6 +69,9 @@ pub fn continue_from(
     network: &NetworkConfig,
     members: Option<usize>,
 ) -> Result<Stored, String> {
+    if trees::are_trees(bytes) {
+        return Err("the backbone has changed".to_owned());
+    }
     let stored = Stored::read(bytes).map_err(|error| error.message)?;
     if stored.preprocessing.inputs != preprocessing.inputs {
         return Err("the features have changed".to_owned());
