@@ -1,11 +1,13 @@
 """Accuracy on data never seen: pg_ltv, through SQL, beside LightGBM and BG/NBD in Python.
 
     cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B] [--only ours|peers] [--docs]
+        [--ways defaults,trees,both]
 
 Protocol A: the customers of a held-out part, at the cut-off that the others are trained on. AX: the same, each fifth of the customers
 held out in turn, judged together, so that chance has less of a say. Protocol B: everybody at a later cut-off, trained at earlier
 ones whose horizon has ended by then. Both sides see the same features, made by ltv_create_features, and the same training rows.
-pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`).
+pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`). Other ways on demand: trees alone, and networks
+with trees beside them.
 
 Results of separate runs are put together in target/bench/accuracy.json; --docs writes docs/accuracy.md and its picture from it.
 """
@@ -44,6 +46,14 @@ DATA = {
         "A": ("2011-06-09", 183),
         "B": ([f"2010-{month:02d}-08" for month in range(6, 13)], "2011-06-09", 183),
     },
+}
+
+
+# How pg_ltv trains: by name the label, more arguments, more options.
+WAYS = {
+    "defaults": ("pg_ltv defaults", "", {}),
+    "trees": ("pg_ltv trees", ", backbone => 'trees'", {}),
+    "both": ("pg_ltv networks and trees", "", {"blend_trees": True}),
 }
 
 
@@ -107,8 +117,10 @@ def ours(connection, name, fit, score, seeds, compare, arguments):
         found[label, seed] = {"columns": columns, "seconds": time.monotonic() - begun}
 
     for seed in range(seeds):
-        options = {"seed": seed, **({"epochs": 10, "ensemble": 2} if arguments.quick else {})}
-        run("pg_ltv defaults", "ltv_train", f"{name}_{seed}", seed, options)
+        for way in arguments.ways.split(","):
+            label, more, options = WAYS[way]
+            quick = {"ensemble": 2, **({} if way == "trees" else {"epochs": 10})} if arguments.quick else {}
+            run(label, "ltv_train", f"{name}_{way}_{seed}", seed, {"seed": seed, **options, **quick}, more)
     for seed in range(compare):
         options = {"seed": seed, **({"epochs": 5, "ensemble": 1} if arguments.quick else {})}
         model = f"{name}_compared_{seed}"
@@ -177,6 +189,7 @@ def main():
     parser.add_argument("--data", default=",".join(DATA))
     parser.add_argument("--protocol", default="A,AX,B")
     parser.add_argument("--only", choices=("ours", "peers"))
+    parser.add_argument("--ways", default="defaults", help=f"how pg_ltv trains, separated by commas: {', '.join(WAYS)}")
     parser.add_argument("--docs", action="store_true", help="write docs/accuracy.md from all results so far and end")
     arguments = parser.parse_args()
     if arguments.quick:

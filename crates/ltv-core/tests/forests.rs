@@ -379,3 +379,30 @@ fn a_training_can_be_cancelled_and_has_a_limit() -> TestResult {
     assert!(model.seconds < 20.0);
     Ok(())
 }
+
+/// Networks with trees beside them: one graph, whatever the objective of the networks.
+#[test]
+fn graphs_agree_with_networks_and_trees_together() -> TestResult {
+    let customers = Customers::random(900, FLAT, 15);
+    let unseen = Customers::random(200, FLAT, 16);
+    for (objective, ensemble) in [("ziln", 3), ("mse", 1), ("cmltv", 2), ("tweedie", 1)] {
+        let options = json!({"blend_trees": true, "ensemble": ensemble, "epochs": 3, "rounds": 30, "calibration": "power"});
+        let recipe = Recipe {
+            objective: objective.to_owned(),
+            options: Options::from_json(&options)?,
+            ..Recipe::default()
+        };
+        let model = trained(&customers, &recipe)?;
+        let weight = model.statistics["trees"]["weight"].as_f64().unwrap_or(0.0);
+        let has_trees = String::from_utf8_lossy(&model.onnx).contains("TreeEnsembleRegressor");
+        let has_networks = String::from_utf8_lossy(&model.onnx).contains("Gemm");
+        assert_eq!((has_trees, has_networks), (weight > 0.0, weight < 1.0), "{objective}: {weight}");
+        assert!(weight > 0.0, "{objective}");
+        assert_parity(&model, &unseen)?;
+        assert_parity(&model, &customers.extreme())?;
+        assert!(model.statistics["gains"].is_array());
+        let again = trained(&customers, &recipe)?;
+        assert!(model.onnx == again.onnx && model.weights == again.weights);
+    }
+    Ok(())
+}

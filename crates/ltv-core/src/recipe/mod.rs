@@ -154,7 +154,7 @@ impl Recipe {
     /// Trees take some of the objectives, and none of the options of networks.
     pub fn check_trees(&self) -> Result<()> {
         if self.backbone != TREES || self.objective == "bgnbd" {
-            return Ok(());
+            return self.options.refuse_directions(&self.backbone);
         }
         if !crate::trees::OBJECTIVES.contains(&self.objective.as_str()) {
             return Err(crate::trees::Head::refused(&self.objective));

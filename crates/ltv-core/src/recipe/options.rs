@@ -75,6 +75,7 @@ const FOR_NETWORKS: &[(&str, Option<&str>)] = &[
     ("learning_rate_factor", None),
     ("min_learning_rate", None),
     ("early_stopping_metric", None),
+    ("blend_trees", None),
     ("stratified_batches", None),
     ("log_transform", None),
     ("log_columns", None),
@@ -254,6 +255,9 @@ options! {
         /// 0.8, at least the largest up to one half that costs them little, because the model is for a later time. By default where the features that BG/NBD reads
         /// are there, `horizon` is known, and there are several cut-offs or networks.
         blend_bgnbd: Option<bool> = None, Boolean;
+        /// Grow trees beside the networks, on the same folds, and average the two, weighed by customers that neither was trained on; whoever does not help is left
+        /// out of the graph. By default they are not grown.
+        blend_trees: Option<bool> = None, Boolean;
         /// What networks expect of customers who have been silent for longer than any in the training falls with a power of their silence, fitted to the most silent ones
         /// of the training. Where there is a feature `recency` and `horizon` is known.
         ageing: bool = true, Boolean;
@@ -314,6 +318,22 @@ impl Options {
             .hint("Lower one of them; early stopping usually ends after less than a hundred epochs."));
         }
         Ok(options)
+    }
+
+    /// Refuses directions for what is no tree.
+    pub(super) fn refuse_directions(&self, backbone: &str) -> Result<()> {
+        let lists = [
+            ("monotone_increasing", &self.monotone_increasing),
+            ("monotone_decreasing", &self.monotone_decreasing),
+        ];
+        match lists.iter().find(|(_, names)| !names.is_empty()) {
+            Some((key, _)) => Err(Error::invalid(format!(
+                "option \"{key}\" needs backbone \"trees\""
+            ))
+            .detail(format!("Networks such as \"{backbone}\" have no direction that they keep to."))
+            .hint("Say backbone => 'trees', or leave the option out.")),
+            None => Ok(()),
+        }
     }
 
     /// Refuses what only networks have. What has its default value was not asked for.

@@ -3,7 +3,8 @@
 use super::control::{Control, Phase, Progress};
 use super::device::Hardware;
 use super::finish::evaluate::{self, Ensemble};
-use super::fit::network::{Network, NetworkConfig};
+use super::finish::mix::Mix;
+use super::fit::network::{Network, NetworkConfig, Predictions};
 use super::fit::{Done, Trainer, step};
 use super::prepare::{Prepared, prepare};
 use super::rows::feed::Feed;
@@ -12,18 +13,22 @@ use super::rows::folds;
 use super::rows::{Arrangement, batches};
 use super::size::Room;
 use super::version::{graph, history, selection_weights, weights};
-use super::{TrainedModel, bgnbd, config, forest};
+use super::{TrainedModel, bgnbd, config, forest, version};
+use super::forest::beside::Grove;
 use crate::batch::InputShape;
 use crate::data::{TrainingData, TrainingTable};
 use crate::error::{Error, Result};
 use crate::preprocess::{Encoded, Preprocessing};
 use crate::recipe::{Options, Recipe, TREES};
+use crate::trees::Forest;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::Instant;
 
 /// A training that continues runs this many times fewer epochs, with a learning rate as many times lower.
 const WARM_SHARE: usize = 4;
+/// Whether trees are grown beside networks where the options do not say.
+const TREES_BESIDE: bool = false;
 
 /// Trains one recipe, on the pool that the caller is in.
 pub fn train_one(
@@ -64,6 +69,7 @@ pub fn train_one(
         Some(rows) => Some(Spilled::new(rows, &table, &prepared.preprocessing)?),
         None => None,
     };
+    let grove = job.grove(&prepared, &table, spilled.is_some())?;
     let data = prepared.preprocessing.encode(table)?;
     if control.is_cancelled() {
         return Err(Error::cancelled());
@@ -71,7 +77,19 @@ pub fn train_one(
     let networks = job.networks(&prepared, &plan)?;
     let trainer = job.trainer(&prepared, &plan, &networks, &data, spilled)?;
     let histories = fit(&trainer, &networks)?;
-    let finished = job.finish(&prepared, &plan, &trainer, &networks, histories)?;
+    let trees = match grove {
+        Some(grove) => {
+            let folds = &trainer.feed.folds;
+            let (forest, history) = grove.grow(folds, recipe, control, job.started)?;
+            Some(Trees {
+                grove,
+                forest,
+                history,
+            })
+        }
+        None => None,
+    };
+    let finished = job.finish(&prepared, &plan, &trainer, &networks, histories, trees)?;
     Ok(TrainedModel { n_rows, ..finished })
 }
 
@@ -160,6 +178,24 @@ impl<'a> Job<'a> {
                 .collect(),
         };
         networks.map_err(|error| room.explain(error))
+    }
+
+    /// What trees beside the networks are grown from.
+    fn grove(
+        &self,
+        prepared: &Prepared,
+        table: &TrainingTable,
+        is_spilled: bool,
+    ) -> Result<Option<Grove>> {
+        if is_spilled {
+            if self.options.blend_trees == Some(true) {
+                self.control.notice("no trees are grown beside the networks, because not all rows fit into memory");
+            }
+            return Ok(None);
+        }
+        let objective = config::objective(self.recipe)?;
+        let can_be = TREES_BESIDE && !self.hardware.is_gpu();
+        Grove::of(table, prepared, &objective, self.recipe, can_be)
     }
 
     /// Everything that fitting needs.
@@ -273,6 +309,7 @@ impl<'a> Job<'a> {
         trainer: &Trainer,
         networks: &[Network],
         histories: Vec<Value>,
+        trees: Option<Trees>,
     ) -> Result<TrainedModel> {
         self.control.progress(Progress::of(Phase::Validating));
         let Prepared {
@@ -288,6 +325,10 @@ impl<'a> Job<'a> {
             }
             None => Err(Error::internal("there is no such network")),
         };
+        let of_trees = |member: usize, rows: &[u32]| match &trees {
+            Some(trees) => trees.grove.predict(&trees.forest, member, rows),
+            None => Predictions::default(),
+        };
         let ensemble = Ensemble {
             folds: &feed.folds,
             spent: &feed.data.target,
@@ -297,24 +338,50 @@ impl<'a> Job<'a> {
             is_spilled: feed.spilled.is_some(),
             distribution: networks.first().and_then(Network::distribution),
             predict: &predict,
+            trees: trees.as_ref().map(|_| &of_trees as _),
         };
         let judged = evaluate::judge(&ensemble, &plan.network.target, beside, features)?;
-        let mut statistics = judged.statistics;
+        let (mut statistics, mut finish) = (judged.statistics, judged.finish);
         statistics["selection"] = selection_weights::describe(trainer, networks, preprocessing)?;
+        let mut history = history::history(trainer, histories, plan.earlier.is_some());
+        if let Some(trees) = &trees {
+            add_trees(trees, &prepared.preprocessing, &mut statistics, &mut history);
+        }
         self.control.progress(Progress::of(Phase::Exporting));
-        let (onnx, schema) = graph::assemble(preprocessing, networks, &judged.finish)?;
+        let forest = trees.as_ref().map(|trees| &trees.forest).filter(|_| finish.mix.is_some());
+        let is_trees_alone = finish.mix.is_some_and(Mix::is_trees_alone);
+        let (onnx, schema, weights) = match forest {
+            Some(forest) if is_trees_alone => {
+                finish.mix = None;
+                let (onnx, schema) = graph::assemble_trees(preprocessing, forest, &finish)?;
+                (onnx, schema, version::trees::store(preprocessing, forest, &finish)?)
+            }
+            forest => {
+                let network = &plan.network;
+                let (onnx, schema) = graph::assemble(preprocessing, networks, forest, &finish)?;
+                let weights = weights::store(preprocessing, network, networks, forest, &finish)?;
+                (onnx, schema, weights)
+            }
+        };
         Ok(TrainedModel {
             onnx,
             schema,
             statistics,
             metrics: judged.metrics,
-            history: history::history(trainer, histories, plan.earlier.is_some()),
-            weights: weights::store(preprocessing, &plan.network, networks, &judged.finish)?,
+            history,
+            weights,
             n_rows: trainer.feed.data.rows,
             seconds: self.started.elapsed().as_secs_f64(),
             chosen: None,
         })
     }
+}
+
+/// Trees grown beside the networks.
+struct Trees {
+    grove: Grove,
+    forest: Forest,
+    history: Map<String, Value>,
 }
 
 struct Batching {
@@ -323,6 +390,19 @@ struct Batching {
     /// What a training on such batches takes on a device.
     bytes: usize,
     stratified: bool,
+}
+
+/// What trees gained and how they were grown.
+fn add_trees(
+    trees: &Trees,
+    fitted: &Preprocessing,
+    statistics: &mut Value,
+    history: &mut Value,
+) {
+    statistics["gains"] = forest::gains(&trees.forest, &fitted.raw_columns());
+    if let Some(parts) = trees.history.get("trees") {
+        history["trees"] = parts.clone();
+    }
 }
 
 /// Trains the networks, and returns the history of each. They do not depend on each other: where there are threads they are

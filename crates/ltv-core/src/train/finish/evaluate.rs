@@ -4,6 +4,7 @@ use super::blend::FittedMbgNbd;
 use super::bounded::Bounded;
 use super::calibration::Calibration;
 use super::log_depth::LogDepth;
+use super::mix::Mix;
 use super::season::Season;
 use super::silence::Silence;
 use super::{Finish, report};
@@ -37,6 +38,8 @@ pub struct Ensemble<'a> {
     pub distribution: Option<Distribution>,
     /// What a member predicts for some rows.
     pub predict: &'a dyn Fn(usize, &[u32]) -> Result<Predictions>,
+    /// What trees beside it, grown on the same folds, predict.
+    pub trees: Option<&'a dyn Fn(usize, &[u32]) -> Predictions>,
 }
 
 impl Ensemble<'_> {
@@ -45,6 +48,13 @@ impl Ensemble<'_> {
             return Err(Error::cancelled());
         }
         (self.predict)(member, rows)
+    }
+
+    fn trees(&self, member: usize, rows: &[u32]) -> Result<Option<Predictions>> {
+        if self.control.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        Ok(self.trees.map(|trees| trees(member, rows)))
     }
 
     /// Rows at equal distances.
@@ -90,14 +100,21 @@ pub fn judge(
         silence: beside.silence.clone(),
         ..Finish::default()
     };
-    let held_out = HeldOut::of(ensemble, &finish)?;
+    let held_out = HeldOut::of(ensemble, &mut finish)?;
     let correction = held_out.correct(ensemble, beside, &mut finish);
     let sample = ensemble.sample(SAMPLE);
-    let mut members = Vec::with_capacity(ensemble.folds.len());
+    let (mut members, mut trees) = (Vec::new(), Vec::new());
     for member in 0..ensemble.folds.len() {
         members.push(ensemble.predict(member, &sample)?);
+        if finish.mix.is_some() {
+            trees.extend(ensemble.trees(member, &sample)?);
+        }
     }
-    let of_sample = finish.combine(members, beside.expected(&sample).as_deref(), None);
+    if finish.mix.is_some_and(Mix::is_trees_alone) {
+        (members, trees) = (trees, Vec::new());
+    }
+    let own = beside.expected(&sample);
+    let of_sample = finish.combine(members, trees, own.as_deref(), None);
     let mut features = features.to_vec();
     features.push(describe_values("ltv", "prediction", of_sample.value(), 0));
     let metrics = match held_out.rows.is_empty() {
@@ -107,7 +124,7 @@ pub fn judge(
         }
         false => {
             let own = beside.expected(&held_out.rows);
-            let predictions = finish.combine(vec![held_out.predictions], own.as_deref(), None);
+            let predictions = finish.combine(vec![held_out.predictions], Vec::new(), own.as_deref(), None);
             let judged = HeldOut {
                 predictions,
                 ..held_out
@@ -125,6 +142,7 @@ pub fn judge(
         "target": target,
         "calibration": finish.calibration,
         "ageing": finish.silence,
+        "trees": finish.mix,
         "bgnbd": finish.blend,
         "season_factor": correction.season_log.exp(),
     });
@@ -152,17 +170,32 @@ struct Correction {
 }
 
 impl HeldOut {
-    /// Of each network the rows that it has not seen.
-    fn of(ensemble: &Ensemble, finish: &Finish) -> Result<Self> {
+    /// Of each member the rows that it has not seen; with the trees' share, which is weighed here.
+    fn of(ensemble: &Ensemble, finish: &mut Finish) -> Result<Self> {
         let mut rows = Vec::new();
-        let mut all = Predictions::default();
+        let (mut all, mut trees) = (Predictions::default(), Predictions::default());
         for (member, fold) in ensemble.folds.iter().enumerate() {
             let mut predictions = ensemble.predict(member, &fold.validation)?;
             finish.limit(&mut predictions);
             all.extend(predictions);
+            if let Some(mut predictions) = ensemble.trees(member, &fold.validation)? {
+                finish.limit(&mut predictions);
+                trees.extend(predictions);
+            }
             rows.extend_from_slice(&fold.validation);
         }
-        Ok(Self::with(ensemble, rows, all))
+        let mut held_out = Self::with(ensemble, rows, all);
+        if let (Some(own), Some(of_trees)) = (held_out.predictions.get("ltv"), trees.get("ltv")) {
+            let actual = held_out.bounded(own).actual;
+            let cap = finish.cap.unwrap_or(f32::INFINITY);
+            let mix = Mix::weigh(own, of_trees, &actual, cap);
+            held_out.predictions = match mix.is_trees_alone() {
+                true => trees,
+                false => mix.apply(held_out.predictions, &trees),
+            };
+            finish.mix = (mix.weight > 0.0).then_some(mix);
+        }
+        Ok(held_out)
     }
 
     fn with(ensemble: &Ensemble, rows: Vec<u32>, predictions: Predictions) -> Self {

@@ -1,5 +1,6 @@
 //! Backbone `trees`: the same rows in and the same kind of version out, without a network.
 
+pub mod beside;
 mod fit;
 mod rows;
 
@@ -136,6 +137,7 @@ impl Finishing<'_> {
             is_spilled: self.is_spilled,
             distribution: self.forest.head.distribution(),
             predict: &predict,
+            trees: None,
         };
         let Prepared {
             preprocessing,
@@ -164,7 +166,7 @@ impl Finishing<'_> {
 }
 
 /// What the splits of each feature gained, as shares of all, the largest first.
-fn gains(forest: &Forest, columns: &[RawColumn]) -> Value {
+pub fn gains(forest: &Forest, columns: &[RawColumn]) -> Value {
     let mut gains: Vec<(&str, f64)> = columns
         .iter()
         .map(|column| column.name.as_str())

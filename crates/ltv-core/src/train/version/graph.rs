@@ -9,22 +9,33 @@ use crate::train::finish::Finish;
 use crate::train::fit::network::Network;
 use crate::trees::{self, Forest};
 
+/// Of networks, with trees beside them if there are any.
 pub fn assemble(
     preprocessing: &Preprocessing,
     networks: &[Network],
+    forest: Option<&Forest>,
     finish: &Finish,
 ) -> Result<(Vec<u8>, Schema)> {
     let mut graph = GraphBuilder::new();
-    let inputs = preprocessing.export(&mut graph)?;
+    let front = preprocessing.export_front(&mut graph);
+    let inputs = preprocessing.export_inputs(&mut graph, &front)?;
     let mut members = Vec::with_capacity(networks.len());
     for network in networks {
         members.push(network.export(&mut graph, &inputs)?);
     }
+    let trees = match forest {
+        Some(forest) => {
+            let (numbers, ids) = preprocessing.export_raw(&mut graph, &front);
+            trees::export(forest, &mut graph, numbers.as_ref(), &ids)?
+        }
+        None => Vec::new(),
+    };
     let distribution = networks.first().and_then(Network::distribution);
-    complete(graph, preprocessing, &members, finish, distribution)
+    let outputs = finish.export(&mut graph, &members, &trees);
+    complete(graph, preprocessing, outputs, distribution)
 }
 
-/// The same of trees.
+/// The same of trees alone.
 pub fn assemble_trees(
     preprocessing: &Preprocessing,
     forest: &Forest,
@@ -34,23 +45,16 @@ pub fn assemble_trees(
     let front = preprocessing.export_front(&mut graph);
     let (numbers, ids) = preprocessing.export_raw(&mut graph, &front);
     let members = trees::export(forest, &mut graph, numbers.as_ref(), &ids)?;
-    complete(
-        graph,
-        preprocessing,
-        &members,
-        finish,
-        forest.head.distribution(),
-    )
+    let outputs = finish.export(&mut graph, &members, &[]);
+    complete(graph, preprocessing, outputs, forest.head.distribution())
 }
 
 fn complete(
     mut graph: GraphBuilder,
     preprocessing: &Preprocessing,
-    members: &[Vec<(&'static str, Value)>],
-    finish: &Finish,
+    mut outputs: Vec<(&'static str, Value)>,
     distribution: Option<Distribution>,
 ) -> Result<(Vec<u8>, Schema)> {
-    let mut outputs = finish.export(&mut graph, members);
     // Whoever ranks customers finds `ltv` in every model; of a pure purchase model it is the probability.
     if !outputs.iter().any(|(name, _)| *name == "ltv")
         && let Some((_, probability)) = outputs.first()
