@@ -396,7 +396,11 @@ fn graphs_agree_with_networks_and_trees_together() -> TestResult {
         let weight = model.statistics["trees"]["weight"].as_f64().unwrap_or(0.0);
         let has_trees = String::from_utf8_lossy(&model.onnx).contains("TreeEnsembleRegressor");
         let has_networks = String::from_utf8_lossy(&model.onnx).contains("Gemm");
-        assert_eq!((has_trees, has_networks), (weight > 0.0, weight < 1.0), "{objective}: {weight}");
+        assert_eq!(
+            (has_trees, has_networks),
+            (weight > 0.0, weight < 1.0),
+            "{objective}: {weight}"
+        );
         assert!(weight > 0.0, "{objective}");
         assert_parity(&model, &unseen)?;
         assert_parity(&model, &customers.extreme())?;

@@ -106,7 +106,8 @@ impl Compare {
                 for objective in &objectives {
                     for backbone in &backbones {
                         let is_tree = backbone == TREES;
-                        if is_tree && pairs > 1 && !trees::OBJECTIVES.contains(&objective.as_str()) {
+                        if is_tree && pairs > 1 && !trees::OBJECTIVES.contains(&objective.as_str())
+                        {
                             continue;
                         }
                         candidates.add(objective, backbone, settings, true);

@@ -60,6 +60,8 @@ use Kind::{Boolean, Choice, Choices, Columns, Device, Integer, Integers, Number,
 
 /// Epochs of all networks together: the history has an entry for each.
 const MOST_EPOCHS: usize = 500_000;
+/// Leaves of all members together, for each parameter of the objective.
+const MOST_LEAVES: usize = 2_000_000;
 /// Networks of a model that does not say how many.
 const USUAL_NETWORKS: usize = 5;
 /// What trees have no use for, and what they have instead.
@@ -317,6 +319,18 @@ impl Options {
             ))
             .hint("Lower one of them; early stopping usually ends after less than a hundred epochs."));
         }
+        if options.rounds * options.leaves * networks > MOST_LEAVES {
+            return Err(Error::invalid(
+                "options \"rounds\", \"leaves\" and \"ensemble\" together ask for too much",
+            )
+            .detail(format!(
+                "{networks} members with {} rounds of trees with {} leaves have {} leaves for each parameter; {MOST_LEAVES} are the most, because a model is stored as one value.",
+                options.rounds,
+                options.leaves,
+                options.rounds * options.leaves * networks
+            ))
+            .hint("Lower one of them; early stopping usually ends after some hundred rounds."));
+        }
         Ok(options)
     }
 
@@ -330,7 +344,9 @@ impl Options {
             Some((key, _)) => Err(Error::invalid(format!(
                 "option \"{key}\" needs backbone \"trees\""
             ))
-            .detail(format!("Networks such as \"{backbone}\" have no direction that they keep to."))
+            .detail(format!(
+                "Networks such as \"{backbone}\" have no direction that they keep to."
+            ))
             .hint("Say backbone => 'trees', or leave the option out.")),
             None => Ok(()),
         }

@@ -6,6 +6,7 @@ use super::finish::evaluate::{self, Ensemble};
 use super::finish::mix::Mix;
 use super::fit::network::{Network, NetworkConfig, Predictions};
 use super::fit::{Done, Trainer, step};
+use super::forest::beside::Grove;
 use super::prepare::{Prepared, prepare};
 use super::rows::feed::Feed;
 use super::rows::file::Spilled;
@@ -14,7 +15,6 @@ use super::rows::{Arrangement, batches};
 use super::size::Room;
 use super::version::{graph, history, selection_weights, weights};
 use super::{TrainedModel, bgnbd, config, forest, version};
-use super::forest::beside::Grove;
 use crate::batch::InputShape;
 use crate::data::{TrainingData, TrainingTable};
 use crate::error::{Error, Result};
@@ -189,7 +189,9 @@ impl<'a> Job<'a> {
     ) -> Result<Option<Grove>> {
         if is_spilled {
             if self.options.blend_trees == Some(true) {
-                self.control.notice("no trees are grown beside the networks, because not all rows fit into memory");
+                self.control.notice(
+                    "no trees are grown beside the networks, because not all rows fit into memory",
+                );
             }
             return Ok(None);
         }
@@ -345,16 +347,28 @@ impl<'a> Job<'a> {
         statistics["selection"] = selection_weights::describe(trainer, networks, preprocessing)?;
         let mut history = history::history(trainer, histories, plan.earlier.is_some());
         if let Some(trees) = &trees {
-            add_trees(trees, &prepared.preprocessing, &mut statistics, &mut history);
+            add_trees(
+                trees,
+                &prepared.preprocessing,
+                &mut statistics,
+                &mut history,
+            );
         }
         self.control.progress(Progress::of(Phase::Exporting));
-        let forest = trees.as_ref().map(|trees| &trees.forest).filter(|_| finish.mix.is_some());
+        let forest = trees
+            .as_ref()
+            .map(|trees| &trees.forest)
+            .filter(|_| finish.mix.is_some());
         let is_trees_alone = finish.mix.is_some_and(Mix::is_trees_alone);
         let (onnx, schema, weights) = match forest {
             Some(forest) if is_trees_alone => {
                 finish.mix = None;
                 let (onnx, schema) = graph::assemble_trees(preprocessing, forest, &finish)?;
-                (onnx, schema, version::trees::store(preprocessing, forest, &finish)?)
+                (
+                    onnx,
+                    schema,
+                    version::trees::store(preprocessing, forest, &finish)?,
+                )
             }
             forest => {
                 let network = &plan.network;
@@ -393,12 +407,7 @@ struct Batching {
 }
 
 /// What trees gained and how they were grown.
-fn add_trees(
-    trees: &Trees,
-    fitted: &Preprocessing,
-    statistics: &mut Value,
-    history: &mut Value,
-) {
+fn add_trees(trees: &Trees, fitted: &Preprocessing, statistics: &mut Value, history: &mut Value) {
     statistics["gains"] = forest::gains(&trees.forest, &fitted.raw_columns());
     if let Some(parts) = trees.history.get("trees") {
         history["trees"] = parts.clone();

@@ -160,11 +160,12 @@ pub fn boost(
         for parameter in 0..part.loss.parameters() {
             part.loss
                 .pairs(parameter, &labels, &scores, &mut course.pairs);
-            let grown = course.grow();
-            course.add(&grown, &mut scores[parameter], &data);
-            grown
-                .tree
-                .add_to(&judging.data, &mut judging.scores[parameter]);
+            let grown = course.grow(part.loss.pace(parameter));
+            let (own, judged) = (&mut scores[parameter], &mut judging.scores[parameter]);
+            rayon::join(
+                || course.add(&grown, own, &data),
+                || grown.tree.add_to(&judging.data, judged),
+            );
             boosted.trees[parameter].push(grown.tree);
         }
         let validation = can_judge.then(|| loss(&judging));
@@ -240,9 +241,10 @@ impl<'a> Course<'a> {
         self.others.truncate(outside);
     }
 
-    fn grow(&mut self) -> Grown {
+    fn grow(&mut self, pace: f64) -> Grown {
         let wanted = self.columns();
-        self.grower.grow(&self.sample, &self.pairs, &wanted)
+        let rate = pace * self.settings.learning_rate;
+        self.grower.grow(&self.sample, &self.pairs, &wanted, rate)
     }
 
     /// Which features the next tree sees.

@@ -2,7 +2,7 @@
 //! (Fisher 1958). Few rows are no evidence, so that a category without enough of them stays on the right, with unseen ones.
 
 use super::histogram::{Cells, Sums};
-use super::split::{Rule, Split, whole};
+use super::rule::{Rule, Split, whole};
 use super::tree::Test;
 
 /// Up to so many bins each category is tried alone.

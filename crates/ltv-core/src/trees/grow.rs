@@ -3,7 +3,8 @@
 use super::Settings;
 use super::histogram::{Histogram, Pair, Sums};
 use super::matrix::Binned;
-use super::split::{self, Bounds, Rule, Split};
+use super::rule::{Bounds, Rule, Split};
+use super::split;
 use super::tree::{Node, Tree};
 use std::ops::Range;
 
@@ -52,8 +53,9 @@ impl<'a> Grower<'a> {
         &self.rows
     }
 
-    /// A tree for `pairs`, one per row of the table, from the rows in `sample` and the features that are `wanted`.
-    pub fn grow(&mut self, sample: &[u32], pairs: &[Pair], wanted: &[bool]) -> Grown {
+    /// A tree for `pairs`, one per row of the table, from the rows in `sample` and the features that are `wanted`. Its values are multiplied with
+    /// `rate`.
+    pub fn grow(&mut self, sample: &[u32], pairs: &[Pair], wanted: &[bool], rate: f64) -> Grown {
         self.rows.clear();
         self.rows.extend_from_slice(sample);
         let mut sums = [0.0; 2];
@@ -89,7 +91,6 @@ impl<'a> Grower<'a> {
             let Some((index, _)) = found else { break };
             self.divide(&mut tree, &mut leaves, index, pairs, wanted);
         }
-        let rate = self.settings.learning_rate;
         let mut ranges = Vec::with_capacity(leaves.len());
         for (number, leaf) in leaves.into_iter().enumerate() {
             if let Some((node, is_left)) = leaf.parent {

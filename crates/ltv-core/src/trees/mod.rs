@@ -7,7 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `bins`, `matrix` | values -> bins, rows of bins |
-//! | `histogram`, `split`, `category` | sums of gradients per bin, the best split of a feature |
+//! | `histogram`, `rule`, `split`, `category` | sums of gradients per bin, the best split of a feature |
 //! | `grow`, `tree` | one tree |
 //! | `loss` | gradients and Hessians of each part of an objective |
 //! | `boost` | rounds, sampling of rows and columns, early stopping |
@@ -26,6 +26,7 @@ mod head;
 mod histogram;
 mod loss;
 mod matrix;
+mod rule;
 mod split;
 mod tree;
 

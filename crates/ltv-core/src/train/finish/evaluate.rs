@@ -124,7 +124,8 @@ pub fn judge(
         }
         false => {
             let own = beside.expected(&held_out.rows);
-            let predictions = finish.combine(vec![held_out.predictions], Vec::new(), own.as_deref(), None);
+            let predictions =
+                finish.combine(vec![held_out.predictions], Vec::new(), own.as_deref(), None);
             let judged = HeldOut {
                 predictions,
                 ..held_out

@@ -36,7 +36,10 @@ impl Mix {
             deviance(mixed.iter().map(|value| value * scale), actual)
         };
         let tried = WEIGHTS.map(|weight| (weight, of(weight)));
-        let best = tried.iter().map(|(_, found)| *found).fold(f64::INFINITY, f64::min);
+        let best = tried
+            .iter()
+            .map(|(_, found)| *found)
+            .fold(f64::INFINITY, f64::min);
         let most = best + ALLOWANCE * (deviance_of_mean(actual) - best).max(0.0);
         let even = tried.iter().find(|(_, found)| *found <= most);
         Self {
@@ -50,7 +53,8 @@ impl Mix {
     }
 
     fn value(self, networks: f32, trees: f32) -> f32 {
-        let root = networks.max(0.0).sqrt() * (1.0 - self.weight) + trees.max(0.0).sqrt() * self.weight;
+        let root =
+            networks.max(0.0).sqrt() * (1.0 - self.weight) + trees.max(0.0).sqrt() * self.weight;
         root * root
     }
 
@@ -125,7 +129,14 @@ mod tests {
         let of = |row| {
             let expected = (4.0 * noise(row, 1)).exp();
             let own = expected * (spread * (noise(row, seed) - 0.5)).exp();
-            (own as f32, if noise(row, 2) < 0.5 { 2.0 * expected } else { 0.0 })
+            (
+                own as f32,
+                if noise(row, 2) < 0.5 {
+                    2.0 * expected
+                } else {
+                    0.0
+                },
+            )
         };
         (0..ROWS).map(of).unzip()
     }
@@ -160,7 +171,11 @@ mod tests {
         };
         let mixed = Mix { weight: 0.25 }.apply(of(4.0, 0.2), &of(16.0, 0.6));
         assert_eq!(mixed.get("ltv"), Some(&[6.25][..]));
-        assert!(mixed.get("purchase_probability").is_some_and(|p| (p[0] - 0.3).abs() < 1e-6));
+        assert!(
+            mixed
+                .get("purchase_probability")
+                .is_some_and(|p| (p[0] - 0.3).abs() < 1e-6)
+        );
         assert_eq!(mixed.get("sigma"), Some(&[4.0][..]));
     }
 }

@@ -258,12 +258,7 @@ mod tests {
                 ("purchase_probability", vec![0.5; 2]),
             ],
         };
-        let combined = finish.combine(
-            vec![member(f32::MAX), member(4.0)],
-            Vec::new(),
-            None,
-            None,
-        );
+        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], Vec::new(), None, None);
         assert_eq!(combined.value(), [7.0, 1.0]);
         assert_eq!(combined.get("purchase_probability"), Some(&[0.5; 2][..]));
     }

@@ -48,7 +48,10 @@ fn predict_trees(weights: &[u8], table: &TrainingTable) -> Result<Vec<(&'static 
         finish,
     } = trees::Stored::read(weights)?;
     let mbgnbd = finish.blend.as_ref().map(|blend| blend.values(table));
-    let left = finish.silence.as_ref().map(|silence| silence.factors(table));
+    let left = finish
+        .silence
+        .as_ref()
+        .map(|silence| silence.factors(table));
     let members = of_trees(&preprocessing, &forest, table)?;
     let combined = finish.combine(members, Vec::new(), mbgnbd.as_deref(), left.as_deref());
     Ok(combined.columns)
