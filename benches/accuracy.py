@@ -5,7 +5,8 @@
 
 Protocol A: the customers of a held-out part, at the cut-off that the others are trained on. AX: the same, each fifth of the customers
 held out in turn, judged together, so that chance has less of a say. Protocol B: everybody at a later cut-off, trained at earlier
-ones whose horizon has ended by then. Both sides see the same features, made by ltv_create_features, and the same training rows.
+ones whose horizon has ended by then. Protocol N: new customers, each looked at 30 days after the first order, on a table that nobody told pg_ltv
+anything about. Both sides see the same features, made by ltv_create_features, and the same training rows.
 pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`). Other ways on demand: trees alone, and networks
 with trees beside them.
 
@@ -73,6 +74,33 @@ def features(connection, name, data, as_of, horizon):
     )
 
 
+# Each customer as of so many days after the first order, and what was spent in so many days from then on.
+AGE, NEW_HORIZON = 30, 180
+
+
+def new_customers(connection, name, data):
+    connection.execute(f"""
+        CREATE TABLE {name} AS
+        WITH c AS (
+            SELECT customer_id, min(ts) AS first_day, min(ts) + {AGE} AS day FROM {data} WHERE amount > 0 GROUP BY 1
+            HAVING min(ts) + {AGE + NEW_HORIZON} <= (SELECT max(ts) FROM {data})
+        ), d AS (
+            SELECT customer_id, ts, first_day, day, sum(amount) AS amount FROM {data} JOIN c USING (customer_id)
+            WHERE amount > 0 AND ts <= day GROUP BY 1, 2, 3, 4
+        ), f AS (
+            SELECT customer_id, day, count(*) AS orders, day - max(ts) AS days_since_last, count(*) FILTER (WHERE ts > day - 7) AS orders_7,
+                sum(amount)::float8 AS total, avg(amount)::float8 AS mean, max(amount)::float8 AS largest, min(amount)::float8 AS smallest,
+                stddev(amount)::float8 AS deviation, (array_agg(amount ORDER BY ts))[1]::float8 AS first,
+                (array_agg(amount ORDER BY ts DESC))[1]::float8 AS last, extract(month FROM first_day)::int AS month,
+                extract(isodow FROM first_day)::int AS weekday, (max(ts) - min(ts))::float8 / nullif(count(*) - 1, 0) AS gap
+            FROM d GROUP BY customer_id, day, first_day
+        )
+        SELECT f.*, greatest(coalesce((SELECT sum(o.amount) FROM {data} o
+            WHERE o.customer_id = f.customer_id AND o.ts > f.day AND o.ts <= f.day + {NEW_HORIZON}), 0), 0)::float8 AS ltv
+        FROM f""")
+    connection.execute(f"ALTER TABLE {name} DROP COLUMN day")
+
+
 def exams(connection, data, protocol):
     """For each exam its name, the query to fit on, the query to score, both together for the peers (with the part that stops the trees: a
     quarter of the training customers), and the horizon."""
@@ -86,10 +114,14 @@ def exams(connection, data, protocol):
         features(connection, f"{name}_later", data, [later], horizon)
         divisions = [(f"SELECT f.* FROM {name}_all f", f"SELECT f.* FROM {name}_later f", f"bucket < {last * 3 // 4}")]
     else:
-        as_of, horizon = plan["A"]
-        features(connection, f"{name}_all", data, [as_of], horizon)
+        if protocol == "N":
+            horizon = NEW_HORIZON
+            new_customers(connection, f"{name}_all", data)
+        else:
+            as_of, horizon = plan["A"]
+            features(connection, f"{name}_all", data, [as_of], horizon)
         rows = f"SELECT f.* FROM {name}_all f JOIN {buckets} WHERE"
-        if protocol == "A":
+        if protocol in ("A", "N"):
             divisions = [(f"{rows} bucket < {first}", f"{rows} bucket >= {first} AND bucket < {last}", f"bucket < {first * 3 // 4}")]
         else:
             parts = [f"bucket >= {lowest} AND bucket < {lowest + 20}" for lowest in range(0, last, 20)]

@@ -332,8 +332,10 @@ fn rows_in_a_file_grow_the_same_trees() -> TestResult {
         assert_eq!(memory?[0].1, file?[0].1);
     }
     // Too little memory for all of them: some of the customers, and it is said.
+    let customers = Customers::random(3000, FLAT, 18);
     let mut recipe = recipe("ziln", json!({"threads": 1}));
-    recipe.memory = Some(40_000);
+    recipe.options.leaves = 2;
+    recipe.memory = Some(160_000);
     let listener = Listener::default();
     train(spilled::data(&customers, 100)?, &recipe, &listener)?;
     let said = listener.0.lock().join("\n");
@@ -342,6 +344,20 @@ fn rows_in_a_file_grow_the_same_trees() -> TestResult {
         "{said}"
     );
     Ok(())
+}
+
+#[test]
+fn histograms_have_to_fit_into_memory() {
+    let customers = Customers::random(300, FLAT, 17);
+    let mut recipe = recipe("ziln", json!({"leaves": 1000, "threads": 1}));
+    recipe.memory = Some(1 << 20);
+    let error = trained(&customers, &recipe)
+        .err()
+        .map(|error| error.to_string());
+    assert_eq!(
+        error.as_deref(),
+        Some("the trees of this recipe need too much memory")
+    );
 }
 
 #[derive(Default)]

@@ -267,7 +267,7 @@ fn categories_are_divided_by_what_they_are_worth() -> TestResult {
     let ids: Vec<f32> = (0..2400).map(|row| 1.0 + (row % 12) as f32).collect();
     let spent: Vec<f32> = ids
         .iter()
-        .map(|id| f32::from(u8::from(*id as u32 % 2 == 0)) * 9.0)
+        .map(|id| f32::from(u8::from((*id as u32).is_multiple_of(2))) * 9.0)
         .collect();
     let data = table(&[(Bins::of_categories(12), ids.clone())])?;
     let settings = Settings {

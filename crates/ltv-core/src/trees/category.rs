@@ -26,8 +26,7 @@ pub fn best(feature: usize, cells: &Cells, most: usize, rule: &Rule) -> Option<S
 fn alone(feature: usize, cells: &Cells, most: usize, rule: &Rule) -> Option<Split> {
     let l2 = rule.settings.l2;
     let mut best: Option<(usize, f64)> = None;
-    for id in 1..=most {
-        let left = cells[id];
+    for (id, &left) in cells.iter().enumerate().skip(1).take(most) {
         if !rule.allows(whole(left[1] * rule.rows_per_hessian()), left) {
             continue;
         }

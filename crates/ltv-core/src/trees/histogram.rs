@@ -13,6 +13,11 @@ pub type Cells = [Sums; 256];
 /// Rows from which on it pays to share the groups of features among threads.
 const WORTH_SHARING: usize = 4096;
 
+/// Bytes of the histogram of one leaf.
+pub fn histogram_bytes(columns: usize) -> usize {
+    columns.div_ceil(SIDE) * size_of::<[Cells; SIDE]>()
+}
+
 /// Of all rows of a leaf.
 pub struct Histogram(Vec<[Cells; SIDE]>);
 

@@ -35,6 +35,7 @@ pub use boost::{Boosted, Round, Rows, Watch, boost};
 pub use export::export;
 pub use forest::Forest;
 pub use head::{Head, OBJECTIVES};
+pub use histogram::histogram_bytes;
 pub use loss::{Loss, Part};
 pub use matrix::Binned;
 pub use tree::{Node, Test, Tree};

@@ -39,8 +39,11 @@ pub struct Ensemble<'a> {
     /// What a member predicts for some rows.
     pub predict: &'a dyn Fn(usize, &[u32]) -> Result<Predictions>,
     /// What trees beside it, grown on the same folds, predict.
-    pub trees: Option<&'a dyn Fn(usize, &[u32]) -> Predictions>,
+    pub trees: Option<&'a Trees<'a>>,
 }
+
+/// What a member among trees predicts for some rows.
+pub type Trees<'a> = dyn Fn(usize, &[u32]) -> Predictions + 'a;
 
 impl Ensemble<'_> {
     fn predict(&self, member: usize, rows: &[u32]) -> Result<Predictions> {

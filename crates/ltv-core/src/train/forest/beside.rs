@@ -1,8 +1,8 @@
 //! Trees beside networks: grown on the same folds, so that held-out rows can weigh the two.
 
-use super::fit::Job;
+use super::fit::{Job, Members};
 use super::rows::{self, TreeRows};
-use super::{BLIND_ROUNDS, settings};
+use super::{BLIND_ROUNDS, check_room, settings};
 use crate::data::TrainingTable;
 use crate::error::Result;
 use crate::objective::{ObjectiveConfig, ZilnConfig};
@@ -45,11 +45,13 @@ impl Grove {
             }
             other => other.clone(),
         };
+        let head = Head::new(&head, &prepared.target)?;
+        check_room(recipe, columns.len(), prepared.members * head.parts().len())?;
         let features = rows::bins(fitted, table, &prepared.rows, recipe.options.max_bins);
         Ok(Some(Self {
             rows: TreeRows::of(fitted, table, &features)?,
             features,
-            head: Head::new(&head, &prepared.target)?,
+            head,
             settings: settings(&recipe.options, &columns)?,
         }))
     }
@@ -76,11 +78,11 @@ impl Grove {
             validation: (&self.rows, folds),
             earlier: None,
         };
-        let (members, history) = job.run()?;
+        let Members { parts, history } = job.run()?;
         let forest = Forest {
             features: self.features.clone(),
             head: self.head.clone(),
-            members,
+            members: parts,
         };
         Ok((forest, history))
     }

@@ -32,7 +32,7 @@ pub struct Job<'a> {
 impl Job<'_> {
     /// The parts of each member, and the history. Members and parts do not depend on each other: where there are threads they are grown side
     /// by side.
-    pub fn run(&self) -> Result<(Vec<Vec<Boosted>>, Map<String, Value>)> {
+    pub fn run(&self) -> Result<Members> {
         let parts = self.head.parts();
         let members = self.validation.1.len();
         let done = Done {
@@ -65,7 +65,10 @@ impl Job<'_> {
         let mut history = Map::new();
         history.insert("epochs".into(), epochs.into());
         history.insert("trees".into(), reports.into());
-        Ok((forest, history))
+        Ok(Members {
+            parts: forest,
+            history,
+        })
     }
 
     fn grow(
@@ -139,6 +142,12 @@ impl Job<'_> {
         let share = left * at_once as f64 / tasks.max(1) as f64;
         Instant::now().checked_add(Duration::from_secs_f64(share))
     }
+}
+
+/// The parts of each member, and the history.
+pub struct Members {
+    pub parts: Vec<Vec<Boosted>>,
+    pub history: Map<String, Value>,
 }
 
 /// One part of one member.

@@ -12,10 +12,10 @@ use super::rows::folds::{self, Fold};
 use super::version::{graph, trees as stored};
 use super::{TrainedModel, config};
 use crate::data::TrainingData;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::preprocess::{RawColumn, RawKind};
 use crate::recipe::{Options, Recipe};
-use crate::trees::{Forest, Head, Settings};
+use crate::trees::{Forest, Head, Settings, histogram_bytes};
 use rows::TreeRows;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -44,6 +44,7 @@ pub fn train(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Resu
         head = stored.forest.head.clone();
         settings.rounds = settings.rounds.div_ceil(WARM_SHARE);
     }
+    check_room(recipe, columns.len(), prepared.members * head.parts().len())?;
     let fitted = &prepared.preprocessing;
     let features = match &earlier {
         Some(stored) => stored.forest.features.clone(),
@@ -81,11 +82,11 @@ pub fn train(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Resu
         validation: (&rows, &folds),
         earlier: earlier.as_ref().map(|stored| &stored.forest),
     };
-    let (members, history) = job.run()?;
+    let fit::Members { parts, history } = job.run()?;
     let forest = Forest {
         features,
         head,
-        members,
+        members: parts,
     };
     let finishing = Finishing {
         forest: &forest,
@@ -175,6 +176,28 @@ pub fn gains(forest: &Forest, columns: &[RawColumn]) -> Value {
     gains.sort_by(|a, b| b.1.total_cmp(&a.1));
     let entry = |(name, gain): (&str, f64)| json!({"name": name, "gain": gain});
     gains.into_iter().map(entry).collect()
+}
+
+/// Refuses trees whose histograms, one for each leaf of each tree that is being grown, do not fit into memory.
+fn check_room(recipe: &Recipe, columns: usize, tasks: usize) -> Result<()> {
+    let at_once = rayon::current_num_threads().min(tasks.max(1));
+    let bytes = histogram_bytes(columns)
+        .saturating_mul(recipe.options.leaves)
+        .saturating_mul(at_once);
+    match recipe.memory {
+        Some(memory) if bytes > memory => Err(Error::new(
+            ErrorKind::Resources,
+            "the trees of this recipe need too much memory",
+        )
+        .detail(format!(
+            "The histograms of {columns} columns and {} leaves take {} MB, {at_once} trees at a time, and ltv.training_memory is {} MB.",
+            recipe.options.leaves,
+            bytes >> 20,
+            memory >> 20
+        ))
+        .hint("Lower the options \"leaves\" or \"threads\", use fewer columns, or raise ltv.training_memory.")),
+        _ => Ok(()),
+    }
 }
 
 /// From options to how trees are grown.
