@@ -278,6 +278,30 @@ END
 $$;
 COMMENT ON FUNCTION ltv.importance_of_rows IS 'permutation importance on the rows of a bound query';
 
+-- What the splits of trees gained, as the training counted it.
+CREATE FUNCTION ltv.gains(model text, version int)
+RETURNS TABLE (feature text, importance float8, deviation float8, baseline float8)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found jsonb;
+    net text;
+BEGIN
+    SELECT v.statistics -> 'gains', v.backbone INTO found, net FROM ltv.readable_versions v
+    WHERE v.model = gains.model AND v.version = gains.version;
+    IF COALESCE(jsonb_typeof(found), 'null') <> 'array' THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('version %s of model "%s" has no trees whose gain could be shown', version, model),
+            DETAIL = CASE WHEN net IS NULL THEN 'It has no backbone.' ELSE format('Its backbone is %s.', net) END,
+            HINT = 'Any other metric shows how much any model relies on each feature.';
+    END IF;
+    RETURN QUERY
+    SELECT g.e ->> 'name', (g.e ->> 'gain')::float8, NULL::float8, NULL::float8
+    FROM jsonb_array_elements(found) WITH ORDINALITY AS g(e, i) ORDER BY g.i;
+END
+$$;
+COMMENT ON FUNCTION ltv.gains(text, int) IS 'per feature the share of the gain of all splits of the trees of a version';
+
 CREATE FUNCTION ltv.importance_of_query(
     model text, query text, version bigint, metric text, repeats int, target text, rows int
 )
@@ -286,13 +310,18 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     used int := ltv.version_or_champion(model, version);
-    found jsonb := ltv.on_rows(model, used, query,
+    found jsonb;
+BEGIN
+    IF metric = 'gain' THEN
+        RETURN QUERY SELECT * FROM ltv.gains(model, used);
+        RETURN;
+    END IF;
+    found := ltv.on_rows(model, used, query,
         'SELECT jsonb_agg(to_jsonb(i)) FROM ltv.importance_of_rows($1, $2 ->> ''model'', ($2 ->> ''version'')::int, '
         '$2 ->> ''metric'','
         ' ($2 ->> ''repeats'')::int, $2 ->> ''target'', ($2 ->> ''rows'')::int) i',
         jsonb_build_object('model', model, 'version', used, 'metric', metric, 'repeats', repeats, 'target', target,
                            'rows', rows));
-BEGIN
     RETURN QUERY
         SELECT i.* FROM jsonb_populate_recordset(NULL::ltv.importance, found) i;
 END

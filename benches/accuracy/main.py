@@ -1,11 +1,14 @@
 """Accuracy on data never seen: pg_ltv, through SQL, beside LightGBM and BG/NBD in Python.
 
-    cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B] [--only ours|peers] [--options JSON] [--docs]
+    cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B] [--only ours|peers] [--docs]
+        [--ways defaults,trees,both] [--options JSON]
 
 Protocol A: the customers of a held-out part, at the cut-off that the others are trained on. AX: the same, each fifth of the customers
 held out in turn, judged together, so that chance has less of a say. Protocol B: everybody at a later cut-off, trained at earlier
-ones whose horizon has ended by then. Both sides see the same features, made by ltv_create_features, and the same training rows.
-pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`).
+ones whose horizon has ended by then. Protocol N: new customers, each looked at 30 days after the first order, on a table that nobody told pg_ltv
+anything about. Both sides see the same features, made by ltv_create_features, and the same training rows.
+pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`). Other ways on demand: trees alone, and networks
+with trees beside them.
 
 Results of separate runs are put together in target/bench/accuracy.json; --docs writes docs/accuracy.md and its picture from it.
 """
@@ -22,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 import psycopg
-from document import write
-from metrics import evaluate
+from accuracy.document import write
+from accuracy.metrics import evaluate
 
 ROOT = Path(os.environ["PG_LTV_ROOT"])
 OUT = Path(os.environ["PG_LTV_OUT"])
@@ -46,6 +49,14 @@ DATA = {
 }
 
 
+# How pg_ltv trains: by name the label, more arguments, more options.
+WAYS = {
+    "defaults": ("pg_ltv defaults", "", {}),
+    "trees": ("pg_ltv trees", ", backbone => 'trees'", {}),
+    "both": ("pg_ltv networks and trees", "", {"blend_trees": True}),
+}
+
+
 def load(connection, data):
     with gzip.open(ROOT / "tests/data" / DATA[data]["file"], "rt", encoding="utf-8") as file:
         rows = [(row["customer_id"], row["ts"], row["amount"], row["split_bucket"]) for row in csv.DictReader(file)]
@@ -62,6 +73,33 @@ def features(connection, name, data, as_of, horizon):
     )
 
 
+# Each customer as of so many days after the first order, and what was spent in so many days from then on.
+AGE, NEW_HORIZON = 30, 180
+
+
+def new_customers(connection, name, data):
+    connection.execute(f"""
+        CREATE TABLE {name} AS
+        WITH c AS (
+            SELECT customer_id, min(ts) AS first_day, min(ts) + {AGE} AS day FROM {data} WHERE amount > 0 GROUP BY 1
+            HAVING min(ts) + {AGE + NEW_HORIZON} <= (SELECT max(ts) FROM {data})
+        ), d AS (
+            SELECT customer_id, ts, first_day, day, sum(amount) AS amount FROM {data} JOIN c USING (customer_id)
+            WHERE amount > 0 AND ts <= day GROUP BY 1, 2, 3, 4
+        ), f AS (
+            SELECT customer_id, day, count(*) AS orders, day - max(ts) AS days_since_last, count(*) FILTER (WHERE ts > day - 7) AS orders_7,
+                sum(amount)::float8 AS total, avg(amount)::float8 AS mean, max(amount)::float8 AS largest, min(amount)::float8 AS smallest,
+                stddev(amount)::float8 AS deviation, (array_agg(amount ORDER BY ts))[1]::float8 AS first,
+                (array_agg(amount ORDER BY ts DESC))[1]::float8 AS last, extract(month FROM first_day)::int AS month,
+                extract(isodow FROM first_day)::int AS weekday, (max(ts) - min(ts))::float8 / nullif(count(*) - 1, 0) AS gap
+            FROM d GROUP BY customer_id, day, first_day
+        )
+        SELECT f.*, greatest(coalesce((SELECT sum(o.amount) FROM {data} o
+            WHERE o.customer_id = f.customer_id AND o.ts > f.day AND o.ts <= f.day + {NEW_HORIZON}), 0), 0)::float8 AS ltv
+        FROM f""")
+    connection.execute(f"ALTER TABLE {name} DROP COLUMN day")
+
+
 def exams(connection, data, protocol):
     """For each exam its name, the query to fit on, the query to score, both together for the peers (with the part that stops the trees: a
     quarter of the training customers), and the horizon."""
@@ -75,10 +113,14 @@ def exams(connection, data, protocol):
         features(connection, f"{name}_later", data, [later], horizon)
         divisions = [(f"SELECT f.* FROM {name}_all f", f"SELECT f.* FROM {name}_later f", f"bucket < {last * 3 // 4}")]
     else:
-        as_of, horizon = plan["A"]
-        features(connection, f"{name}_all", data, [as_of], horizon)
+        if protocol == "N":
+            horizon = NEW_HORIZON
+            new_customers(connection, f"{name}_all", data)
+        else:
+            as_of, horizon = plan["A"]
+            features(connection, f"{name}_all", data, [as_of], horizon)
         rows = f"SELECT f.* FROM {name}_all f JOIN {buckets} WHERE"
-        if protocol == "A":
+        if protocol in ("A", "N"):
             divisions = [(f"{rows} bucket < {first}", f"{rows} bucket >= {first} AND bucket < {last}", f"bucket < {first * 3 // 4}")]
         else:
             parts = [f"bucket >= {lowest} AND bucket < {lowest + 20}" for lowest in range(0, last, 20)]
@@ -106,8 +148,10 @@ def ours(connection, name, fit, score, seeds, compare, arguments):
         found[label, seed] = {"columns": columns, "seconds": time.monotonic() - begun}
 
     for seed in range(seeds):
-        options = {"seed": seed, **({"epochs": 10, "ensemble": 2} if arguments.quick else {}), **arguments.options}
-        run("pg_ltv defaults", "ltv_train", f"{name}_{seed}", seed, options)
+        for way in arguments.ways.split(","):
+            label, more, options = WAYS[way]
+            quick = {"ensemble": 2, **({} if way == "trees" else {"epochs": 10})} if arguments.quick else {}
+            run(label, "ltv_train", f"{name}_{way}_{seed}", seed, {"seed": seed, **options, **quick, **arguments.options}, more)
     for seed in range(compare):
         options = {"seed": seed, **({"epochs": 5, "ensemble": 1} if arguments.quick else {})}
         model = f"{name}_compared_{seed}"
@@ -177,6 +221,7 @@ def main():
     parser.add_argument("--protocol", default="A,AX,B")
     parser.add_argument("--only", choices=("ours", "peers"))
     parser.add_argument("--options", type=json.loads, default={}, help="of ltv_train, in place of the defaults; nothing is written to the docs")
+    parser.add_argument("--ways", default="defaults", help=f"how pg_ltv trains, separated by commas: {', '.join(WAYS)}")
     parser.add_argument("--docs", action="store_true", help="write docs/accuracy.md from all results so far and end")
     arguments = parser.parse_args()
     if arguments.quick:

@@ -46,6 +46,7 @@
 //! | [`backbone`], [`objective`] | networks and their heads with losses |
 //! | [`layers`], [`kernels`] | what networks are made of, and what fast layers are made of |
 //! | [`batch`], [`params`] | a batch of customers, the named weights of a model |
+//! | [`trees`] | gradient boosting on histograms, without any network |
 //! | [`btyd`] | BG/NBD and Gamma-Gamma |
 //! | [`metrics`] | how good predictions are |
 //! | [`onnx`] | writing, reading, judging, cutting and quantising graphs |
@@ -53,8 +54,8 @@
 //! | [`interface`] | the training as a library in C, for GPUs |
 //! | [`error`] | what can go wrong |
 //!
-//! A module uses those below it only: `train -> objective -> backbone -> layers -> kernels`, `train -> preprocess -> data`. Inside
-//! `train`: `compare -> run -> version -> finish -> fit -> rows`.
+//! A module uses those below it only: `train -> objective -> backbone -> layers -> kernels`, `train -> preprocess -> data`,
+//! `train -> trees -> objective`. Inside `train`: `compare -> run -> version -> finish -> fit -> rows`.
 
 #![deny(missing_docs)]
 
@@ -75,3 +76,4 @@ pub mod recipe;
 pub mod report;
 pub mod schema;
 pub mod train;
+pub mod trees;

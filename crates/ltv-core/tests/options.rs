@@ -68,6 +68,10 @@ fn errors_name_the_key_and_what_is_allowed() {
             json!({"batch_norm": 1}),
             "option \"batch_norm\" must be true or false",
         ),
+        (
+            json!({"rounds": 20_000, "leaves": 100}),
+            "options \"rounds\", \"leaves\" and \"ensemble\" together ask for too much",
+        ),
         (json!([1]), "options must be a JSON object"),
         (
             json!({"attention_size": 10, "attention_heads": 4}),

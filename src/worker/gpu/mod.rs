@@ -55,6 +55,10 @@ impl Choice {
             let note = "BG/NBD has no network to train on a GPU and was fitted on the CPU";
             return Ok(Self::cpu((!is_automatic).then(|| note.to_owned())));
         }
+        if recipe.backbone == recipe::TREES && recipe.compare.is_none() {
+            let note = "trees are grown on the CPU";
+            return Ok(Self::cpu((!is_automatic).then(|| note.to_owned())));
+        }
         // The driver starts threads, which must not get the signals of this one.
         let _blocked = Blocked::new();
         let found = Library::open().map_err(Report::from).and_then(|library| {

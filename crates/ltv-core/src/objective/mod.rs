@@ -73,7 +73,7 @@ impl TargetStatistics {
     }
 
     /// What amounts are divided by so that they are of order 1.
-    fn amount_scale(&self) -> f64 {
+    pub(crate) fn amount_scale(&self) -> f64 {
         if self.payer_mean.is_finite() && self.payer_mean > 0.0 {
             self.payer_mean
         } else {

@@ -12,9 +12,24 @@ use crate::onnx::{
 };
 use crate::schema::ColumnKind;
 
+/// The inputs of a graph, as far as every kind of model wants them alike.
+pub struct Front {
+    /// Float `[batch, n]`: the columns of the matrix, timestamps as ages in days.
+    numeric: Option<Value>,
+    /// Int64 `[batch]` each: ids of categories, then of parts of dates.
+    categories: Vec<Value>,
+    sequence: Option<Value>,
+}
+
 impl Preprocessing {
     /// Declares the inputs and writes everything up to what the backbone takes.
     pub fn export(&self, graph: &mut GraphBuilder) -> Result<GraphInputs> {
+        let front = self.export_front(graph);
+        self.export_inputs(graph, &front)
+    }
+
+    /// Declares the inputs and collects them.
+    pub fn export_front(&self, graph: &mut GraphBuilder) -> Front {
         let mut floats = Vec::new();
         let mut words = Vec::new();
         let mut sequence = None;
@@ -39,50 +54,83 @@ impl Preprocessing {
             let encoded = label_encoder(graph, word, vocabulary, &category_name(index));
             categories.push(graph.reshape(&encoded, &[-1]));
         }
-        let numeric = if floats.is_empty() {
-            GraphBuilder::absent()
-        } else {
+        let numeric = (!floats.is_empty()).then(|| {
             let floats: Vec<&Value> = floats.iter().collect();
             let axis = [("axis", Attribute::Int(1))];
             let raw = graph.named_op("Concat", "", &floats, NUMERIC, &axis);
-            self.export_numeric(graph, &raw, &mut categories)
+            self.export_ages(graph, raw, &mut categories)
+        });
+        Front {
+            numeric,
+            categories,
+            sequence,
+        }
+    }
+
+    /// What a network takes.
+    pub fn export_inputs(&self, graph: &mut GraphBuilder, front: &Front) -> Result<GraphInputs> {
+        let numeric = match &front.numeric {
+            Some(x) => self.export_numeric(graph, x),
+            None => GraphBuilder::absent(),
         };
-        let sequence = match (&sequence, &self.sequence) {
+        let sequence = match (&front.sequence, &self.sequence) {
             (Some(value), Some(scaling)) => Some(scaling.export(graph, value, self.clip)),
             _ => None,
         };
         Ok(GraphInputs {
             numeric,
-            categories,
+            categories: front.categories.clone(),
             sequence,
         })
     }
 
-    fn export_numeric(
+    /// What trees take, see [`Preprocessing::raw_columns`]: numbers, NaN where one is missing, and ids.
+    pub fn export_raw(
         &self,
         graph: &mut GraphBuilder,
-        raw: &Value,
+        front: &Front,
+    ) -> (Option<Value>, Vec<Value>) {
+        let numeric = front.numeric.as_ref().filter(|_| !self.columns.is_empty());
+        let numeric = numeric.map(|x| {
+            let present = graph.is_finite(x);
+            let missing = graph.float(f32::NAN);
+            graph.select(&present, x, &missing)
+        });
+        (numeric, front.categories.clone())
+    }
+
+    /// Timestamps become ages, and their parts categories.
+    fn export_ages(
+        &self,
+        graph: &mut GraphBuilder,
+        raw: Value,
         categories: &mut Vec<Value>,
     ) -> Value {
+        if self.date_parts.is_empty() {
+            return raw;
+        }
         let width = self.columns.len();
         let row = |of: &dyn Fn(usize) -> f32| (0..width).map(of).collect::<Vec<f32>>();
-        let mut x = raw.clone();
-        if !self.date_parts.is_empty() {
-            let cut_off = self.export_cut_off(graph, &mut x);
-            for date in &self.date_parts {
-                categories.push(export_part(graph, &x, date));
-            }
-            let sign = row(&|c| if self.columns[c].is_date { -1.0 } else { 1.0 });
-            let is_date = row(&|c| f32::from(u8::from(self.columns[c].is_date)));
-            let sign = graph.floats(&sign, &[1, width]);
-            let is_date = graph.floats(&is_date, &[1, width]);
-            let days = graph.mul(&cut_off, &is_date);
-            let signed = graph.mul(&x, &sign);
-            x = graph.add(&days, &signed);
+        let mut x = raw;
+        let cut_off = self.export_cut_off(graph, &mut x);
+        for date in &self.date_parts {
+            categories.push(export_part(graph, &x, date));
         }
-        let present = graph.is_finite(&x);
+        let sign = row(&|c| if self.columns[c].is_date { -1.0 } else { 1.0 });
+        let is_date = row(&|c| f32::from(u8::from(self.columns[c].is_date)));
+        let sign = graph.floats(&sign, &[1, width]);
+        let is_date = graph.floats(&is_date, &[1, width]);
+        let days = graph.mul(&cut_off, &is_date);
+        let signed = graph.mul(&x, &sign);
+        graph.add(&days, &signed)
+    }
+
+    fn export_numeric(&self, graph: &mut GraphBuilder, x: &Value) -> Value {
+        let width = self.columns.len();
+        let row = |of: &dyn Fn(usize) -> f32| (0..width).map(of).collect::<Vec<f32>>();
+        let present = graph.is_finite(x);
         let median = graph.floats(&row(&|c| self.columns[c].median), &[1, width]);
-        x = graph.select(&present, &x, &median);
+        let mut x = graph.select(&present, x, &median);
         let logs: Vec<bool> = self.columns.iter().map(|column| column.log).collect();
         x = export_signed_log(graph, &x, &logs);
         let mean = graph.floats(&row(&|c| self.columns[c].mean), &[1, width]);

@@ -6,10 +6,13 @@ mod calendar;
 mod encode;
 mod export;
 mod fit;
+mod raw;
 mod statistics;
 
 pub use calendar::DatePart;
 pub use encode::{Encoded, EncodedRows};
+pub use export::Front;
+pub use raw::{RawColumn, RawKind};
 pub use statistics::describe_values;
 
 use crate::batch::{InputShape, SequenceShape};

@@ -1,7 +1,8 @@
 //! What a comparison tries: objectives, backbones, values of options, and for how long.
 
-use super::{BACKBONES, OBJECTIVES, OPTIONS, Options, reads_sequences};
+use super::{BACKBONES, OBJECTIVES, OPTIONS, Options, TREES, reads_sequences};
 use crate::error::{Error, Result};
+use crate::trees;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value, json};
@@ -104,6 +105,11 @@ impl Compare {
             for settings in &grid {
                 for objective in &objectives {
                     for backbone in &backbones {
+                        let is_tree = backbone == TREES;
+                        if is_tree && pairs > 1 && !trees::OBJECTIVES.contains(&objective.as_str())
+                        {
+                            continue;
+                        }
                         candidates.add(objective, backbone, settings, true);
                     }
                 }
@@ -133,6 +139,7 @@ fn strong() -> Vec<(&'static str, &'static str, Value)> {
     let small = json!({"hidden_sizes": [64, 32], "dropout": 0.1});
     vec![
         ("ziln", "mlp", json!({})),
+        ("ziln", "trees", json!({})),
         ("ziln", "mlp", json!({"blend_bgnbd": false})),
         ("ziln", "linear", json!({})),
         ("ziln", "deepfm", json!({})),

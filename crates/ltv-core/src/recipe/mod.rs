@@ -23,7 +23,11 @@ pub const BACKBONES: &[&str] = &[
     "gru",
     "transformer",
     "tft",
+    TREES,
 ];
+
+/// The backbone that is no network: boosted trees.
+pub const TREES: &str = "trees";
 
 /// The objectives by name.
 pub const OBJECTIVES: &[&str] = &[
@@ -126,7 +130,7 @@ impl Recipe {
             }
             _ => None,
         };
-        Ok(Self {
+        let recipe = Self {
             relation: text("relation"),
             query: text("query"),
             target: text("target").unwrap_or(default.target),
@@ -140,7 +144,22 @@ impl Recipe {
             compare,
             warm_start: None,
             memory: None,
-        })
+        };
+        if recipe.compare.is_none() {
+            recipe.check_trees()?;
+        }
+        Ok(recipe)
+    }
+
+    /// Trees take some of the objectives, and none of the options of networks.
+    pub fn check_trees(&self) -> Result<()> {
+        if self.backbone != TREES || self.objective == "bgnbd" {
+            return self.options.refuse_directions(&self.backbone);
+        }
+        if !crate::trees::OBJECTIVES.contains(&self.objective.as_str()) {
+            return Err(crate::trees::Head::refused(&self.objective));
+        }
+        self.options.refuse_for_trees()
     }
 
     /// As it is stored with the version.

@@ -60,8 +60,44 @@ use Kind::{Boolean, Choice, Choices, Columns, Device, Integer, Integers, Number,
 
 /// Epochs of all networks together: the history has an entry for each.
 const MOST_EPOCHS: usize = 500_000;
+/// Leaves of all members together, for each parameter of the objective.
+const MOST_LEAVES: usize = 2_000_000;
 /// Networks of a model that does not say how many.
 const USUAL_NETWORKS: usize = 5;
+/// What trees have no use for, and what they have instead.
+const FOR_NETWORKS: &[(&str, Option<&str>)] = &[
+    ("epochs", Some("rounds")),
+    ("batch_size", None),
+    ("learning_rate", Some("tree_learning_rate")),
+    ("optimizer", None),
+    ("weight_decay", Some("l2")),
+    ("clip_norm", None),
+    ("patience", Some("round_patience")),
+    ("learning_rate_patience", None),
+    ("learning_rate_factor", None),
+    ("min_learning_rate", None),
+    ("early_stopping_metric", None),
+    ("blend_trees", None),
+    ("stratified_batches", None),
+    ("log_transform", None),
+    ("log_columns", None),
+    ("clip_features", None),
+    ("range_margin", None),
+    ("max_timesteps", None),
+    ("hidden_sizes", Some("leaves")),
+    ("dropout", None),
+    ("batch_norm", None),
+    ("embedding_size", None),
+    ("fm_size", None),
+    ("cross_layers", None),
+    ("cross_version", None),
+    ("cross_rank", None),
+    ("recurrent_sizes", None),
+    ("attention_size", None),
+    ("attention_heads", None),
+    ("attention_layers", None),
+    ("feed_forward_size", None),
+];
 const SEED_MAX: i64 = 9_007_199_254_740_991;
 
 options! {
@@ -149,6 +185,32 @@ options! {
         /// `transformer`: width inside the feed-forward part of a block.
         feed_forward_size: usize = 64, Integer { min: 1, max: 65_536 };
     }
+    "trees" {
+        /// Rounds at most; in each a tree is grown for each parameter of the objective. Where no row is for validation, 100 at most.
+        rounds: usize = 1000, Integer { min: 1, max: 20_000 };
+        /// Rounds without a lower loss on the validation rows before boosting stops.
+        round_patience: usize = 50, Integer { min: 1, max: 20_000 };
+        /// What the values of a tree are multiplied with: the lower, the more rounds.
+        tree_learning_rate: f64 = 0.03, Number { min: 1e-4, max: 1.0 };
+        /// Leaves of a tree at most.
+        leaves: usize = 15, Integer { min: 2, max: 1024 };
+        /// Rows in a leaf at least, estimated from their Hessians.
+        min_data_in_leaf: usize = 50, Integer { min: 1, max: 100_000_000 };
+        /// Sum of the Hessians in a leaf at least.
+        min_hessian_in_leaf: f64 = 1e-3, Number { min: 0.0, max: 1e12 };
+        /// What is added to the sum of the Hessians of a leaf, so that its value is nearer to 0.
+        l2: f64 = 1.0, Number { min: 0.0, max: 1e12 };
+        /// Share of the rows that each round sees, drawn anew.
+        row_share: f64 = 0.8, Number { min: 0.01, max: 1.0 };
+        /// Share of the columns that each tree sees, drawn anew.
+        column_share: f64 = 0.8, Number { min: 0.01, max: 1.0 };
+        /// Bins for the values of a column at most; missing values have one more.
+        max_bins: usize = 255, Integer { min: 2, max: 255 };
+        /// Columns with which the expected value does not fall, all else being equal.
+        monotone_increasing: Vec<String> = Vec::new(), Columns;
+        /// Columns with which the expected value does not rise, all else being equal.
+        monotone_decreasing: Vec<String> = Vec::new(), Columns;
+    }
     "objective" {
         /// BG/NBD: length of the prediction window in days. By default that of the relation's features.
         horizon: Option<f64> = None, Number { min: 0.01, max: 1e5 };
@@ -197,6 +259,9 @@ options! {
         /// 0.8, at least the largest up to one half that costs them little, because the model is for a later time. By default where the features that BG/NBD reads
         /// are there, `horizon` is known, and there are several cut-offs or networks.
         blend_bgnbd: Option<bool> = None, Boolean;
+        /// Grow trees beside the networks, on the same folds, and average the two, weighed by customers that neither was trained on; whoever does not help is left
+        /// out of the graph. By default they are not grown.
+        blend_trees: Option<bool> = None, Boolean;
         /// What networks expect of customers who have been silent for longer than any in the training falls with a power of their silence, fitted to the most silent ones
         /// of the training. Where there is a feature `recency` and `horizon` is known.
         ageing: bool = true, Boolean;
@@ -256,7 +321,60 @@ impl Options {
             ))
             .hint("Lower one of them; early stopping usually ends after less than a hundred epochs."));
         }
+        if options.rounds * options.leaves * networks > MOST_LEAVES {
+            return Err(Error::invalid(
+                "options \"rounds\", \"leaves\" and \"ensemble\" together ask for too much",
+            )
+            .detail(format!(
+                "{networks} members with {} rounds of trees with {} leaves have {} leaves for each parameter; {MOST_LEAVES} are the most, because a model is stored as one value.",
+                options.rounds,
+                options.leaves,
+                options.rounds * options.leaves * networks
+            ))
+            .hint("Lower one of them; early stopping usually ends after some hundred rounds."));
+        }
         Ok(options)
+    }
+
+    /// Refuses directions for what is no tree.
+    pub(super) fn refuse_directions(&self, backbone: &str) -> Result<()> {
+        let lists = [
+            ("monotone_increasing", &self.monotone_increasing),
+            ("monotone_decreasing", &self.monotone_decreasing),
+        ];
+        match lists.iter().find(|(_, names)| !names.is_empty()) {
+            Some((key, _)) => Err(Error::invalid(format!(
+                "option \"{key}\" needs backbone \"trees\""
+            ))
+            .detail(format!(
+                "Networks such as \"{backbone}\" have no direction that they keep to."
+            ))
+            .hint("Say backbone => 'trees', or leave the option out.")),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what only networks have. What has its default value was not asked for.
+    pub(super) fn refuse_for_trees(&self) -> Result<()> {
+        let (own, default) = (self.to_json(), Self::default().to_json());
+        let given = FOR_NETWORKS
+            .iter()
+            .find(|(key, _)| own[key] != default[key]);
+        let Some((key, instead)) = given else {
+            return Ok(());
+        };
+        let of_trees = OPTIONS.iter().filter(|doc| doc.group == "trees");
+        let keys: Vec<&str> = of_trees.map(|doc| doc.key).collect();
+        let error = Error::invalid(format!(
+            "option \"{key}\" is one of networks, and backbone \"trees\" is none"
+        ))
+        .detail(format!("The options of trees are {}.", keys.join(", ")));
+        Err(match instead {
+            Some(instead) => error.hint(format!(
+                "Use \"{instead}\" instead, or leave \"{key}\" out."
+            )),
+            None => error.hint(format!("Leave \"{key}\" out, or use another backbone.")),
+        })
     }
 
     /// All options with their values, defaults included.

@@ -3,6 +3,8 @@
 //! | room | holds |
 //! |---|---|
 //! | `run` | one training, step by step: prepare, networks, trainer, fit, finish |
+//! | `prepare` | what every training begins with |
+//! | `forest` | backbone `trees`, which is no network |
 //! | `bgnbd` | objective `bgnbd`, which has no network |
 //! | `compare` | objective `auto`: candidates trained and judged |
 //! | `rows` | where training rows lie, and how networks are fed with them |
@@ -20,6 +22,8 @@ mod control;
 mod device;
 mod finish;
 mod fit;
+mod forest;
+mod prepare;
 mod purchase_features;
 mod rows;
 mod run;

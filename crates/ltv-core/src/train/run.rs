@@ -2,30 +2,33 @@
 
 use super::control::{Control, Phase, Progress};
 use super::device::Hardware;
-use super::finish::blend;
-use super::finish::evaluate::{self, Beside};
-use super::finish::log_depth::LogDepth;
-use super::finish::season::Season;
-use super::finish::silence::Silence;
-use super::fit::network::{Network, NetworkConfig};
+use super::finish::evaluate::{self, Ensemble};
+use super::finish::mix::Mix;
+use super::fit::network::{Network, NetworkConfig, Predictions};
 use super::fit::{Done, Trainer, step};
+use super::forest::beside::Grove;
+use super::prepare::{Prepared, prepare};
 use super::rows::feed::Feed;
 use super::rows::file::Spilled;
-use super::rows::folds::{self, networks};
+use super::rows::folds;
 use super::rows::{Arrangement, batches};
 use super::size::Room;
 use super::version::{graph, history, selection_weights, weights};
-use super::{TrainedModel, bgnbd, config, target};
-use crate::data::{Split, TrainingData, TrainingTable};
+use super::{TrainedModel, bgnbd, config, forest, version};
+use crate::batch::InputShape;
+use crate::data::{TrainingData, TrainingTable};
 use crate::error::{Error, Result};
 use crate::preprocess::{Encoded, Preprocessing};
-use crate::recipe::{Options, Recipe};
+use crate::recipe::{Options, Recipe, TREES};
+use crate::trees::Forest;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::Instant;
 
 /// A training that continues runs this many times fewer epochs, with a learning rate as many times lower.
 const WARM_SHARE: usize = 4;
+/// Whether trees are grown beside networks where the options do not say.
+const TREES_BESIDE: bool = false;
 
 /// Trains one recipe, on the pool that the caller is in.
 pub fn train_one(
@@ -34,17 +37,25 @@ pub fn train_one(
     control: &dyn Control,
     hardware: &Hardware,
 ) -> Result<TrainedModel> {
-    control.progress(Progress::of(Phase::Preprocessing));
     let TrainingData {
         table,
         spilled,
         rows: n_rows,
     } = data;
     if recipe.objective == "bgnbd" {
+        control.progress(Progress::of(Phase::Preprocessing));
         return Ok(TrainedModel {
             n_rows,
             ..bgnbd::train(&table, recipe, control)?
         });
+    }
+    if recipe.backbone == TREES {
+        let data = TrainingData {
+            table,
+            spilled,
+            rows: n_rows,
+        };
+        return forest::train(data, recipe, control);
     }
     let job = Job {
         recipe,
@@ -53,19 +64,32 @@ pub fn train_one(
         hardware,
         started: Instant::now(),
     };
-    let prepared = job.prepare(&table, n_rows)?;
+    let (prepared, plan) = job.prepare(&table, n_rows)?;
     let spilled = match &spilled {
         Some(rows) => Some(Spilled::new(rows, &table, &prepared.preprocessing)?),
         None => None,
     };
+    let grove = job.grove(&prepared, &table, spilled.is_some())?;
     let data = prepared.preprocessing.encode(table)?;
     if control.is_cancelled() {
         return Err(Error::cancelled());
     }
-    let networks = job.networks(&prepared)?;
-    let trainer = job.trainer(&prepared, &networks, &data, spilled)?;
+    let networks = job.networks(&prepared, &plan)?;
+    let trainer = job.trainer(&prepared, &plan, &networks, &data, spilled)?;
     let histories = fit(&trainer, &networks)?;
-    let finished = job.finish(&prepared, &trainer, &networks, histories)?;
+    let trees = match grove {
+        Some(grove) => {
+            let folds = &trainer.feed.folds;
+            let (forest, history) = grove.grow(folds, recipe, control, job.started)?;
+            Some(Trees {
+                grove,
+                forest,
+                history,
+            })
+        }
+        None => None,
+    };
+    let finished = job.finish(&prepared, &plan, &trainer, &networks, histories, trees)?;
     Ok(TrainedModel { n_rows, ..finished })
 }
 
@@ -78,22 +102,14 @@ struct Job<'a> {
     started: Instant,
 }
 
-/// What is known before the first network is made.
-struct Prepared {
-    preprocessing: Preprocessing,
-    /// The distribution of each feature.
-    features: Vec<Value>,
+/// What networks are made from.
+struct Plan {
     network: NetworkConfig,
     /// The stored weights to continue from.
     earlier: Option<weights::Stored>,
-    /// How many networks there will be.
-    members: usize,
-    /// Training rows in memory.
-    training_rows: usize,
-    beside: Beside,
 }
 
-impl Prepared {
+impl Plan {
     /// The share of training rows that pay.
     fn paying_share(&self) -> f64 {
         let target = &self.network.target;
@@ -112,46 +128,22 @@ impl Prepared {
 
 impl<'a> Job<'a> {
     /// Fits the preprocessing and what stands beside the networks, and looks for weights to continue from.
-    fn prepare(&self, table: &TrainingTable, n_rows: usize) -> Result<Prepared> {
-        let (recipe, options) = (self.recipe, self.options);
-        // Networks that check each other use all rows; a single one leaves the validation rows alone.
-        let members = networks(options, n_rows, table.has_several_cut_offs());
-        let rows: Vec<u32> = (0..table.rows() as u32)
-            .filter(|&row| members > 1 || table.split[row as usize] == Split::Train)
-            .collect();
-        let target: Vec<f32> = rows.iter().map(|&row| table.target[row as usize]).collect();
-        target::check(&target, &recipe.objective)?;
-        let (mut preprocessing, features) = Preprocessing::fit(table, &rows, options)?;
+    fn prepare(&self, table: &TrainingTable, n_rows: usize) -> Result<(Prepared, Plan)> {
+        let recipe = self.recipe;
+        let (backbone, objective) = (config::backbone(recipe)?, config::objective(recipe)?);
+        let mut prepared = prepare(table, n_rows, recipe, self.control)?;
         let mut network = NetworkConfig {
-            backbone: config::backbone(recipe)?,
-            objective: config::objective(recipe)?,
-            shape: preprocessing.shape(),
-            target: target::statistics(&target),
+            backbone,
+            objective,
+            shape: prepared.preprocessing.shape(),
+            target: prepared.target.clone(),
         };
-        if let Some(remark) = target::remark(options, &recipe.objective, &network.target) {
-            self.control.notice(&remark);
-        }
-        let earlier = self.earlier(&preprocessing, &network);
+        let earlier = self.earlier(&prepared.preprocessing, &network);
         if let Some(stored) = &earlier {
-            preprocessing = stored.preprocessing.clone();
+            prepared.preprocessing = stored.preprocessing.clone();
             network = stored.network.clone();
         }
-        let mbgnbd = blend::fit(table, &rows, recipe, members)?;
-        let log_depth = LogDepth::of(table);
-        Ok(Prepared {
-            preprocessing,
-            features,
-            network,
-            earlier,
-            members,
-            training_rows: rows.len(),
-            beside: Beside {
-                mbgnbd,
-                season: Season::of(table, options.horizon, log_depth.as_ref()),
-                log_depth,
-                silence: Silence::fit(table, &rows, recipe),
-            },
-        })
+        Ok((prepared, Plan { network, earlier }))
     }
 
     /// The stored weights to continue from, if there are any that fit.
@@ -173,33 +165,54 @@ impl<'a> Job<'a> {
     }
 
     /// The networks with their first weights.
-    fn networks(&self, prepared: &Prepared) -> Result<Vec<Network>> {
+    fn networks(&self, prepared: &Prepared, plan: &Plan) -> Result<Vec<Network>> {
         let room = Room::new(self.recipe, prepared.members);
         let (device, most) = (&self.hardware.device, room.weights());
-        let networks: Result<Vec<Network>> = match &prepared.earlier {
+        let networks: Result<Vec<Network>> = match &plan.earlier {
             Some(stored) => stored.networks(device, most),
             None => (0..prepared.members as u64)
                 .map(|member| {
                     let seed = self.options.seed.wrapping_add(member);
-                    Network::new(&prepared.network, seed, device, most)
+                    Network::new(&plan.network, seed, device, most)
                 })
                 .collect(),
         };
         networks.map_err(|error| room.explain(error))
     }
 
+    /// What trees beside the networks are grown from.
+    fn grove(
+        &self,
+        prepared: &Prepared,
+        table: &TrainingTable,
+        is_spilled: bool,
+    ) -> Result<Option<Grove>> {
+        if is_spilled {
+            if self.options.blend_trees == Some(true) {
+                self.control.notice(
+                    "no trees are grown beside the networks, because not all rows fit into memory",
+                );
+            }
+            return Ok(None);
+        }
+        let objective = config::objective(self.recipe)?;
+        let can_be = TREES_BESIDE && !self.hardware.is_gpu();
+        Grove::of(table, prepared, &objective, self.recipe, can_be)
+    }
+
     /// Everything that fitting needs.
     fn trainer(
         &self,
         prepared: &Prepared,
+        plan: &Plan,
         networks: &[Network],
         data: &'a Encoded,
         spilled: Option<Spilled<'a>>,
     ) -> Result<Trainer<'a>> {
-        let folds = folds::deal(data, networks.len(), self.options.seed);
+        let folds = folds::deal(&data.split, &data.groups, networks.len(), self.options.seed);
         let training_rows = spilled
             .as_ref()
-            .map_or(prepared.training_rows, |file| file.rows.rows() as usize);
+            .map_or(prepared.rows.len(), |file| file.rows.rows() as usize);
         let epoch_rows = match (&spilled, self.hardware.is_gpu()) {
             (None, false) => {
                 let usual = || batches::epoch_rows(training_rows);
@@ -214,7 +227,10 @@ impl<'a> Job<'a> {
                 .map(|fold| fold.train.len().min(epoch_rows))
                 .sum(),
         };
-        let batching = self.batching(prepared, networks, training_rows, data.has_sequence())?;
+        let shape = prepared.preprocessing.shape();
+        let share = plan.paying_share();
+        let batching =
+            self.batching(&shape, share, networks, training_rows, data.has_sequence())?;
         self.check_batches(prepared, networks, batching.size.min(training_rows))?;
         let arrangement = Arrangement::new(
             data,
@@ -223,7 +239,7 @@ impl<'a> Job<'a> {
             batching.bytes,
             batching.size,
         )?;
-        let warm = prepared.warm();
+        let warm = plan.warm();
         let epochs = self.options.epochs.div_ceil(warm);
         Ok(Trainer {
             done: Done::nothing((epochs * rows_per_epoch) as u64),
@@ -252,16 +268,16 @@ impl<'a> Job<'a> {
     /// How rows are cut into batches. A GPU wants them larger, and the learning rate follows.
     fn batching(
         &self,
-        prepared: &Prepared,
+        shape: &InputShape,
+        paying_share: f64,
         networks: &[Network],
         training_rows: usize,
         has_sequence: bool,
     ) -> Result<Batching> {
         let payers_wanted = networks.first().map_or(0, Network::payers_per_batch);
-        let shape = prepared.preprocessing.shape();
-        let usual = || batches::batch_size(training_rows, payers_wanted, prepared.paying_share());
+        let usual = || batches::batch_size(training_rows, payers_wanted, paying_share);
         let needed = |batch_size: usize| {
-            let bytes = |network: &Network| network.training_bytes(&shape, batch_size);
+            let bytes = |network: &Network| network.training_bytes(shape, batch_size);
             networks.iter().map(bytes).max().unwrap_or(0)
         };
         let (size, learning_rate_factor) = match self.options.batch_size {
@@ -302,35 +318,95 @@ impl<'a> Job<'a> {
     fn finish(
         &self,
         prepared: &Prepared,
+        plan: &Plan,
         trainer: &Trainer,
         networks: &[Network],
         histories: Vec<Value>,
+        trees: Option<Trees>,
     ) -> Result<TrainedModel> {
         self.control.progress(Progress::of(Phase::Validating));
         let Prepared {
             preprocessing,
             features,
-            network,
             beside,
             ..
         } = prepared;
-        let judged = evaluate::judge(trainer, networks, &network.target, beside, features)?;
-        let mut statistics = judged.statistics;
+        let feed = &trainer.feed;
+        let predict = |member: usize, rows: &[u32]| match networks.get(member) {
+            Some(network) => {
+                network.predict_rows(&feed.rows, rows, feed.hardware.evaluation_batch())
+            }
+            None => Err(Error::internal("there is no such network")),
+        };
+        let of_trees = |member: usize, rows: &[u32]| match &trees {
+            Some(trees) => trees.grove.predict(&trees.forest, member, rows),
+            None => Predictions::default(),
+        };
+        let ensemble = Ensemble {
+            folds: &feed.folds,
+            spent: &feed.data.target,
+            groups: &feed.data.groups,
+            options: self.options,
+            control: self.control,
+            is_spilled: feed.spilled.is_some(),
+            distribution: networks.first().and_then(Network::distribution),
+            predict: &predict,
+            trees: trees.as_ref().map(|_| &of_trees as _),
+        };
+        let judged = evaluate::judge(&ensemble, &plan.network.target, beside, features)?;
+        let (mut statistics, mut finish) = (judged.statistics, judged.finish);
         statistics["selection"] = selection_weights::describe(trainer, networks, preprocessing)?;
+        let mut history = history::history(trainer, histories, plan.earlier.is_some());
+        if let Some(trees) = &trees {
+            add_trees(
+                trees,
+                &prepared.preprocessing,
+                &mut statistics,
+                &mut history,
+            );
+        }
         self.control.progress(Progress::of(Phase::Exporting));
-        let (onnx, schema) = graph::assemble(preprocessing, networks, &judged.finish)?;
+        let forest = trees
+            .as_ref()
+            .map(|trees| &trees.forest)
+            .filter(|_| finish.mix.is_some());
+        let is_trees_alone = finish.mix.is_some_and(Mix::is_trees_alone);
+        let (onnx, schema, weights) = match forest {
+            Some(forest) if is_trees_alone => {
+                finish.mix = None;
+                let (onnx, schema) = graph::assemble_trees(preprocessing, forest, &finish)?;
+                (
+                    onnx,
+                    schema,
+                    version::trees::store(preprocessing, forest, &finish)?,
+                )
+            }
+            forest => {
+                let network = &plan.network;
+                let (onnx, schema) = graph::assemble(preprocessing, networks, forest, &finish)?;
+                let weights = weights::store(preprocessing, network, networks, forest, &finish)?;
+                (onnx, schema, weights)
+            }
+        };
         Ok(TrainedModel {
             onnx,
             schema,
             statistics,
             metrics: judged.metrics,
-            history: history::history(trainer, histories, prepared.earlier.is_some()),
-            weights: weights::store(preprocessing, network, networks, &judged.finish)?,
+            history,
+            weights,
             n_rows: trainer.feed.data.rows,
             seconds: self.started.elapsed().as_secs_f64(),
             chosen: None,
         })
     }
+}
+
+/// Trees grown beside the networks.
+struct Trees {
+    grove: Grove,
+    forest: Forest,
+    history: Map<String, Value>,
 }
 
 struct Batching {
@@ -339,6 +415,14 @@ struct Batching {
     /// What a training on such batches takes on a device.
     bytes: usize,
     stratified: bool,
+}
+
+/// What trees gained and how they were grown.
+fn add_trees(trees: &Trees, fitted: &Preprocessing, statistics: &mut Value, history: &mut Value) {
+    statistics["gains"] = forest::gains(&trees.forest, &fitted.raw_columns());
+    if let Some(parts) = trees.history.get("trees") {
+        history["trees"] = parts.clone();
+    }
 }
 
 /// Trains the networks, and returns the history of each. They do not depend on each other: where there are threads they are

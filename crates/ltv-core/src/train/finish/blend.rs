@@ -51,7 +51,11 @@ pub fn fit(
     members: usize,
 ) -> Result<Option<FittedMbgNbd>> {
     let asked = recipe.options.blend_bgnbd;
-    if asked == Some(false) || recipe.objective == "purchase" {
+    let has_directions = !recipe.options.monotone_increasing.is_empty()
+        || !recipe.options.monotone_decreasing.is_empty();
+    // The law keeps to no direction but its own.
+    let is_off = asked == Some(false) || (asked.is_none() && has_directions);
+    if is_off || recipe.objective == "purchase" {
         return Ok(None);
     }
     // One network is what large data get, from which it learns what the law knows.

@@ -4,15 +4,18 @@ use super::blend::FittedMbgNbd;
 use super::bounded::Bounded;
 use super::calibration::Calibration;
 use super::log_depth::LogDepth;
+use super::mix::Mix;
 use super::season::Season;
 use super::silence::Silence;
 use super::{Finish, report};
 use crate::error::{Error, Result};
 use crate::metrics::{Customers, TotalRatio};
-use crate::objective::TargetStatistics;
+use crate::objective::{Distribution, TargetStatistics};
 use crate::preprocess::describe_values;
-use crate::train::fit::Trainer;
-use crate::train::fit::network::{Network, Predictions};
+use crate::recipe::Options;
+use crate::train::control::Control;
+use crate::train::fit::network::Predictions;
+use crate::train::rows::folds::Fold;
 use serde_json::{Value, json};
 
 /// Rows, at equal distances, that show the distribution of the predictions.
@@ -21,6 +24,48 @@ const SAMPLE: usize = 50_000;
 /// A network that predicts more than so many times the largest target has left what it knows: exp() of a feature far
 /// out, times itself in a cross layer, can outweigh all customers together.
 const MOST: f64 = 2.0;
+
+/// Models of one kind, each trained on all rows but those of its fold.
+pub struct Ensemble<'a> {
+    pub folds: &'a [Fold],
+    /// Per row what the customer spent, and a hash of who it is.
+    pub spent: &'a [f32],
+    pub groups: &'a [u32],
+    pub options: &'a Options,
+    pub control: &'a dyn Control,
+    /// Whether there are rows that are not in memory.
+    pub is_spilled: bool,
+    pub distribution: Option<Distribution>,
+    /// What a member predicts for some rows.
+    pub predict: &'a dyn Fn(usize, &[u32]) -> Result<Predictions>,
+    /// What trees beside it, grown on the same folds, predict.
+    pub trees: Option<&'a Trees<'a>>,
+}
+
+/// What a member among trees predicts for some rows.
+pub type Trees<'a> = dyn Fn(usize, &[u32]) -> Predictions + 'a;
+
+impl Ensemble<'_> {
+    fn predict(&self, member: usize, rows: &[u32]) -> Result<Predictions> {
+        if self.control.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        (self.predict)(member, rows)
+    }
+
+    fn trees(&self, member: usize, rows: &[u32]) -> Result<Option<Predictions>> {
+        if self.control.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        Ok(self.trees.map(|trees| trees(member, rows)))
+    }
+
+    /// Rows at equal distances.
+    fn sample(&self, count: usize) -> Vec<u32> {
+        let step = self.spent.len().div_ceil(count).max(1);
+        (0..self.spent.len() as u32).step_by(step).collect()
+    }
+}
 
 /// What stands beside the networks.
 pub struct Beside {
@@ -48,8 +93,7 @@ pub struct Judged {
 /// Calibration and metrics from the held-out rows (of an ensemble: each row from the network that did not see it), and
 /// the `statistics` of the version.
 pub fn judge(
-    trainer: &Trainer,
-    networks: &[Network],
+    ensemble: &Ensemble,
     target: &TargetStatistics,
     beside: &Beside,
     features: &[Value],
@@ -59,34 +103,42 @@ pub fn judge(
         silence: beside.silence.clone(),
         ..Finish::default()
     };
-    let held_out = HeldOut::of(trainer, networks, &finish)?;
-    let correction = held_out.correct(trainer, beside, &mut finish);
-    let sample = sample(trainer, SAMPLE);
-    let mut members = Vec::with_capacity(networks.len());
-    for network in networks {
-        members.push(predict(trainer, network, &sample)?);
+    let held_out = HeldOut::of(ensemble, &mut finish)?;
+    let correction = held_out.correct(ensemble, beside, &mut finish);
+    let sample = ensemble.sample(SAMPLE);
+    let (mut members, mut trees) = (Vec::new(), Vec::new());
+    for member in 0..ensemble.folds.len() {
+        members.push(ensemble.predict(member, &sample)?);
+        if finish.mix.is_some() {
+            trees.extend(ensemble.trees(member, &sample)?);
+        }
     }
-    let of_sample = finish.combine(members, beside.expected(&sample).as_deref(), None);
+    if finish.mix.is_some_and(Mix::is_trees_alone) {
+        (members, trees) = (trees, Vec::new());
+    }
+    let own = beside.expected(&sample);
+    let of_sample = finish.combine(members, trees, own.as_deref(), None);
     let mut features = features.to_vec();
     features.push(describe_values("ltv", "prediction", of_sample.value(), 0));
     let metrics = match held_out.rows.is_empty() {
         true => {
-            let seen = HeldOut::with(trainer, sample, of_sample);
-            seen.metrics(trainer, networks, target, "training")?
+            let seen = HeldOut::with(ensemble, sample, of_sample);
+            seen.metrics(ensemble, target, "training")?
         }
         false => {
             let own = beside.expected(&held_out.rows);
-            let predictions = finish.combine(vec![held_out.predictions], own.as_deref(), None);
+            let predictions =
+                finish.combine(vec![held_out.predictions], Vec::new(), own.as_deref(), None);
             let judged = HeldOut {
                 predictions,
                 ..held_out
             };
-            judged.remark(trainer, &correction);
-            let on = match networks.len() {
+            judged.remark(ensemble, &correction);
+            let on = match ensemble.folds.len() {
                 1 => "validation",
                 _ => "cross-validation",
             };
-            judged.metrics(trainer, networks, target, on)?
+            judged.metrics(ensemble, target, on)?
         }
     };
     let statistics = json!({
@@ -94,6 +146,7 @@ pub fn judge(
         "target": target,
         "calibration": finish.calibration,
         "ageing": finish.silence,
+        "trees": finish.mix,
         "bgnbd": finish.blend,
         "season_factor": correction.season_log.exp(),
     });
@@ -121,24 +174,39 @@ struct Correction {
 }
 
 impl HeldOut {
-    /// Of each network the rows that it has not seen.
-    fn of(trainer: &Trainer, networks: &[Network], finish: &Finish) -> Result<Self> {
+    /// Of each member the rows that it has not seen; with the trees' share, which is weighed here.
+    fn of(ensemble: &Ensemble, finish: &mut Finish) -> Result<Self> {
         let mut rows = Vec::new();
-        let mut all = Predictions::default();
-        for (network, fold) in networks.iter().zip(&trainer.feed.folds) {
-            let mut predictions = predict(trainer, network, &fold.validation)?;
+        let (mut all, mut trees) = (Predictions::default(), Predictions::default());
+        for (member, fold) in ensemble.folds.iter().enumerate() {
+            let mut predictions = ensemble.predict(member, &fold.validation)?;
             finish.limit(&mut predictions);
             all.extend(predictions);
+            if let Some(mut predictions) = ensemble.trees(member, &fold.validation)? {
+                finish.limit(&mut predictions);
+                trees.extend(predictions);
+            }
             rows.extend_from_slice(&fold.validation);
         }
-        Ok(Self::with(trainer, rows, all))
+        let mut held_out = Self::with(ensemble, rows, all);
+        if let (Some(own), Some(of_trees)) = (held_out.predictions.get("ltv"), trees.get("ltv")) {
+            let actual = held_out.bounded(own).actual;
+            let cap = finish.cap.unwrap_or(f32::INFINITY);
+            let mix = Mix::weigh(own, of_trees, &actual, cap);
+            held_out.predictions = match mix.is_trees_alone() {
+                true => trees,
+                false => mix.apply(held_out.predictions, &trees),
+            };
+            finish.mix = (mix.weight > 0.0).then_some(mix);
+        }
+        Ok(held_out)
     }
 
-    fn with(trainer: &Trainer, rows: Vec<u32>, predictions: Predictions) -> Self {
-        let feed = &trainer.feed;
-        let customer = |&row: &u32| feed.data.groups[row as usize];
+    fn with(ensemble: &Ensemble, rows: Vec<u32>, predictions: Predictions) -> Self {
+        let customer = |&row: &u32| ensemble.groups[row as usize];
+        let spent = |&row: &u32| f64::from(ensemble.spent[row as usize]);
         Self {
-            actual: rows.iter().map(|&row| feed.target(row)).collect(),
+            actual: rows.iter().map(spent).collect(),
             customers: rows.iter().map(customer).collect(),
             rows,
             predictions,
@@ -146,7 +214,7 @@ impl HeldOut {
     }
 
     /// Fits the weight of MBG/NBD, the calibration and the season.
-    fn correct(&self, trainer: &Trainer, beside: &Beside, finish: &mut Finish) -> Correction {
+    fn correct(&self, ensemble: &Ensemble, beside: &Beside, finish: &mut Finish) -> Correction {
         let mut correction = Correction {
             largest: None,
             season_log: 0.0,
@@ -166,9 +234,8 @@ impl HeldOut {
             None => vec![1.0; self.rows.len()],
         };
         let bounded = self.bounded(&blended);
-        let feed = &trainer.feed;
-        let is_everybody = feed.folds.len() > 1 && feed.spilled.is_none();
-        let method = &trainer.options.calibration;
+        let is_everybody = ensemble.folds.len() > 1 && !ensemble.is_spilled;
+        let method = &ensemble.options.calibration;
         finish.calibration = Calibration::fit(method, &bounded, &weights, is_everybody);
         correction.largest = bounded.largest.filter(|_| finish.calibration.is_some());
         if let (Some(calibration), Some(season)) = (&mut finish.calibration, &beside.season) {
@@ -187,7 +254,7 @@ impl HeldOut {
     }
 
     /// Says what has to be said of the total.
-    fn remark(&self, trainer: &Trainer, correction: &Correction) {
+    fn remark(&self, ensemble: &Ensemble, correction: &Correction) {
         let Some(value) = self.predictions.get("ltv") else {
             return;
         };
@@ -196,18 +263,17 @@ impl HeldOut {
         let value: Vec<f64> = value.iter().map(usual).collect();
         let ratio = TotalRatio::of(&value, &self.actual, &Customers::of(&self.customers));
         if let Some(remark) = report::remark_on_total(ratio, correction.largest) {
-            trainer.control.notice(&remark);
+            ensemble.control.notice(&remark);
         }
     }
 
     fn metrics(
         &self,
-        trainer: &Trainer,
-        networks: &[Network],
+        ensemble: &Ensemble,
         target: &TargetStatistics,
         evaluated_on: &str,
     ) -> Result<Value> {
-        let options = trainer.options;
+        let options = ensemble.options;
         let whale = options
             .whale_threshold
             .unwrap_or_else(|| target.payer_quantile(options.whale_quantile));
@@ -215,27 +281,10 @@ impl HeldOut {
             &self.actual,
             &self.predictions,
             &self.customers,
-            networks.first().and_then(Network::distribution),
+            ensemble.distribution,
             whale,
         )?;
         metrics.insert("evaluated_on".into(), json!(evaluated_on));
         Ok(Value::Object(metrics))
     }
-}
-
-fn predict(trainer: &Trainer, network: &Network, rows: &[u32]) -> Result<Predictions> {
-    if trainer.control.is_cancelled() {
-        return Err(Error::cancelled());
-    }
-    network.predict_rows(
-        &trainer.feed.rows,
-        rows,
-        trainer.feed.hardware.evaluation_batch(),
-    )
-}
-
-fn sample(trainer: &Trainer, count: usize) -> Vec<u32> {
-    let rows = trainer.feed.data.rows;
-    let step = rows.div_ceil(count).max(1);
-    (0..rows as u32).step_by(step).collect()
 }

@@ -11,6 +11,7 @@ mod deviance;
 pub mod evaluate;
 pub mod log_depth;
 mod mbgnbd;
+pub mod mix;
 pub mod report;
 pub mod season;
 pub mod silence;
@@ -20,6 +21,7 @@ use crate::objective::terms::export_minimum;
 use crate::onnx::{GraphBuilder, NUMERIC, Value};
 use blend::Blend;
 use calibration::Calibration;
+use mix::Mix;
 use serde::{Deserialize, Serialize};
 use silence::{FALLS, Silence};
 
@@ -33,22 +35,30 @@ pub struct Finish {
     pub cap: Option<f32>,
     #[serde(default, rename = "ageing")]
     pub silence: Option<Silence>,
+    /// With trees grown beside the networks.
+    #[serde(default)]
+    pub mix: Option<Mix>,
     pub blend: Option<Blend>,
     pub calibration: Option<Calibration>,
 }
 
 impl Finish {
-    /// Of the same rows, `mbgnbd`: the expected values of the blend's model; `left`: the factors of silence, which are 1 for the
+    /// Of the same rows, `trees`: the predictions of trees beside the networks, if there are any; `mbgnbd`: the expected values of the blend's model; `left`: the factors of silence, which are 1 for the
     /// rows of the table that it was fitted to.
     pub fn combine(
         &self,
         mut members: Vec<Predictions>,
+        mut trees: Vec<Predictions>,
         mbgnbd: Option<&[f32]>,
         left: Option<&[f32]>,
     ) -> Predictions {
         let as_they_are = members.len() == 1 && *self == Self::default();
-        members.iter_mut().for_each(|member| self.limit(member));
+        let all = members.iter_mut().chain(&mut trees);
+        all.for_each(|member| self.limit(member));
         let mut predictions = average(members);
+        if let (Some(mix), false) = (self.mix, trees.is_empty()) {
+            predictions = mix.apply(predictions, &average(trees));
+        }
         for (name, column) in &mut predictions.columns {
             if let (true, Some(left)) = (FALLS.contains(name), left) {
                 column
@@ -95,9 +105,11 @@ impl Finish {
         &self,
         graph: &mut GraphBuilder,
         members: &[Vec<(&'static str, Value)>],
+        trees: &[Vec<(&'static str, Value)>],
     ) -> Vec<(&'static str, Value)> {
         let mut members = members.to_vec();
-        for (name, value) in members.iter_mut().flatten() {
+        let mut trees = trees.to_vec();
+        for (name, value) in members.iter_mut().chain(&mut trees).flatten() {
             if let (&mut "ltv", Some(cap)) = (name, self.cap) {
                 *value = export_minimum(graph, value, cap);
             }
@@ -107,6 +119,10 @@ impl Finish {
             [only] => only.clone(),
             several => export_average(graph, several),
         };
+        if let (Some(mix), false) = (self.mix, trees.is_empty()) {
+            let trees = export_average(graph, &trees);
+            mix.export(graph, &mut outputs, &trees);
+        }
         let silence = self.silence.as_ref();
         let left = silence.map(|silence| silence.export(graph, &Value::named(NUMERIC)));
         for (name, value) in &mut outputs {
@@ -242,7 +258,7 @@ mod tests {
                 ("purchase_probability", vec![0.5; 2]),
             ],
         };
-        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], None, None);
+        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], Vec::new(), None, None);
         assert_eq!(combined.value(), [7.0, 1.0]);
         assert_eq!(combined.get("purchase_probability"), Some(&[0.5; 2][..]));
     }

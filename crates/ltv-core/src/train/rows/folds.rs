@@ -31,17 +31,17 @@ pub fn default_members(rows: usize, several_cut_offs: bool) -> usize {
 }
 
 /// One network: the split as given. Several: as many folds of all rows, by customer; each network leaves out one.
-pub fn deal(data: &Encoded, members: usize, seed: u64) -> Vec<Fold> {
+pub fn deal(split: &[Split], groups: &[u32], members: usize, seed: u64) -> Vec<Fold> {
+    let rows = 0..groups.len() as u32;
     if members == 1 {
-        return vec![Fold {
-            train: data.rows_of(Split::Train),
-            validation: data.rows_of(Split::Validation),
-        }];
+        let (train, validation) = rows.partition(|&row| split[row as usize] == Split::Train);
+        return vec![Fold { train, validation }];
     }
     (0..members)
         .map(|member| {
-            let (validation, train) = (0..data.rows as u32)
-                .partition(|&row| fold(data.groups[row as usize], seed, members) == member);
+            let (validation, train) = rows
+                .clone()
+                .partition(|&row| fold(groups[row as usize], seed, members) == member);
             Fold { train, validation }
         })
         .collect()

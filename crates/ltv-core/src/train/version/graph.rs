@@ -1,24 +1,60 @@
 //! The finished graph: preprocessing, networks, what combines them, and the outputs.
 
 use crate::error::Result;
-use crate::onnx::{BATCH, ElementType, GraphBuilder};
+use crate::objective::Distribution;
+use crate::onnx::{BATCH, ElementType, GraphBuilder, Value};
 use crate::preprocess::Preprocessing;
 use crate::schema::Schema;
 use crate::train::finish::Finish;
 use crate::train::fit::network::Network;
+use crate::trees::{self, Forest};
 
+/// Of networks, with trees beside them if there are any.
 pub fn assemble(
     preprocessing: &Preprocessing,
     networks: &[Network],
+    forest: Option<&Forest>,
     finish: &Finish,
 ) -> Result<(Vec<u8>, Schema)> {
     let mut graph = GraphBuilder::new();
-    let inputs = preprocessing.export(&mut graph)?;
+    let front = preprocessing.export_front(&mut graph);
+    let inputs = preprocessing.export_inputs(&mut graph, &front)?;
     let mut members = Vec::with_capacity(networks.len());
     for network in networks {
         members.push(network.export(&mut graph, &inputs)?);
     }
-    let mut outputs = finish.export(&mut graph, &members);
+    let trees = match forest {
+        Some(forest) => {
+            let (numbers, ids) = preprocessing.export_raw(&mut graph, &front);
+            trees::export(forest, &mut graph, numbers.as_ref(), &ids)?
+        }
+        None => Vec::new(),
+    };
+    let distribution = networks.first().and_then(Network::distribution);
+    let outputs = finish.export(&mut graph, &members, &trees);
+    complete(graph, preprocessing, outputs, distribution)
+}
+
+/// The same of trees alone.
+pub fn assemble_trees(
+    preprocessing: &Preprocessing,
+    forest: &Forest,
+    finish: &Finish,
+) -> Result<(Vec<u8>, Schema)> {
+    let mut graph = GraphBuilder::new();
+    let front = preprocessing.export_front(&mut graph);
+    let (numbers, ids) = preprocessing.export_raw(&mut graph, &front);
+    let members = trees::export(forest, &mut graph, numbers.as_ref(), &ids)?;
+    let outputs = finish.export(&mut graph, &members, &[]);
+    complete(graph, preprocessing, outputs, forest.head.distribution())
+}
+
+fn complete(
+    mut graph: GraphBuilder,
+    preprocessing: &Preprocessing,
+    mut outputs: Vec<(&'static str, Value)>,
+    distribution: Option<Distribution>,
+) -> Result<(Vec<u8>, Schema)> {
     // Whoever ranks customers finds `ltv` in every model; of a pure purchase model it is the probability.
     if !outputs.iter().any(|(name, _)| *name == "ltv")
         && let Some((_, probability)) = outputs.first()
@@ -31,7 +67,7 @@ pub fn assemble(
     let schema = Schema::new(
         preprocessing.inputs.clone(),
         outputs.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        networks.first().and_then(Network::distribution),
+        distribution,
     );
     let onnx = graph.finish(&[("pg_ltv.schema", schema.to_json().to_string())]);
     Ok((onnx, schema))

@@ -4,4 +4,5 @@ pub mod graph;
 pub mod history;
 pub mod replay;
 pub mod selection_weights;
+pub mod trees;
 pub mod weights;

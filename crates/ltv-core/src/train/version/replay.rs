@@ -1,15 +1,21 @@
 //! A version replayed from its stored weights.
 
-use super::weights;
+use super::{trees, weights};
 use crate::data::TrainingTable;
 use crate::error::Result;
+use crate::preprocess::Preprocessing;
 use crate::train::device::Hardware;
+use crate::train::fit::network::Predictions;
 use crate::train::rows::Rows;
+use crate::trees::{Binned, Forest};
 use candle_core::Device;
 
 /// What a model with these stored weights predicts, by name, one value per row of `table`, without any ONNX: the
 /// reference that the graph is held against.
 pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str, Vec<f32>)>> {
+    if trees::are_trees(weights) {
+        return predict_trees(weights, &table);
+    }
     let stored = weights::Stored::read(weights)?;
     let networks = stored.networks(&Device::Cpu, usize::MAX)?;
     let mbgnbd = stored
@@ -19,6 +25,10 @@ pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str
         .map(|blend| blend.values(&table));
     let silence = stored.finish.silence.as_ref();
     let left = silence.map(|silence| silence.factors(&table));
+    let trees = match &stored.forest {
+        Some(forest) => of_trees(&stored.preprocessing, forest, &table)?,
+        None => Vec::new(),
+    };
     let data = stored.preprocessing.encode(table)?;
     let rows: Vec<u32> = (0..data.rows as u32).collect();
     let hardware = Hardware::cpu();
@@ -27,6 +37,39 @@ pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str
     for network in &networks {
         members.push(network.predict_rows(&memory, &rows, hardware.evaluation_batch())?);
     }
-    let combined = (stored.finish).combine(members, mbgnbd.as_deref(), left.as_deref());
+    let combined = (stored.finish).combine(members, trees, mbgnbd.as_deref(), left.as_deref());
     Ok(combined.columns)
+}
+
+fn predict_trees(weights: &[u8], table: &TrainingTable) -> Result<Vec<(&'static str, Vec<f32>)>> {
+    let trees::Stored {
+        preprocessing,
+        forest,
+        finish,
+    } = trees::Stored::read(weights)?;
+    let mbgnbd = finish.blend.as_ref().map(|blend| blend.values(table));
+    let left = finish
+        .silence
+        .as_ref()
+        .map(|silence| silence.factors(table));
+    let members = of_trees(&preprocessing, &forest, table)?;
+    let combined = finish.combine(members, Vec::new(), mbgnbd.as_deref(), left.as_deref());
+    Ok(combined.columns)
+}
+
+/// What each member of a forest predicts for the rows of a table.
+fn of_trees(
+    preprocessing: &Preprocessing,
+    forest: &Forest,
+    table: &TrainingTable,
+) -> Result<Vec<Predictions>> {
+    let ids = preprocessing.ids(table);
+    let mut data = Binned::new(table.rows());
+    for (column, bins) in forest.features.iter().enumerate() {
+        data.push(bins.clone(), preprocessing.raw_values(table, &ids, column))?;
+    }
+    let member = |member: usize| Predictions {
+        columns: forest.predict(member, &data),
+    };
+    Ok((0..forest.members.len()).map(member).collect())
 }

@@ -1,10 +1,12 @@
 //! The `weights` of a version: everything needed to continue a training. A header in JSON that describes the file,
 //! then the tensors as little-endian float32, one after the other.
 
+use super::trees;
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocessing;
 use crate::train::finish::Finish;
 use crate::train::fit::network::{Network, NetworkConfig};
+use crate::trees::Forest;
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,9 @@ struct Header {
     network: NetworkConfig,
     /// Per network of the ensemble the names and shapes of its tensors, in the order of the file.
     members: Vec<Vec<(String, Vec<usize>)>>,
+    /// Trees beside the networks.
+    #[serde(default)]
+    forest: Option<Forest>,
     finish: Finish,
 }
 
@@ -24,6 +29,7 @@ pub fn store(
     preprocessing: &Preprocessing,
     network: &NetworkConfig,
     networks: &[Network],
+    forest: Option<&Forest>,
     finish: &Finish,
 ) -> Result<Vec<u8>> {
     let mut members = Vec::with_capacity(networks.len());
@@ -42,6 +48,7 @@ pub fn store(
         preprocessing: preprocessing.clone(),
         network: network.clone(),
         members,
+        forest: forest.cloned(),
         finish: finish.clone(),
     };
     let header = serde_json::to_vec(&header).map_err(|error| Error::internal(error.to_string()))?;
@@ -57,6 +64,7 @@ pub struct Stored {
     pub preprocessing: Preprocessing,
     pub network: NetworkConfig,
     pub finish: Finish,
+    pub forest: Option<Forest>,
     members: Vec<Vec<(String, Vec<usize>)>>,
     values: Vec<f32>,
 }
@@ -68,6 +76,9 @@ pub fn continue_from(
     network: &NetworkConfig,
     members: Option<usize>,
 ) -> Result<Stored, String> {
+    if trees::are_trees(bytes) {
+        return Err("the backbone has changed".to_owned());
+    }
     let stored = Stored::read(bytes).map_err(|error| error.message)?;
     if stored.preprocessing.inputs != preprocessing.inputs {
         return Err("the features have changed".to_owned());
@@ -99,10 +110,14 @@ impl Stored {
         let (chunks, []) = data.as_chunks::<4>() else {
             return None;
         };
-        (chunks.len() == count).then(|| Self {
+        let columns = header.preprocessing.raw_columns().len();
+        let fits = |forest: &Forest| forest.features.len() == columns && forest.is_sound();
+        let is_sound = header.forest.as_ref().is_none_or(fits);
+        (chunks.len() == count && is_sound).then(|| Self {
             preprocessing: header.preprocessing,
             network: header.network,
             finish: header.finish,
+            forest: header.forest,
             members: header.members,
             values: chunks
                 .iter()

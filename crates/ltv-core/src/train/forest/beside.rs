@@ -1,0 +1,96 @@
+//! Trees beside networks: grown on the same folds, so that held-out rows can weigh the two.
+
+use super::fit::{Job, Members};
+use super::rows::{self, TreeRows};
+use super::{BLIND_ROUNDS, check_room, settings};
+use crate::data::TrainingTable;
+use crate::error::Result;
+use crate::objective::{ObjectiveConfig, ZilnConfig};
+use crate::recipe::Recipe;
+use crate::train::control::Control;
+use crate::train::fit::network::Predictions;
+use crate::train::prepare::Prepared;
+use crate::train::rows::folds::Fold;
+use crate::trees::{Bins, Forest, Head, Settings};
+use serde_json::{Map, Value};
+use std::time::Instant;
+
+/// Rows in bins, from which trees will be grown.
+pub struct Grove {
+    pub rows: TreeRows,
+    features: Vec<Bins>,
+    head: Head,
+    settings: Settings,
+}
+
+impl Grove {
+    /// Where the recipe wants trees beside its networks, or leaves it open and `can_be`. Objectives that trees do not have are joined by trees
+    /// of a zero-inflated lognormal.
+    pub fn of(
+        table: &TrainingTable,
+        prepared: &Prepared,
+        objective: &ObjectiveConfig,
+        recipe: &Recipe,
+        can_be: bool,
+    ) -> Result<Option<Self>> {
+        let fitted = &prepared.preprocessing;
+        let columns = fitted.raw_columns();
+        let is_wanted = recipe.options.blend_trees.unwrap_or(can_be);
+        if !is_wanted || *objective == ObjectiveConfig::Purchase || columns.is_empty() {
+            return Ok(None);
+        }
+        let head = match objective {
+            ObjectiveConfig::Cmltv(_) | ObjectiveConfig::Expltv(_) => {
+                ObjectiveConfig::Ziln(ZilnConfig::default())
+            }
+            other => other.clone(),
+        };
+        let head = Head::new(&head, &prepared.target)?;
+        check_room(recipe, columns.len(), prepared.members * head.parts().len())?;
+        let features = rows::bins(fitted, table, &prepared.rows, recipe.options.max_bins);
+        Ok(Some(Self {
+            rows: TreeRows::of(fitted, table, &features)?,
+            features,
+            head,
+            settings: settings(&recipe.options, &columns)?,
+        }))
+    }
+
+    /// A member for each fold, and the history.
+    pub fn grow(
+        &self,
+        folds: &[Fold],
+        recipe: &Recipe,
+        control: &dyn Control,
+        started: Instant,
+    ) -> Result<(Forest, Map<String, Value>)> {
+        let mut settings = self.settings.clone();
+        if folds.iter().all(|fold| fold.validation.is_empty()) {
+            settings.rounds = settings.rounds.min(BLIND_ROUNDS);
+        }
+        let job = Job {
+            options: &recipe.options,
+            settings: &settings,
+            control,
+            started,
+            head: &self.head,
+            train: (&self.rows, folds),
+            validation: (&self.rows, folds),
+            earlier: None,
+        };
+        let Members { parts, history } = job.run()?;
+        let forest = Forest {
+            features: self.features.clone(),
+            head: self.head.clone(),
+            members: parts,
+        };
+        Ok((forest, history))
+    }
+
+    /// What a member of `forest` predicts for some rows.
+    pub fn predict(&self, forest: &Forest, member: usize, rows: &[u32]) -> Predictions {
+        Predictions {
+            columns: forest.predict(member, &self.rows.data.subset(rows)),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What every training begins with, whatever is trained: target, preprocessing, and what stands beside the model.
+
+use super::control::{Control, Phase, Progress};
+use super::finish::blend;
+use super::finish::evaluate::Beside;
+use super::finish::log_depth::LogDepth;
+use super::finish::season::Season;
+use super::finish::silence::Silence;
+use super::rows::folds;
+use super::target;
+use crate::data::{Split, TrainingTable};
+use crate::error::Result;
+use crate::objective::TargetStatistics;
+use crate::preprocess::Preprocessing;
+use crate::recipe::Recipe;
+use serde_json::Value;
+
+/// What is known before the first model is made.
+pub struct Prepared {
+    pub preprocessing: Preprocessing,
+    /// The distribution of each feature.
+    pub features: Vec<Value>,
+    pub target: TargetStatistics,
+    /// How many models there will be, each with a fold of its own.
+    pub members: usize,
+    /// Rows in memory that something is fitted to.
+    pub rows: Vec<u32>,
+    pub beside: Beside,
+}
+
+/// Fits the preprocessing and what stands beside the model. `n_rows`: all rows of the training, in memory or not.
+pub fn prepare(
+    table: &TrainingTable,
+    n_rows: usize,
+    recipe: &Recipe,
+    control: &dyn Control,
+) -> Result<Prepared> {
+    control.progress(Progress::of(Phase::Preprocessing));
+    let options = &recipe.options;
+    // Models that check each other use all rows; a single one leaves the validation rows alone.
+    let members = folds::networks(options, n_rows, table.has_several_cut_offs());
+    let rows: Vec<u32> = (0..table.rows() as u32)
+        .filter(|&row| members > 1 || table.split[row as usize] == Split::Train)
+        .collect();
+    let spent: Vec<f32> = rows.iter().map(|&row| table.target[row as usize]).collect();
+    target::check(&spent, &recipe.objective)?;
+    let (preprocessing, features) = Preprocessing::fit(table, &rows, options)?;
+    let target = target::statistics(&spent);
+    if let Some(remark) = target::remark(options, &recipe.objective, &target) {
+        control.notice(&remark);
+    }
+    let mbgnbd = blend::fit(table, &rows, recipe, members)?;
+    let log_depth = LogDepth::of(table);
+    Ok(Prepared {
+        preprocessing,
+        features,
+        target,
+        members,
+        beside: Beside {
+            mbgnbd,
+            season: Season::of(table, options.horizon, log_depth.as_ref()),
+            log_depth,
+            silence: Silence::fit(table, &rows, recipe),
+        },
+        rows,
+    })
+}
