@@ -43,9 +43,7 @@ BEGIN
             DETAIL = format('The log ends on %s.', COALESCE(last_day::text, 'no day, it is empty')),
             HINT = 'Give an earlier as_of.';
     END IF;
-    IF spec ->> 'attributes' IS NOT NULL THEN
-        context.id_match := ltv.check_attributes(spec);
-    END IF;
+    PERFORM ltv.check_attributes(spec);
     context.today := today;
     context.log_end := ltv.known_log_end(spec, facts);
 

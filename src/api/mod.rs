@@ -1,7 +1,9 @@
 //! The SQL functions that are not written in SQL, one file per group.
 
 mod caller;
+mod collect;
 mod evaluate;
+mod feature_rows;
 pub mod export;
 mod loaded;
 mod onnx;
