@@ -133,16 +133,17 @@ DECLARE
     step interval;
     unknown text;
 BEGIN
-    IF given !~ '^[{][[:space:]]*"[^"]*"[[:space:]]*:' THEN
+    IF given IS NULL OR given !~ '^[{][[:space:]]*"[^"]*"[[:space:]]*:' THEN
         RETURN jsonb_build_object('steps', 64, 'columns',
-            CASE WHEN lower(given) IN ('false', 'f', 'no', 'off', '') THEN NULL
+            CASE WHEN COALESCE(lower(given), '') IN ('false', 'f', 'no', 'off', '') THEN NULL
                  WHEN lower(given) IN ('true', 't', 'yes', 'on') THEN '{}'
                  WHEN given ~ '^[{]' THEN given::text[]
                  ELSE regexp_split_to_array(given, '[[:space:]]*,[[:space:]]*') END);
     END IF;
     BEGIN
         grid := given::jsonb;
-        SELECT string_agg(k, ', ') INTO unknown FROM jsonb_object_keys(grid) k WHERE k NOT IN ('step', 'steps', 'columns');
+        SELECT string_agg(k, ', ') INTO unknown FROM jsonb_object_keys(grid) k
+        WHERE k NOT IN ('step', 'steps', 'columns');
         step := CASE WHEN COALESCE(grid ->> 'step', '1') ~ '^[0-9]+$' THEN COALESCE(grid ->> 'step', '1') || ' days'
                      ELSE grid ->> 'step' END::interval;
     EXCEPTION WHEN data_exception THEN
@@ -152,7 +153,7 @@ BEGIN
     IF unknown IS NOT NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = format('unknown key of the sequence: %s', unknown),
             HINT = 'The keys are step, steps and columns.';
-    ELSIF (extract(epoch FROM step) BETWEEN 86400 AND 86400 * 36500
+    ELSIF (extract(epoch FROM step) BETWEEN 86400 AND 86400::bigint * 36500
            AND step = make_interval(days => extract(day FROM step)::int)) IS NOT TRUE THEN
         RAISE invalid_parameter_value USING MESSAGE = 'the step of a sequence must be whole days, from 1 to 36500',
             HINT = 'For example "1 day" or "7 days".';
@@ -324,14 +325,14 @@ END
 $$;
 COMMENT ON FUNCTION ltv.parse_windows IS 'windows in days, sorted';
 
-CREATE FUNCTION ltv.parse_days(argument text, given float8[], least int, example text) RETURNS int[]
+CREATE FUNCTION ltv.parse_days(argument text, given float8[], lowest int, example text) RETURNS int[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF given = '{}' OR array_ndims(given) > 1
-        OR EXISTS (SELECT FROM unnest(given) d WHERE (d BETWEEN least AND 36500 AND d = floor(d)) IS NOT TRUE) THEN
+        OR EXISTS (SELECT FROM unnest(given) d WHERE (d BETWEEN lowest AND 36500 AND d = floor(d)) IS NOT TRUE) THEN
         RAISE invalid_parameter_value
-            USING MESSAGE = format('%s must be whole numbers of days from %s to 36500', argument, least),
+            USING MESSAGE = format('%s must be whole numbers of days from %s to 36500', argument, lowest),
             HINT = format('For example %s => ''%s''.', argument, example);
     END IF;
     RETURN CASE WHEN given IS NOT NULL

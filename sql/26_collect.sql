@@ -31,16 +31,16 @@ CREATE AGGREGATE ltv.collect(roles text, kinds text[], VARIADIC "any") (
 );
 COMMENT ON AGGREGATE ltv.collect(text, text[], VARIADIC "any") IS 'the rows of a customer as one compact log';
 
-CREATE FUNCTION ltv.feature_rows(plan text, log_end date, start date, orders bytea, events bytea[])
+CREATE FUNCTION ltv.walk_rows(plan text, log_end date, start date, orders bytea, events bytea[])
 RETURNS SETOF float8[]
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 200 ROWS 1 AS 'MODULE_PATHNAME', 'ltv_feature_rows';
-COMMENT ON FUNCTION ltv.feature_rows(text, date, date, bytea, bytea[])
+COMMENT ON FUNCTION ltv.walk_rows(text, date, date, bytea, bytea[])
     IS 'the features of a customer on each day of a plan, as numbers';
 
-CREATE FUNCTION ltv.feature_rows(plan text, log_end timestamptz, start date, orders bytea, events bytea[])
+CREATE FUNCTION ltv.walk_rows(plan text, log_end timestamptz, start date, orders bytea, events bytea[])
 RETURNS SETOF float8[]
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 200 ROWS 1 AS 'MODULE_PATHNAME', 'ltv_feature_rows';
-COMMENT ON FUNCTION ltv.feature_rows(text, timestamptz, date, bytea, bytea[])
+COMMENT ON FUNCTION ltv.walk_rows(text, timestamptz, date, bytea, bytea[])
     IS 'the features of a customer at each instant of a plan, as numbers';
 
 CREATE FUNCTION ltv.feature_sequence(plan text, moment float8, start date, orders bytea, events bytea[])

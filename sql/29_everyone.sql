@@ -11,7 +11,8 @@ BEGIN
         RETURN '{}';
     END IF;
     names := (ltv.query_columns(definition ->> 'customers')).names;
-    PERFORM ltv.check_column(names, definition ->> 'customer_id_column', 'customer_id_column, which customers must have');
+    PERFORM ltv.check_column(names, definition ->> 'customer_id_column',
+                             'customer_id_column, which customers must have');
     RETURN jsonb_build_object('customer_columns', array_remove(
         array_remove(names, definition ->> 'customer_id_column'), definition ->> 'start_column'));
 END
@@ -74,7 +75,8 @@ BEGIN
                 HINT = example;
         END IF;
         SELECT string_agg(k, ', ') INTO wrong FROM jsonb_object_keys(log.given) k
-        WHERE k NOT IN ('source', 'customer_id_column', 'date_column', 'type_column', 'value_columns', 'types', 'max_types');
+        WHERE k NOT IN ('source', 'customer_id_column', 'date_column', 'type_column', 'value_columns', 'types',
+                        'max_types');
         IF wrong IS NOT NULL THEN
             RAISE invalid_parameter_value USING
                 MESSAGE = format('unknown key of the event log "%s": %s', log.name, wrong),
@@ -94,8 +96,8 @@ BEGIN
         IF wrong IS NOT NULL THEN
             RAISE invalid_parameter_value USING
                 MESSAGE = format('the event log "%s" lacks or mistakes: %s', log.name, wrong),
-                DETAIL = 'source and date_column are texts and must be given; value_columns and types are lists of texts, '
-                         'types needs type_column, max_types is a number up to 50.',
+                DETAIL = 'source and date_column are texts and must be given; value_columns and types are lists of '
+                         'texts, types needs type_column, max_types is a number up to 50.',
                 HINT = example;
         END IF;
     END LOOP;
@@ -137,14 +139,15 @@ BEGIN
         type := found.types[ltv.check_column(found.names, channel, argument)];
         IF (SELECT t.typcategory FROM pg_type t WHERE t.oid = type) <> 'N' THEN
             RAISE datatype_mismatch USING
-                MESSAGE = format('the column "%s" is of type %s, which is not numeric', channel, format_type(type, NULL)),
+                MESSAGE = format('the column "%s" is of type %s, which is not numeric', channel,
+                                 format_type(type, NULL)),
                 DETAIL = format('It is one of the value_columns of the event log "%s".', log ->> 'name'),
                 HINT = 'Cast it in a query.';
         END IF;
     END LOOP;
     PERFORM ltv.id_match(
-        COALESCE(definition ->> 'customers', definition ->> 'source'), definition ->> 'customer_id_column', 'c.customer',
-        CASE WHEN definition ->> 'customers' IS NULL THEN 'the orders' ELSE 'customers' END,
+        COALESCE(definition ->> 'customers', definition ->> 'source'), definition ->> 'customer_id_column',
+        'c.customer', CASE WHEN definition ->> 'customers' IS NULL THEN 'the orders' ELSE 'customers' END,
         log ->> 'source', log ->> 'customer_id_column', 'e.customer', log ->> 'name');
     RETURN ltv.date_type_of(log ->> 'source', log ->> 'date_column', argument);
 END
@@ -182,8 +185,8 @@ BEGIN
     RETURN (
         WITH plain AS (
             SELECT t.type, t.i,
-                   COALESCE(NULLIF(left(trim(BOTH '_' FROM regexp_replace(lower(t.type), '[^a-z0-9]+', '_', 'g')), 20), ''),
-                            'type') AS name
+                   COALESCE(NULLIF(left(trim(BOTH '_' FROM regexp_replace(lower(t.type), '[^a-z0-9]+', '_', 'g')), 20),
+                                   ''), 'type') AS name
             FROM unnest(types) WITH ORDINALITY AS t(type, i)
         ), numbered AS (
             SELECT p.*, row_number() OVER (PARTITION BY p.name ORDER BY p.i) AS n FROM plain p

@@ -191,8 +191,9 @@ BEGIN
             WHERE {id} IS NOT NULL AND {possible}) s
       GROUP BY s.customer)$q$, jsonb_build_object(
         'roles', quote_literal(roles), 'id', times.id, 'possible', times.possible, 'source', log ->> 'source',
-        'kinds', COALESCE(quote_literal(ARRAY(SELECT t.item ->> 'value' FROM jsonb_array_elements(types)
-                                              WITH ORDINALITY AS t(item, i) ORDER BY i)::text), 'NULL'),
+        'kinds', CASE WHEN types IS NULL THEN 'NULL' ELSE quote_literal(ARRAY(
+            SELECT t.item ->> 'value' FROM jsonb_array_elements(types) WITH ORDINALITY AS t(item, i)
+            ORDER BY i)::text) END,
         'arguments', (SELECT string_agg('s.v' || i, ', ' ORDER BY i)
                       FROM generate_subscripts(read || values_read, 1) i),
         'read', (SELECT string_agg(format(', %s AS v%s', e, i), '' ORDER BY i)
@@ -222,7 +223,7 @@ CREATE TYPE ltv.features_context AS (today date, log_end text);
 
 -- Horizons of labels, in days: those that were asked for, and the main one, whose label is called ltv, at the end.
 CREATE FUNCTION ltv.feature_labels(definition jsonb) RETURNS TABLE (i int, name text, horizon text)
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT x.i::int, 'ltv_' || x.days, x.days || ' days'
     FROM jsonb_array_elements_text(NULLIF(definition -> 'horizons', 'null')) WITH ORDINALITY AS x(days, i)
@@ -232,10 +233,11 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.feature_labels IS 'the labels of a relation of features with their horizons, in their order';
 
--- The columns that features have by themselves, in the order in which ltv.feature_rows counts their numbers, from 2 on.
+-- The columns that features have by themselves, in the order in which ltv.walk_rows counts their numbers, from 2 on.
+-- Compiling the statement would take seconds.
 CREATE FUNCTION ltv.feature_columns(definition jsonb)
 RETURNS TABLE (i int, name text, type text, is_label boolean, meaning text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     WITH windows AS (
         SELECT w.days, w.i FROM jsonb_array_elements_text(definition -> 'windows') WITH ORDINALITY AS w(days, i)
@@ -301,9 +303,9 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.feature_columns IS 'the columns of a relation of features that are computed from logs';
 
--- What ltv.feature_rows is to do, as JSON: ltv_core::features::plan says what is what.
+-- What ltv.walk_rows is to do, as JSON: ltv_core::features::plan says what is what.
 CREATE FUNCTION ltv.feature_plan(definition jsonb) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET IntervalStyle = postgres
 AS $$
     SELECT jsonb_strip_nulls(jsonb_build_object(
         'instants', definition ->> 'unit' = 'instant', 'windows', definition -> 'windows',
@@ -316,15 +318,15 @@ AS $$
                                 'days', extract(day FROM h.span)) ORDER BY h.i)
                      FROM (SELECT l.i, l.horizon::interval AS span FROM ltv.feature_labels(definition) l) h
                      WHERE NULLIF(definition -> 'age', 'null') IS NOT NULL),
-        'looks', (SELECT jsonb_agg(jsonb_build_object('time', c.time, 'day', c.as_of_day - date '2000-01-01',
-                                                      'until', c.ends) ORDER BY c.as_of_day, c.time)
-                  FROM (SELECT f.as_of_day, f.time, jsonb_agg(f.end_time ORDER BY l.i) AS ends
+        'looks', (SELECT jsonb_agg(jsonb_build_object('time', c.at_time, 'day', c.as_of_day - date '2000-01-01',
+                                                      'until', c.ends) ORDER BY c.as_of_day, c.at_time)
+                  FROM (SELECT f.as_of_day, f.at_time, jsonb_agg(f.end_time ORDER BY l.i) AS ends
                         FROM ltv.feature_labels(definition) l,
-                             LATERAL (SELECT c.as_of, c.as_of_day, t.time, t.end_time
+                             LATERAL (SELECT c.as_of, c.as_of_day, t.at_time, t.end_time
                                       FROM ltv.features_cutoffs(
                                                definition || jsonb_build_object('horizon', l.horizon)) c,
                                            LATERAL ltv.moment_numbers(definition ->> 'unit', c.as_of, c.until) t) f
-                        GROUP BY f.as_of_day, f.time) c),
+                        GROUP BY f.as_of_day, f.at_time) c),
         'events', (SELECT jsonb_agg(jsonb_build_object(
                               'kinds', COALESCE(jsonb_array_length(NULLIF(e.log -> 'types', 'null')), 0),
                               'values', jsonb_array_length(e.log -> 'value_columns')) ORDER BY e.i)
@@ -333,10 +335,10 @@ AS $$
             'steps', definition #> '{sequence,steps}', 'grid', definition #> '{sequence,grid}',
             'columns', jsonb_array_length(definition #> '{sequence,columns}')) END))
 $$;
-COMMENT ON FUNCTION ltv.feature_plan IS 'the plan of ltv.feature_rows for a definition of features';
+COMMENT ON FUNCTION ltv.feature_plan IS 'the plan of ltv.walk_rows for a definition of features';
 
 -- As the plan counts: days, or microseconds, since 2000-01-01 (in UTC).
-CREATE FUNCTION ltv.moment_numbers(unit text, as_of text, until text, OUT time bigint, OUT end_time bigint)
+CREATE FUNCTION ltv.moment_numbers(unit text, as_of text, until text, OUT at_time bigint, OUT end_time bigint)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE unit WHEN 'day' THEN as_of::date - date '2000-01-01'

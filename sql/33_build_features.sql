@@ -184,8 +184,10 @@ BEGIN
     END IF;
     PERFORM set_config('work_mem', memory, true);
     EXECUTE 'ANALYZE ' || name;
-    IF filled = 0 THEN
-        RAISE NOTICE USING MESSAGE = format('%s is empty: no customer had bought anything by the cut-off', name);
+    IF filled = 0 AND (relation IS NULL OR NULLIF(definition -> 'age', 'null') IS NULL) THEN
+        RAISE NOTICE USING MESSAGE = format('%s is empty: no customer had %s', name,
+            CASE WHEN NULLIF(definition -> 'age', 'null') IS NULL THEN 'bought anything by the cut-off'
+                 ELSE 'reached the age by the end of the log' END);
     END IF;
 END
 $$;

@@ -110,7 +110,7 @@ BEGIN
     IF ages THEN
         as_of := $q$('2000-01-01'::pg_catalog.date + (f.x[1])::int)$q$;
     ELSE
-        SELECT array_agg(c.as_of ORDER BY c.as_of_day, m.time)::text INTO cutoffs
+        SELECT array_agg(c.as_of ORDER BY c.as_of_day, m.at_time)::text INTO cutoffs
         FROM ltv.features_cutoffs(definition) c, ltv.moment_numbers(definition ->> 'unit', c.as_of, c.until) m;
         as_of := format('(%L::pg_catalog.%s[])[(f.x[1])::int]', cutoffs,
                         CASE definition ->> 'unit' WHEN 'day' THEN 'date' ELSE 'timestamptz' END);
@@ -128,7 +128,7 @@ BEGIN
     END IF;
     RETURN ltv.fill_in($sql$
 SELECT f.customer AS {id}, {as_of} AS as_of{features}{attributes}{sequence}{labels}
-FROM (SELECT m.*, ltv.feature_rows({plan}, {log_end}, m.start, m.orders, m.events) AS x
+FROM (SELECT m.*, ltv.walk_rows({plan}, {log_end}, m.start, m.orders, m.events) AS x
       FROM ({customers}) m) f{dated}$sql$, jsonb_build_object(
         'id', quote_ident(definition ->> 'customer_id_column'), 'as_of', as_of, 'features', features,
         'labels', labels, 'plan', plan, 'log_end', context.log_end,
@@ -140,7 +140,8 @@ FROM (SELECT m.*, ltv.feature_rows({plan}, {log_end}, m.start, m.orders, m.event
         'dated', CASE WHEN dated THEN format(
             E'\nLEFT JOIN %s a ON %s AND a.known <= %s AND (a.until IS NULL OR a.until > %3$s)%s',
             ltv.dated_attributes(definition, context.today),
-            ltv.attribute_match(definition, 'f.customer', 'a.customer'), as_of, CASE WHEN sorted THEN E'\nORDER BY 1, 2' END) END));
+            ltv.attribute_match(definition, 'f.customer', 'a.customer'), as_of,
+            CASE WHEN sorted THEN E'\nORDER BY 1, 2' END) END));
 END
 $$;
 COMMENT ON FUNCTION ltv.features_query IS 'the SELECT that computes the features of a definition';

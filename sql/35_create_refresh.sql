@@ -26,7 +26,7 @@ COMMENT ON FUNCTION ltv.temporary_source IS 'a temporary table among those that 
 
 -- Columns that features have by themselves.
 CREATE FUNCTION ltv.feature_names(definition jsonb) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT '{as_of,spend_sequence}'::text[] || ARRAY(SELECT c.name FROM ltv.feature_columns(definition) c)
 $$;
@@ -53,7 +53,8 @@ BEGIN
     SELECT c.name, c.argument INTO repeated, argument FROM (
         SELECT x AS name, 'attributes' AS argument
         FROM jsonb_array_elements_text(NULLIF(definition -> 'attribute_columns', 'null')) x
-        UNION ALL SELECT x, 'customers' FROM jsonb_array_elements_text(NULLIF(definition -> 'customer_columns', 'null')) x
+        UNION ALL
+        SELECT x, 'customers' FROM jsonb_array_elements_text(NULLIF(definition -> 'customer_columns', 'null')) x
     ) c WHERE c.name = ANY (ltv.feature_names(definition)) LIMIT 1;
     IF FOUND THEN
         RAISE duplicate_column USING
