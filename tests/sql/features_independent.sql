@@ -51,7 +51,7 @@ BEGIN
         SELECT c.as_of, o.customer_id, sum(o.amount) AS spent FROM cuts c JOIN orders o
         ON CASE WHEN c.is_instant THEN o.known_at >= c.seen_until AND o.known_at < c.label_until ELSE o.day > c.day AND o.day <= (c.as_of::date + $2)::date END GROUP BY 1, 2
     )
-    SELECT p.customer_id, p.as_of, min(p.age), (count(*) - 1)::int, max(p.age), sum(p.spent) / count(*), max(p.spent),
+    SELECT p.customer_id, p.as_of, min(p.age), (count(*) - 1)::int, max(p.age), round(sum(p.spent), 40) / count(*), max(p.spent),
            COALESCE(sqrt((count(*) * sum(p.spent * p.spent) - sum(p.spent) * sum(p.spent)) / NULLIF(count(*) * (count(*) - 1), 0)), 0),
            max(p.spent) FILTER (WHERE p.place = p.of_so_many),
            count(*) FILTER (WHERE p.age <= 6)::int, COALESCE(sum(p.spent) FILTER (WHERE p.age <= 6), 0),

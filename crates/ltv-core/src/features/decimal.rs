@@ -114,39 +114,19 @@ pub fn to_f32(mantissa: i128, scale: u8) -> f32 {
     format!("{mantissa}e-{scale}").parse().unwrap_or(f32::NAN)
 }
 
-/// `mantissa / 10^scale / n` as PostgreSQL's `numeric` divides, to 17 digits at least, and then the nearest double.
+/// The double nearest to `mantissa / 10^scale / n`; 0 for `n = 0`.
 pub fn quotient(mantissa: i128, scale: u8, n: i64) -> f64 {
     if mantissa == 0 || n <= 0 {
         return 0.0;
     }
-    exact_quotient(mantissa, scale, n).unwrap_or_else(|| to_f64(mantissa, scale) / n as f64)
-}
-
-/// `None` where the digits do not fit.
-fn exact_quotient(mantissa: i128, scale: u8, n: i64) -> Option<f64> {
-    let (weight, first) = leading(mantissa.unsigned_abs(), i32::from(scale));
-    let (divisor_weight, divisor_first) = leading(n.unsigned_abs().into(), 0);
-    let weight = weight - divisor_weight - i32::from(first <= divisor_first);
-    let digits = (16 - 4 * weight).max(i32::from(scale)).clamp(0, 1000);
-    let raised = mantissa.checked_mul(power_of_ten((digits - i32::from(scale)) as u32)?)?;
-    Some(to_f64(
-        divide_rounded(raised, i128::from(n)),
-        u8::try_from(digits).ok()?,
-    ))
-}
-
-/// The first digit of a number in base 10000, and the power of 10000 that it stands for.
-fn leading(mantissa: u128, scale: i32) -> (i32, u128) {
-    let exponent = mantissa.checked_ilog10().unwrap_or(0) as i32 - scale;
-    let weight = exponent.div_euclid(4);
-    // The digits before the end of that group; those behind the point of a short number are zeros.
-    let shift = scale + 4 * weight;
-    let first = if shift >= 0 {
-        mantissa / POWERS[shift.min(38) as usize].unsigned_abs()
-    } else {
-        mantissa * POWERS[shift.unsigned_abs().min(3) as usize].unsigned_abs()
-    };
-    (weight, first)
+    let divisor = POWERS[usize::from(scale.min(MAX_SCALE))] * i128::from(n);
+    if mantissa.unsigned_abs() <= EXACT && divisor.unsigned_abs() <= EXACT {
+        return mantissa as f64 / divisor as f64;
+    }
+    // As many digits as fit, of which a double has 17.
+    let digits = 37 - mantissa.unsigned_abs().ilog10().min(37);
+    let raised = mantissa * POWERS[digits as usize];
+    to_f64(divide_rounded(raised, i128::from(n)), scale + digits as u8)
 }
 
 #[cfg(test)]
@@ -186,16 +166,17 @@ mod tests {
     }
 
     #[test]
-    fn quotients_have_the_digits_of_numeric() {
-        // SELECT 100.00 / 3, 0.01 / 7, 12345678.91 / 6, as PostgreSQL writes them.
-        assert_eq!(quotient(100, 0, 3), "33.3333333333333333".parse().unwrap());
-        assert_eq!(quotient(1, 2, 7), "0.00142857142857142857".parse().unwrap());
-        assert_eq!(
-            quotient(1_234_567_891, 2, 6),
-            "2057613.151666666667".parse().unwrap()
-        );
-        assert_eq!(quotient(99_999_999, 0, 9_999), 10_001.0);
+    fn quotients_are_the_nearest_ones() {
+        assert_eq!(quotient(100, 0, 3), 100.0 / 3.0);
         assert_eq!(quotient(-100, 0, 3), -100.0 / 3.0);
-        assert_eq!(quotient(i128::MAX / 2, 18, 3), to_f64(i128::MAX / 2, 18) / 3.0);
+        assert_eq!(
+            quotient(1, 2, 7),
+            "0.00142857142857142857142857142857".parse().unwrap()
+        );
+        assert_eq!(
+            quotient(123_456_789_012_345_678, 18, 7),
+            "0.0176366841446208111428571428571428571".parse().unwrap()
+        );
+        assert_eq!(quotient(5, 1, 0), 0.0);
     }
 }

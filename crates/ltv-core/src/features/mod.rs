@@ -16,3 +16,6 @@ pub mod log;
 pub mod plan;
 pub mod purchases;
 pub mod walk;
+
+#[cfg(test)]
+mod tests;
