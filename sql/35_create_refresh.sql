@@ -72,6 +72,11 @@ BEGIN
         RAISE duplicate_column USING MESSAGE = format('two columns would have the name "%s"', repeated),
             HINT = 'Rename a column of attributes, customers or events in a query, or give an event log another name.';
     END IF;
+    IF cardinality(ltv.feature_names(definition)) > 1500 THEN
+        RAISE too_many_columns USING
+            MESSAGE = format('features would have %s columns', cardinality(ltv.feature_names(definition))),
+            DETAIL = 'The most is 1500.', HINT = 'Give fewer windows, types of events or value columns.';
+    END IF;
     SELECT n INTO repeated FROM unnest(ltv.feature_names(definition)) n WHERE octet_length(n) > 63 LIMIT 1;
     IF FOUND THEN
         RAISE name_too_long USING MESSAGE = format('the name "%s" is too long for a column', repeated),

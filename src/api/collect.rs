@@ -472,7 +472,7 @@ fn too_large() -> Report {
         PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
         "an amount is too large",
     )
-    .detail("Amounts may have 20 digits before the decimal point, and those of a customer 20 digits in all that differ in place by 38.")
+    .detail("Amounts, and what those of a customer add up to, may have 20 digits before the decimal point.")
     .hint("Leave amounts that cannot be out, for example with WHERE in a query.")
 }
 
