@@ -84,6 +84,28 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.features_cutoffs IS 'the cut-offs of a definition of features and the ends of their horizons';
 
+-- An order known only by its day is known to have happened at the end of that day.
+CREATE FUNCTION ltv.moment_of(date_type text, expression text, time_zone text, what text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(CASE date_type || ' ' || what
+                       WHEN 'date day' THEN '%s' WHEN 'date ts' THEN '(%s + 1)::timestamp AT TIME ZONE %L'
+                       WHEN 'timestamp day' THEN '%s::pg_catalog.date' WHEN 'timestamp ts' THEN '%s AT TIME ZONE %L'
+                       WHEN 'timestamptz day' THEN '(%s AT TIME ZONE %L)::pg_catalog.date' ELSE '%s' END,
+                  expression, time_zone)
+$$;
+COMMENT ON FUNCTION ltv.moment_of IS 'the day or instant of a date of a type, as SQL';
+
+-- Only these types have infinities (and NaN, which is greater).
+CREATE FUNCTION ltv.known_amount(definition jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(CASE WHEN definition ->> 'value_type' IN ('real', 'double precision', 'numeric')
+        THEN $q$o.%1$I > '-infinity' AND o.%1$I < 'infinity'$q$ ELSE 'o.%I IS NOT NULL' END,
+        definition ->> 'value_column')
+$$;
+COMMENT ON FUNCTION ltv.known_amount IS 'that an order has an amount, as SQL';
+
 -- SQL for the id, the day and the instant of the rows of a log, and for what can be: their day is not yet to
 -- come, and not the first one of computers' time or earlier, as that of placeholders is. Where today is null, it is the
 -- day on which the statement runs.
@@ -104,21 +126,16 @@ BEGIN
     places := places || jsonb_build_object('tomorrow',
         CASE WHEN today IS NOT NULL THEN format('(%L::pg_catalog.date + 1)', today)
              ELSE ltv.fill_in('((pg_catalog.now() AT TIME ZONE {zone})::pg_catalog.date + 1)', places) END);
-    -- An order known only by its day is known to have happened at the end of that day.
+    day := ltv.moment_of(log ->> 'date_type', '{date}', time_zone, 'day');
+    ts := ltv.moment_of(log ->> 'date_type', '{date}', time_zone, 'ts');
     CASE log ->> 'date_type'
         WHEN 'date' THEN
-            day := '{date}';
-            ts := '({date} + 1)::timestamp AT TIME ZONE {zone}';
             first := $q$'1970-01-02'::pg_catalog.date$q$;
             beyond := '{tomorrow}';
         WHEN 'timestamp' THEN
-            day := '{date}::pg_catalog.date';
-            ts := '{date} AT TIME ZONE {zone}';
             first := $q$'1970-01-02'::timestamp$q$;
             beyond := '{tomorrow}::timestamp';
         ELSE
-            day := '({date} AT TIME ZONE {zone})::pg_catalog.date';
-            ts := '{date}';
             first := $q$'1970-01-02'::timestamp AT TIME ZONE {zone}$q$;
             beyond := '{tomorrow}::timestamp AT TIME ZONE {zone}';
     END CASE;
@@ -150,10 +167,7 @@ BEGIN
         'value', format('o.%I', definition ->> 'value_column'),
         'possible', CASE WHEN with_impossible THEN format('o.%I IS NOT NULL', definition ->> 'date_column')
                     ELSE times.possible END,
-        -- Only these types have infinities (and NaN, which is greater).
-        'known', format(CASE WHEN definition ->> 'value_type' IN ('real', 'double precision', 'numeric')
-            THEN $q$o.%1$I > '-infinity' AND o.%1$I < 'infinity'$q$ ELSE 'o.%I IS NOT NULL' END,
-            definition ->> 'value_column')));
+        'known', ltv.known_amount(definition)));
 END
 $$;
 COMMENT ON FUNCTION ltv.features_orders IS 'the order log of a definition of features, as SQL';

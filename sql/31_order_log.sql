@@ -426,12 +426,38 @@ COMMENT ON FUNCTION ltv.check_attributes IS 'an error where customers or attribu
 CREATE TYPE ltv.log_facts AS (
     first_day date, last_day date, last_instant timestamptz, late bigint, latest date, early bigint, earliest date);
 
--- One pass over the log. Late are orders of days to come, early are those that
--- cannot be orders because of computers' first day.
+-- One pass over the log that looks for the ends, and another one where these cannot be. Late are orders of days to come,
+-- early are those that cannot be orders because of computers' first day.
 CREATE FUNCTION ltv.log_facts(definition jsonb, today date) RETURNS ltv.log_facts
-LANGUAGE sql SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
-    SELECT f FROM jsonb_populate_record(NULL::ltv.log_facts, ltv.read_in(ltv.run_path(definition), ltv.fill_in($sql$
+DECLARE
+    path text := ltv.run_path(definition);
+    times record := ltv.log_times(definition, definition ->> 'time_zone', today);
+    kind text := definition ->> 'date_type';
+    facts ltv.log_facts;
+BEGIN
+    -- What every order has to say costs more to ask than when it was, so the ends are looked for first. An infinite date
+    -- is none of our days.
+    SELECT * INTO facts
+    FROM jsonb_populate_record(NULL::ltv.log_facts, ltv.read_in(path, ltv.fill_in($sql$
+        SELECT pg_catalog.to_jsonb(f) FROM (
+            SELECT {day} AS first_day, {last_day} AS last_day, {last_instant} AS last_instant,
+                   0 AS late, 0 AS early
+            FROM (SELECT pg_catalog.min(r.d) AS first, pg_catalog.max(r.d) AS last
+                  FROM (SELECT o.{date} AS d FROM ({source}
+                        ) o WHERE {id} IS NOT NULL AND {known}) r) e
+            WHERE pg_catalog.isfinite(e.first) AND pg_catalog.isfinite(e.last)) f$sql$, jsonb_build_object(
+        'date', quote_ident(definition ->> 'date_column') || '::pg_catalog.' || quote_ident(kind),
+        'source', definition ->> 'source', 'id', times.id, 'known', ltv.known_amount(definition),
+        'day', ltv.moment_of(kind, 'e.first', definition ->> 'time_zone', 'day'),
+        'last_day', ltv.moment_of(kind, 'e.last', definition ->> 'time_zone', 'day'),
+        'last_instant', ltv.moment_of(kind, 'e.last', definition ->> 'time_zone', 'ts')))));
+    IF facts.first_day >= '1970-01-02' AND facts.last_day <= today THEN
+        RETURN facts;
+    END IF;
+    SELECT * INTO facts
+    FROM jsonb_populate_record(NULL::ltv.log_facts, ltv.read_in(path, ltv.fill_in($sql$
         SELECT pg_catalog.to_jsonb(f) FROM (
             SELECT pg_catalog.min(s.day) FILTER (WHERE {possible}) AS first_day,
                    pg_catalog.max(s.day) FILTER (WHERE {possible}) AS last_day,
@@ -443,7 +469,9 @@ AS $$
             FROM {orders}) f$sql$, jsonb_build_object(
         'possible', format('s.day >= %L::pg_catalog.date AND s.day <= %L::pg_catalog.date', date '1970-01-02', today),
         'today', format('%L::pg_catalog.date', today), 'first', format('%L::pg_catalog.date', date '1970-01-02'),
-        'orders', ltv.features_orders(definition, today, with_impossible => true))))) f
+        'orders', ltv.features_orders(definition, today, with_impossible => true)))));
+    RETURN facts;
+END
 $$;
 COMMENT ON FUNCTION ltv.log_facts(jsonb, date) IS 'from when to when the log goes, and what in it cannot be';
 

@@ -92,7 +92,7 @@ pub fn to_exact(content: &[u8]) -> Exact {
     let Some(found) = digits(content) else {
         return Exact::NotFinite;
     };
-    // Four digits of base 10000 fit into a word, nine into two; behind those that are kept are only those to round by.
+    // Four digits of base 10000 fit into a word. Behind those that fit into two are only digits to round by.
     let (mut whole, mut power) = (0_i128, found.power);
     let length = found.iter().len();
     if length <= 4 {

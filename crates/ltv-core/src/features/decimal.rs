@@ -15,6 +15,17 @@ pub struct Decimal {
 /// Up to here a whole number is an exact `f64`.
 const EXACT: u128 = 1 << 53;
 
+/// Powers of ten that are exact as doubles.
+const DOUBLES: [f64; 23] = {
+    let mut powers = [1.0; 23];
+    let mut n = 1;
+    while n < 23 {
+        powers[n] = POWERS[n] as f64;
+        n += 1;
+    }
+    powers
+};
+
 const POWERS: [i128; 39] = {
     let mut powers = [1; 39];
     let mut n = 1;
@@ -36,6 +47,9 @@ impl Decimal {
         if mantissa == 0 {
             return Some(Self::default());
         }
+        if let (Ok(mantissa), -18..=0) = (i64::try_from(mantissa), exponent) {
+            return Some(Self::short(mantissa, -exponent as u8));
+        }
         if exponent >= 0 {
             let mantissa = mantissa.checked_mul(power_of_ten(exponent.unsigned_abs())?)?;
             return Self { mantissa, scale: 0 }.bounded();
@@ -55,6 +69,18 @@ impl Decimal {
             scale: digits as u8,
         }
         .bounded()
+    }
+
+    /// The same of a word, for which any scale is small enough.
+    fn short(mut mantissa: i64, mut scale: u8) -> Self {
+        while scale > 0 && mantissa % 10 == 0 {
+            mantissa /= 10;
+            scale -= 1;
+        }
+        Self {
+            mantissa: mantissa.into(),
+            scale,
+        }
     }
 
     /// A double as PostgreSQL casts it to `numeric`: its first 15 significant digits. `None` where it is not finite or too large.
@@ -81,7 +107,11 @@ impl Decimal {
     }
 
     /// The digits of this number at a scale that is not smaller; `None` where they do not fit.
+    #[inline]
     pub fn at(self, scale: u8) -> Option<i128> {
+        if scale == self.scale {
+            return Some(self.mantissa);
+        }
         self.mantissa
             .checked_mul(power_of_ten(u32::from(scale.checked_sub(self.scale)?))?)
     }
@@ -97,11 +127,17 @@ fn divide_rounded(mantissa: i128, unit: i128) -> i128 {
     }
 }
 
+/// A number that is exact as a double.
+#[inline]
+fn exact(mantissa: i128) -> Option<f64> {
+    (mantissa.unsigned_abs() <= EXACT).then_some(mantissa as i64 as f64)
+}
+
 /// The double nearest to `mantissa / 10^scale`.
 pub fn to_f64(mantissa: i128, scale: u8) -> f64 {
-    // Powers of ten up to 10^22 are exact, so that one rounding gives the nearest.
-    if mantissa.unsigned_abs() <= EXACT && scale <= 22 {
-        return mantissa as f64 / POWERS[usize::from(scale)] as f64;
+    // Both exact, so that one rounding gives the nearest.
+    if let (Some(mantissa), Some(power)) = (exact(mantissa), DOUBLES.get(usize::from(scale))) {
+        return mantissa / power;
     }
     format!("{mantissa}e-{scale}").parse().unwrap_or(f64::NAN)
 }
@@ -109,7 +145,7 @@ pub fn to_f64(mantissa: i128, scale: u8) -> f64 {
 /// The single-precision number nearest to `mantissa / 10^scale`.
 pub fn to_f32(mantissa: i128, scale: u8) -> f32 {
     if mantissa.unsigned_abs() <= 1 << 24 && scale <= 10 {
-        return mantissa as f32 / POWERS[usize::from(scale)] as f32;
+        return mantissa as i32 as f32 / DOUBLES[usize::from(scale)] as f32;
     }
     format!("{mantissa}e-{scale}").parse().unwrap_or(f32::NAN)
 }
@@ -120,8 +156,8 @@ pub fn quotient(mantissa: i128, scale: u8, n: i64) -> f64 {
         return 0.0;
     }
     let divisor = POWERS[usize::from(scale.min(MAX_SCALE))] * i128::from(n);
-    if mantissa.unsigned_abs() <= EXACT && divisor.unsigned_abs() <= EXACT {
-        return mantissa as f64 / divisor as f64;
+    if let (Some(mantissa), Some(divisor)) = (exact(mantissa), exact(divisor)) {
+        return mantissa / divisor;
     }
     // As many digits as fit, of which a double has 17.
     let digits = 37 - mantissa.unsigned_abs().ilog10().min(37);

@@ -1,6 +1,6 @@
 //! What the orders of a customer say at a moment. A purchase is a day whose orders and returns add up to more than nothing.
 
-use super::decimal::{quotient, to_f64};
+use super::decimal::{power_of_ten, quotient, to_f64};
 use super::log::Entries;
 use super::plan::civil;
 use super::walk::Moment;
@@ -146,8 +146,8 @@ impl Purchases {
             let spread = n
                 .checked_mul(squares)?
                 .checked_sub(self.total.checked_mul(self.total)?)?;
-            let variance = spread as f64 / (n * (n - 1)) as f64;
-            Some(variance.sqrt() / to_f64(10_i128.pow(self.scale.into()), 0))
+            let variance = to_f64(spread, 0) / (n * (n - 1)) as i64 as f64;
+            Some(variance.sqrt() / to_f64(power_of_ten(self.scale.into())?, 0))
         };
         exact().unwrap_or_else(|| {
             let mean = quotient(self.total, self.scale, n as i64);
