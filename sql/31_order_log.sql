@@ -426,8 +426,8 @@ COMMENT ON FUNCTION ltv.check_attributes IS 'an error where customers or attribu
 CREATE TYPE ltv.log_facts AS (
     first_day date, last_day date, last_instant timestamptz, late bigint, latest date, early bigint, earliest date);
 
--- One pass over the log that looks for the ends, and another one where these cannot be. Late are orders of days to come,
--- early are those that cannot be orders because of computers' first day.
+-- One pass over the log that looks for the ends, and another one where these cannot be. Late are orders of days to
+-- come, early are those that cannot be orders because of computers' first day.
 CREATE FUNCTION ltv.log_facts(definition jsonb, today date) RETURNS ltv.log_facts
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
@@ -437,8 +437,8 @@ DECLARE
     kind text := definition ->> 'date_type';
     facts ltv.log_facts;
 BEGIN
-    -- What every order has to say costs more to ask than when it was, so the ends are looked for first. An infinite date
-    -- is none of our days.
+    -- What every order has to say costs more to ask than when it was, so the ends are looked for first. An infinite
+    -- date is none of our days.
     SELECT * INTO facts
     FROM jsonb_populate_record(NULL::ltv.log_facts, ltv.read_in(path, ltv.fill_in($sql$
         SELECT pg_catalog.to_jsonb(f) FROM (

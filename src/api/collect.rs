@@ -80,7 +80,8 @@ impl Reader {
             };
             // SAFETY: the expression that is called is known for aggregates.
             let type_oid = unsafe {
-                let declared = pg_sys::get_fn_expr_argtype((*fcinfo).flinfo, (FIRST + number) as i32);
+                let declared =
+                    pg_sys::get_fn_expr_argtype((*fcinfo).flinfo, (FIRST + number) as i32);
                 pg_sys::getBaseType(declared)
             };
             if !role.reads(type_oid) {
@@ -375,7 +376,12 @@ fn add(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
 /// `ltv.collect_combine(state, other)`.
 fn combine(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: declared as (internal, internal).
-    let (state, other) = unsafe { (sql::argument_datum(fcinfo, 0), sql::argument_datum(fcinfo, 1)) };
+    let (state, other) = unsafe {
+        (
+            sql::argument_datum(fcinfo, 0),
+            sql::argument_datum(fcinfo, 1),
+        )
+    };
     let Some(other) = other else {
         // SAFETY: a valid call info.
         return Ok(unsafe { sql::result(fcinfo, state) });
@@ -462,7 +468,10 @@ fn wrong_roles() -> Report {
 fn wrong_type(type_oid: pg_sys::Oid) -> Report {
     Report::new(
         PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
-        format!("ltv.collect cannot read values of type {}", text::type_name(type_oid)),
+        format!(
+            "ltv.collect cannot read values of type {}",
+            text::type_name(type_oid)
+        ),
     )
     .hint("Cast times to date or timestamptz, kinds to text, and amounts to numeric.")
 }

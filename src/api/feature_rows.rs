@@ -33,7 +33,9 @@ fn feature_rows(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     let takes_sets = !result.is_null()
         && unsafe {
             (*result).type_ == pg_sys::NodeTag::T_ReturnSetInfo
-                && (*result).allowedModes as u32 & pg_sys::SetFunctionReturnMode::SFRM_ValuePerCall as u32 != 0
+                && (*result).allowedModes as u32
+                    & pg_sys::SetFunctionReturnMode::SFRM_ValuePerCall as u32
+                    != 0
         };
     if !takes_sets {
         return Err(Report::new(
@@ -62,7 +64,9 @@ fn feature_rows(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
         Ok(match walker.next_row()? {
             Some(row) => {
                 (*result).isDone = pg_sys::ExprDoneCond::ExprMultipleResult;
-                array(pg_sys::FLOAT8OID, &[row.len()], row, |number| number.is_nan())
+                array(pg_sys::FLOAT8OID, &[row.len()], row, |number| {
+                    number.is_nan()
+                })
             }
             None => {
                 (*place).under_way = false;
@@ -212,7 +216,9 @@ fn array<T: Copy>(
         pgrx::set_varsize_4b(start.cast(), bytes as i32);
         let header = start.cast::<i32>();
         header.add(1).write(size.len() as i32);
-        header.add(2).write(if has_nulls { offset as i32 } else { 0 });
+        header
+            .add(2)
+            .write(if has_nulls { offset as i32 } else { 0 });
         header.add(3).cast::<u32>().write(element.to_u32());
         for (at, &size_of_dimension) in size.iter().enumerate() {
             header.add(4 + at).write(size_of_dimension as i32);

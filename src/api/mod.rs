@@ -3,8 +3,8 @@
 mod caller;
 mod collect;
 mod evaluate;
-mod feature_rows;
 pub mod export;
+mod feature_rows;
 mod loaded;
 mod onnx;
 pub mod predict;

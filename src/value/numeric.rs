@@ -62,8 +62,8 @@ pub fn to_f64(content: &[u8]) -> f64 {
     let Some(found) = digits(content) else {
         return f64::NAN;
     };
-    let magnitude = quickly(found.iter(), found.power)
-        .unwrap_or_else(|| carefully(found.iter(), found.power));
+    let magnitude =
+        quickly(found.iter(), found.power).unwrap_or_else(|| carefully(found.iter(), found.power));
     if found.negative {
         -magnitude
     } else {

@@ -277,7 +277,8 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
 fn is_label(name: &str) -> bool {
     name.strip_prefix("ltv").is_some_and(|rest| {
         let days = rest.strip_prefix('_').unwrap_or("1");
-        rest.is_empty() || !days.is_empty() && rest.starts_with('_') && days.bytes().all(|b| b.is_ascii_digit())
+        rest.is_empty()
+            || !days.is_empty() && rest.starts_with('_') && days.bytes().all(|b| b.is_ascii_digit())
     })
 }
 

@@ -2,9 +2,8 @@
 
 use super::decimal::to_f64;
 use super::log::Entries;
-use super::plan::Shape;
+use super::plan::{Moment, Shape};
 use super::purchases::add;
-use super::walk::Moment;
 use crate::error::Result;
 
 /// What happened within some days.
@@ -69,8 +68,11 @@ impl Events {
         row: &mut Vec<f64>,
     ) -> Result<()> {
         let width = 1 + windows.len();
-        self.tallies.resize_with((1 + shape.kinds) * width, Tally::default);
-        self.tallies.iter_mut().for_each(|tally| tally.clear(shape.values));
+        self.tallies
+            .resize_with((1 + shape.kinds) * width, Tally::default);
+        self.tallies
+            .iter_mut()
+            .for_each(|tally| tally.clear(shape.values));
         self.before.clear();
         self.before.resize(windows.len(), 0);
         for (key, values) in log.iter().filter(|(key, _)| key.time <= moment.time) {
@@ -96,9 +98,11 @@ impl Events {
         for group in 0..=shape.kinds {
             let tallies = &self.tallies[group * width..(group + 1) * width];
             tallies[0].numbers(&log.scales, row);
-            row.push(tallies[0].last_day.map_or(f64::NAN, |day| {
-                f64::from(moment.day) - f64::from(day)
-            }));
+            row.push(
+                tallies[0]
+                    .last_day
+                    .map_or(f64::NAN, |day| f64::from(moment.day) - f64::from(day)),
+            );
             for (tally, &before) in tallies[1..].iter().zip(&self.before) {
                 tally.numbers(&log.scales, row);
                 if group == 0 {

@@ -3,9 +3,8 @@
 
 use super::decimal::to_f32;
 use super::log::Entries;
-use super::plan::{MAX_STEPS, Plan, Sequence};
+use super::plan::{MAX_STEPS, Moment, Plan, Sequence};
 use super::purchases::{Purchases, add};
-use super::walk::Moment;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Steps of equal width, one behind the other.
@@ -34,7 +33,10 @@ pub fn purchases(
     };
     let days: Vec<i32> = purchases.days().rev().take(most).collect();
     reserve(&mut steps.numbers, days.len() * width)?;
-    let mut entries = orders.iter().filter(|(key, _)| key.time <= moment.time).peekable();
+    let mut entries = orders
+        .iter()
+        .filter(|(key, _)| key.time <= moment.time)
+        .peekable();
     let mut sums = vec![0_i128; orders.scales.len()];
     for day in days.into_iter().rev() {
         sums.fill(0);
@@ -48,7 +50,9 @@ pub fn purchases(
         for (number, (&sum, &scale)) in sums.iter().zip(&orders.scales).enumerate() {
             steps.numbers.push(to_f32(sum, scale));
             if number == 0 {
-                steps.numbers.push((f64::from(moment.day) - f64::from(day)) as f32);
+                steps
+                    .numbers
+                    .push((f64::from(moment.day) - f64::from(day)) as f32);
             }
         }
     }
@@ -84,11 +88,14 @@ pub fn regular(plan: &Plan, sequence: Sequence, days: i32, known: Known) -> Resu
     let of_events: usize = plan.events.iter().map(|log| 1 + log.values).sum();
     let width = 2 + extra + of_events;
     if sequence.steps.saturating_mul(width) > MAX_STEPS {
-        return Err(
-            Error::new(ErrorKind::TooLarge, "a sequence cannot have so many numbers").detail(
-                format!("It would have {} steps of {width}; the most is {MAX_STEPS} in all.", sequence.steps),
-            ),
-        );
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            "a sequence cannot have so many numbers",
+        )
+        .detail(format!(
+            "It would have {} steps of {width}; the most is {MAX_STEPS} in all.",
+            sequence.steps
+        )));
     }
     let mut sums = Vec::new();
     reserve(&mut sums, sequence.steps * width)?;
@@ -103,7 +110,9 @@ pub fn regular(plan: &Plan, sequence: Sequence, days: i32, known: Known) -> Resu
         scales[if number == 0 { 0 } else { 1 + number }] = scale;
     }
     for (key, values) in orders.iter().filter(|(key, _)| key.time <= moment.time) {
-        let Some(step) = step_of(key.day) else { continue };
+        let Some(step) = step_of(key.day) else {
+            continue;
+        };
         for (number, &value) in values.iter().take(1 + extra).enumerate() {
             let at = step * width + if number == 0 { 0 } else { 1 + number };
             sums[at] = add(sums[at], value)?;
@@ -120,7 +129,9 @@ pub fn regular(plan: &Plan, sequence: Sequence, days: i32, known: Known) -> Resu
             scales[place + 1 + number] = scale;
         }
         for (key, values) in log.iter().filter(|(key, _)| key.time <= moment.time) {
-            let Some(step) = step_of(key.day) else { continue };
+            let Some(step) = step_of(key.day) else {
+                continue;
+            };
             let at = step * width + place;
             sums[at] = add(sums[at], key.count.into())?;
             for (number, &value) in values.iter().take(shape.values).enumerate() {

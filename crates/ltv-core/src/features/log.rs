@@ -306,7 +306,10 @@ fn write(words: &mut [i64], start: usize, layout: Layout, value: usize, digits: 
 fn merge(first: &mut [i64], second: &[i64], layout: Layout) -> bool {
     let key = layout.key();
     let sum = |value| {
-        let (a, b) = (read(first, key, layout, value), read(second, key, layout, value));
+        let (a, b) = (
+            read(first, key, layout, value),
+            read(second, key, layout, value),
+        );
         let sum = a.checked_add(b);
         sum.filter(|&sum| layout.wide || i64::try_from(sum).is_ok())
     };
@@ -384,7 +387,9 @@ impl Entries {
         let (count, words) = bytes.split_first_chunk::<4>().ok_or_else(damaged)?;
         let (words, rest) = words.as_chunks::<8>();
         let word = |at: usize| i64::from_ne_bytes(words[at]);
-        let layout = words.first().and_then(|&word| Layout::of(i64::from_ne_bytes(word)));
+        let layout = words
+            .first()
+            .and_then(|&word| Layout::of(i64::from_ne_bytes(word)));
         let layout = layout.ok_or_else(damaged)?;
         let (head, stride, key) = (layout.head(), layout.stride(), layout.key());
         let count = u32::from_ne_bytes(*count) as usize;
@@ -401,7 +406,11 @@ impl Entries {
         for entry in 0..count {
             let start = head + entry * stride;
             let time = word(start);
-            let day = if layout.instants { word(start + 1) } else { time };
+            let day = if layout.instants {
+                word(start + 1)
+            } else {
+                time
+            };
             let at_events = start + 1 + usize::from(layout.instants);
             let (kind, count) = match layout.events {
                 true => (word(at_events), word(at_events + 1)),
@@ -458,6 +467,5 @@ fn damaged() -> Error {
 }
 
 fn no_memory() -> Error {
-    Error::new(ErrorKind::Resources, "out of memory")
-        .detail("The log of a customer did not fit.")
+    Error::new(ErrorKind::Resources, "out of memory").detail("The log of a customer did not fit.")
 }

@@ -17,7 +17,7 @@ pub struct Plan {
     pub instants: bool,
     /// The moments at which all customers are looked at, in their order.
     #[serde(default)]
-    pub looks: Vec<Look>,
+    pub looks: Vec<Moment>,
     /// Or the ages, in days after the start of each, at which they are.
     #[serde(default)]
     pub ages: Vec<i32>,
@@ -44,8 +44,8 @@ pub struct Plan {
 }
 
 /// A moment at which customers are looked at.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Look {
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Moment {
     /// The last instant, or day, that is seen.
     pub time: i64,
     /// The day of it, since 2000-01-01.
@@ -106,15 +106,21 @@ impl Plan {
     /// # Errors
     /// Where it is none, or wants more than [`MAX_NUMBERS`] numbers.
     pub fn from_json(text: &str) -> Result<Self> {
-        let plan: Self = serde_json::from_str(text)
-            .map_err(|error| damaged().detail(format!("It is not as pg_ltv writes it: {error}.")))?;
+        let plan: Self = serde_json::from_str(text).map_err(|error| {
+            damaged().detail(format!("It is not as pg_ltv writes it: {error}."))
+        })?;
         let days = |days: &[i32], least| days.iter().all(|&n| (least..=36_500).contains(&n));
-        let lists = plan.windows.len().max(plan.ages.len()).max(plan.events.len());
+        let lists = plan
+            .windows
+            .len()
+            .max(plan.ages.len())
+            .max(plan.events.len());
         let is_sane = days(&plan.windows, 1)
             && days(&plan.ages, 0)
             && lists <= MAX_NUMBERS
             && plan.horizons.len() <= MAX_NUMBERS
-            && (plan.horizons.iter()).all(|h| (0..=1200).contains(&h.months) && (0..=36_600).contains(&h.days))
+            && (plan.horizons.iter())
+                .all(|h| (0..=1200).contains(&h.months) && (0..=36_600).contains(&h.days))
             && (plan.looks.iter()).all(|look| look.until.len() == plan.looks[0].until.len())
             && plan.labels() <= MAX_NUMBERS
             && (plan.events.iter()).all(|log| log.kinds <= MAX_NUMBERS && log.values <= MAX_VALUES)
@@ -123,7 +129,9 @@ impl Plan {
             && plan.sequence.is_none_or(|sequence| {
                 (1..=10_000).contains(&sequence.steps)
                     && sequence.columns < MAX_VALUES
-                    && sequence.grid.is_none_or(|days| (1..=36_500).contains(&days))
+                    && sequence
+                        .grid
+                        .is_none_or(|days| (1..=36_500).contains(&days))
             });
         if !is_sane {
             return Err(damaged().detail("What it asks for is out of range."));
@@ -134,7 +142,9 @@ impl Plan {
                 crate::error::ErrorKind::TooLarge,
                 "a relation of features cannot have so many columns",
             )
-            .detail(format!("It would have {numbers}; the most is {MAX_NUMBERS}."))
+            .detail(format!(
+                "It would have {numbers}; the most is {MAX_NUMBERS}."
+            ))
             .hint("Give fewer windows, kinds of events or value columns."));
         }
         Ok(plan)
@@ -142,7 +152,9 @@ impl Plan {
 
     /// How many labels a row has.
     pub fn labels(&self) -> usize {
-        self.looks.first().map_or(self.horizons.len(), |look| look.until.len())
+        self.looks
+            .first()
+            .map_or(self.horizons.len(), |look| look.until.len())
     }
 
     /// How many numbers a row has.
@@ -152,7 +164,11 @@ impl Plan {
             let numbers = (3 + shape.values) + windows * (2 + shape.values);
             (1 + shape.kinds).saturating_mul(numbers) + windows
         };
-        let events: usize = self.events.iter().map(per_log).fold(0, usize::saturating_add);
+        let events: usize = self
+            .events
+            .iter()
+            .map(per_log)
+            .fold(0, usize::saturating_add);
         let fixed = 11 + usize::from(self.start != Start::Unknown) + usize::from(self.everyone);
         (fixed + 2 * windows + 2 * usize::from(self.returns) + self.labels()).saturating_add(events)
     }
@@ -240,7 +256,8 @@ mod tests {
     #[test]
     fn plans_that_ask_for_too_much_are_refused() {
         assert!(Plan::from_json("{}").is_err());
-        let look = r#"{"instants": false, "windows": [7], "looks": [{"time": 1, "day": 1, "until": [2]}]"#;
+        let look =
+            r#"{"instants": false, "windows": [7], "looks": [{"time": 1, "day": 1, "until": [2]}]"#;
         assert!(Plan::from_json(&format!("{look}}}")).is_ok());
         let events = r#", "events": [{"kinds": 900, "values": 5}]}"#;
         assert!(Plan::from_json(&format!("{look}{events}")).is_err());

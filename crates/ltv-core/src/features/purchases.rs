@@ -2,8 +2,7 @@
 
 use super::decimal::{power_of_ten, quotient, to_f64};
 use super::log::Entries;
-use super::plan::civil;
-use super::walk::Moment;
+use super::plan::{Moment, civil};
 use crate::error::{Error, Result};
 
 /// A purchase.

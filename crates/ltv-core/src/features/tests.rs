@@ -67,8 +67,14 @@ impl Owned {
         let mut log = self.log();
         log.settle();
         let (entries, used) = (log.entries(), log.used());
-        let words = self.words[..used].iter().flat_map(|word| word.to_ne_bytes());
-        (entries as u32).to_ne_bytes().into_iter().chain(words).collect()
+        let words = self.words[..used]
+            .iter()
+            .flat_map(|word| word.to_ne_bytes());
+        (entries as u32)
+            .to_ne_bytes()
+            .into_iter()
+            .chain(words)
+            .collect()
     }
 }
 
@@ -80,13 +86,23 @@ fn decimal(text: &str) -> Decimal {
 
 /// A pseudo-random number, the next of a sequence.
 fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
     *state >> 33
 }
 
 #[test]
 fn a_log_does_not_depend_on_how_it_was_collected() {
-    let amounts = ["1", "-2.5", "0.001", "1000000000.01", "0", "99999999999999999999", "-0.000000000000000001"];
+    let amounts = [
+        "1",
+        "-2.5",
+        "0.001",
+        "1000000000.01",
+        "0",
+        "99999999999999999999",
+        "-0.000000000000000001",
+    ];
     for (events, instants, most) in [(false, false, 3), (true, true, 5), (true, false, 7)] {
         let layout = Layout {
             instants,
@@ -98,8 +114,16 @@ fn a_log_does_not_depend_on_how_it_was_collected() {
         let rows: Vec<(i64, u16, [Decimal; 2])> = (0..300)
             .map(|_| {
                 let value = |seed: &mut u64| decimal(amounts[next(seed) as usize % most]);
-                let kind = if events { next(&mut seed) as u16 % 3 } else { 0 };
-                (next(&mut seed) as i64 % 40, kind, [value(&mut seed), value(&mut seed)])
+                let kind = if events {
+                    next(&mut seed) as u16 % 3
+                } else {
+                    0
+                };
+                (
+                    next(&mut seed) as i64 % 40,
+                    kind,
+                    [value(&mut seed), value(&mut seed)],
+                )
             })
             .collect();
         let collect = |rows: &mut dyn Iterator<Item = &(i64, u16, [Decimal; 2])>| {
@@ -114,13 +138,26 @@ fn a_log_does_not_depend_on_how_it_was_collected() {
         }
         let (mut one, mut other) = (Entries::default(), Entries::default());
         one.read(&expected.bytes()).unwrap();
-        other.read(&collect(&mut rows.iter().rev()).bytes()).unwrap();
-        assert_eq!((&one.keys, &one.values, &one.scales), (&other.keys, &other.values, &other.scales));
+        other
+            .read(&collect(&mut rows.iter().rev()).bytes())
+            .unwrap();
+        assert_eq!(
+            (&one.keys, &one.values, &one.scales),
+            (&other.keys, &other.values, &other.scales)
+        );
         other.read(&pieces.bytes()).unwrap();
-        assert_eq!((&one.keys, &one.values, &one.scales), (&other.keys, &other.values, &other.scales));
-        assert_eq!(one.keys.iter().map(|key| key.count).sum::<i64>() == 300, events);
+        assert_eq!(
+            (&one.keys, &one.values, &one.scales),
+            (&other.keys, &other.values, &other.scales)
+        );
+        assert_eq!(
+            one.keys.iter().map(|key| key.count).sum::<i64>() == 300,
+            events
+        );
         let sum = |number: usize| -> i128 {
-            rows.iter().map(|(_, _, values)| values[number].at(one.scales[number]).unwrap()).sum()
+            rows.iter()
+                .map(|(_, _, values)| values[number].at(one.scales[number]).unwrap())
+                .sum()
         };
         for number in 0..2 {
             let total: i128 = one.iter().map(|(_, values)| values[number]).sum();
@@ -171,7 +208,15 @@ fn a_walk_says_what_was_known() {
         values: 1,
     };
     let mut log = Owned::new(layout);
-    for (day, amount) in [(9, "5"), (1, "10"), (10, "-2"), (1, "-4"), (12, "3"), (12, "-3"), (31, "50")] {
+    for (day, amount) in [
+        (9, "5"),
+        (1, "10"),
+        (10, "-2"),
+        (1, "-4"),
+        (12, "3"),
+        (12, "-3"),
+        (31, "50"),
+    ] {
         log.push(day, 0, &[decimal(amount)]);
     }
     let orders = log.bytes();
@@ -183,11 +228,21 @@ fn a_walk_says_what_was_known() {
     walker.begin(customer, std::iter::empty()).unwrap();
     // Moment, recency, frequency, t, mean, max, std, last, count_7, sum_7, mean_interpurchase, month, first, return_days, returned, ltv.
     let row = walker.next_row().unwrap().unwrap();
-    assert_eq!(row, [1.0, 7.0, 0.0, 7.0, 6.0, 6.0, 0.0, 6.0, 0.0, 0.0, -1.0, 1.0, 6.0, 0.0, 0.0, 3.0]);
+    assert_eq!(
+        row,
+        [
+            1.0, 7.0, 0.0, 7.0, 6.0, 6.0, 0.0, 6.0, 0.0, 0.0, -1.0, 1.0, 6.0, 0.0, 0.0, 3.0
+        ]
+    );
     let row = walker.next_row().unwrap().unwrap();
     let (last, known) = row.split_last().unwrap();
     let deviation = 0.5_f64.sqrt();
-    assert_eq!(known, [2.0, 11.0, 1.0, 19.0, 5.5, 6.0, deviation, 5.0, 0.0, 0.0, 8.0, 1.0, 6.0, 1.0, 2.0]);
+    assert_eq!(
+        known,
+        [
+            2.0, 11.0, 1.0, 19.0, 5.5, 6.0, deviation, 5.0, 0.0, 0.0, 8.0, 1.0, 6.0, 1.0, 2.0
+        ]
+    );
     assert!(last.is_nan());
     assert!(walker.next_row().unwrap().is_none());
 }

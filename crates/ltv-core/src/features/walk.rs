@@ -3,20 +3,9 @@
 use super::events::Events;
 use super::grid::{self, Known, Steps};
 use super::log::Entries;
-use super::plan::{Plan, Start};
+use super::plan::{Moment, Plan, Start};
 use super::purchases::Purchases;
 use crate::error::{Error, Result};
-
-/// When a customer is looked at.
-#[derive(Clone, Debug, Default)]
-pub struct Moment {
-    /// The last instant, or day, that is seen.
-    pub time: i64,
-    /// The day of it, since 2000-01-01.
-    pub day: i32,
-    /// The ends of the horizons, in the unit of times.
-    pub until: Vec<i64>,
-}
 
 /// What is known of a customer, as it was collected.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,10 +68,14 @@ impl Walker {
             self.orders.read(orders)?;
         }
         for (number, log) in events.enumerate() {
-            let (Some(log), Some(entries)) = (log, self.events.get_mut(number)) else { continue };
+            let (Some(log), Some(entries)) = (log, self.events.get_mut(number)) else {
+                continue;
+            };
             entries.read(log)?;
             if entries.scales.len() != self.plan.events[number].values {
-                return Err(Error::data("the logs of a customer are not those of the plan"));
+                return Err(Error::data(
+                    "the logs of a customer are not those of the plan",
+                ));
             }
         }
         self.log_end = customer.log_end;
@@ -134,7 +127,8 @@ impl Walker {
             for (log, &shape) in self.events.iter().zip(&self.plan.events) {
                 (self.tallies).features(log, shape, &self.moment, windows, &mut self.row)?;
             }
-            self.purchases.labels(&self.moment, self.log_end, &mut self.row);
+            self.purchases
+                .labels(&self.moment, self.log_end, &mut self.row);
             return Ok(Some(&self.row));
         }
         Ok(None)
@@ -144,12 +138,16 @@ impl Walker {
     fn go_on(&mut self) -> bool {
         loop {
             let is_there = if self.plan.ages.is_empty() {
-                let Some(look) = self.plan.looks.get(self.next) else { return false };
+                let Some(look) = self.plan.looks.get(self.next) else {
+                    return false;
+                };
                 (self.moment.time, self.moment.day) = (look.time, look.day);
                 self.moment.until.clone_from(&look.until);
                 self.start.is_none_or(|start| start <= look.day)
             } else {
-                let Some(&age) = self.plan.ages.get(self.next) else { return false };
+                let Some(&age) = self.plan.ages.get(self.next) else {
+                    return false;
+                };
                 self.go_to_age(age)
             };
             self.next += 1;
@@ -162,11 +160,15 @@ impl Walker {
     /// Whether the customer has reached it.
     fn go_to_age(&mut self, age: i32) -> bool {
         let day = self.start.and_then(|start| start.checked_add(age));
-        let (Some(day), Some(end)) = (day, self.log_end) else { return false };
+        let (Some(day), Some(end)) = (day, self.log_end) else {
+            return false;
+        };
         self.moment.day = day;
         self.moment.time = day.into();
         self.moment.until.clear();
-        self.moment.until.extend(self.plan.horizons.iter().map(|horizon| horizon.after(day)));
+        self.moment
+            .until
+            .extend(self.plan.horizons.iter().map(|horizon| horizon.after(day)));
         i64::from(day) <= end
     }
 
@@ -175,10 +177,14 @@ impl Walker {
     /// # Errors
     /// Where values add up to more than can be counted, or the sequence is too large.
     pub fn sequence(&mut self, moment: f64) -> Result<Option<Steps>> {
-        let Some(sequence) = self.plan.sequence else { return Ok(None) };
+        let Some(sequence) = self.plan.sequence else {
+            return Ok(None);
+        };
         if self.plan.ages.is_empty() {
             let look = (moment as usize).checked_sub(1);
-            let Some(look) = look.and_then(|look| self.plan.looks.get(look)) else { return Ok(None) };
+            let Some(look) = look.and_then(|look| self.plan.looks.get(look)) else {
+                return Ok(None);
+            };
             (self.moment.time, self.moment.day) = (look.time, look.day);
         } else {
             self.moment.day = moment as i32;
