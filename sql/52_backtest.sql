@@ -32,6 +32,11 @@ DECLARE
     metrics jsonb;
     rows jsonb := '[]';
 BEGIN
+    IF NULLIF(spec -> 'age', 'null') IS NOT NULL THEN
+        RAISE feature_not_supported USING MESSAGE = 'a backtest needs features as of days',
+            DETAIL = format('%s looks at each customer so many days after the start.', argument ->> 'name'),
+            HINT = 'Evaluate the model on those who came later, with a query => ''SELECT ... WHERE as_of > ...''.';
+    END IF;
     spec := ltv.with_cutoffs(spec || '{"materialized": true}',
         COALESCE((argument ->> 'as_of')::ltv.cutoffs, ltv.newest_cutoffs(spec, facts), ltv.own_cutoffs(spec)));
     SELECT min(c.as_of_day) INTO unfinished FROM ltv.features_cutoffs(spec) c

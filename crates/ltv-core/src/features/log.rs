@@ -5,7 +5,7 @@
 //! entries are events, and its values, of one word each, or of two where one did not suffice. The values of a
 //! column have one scale.
 
-use super::decimal::{Decimal, power_of_ten};
+use super::decimal::{Decimal, MAX_SCALE, power_of_ten};
 use crate::error::{Error, ErrorKind, Result};
 
 /// More values than an entry may have.
@@ -399,6 +399,9 @@ impl Entries {
         }
         let scale = |value: usize| word(2 + value / 8).to_le_bytes()[value % 8];
         self.scales.extend((0..layout.values).map(scale));
+        if self.scales.iter().any(|&scale| scale > MAX_SCALE) {
+            return Err(damaged());
+        }
         self.keys.try_reserve(count).map_err(|_| no_memory())?;
         self.values
             .try_reserve(count * layout.values)
