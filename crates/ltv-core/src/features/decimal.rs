@@ -55,14 +55,14 @@ impl Decimal {
             return Self { mantissa, scale: 0 }.bounded();
         }
         let (mut mantissa, mut digits) = (mantissa, exponent.unsigned_abs());
+        if digits > u32::from(MAX_SCALE) {
+            let unit = power_of_ten(digits - u32::from(MAX_SCALE));
+            mantissa = unit.map_or(0, |unit| divide_rounded(mantissa, unit));
+            digits = u32::from(MAX_SCALE);
+        }
         while digits > 0 && mantissa % 10 == 0 {
             mantissa /= 10;
             digits -= 1;
-        }
-        if digits > u32::from(MAX_SCALE) {
-            let unit = power_of_ten(digits - u32::from(MAX_SCALE)).unwrap_or(i128::MAX);
-            mantissa = divide_rounded(mantissa, unit);
-            digits = u32::from(MAX_SCALE);
         }
         Self {
             mantissa,
