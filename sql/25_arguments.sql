@@ -113,15 +113,62 @@ CREATE CAST (ltv.channels AS text) WITHOUT FUNCTION;
 CREATE CAST (boolean AS ltv.channels) WITH FUNCTION ltv.channels(boolean) AS IMPLICIT;
 CREATE CAST (text[] AS ltv.channels) WITH FUNCTION ltv.channels(text[]) AS IMPLICIT;
 
-CREATE FUNCTION ltv.parse_channels(channels ltv.channels) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION ltv.is_list(value jsonb, of text, pattern text DEFAULT '') RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN lower(trim(channels::text)) IN ('false', 'f', 'no', 'off', '') THEN NULL
-                WHEN lower(trim(channels::text)) IN ('true', 't', 'yes', 'on') THEN '{}'
-                WHEN channels::text ~ '^[[:space:]]*[{]' THEN channels::text::text[]
-                ELSE regexp_split_to_array(trim(channels::text), '[[:space:]]*,[[:space:]]*') END
+    SELECT CASE WHEN jsonb_typeof(value) = 'array'
+                THEN NOT EXISTS (SELECT FROM jsonb_array_elements(value) e
+                                 WHERE jsonb_typeof(e) <> of OR e #>> '{}' !~ pattern)
+                ELSE false END
 $$;
-COMMENT ON FUNCTION ltv.parse_channels IS 'the columns to add to a sequence, NULL for no sequence';
+COMMENT ON FUNCTION ltv.is_list IS 'whether a value is an array of values of a type and form';
+
+-- {"step": "1 day", "steps": 30} is a regular grid; anything else is one step per purchase day.
+CREATE FUNCTION ltv.parse_sequence(channels ltv.channels) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
+AS $$
+DECLARE
+    given text := trim(channels::text);
+    grid jsonb;
+    step interval;
+    unknown text;
+BEGIN
+    IF given IS NULL OR given !~ '^[{][[:space:]]*"[^"]*"[[:space:]]*:' THEN
+        RETURN jsonb_build_object('steps', 64, 'columns',
+            CASE WHEN COALESCE(lower(given), '') IN ('false', 'f', 'no', 'off', '') THEN NULL
+                 WHEN lower(given) IN ('true', 't', 'yes', 'on') THEN '{}'
+                 WHEN given ~ '^[{]' THEN given::text[]
+                 ELSE regexp_split_to_array(given, '[[:space:]]*,[[:space:]]*') END);
+    END IF;
+    BEGIN
+        grid := given::jsonb;
+        SELECT string_agg(k, ', ') INTO unknown FROM jsonb_object_keys(grid) k
+        WHERE k NOT IN ('step', 'steps', 'columns');
+        step := CASE WHEN COALESCE(grid ->> 'step', '1') ~ '^[0-9]+$' THEN COALESCE(grid ->> 'step', '1') || ' days'
+                     ELSE grid ->> 'step' END::interval;
+    EXCEPTION WHEN data_exception THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('the sequence %s cannot be read', given),
+            DETAIL = SQLERRM || '.', HINT = 'For example sequence => ''{"step": "1 day", "steps": 30}''.';
+    END;
+    IF unknown IS NOT NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('unknown key of the sequence: %s', unknown),
+            HINT = 'The keys are step, steps and columns.';
+    ELSIF (extract(epoch FROM step) BETWEEN 86400 AND 86400::bigint * 36500
+           AND step = make_interval(days => extract(day FROM step)::int)) IS NOT TRUE THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'the step of a sequence must be whole days, from 1 to 36500',
+            HINT = 'For example "1 day" or "7 days".';
+    ELSIF COALESCE(grid ->> 'steps', '30') !~ '^[1-9][0-9]{0,3}$' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'the steps of a sequence must be a number from 1 to 9999',
+            HINT = 'For example sequence => ''{"step": "1 day", "steps": 30}''.';
+    ELSIF NOT ltv.is_list(COALESCE(grid -> 'columns', '[]'), 'string') THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'the columns of a sequence must be a list of names',
+            HINT = 'For example "columns": ["units"].';
+    END IF;
+    RETURN jsonb_build_object('steps', COALESCE(grid ->> 'steps', '30')::int, 'grid', extract(day FROM step)::int,
+                              'columns', COALESCE(grid -> 'columns', '[]'));
+END
+$$;
+COMMENT ON FUNCTION ltv.parse_sequence IS 'the shape of a sequence and the columns to add to it; null for none';
 
 -- What one cut-off says: a day, which stands for its end, or an instant. A text that means the same instant in two time
 -- zones names its own; any other is read in time_zone.
@@ -277,3 +324,19 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION ltv.parse_windows IS 'windows in days, sorted';
+
+CREATE FUNCTION ltv.parse_days(argument text, given float8[], lowest int, example text) RETURNS int[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF given = '{}' OR array_ndims(given) > 1
+        OR EXISTS (SELECT FROM unnest(given) d WHERE (d BETWEEN lowest AND 36500 AND d = floor(d)) IS NOT TRUE) THEN
+        RAISE invalid_parameter_value
+            USING MESSAGE = format('%s must be whole numbers of days from %s to 36500', argument, lowest),
+            HINT = format('For example %s => ''%s''.', argument, example);
+    END IF;
+    RETURN CASE WHEN given IS NOT NULL
+           THEN ARRAY(SELECT DISTINCT d::int AS days FROM unnest(given) d ORDER BY days) END;
+END
+$$;
+COMMENT ON FUNCTION ltv.parse_days IS 'a list of days, sorted; null if it is not given';

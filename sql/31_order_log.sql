@@ -246,25 +246,55 @@ END
 $$;
 COMMENT ON FUNCTION ltv.order_log IS 'a definition with the types of its source, or an error that says what to do';
 
--- How ids of attributes are compared with those of orders: by the equality of their type; numbers and texts of
--- different types by what they say. Both sides as SQL.
-CREATE FUNCTION ltv.id_match(definition jsonb, OUT order_side text, OUT attribute_side text, OUT operator text)
+-- How ids of two queries are compared: by the equality of their type; numbers and texts of different types by what they
+-- say. Given and returned are both sides as SQL; the names are for an error.
+CREATE FUNCTION ltv.id_match(
+    base_query text, base_column text, base_side text, base_name text,
+    other_query text, other_column text, other_side text, other_name text,
+    OUT left_side text, OUT right_side text, OUT operator text, OUT condition text
+)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    id_column text := definition ->> 'customer_id_column';
-    orders record := ltv.query_columns(definition ->> 'source');
-    attributes record := ltv.query_columns(definition ->> 'attributes');
-    order_type oid := ltv.base_type(orders.types[array_position(orders.names, id_column)]);
-    attribute_place int :=
-        ltv.check_column(attributes.names, id_column, 'customer_id_column, which attributes must have too');
-    attribute_type oid := ltv.base_type(attributes.types[attribute_place]);
+    base record := ltv.query_columns(base_query);
+    other record := ltv.query_columns(other_query);
+    order_type oid := ltv.base_type(base.types[array_position(base.names, base_column)]);
+    other_place int := ltv.check_column(other.names, other_column, 'customer_id_column, which ' || other_name
+        || ' must have too');
+    attribute_type oid := ltv.base_type(other.types[other_place]);
+BEGIN
+    left_side := base_side;
+    right_side := other_side;
+    SELECT s.left_side, s.right_side, s.operator INTO left_side, right_side, operator
+    FROM ltv.id_sides(base_query, base_column, order_type, base_side, attribute_type, other_side) s;
+    IF operator IS NULL THEN
+        RAISE datatype_mismatch USING
+            MESSAGE = format('"%s" is %s in %s and %s in %s', other_column, format_type(order_type, NULL), base_name,
+                             format_type(attribute_type, NULL), other_name),
+            HINT = CASE other_name WHEN 'attributes'
+                THEN format('Cast one of them in a query, for example attributes => %L.',
+                            format('SELECT %I::%s AS %1$I, ... FROM ...', other_column, format_type(order_type, NULL)))
+                ELSE 'Cast one of them in a query.' END;
+    END IF;
+    condition := format('%s %s %s', right_side, operator, left_side);
+END
+$$;
+COMMENT ON FUNCTION ltv.id_match IS 'how ids of two queries are compared, as SQL';
+
+-- No operator where values of these types say nothing of each other.
+CREATE FUNCTION ltv.id_sides(
+    base_query text, base_column text, order_type oid, order_side text, attribute_type oid, attribute_side text,
+    OUT left_side text, OUT right_side text, OUT operator text
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
     kinds text[] := ARRAY[ltv.id_kind(order_type), ltv.id_kind(attribute_type)];
     own_type oid;
     collation_name text;
 BEGIN
-    order_side := 'c.customer';
-    attribute_side := format('a.%I', id_column);
+    left_side := order_side;
+    right_side := attribute_side;
     IF order_type = attribute_type THEN
         operator := ltv.equality_operator(order_type);
         IF (SELECT t.typcollation FROM pg_type t WHERE t.oid = order_type) <> 0 THEN
@@ -272,46 +302,42 @@ BEGIN
             EXECUTE format(
                 E'SELECT pg_catalog.pg_collation_for(o.%I) FROM (VALUES (1)) one '
                 'LEFT JOIN (SELECT * FROM (%s\n) q LIMIT 0) o ON true',
-                id_column, definition ->> 'source') INTO collation_name;
-            attribute_side := attribute_side || COALESCE(' COLLATE ' || collation_name, '');
+                base_column, base_query) INTO collation_name;
+            right_side := right_side || COALESCE(' COLLATE ' || collation_name, '');
         END IF;
         RETURN;
     END IF;
     operator := 'OPERATOR(pg_catalog.=)';
     IF kinds = '{integer,integer}' THEN
-        order_side := order_side || '::bigint';
-        attribute_side := attribute_side || '::bigint';
+        left_side := left_side || '::bigint';
+        right_side := right_side || '::bigint';
     ELSIF kinds <@ '{integer,decimal}' THEN
-        order_side := order_side || '::numeric';
-        attribute_side := attribute_side || '::numeric';
+        left_side := left_side || '::numeric';
+        right_side := right_side || '::numeric';
     ELSIF kinds <@ '{integer,decimal,float}' THEN
-        order_side := order_side || '::double precision';
-        attribute_side := attribute_side || '::double precision';
+        left_side := left_side || '::double precision';
+        right_side := right_side || '::double precision';
     ELSIF kinds <@ '{text,own text}' AND 'own text' = ANY (kinds) AND NOT kinds = '{"own text","own text"}' THEN
         -- citext and the like: texts are compared as that type does.
         own_type := CASE kinds[1] WHEN 'text' THEN attribute_type ELSE order_type END;
         operator := ltv.equality_operator(own_type);
-        order_side := format('%s::%s', order_side, format_type(own_type, NULL));
-        attribute_side := format('%s::%s', attribute_side, format_type(own_type, NULL));
+        left_side := format('%s::%s', left_side, format_type(own_type, NULL));
+        right_side := format('%s::%s', right_side, format_type(own_type, NULL));
     ELSIF kinds <@ '{text,enum}' THEN
-        order_side := order_side || '::text COLLATE pg_catalog."C"';
-        attribute_side := attribute_side || '::text COLLATE pg_catalog."C"';
+        left_side := left_side || '::text COLLATE pg_catalog."C"';
+        right_side := right_side || '::text COLLATE pg_catalog."C"';
     ELSIF kinds <@ '{text,"own text",integer,decimal}' THEN
-        order_side := ltv.number_in(order_side, kinds[1]);
-        attribute_side := ltv.number_in(attribute_side, kinds[2]);
+        left_side := ltv.number_in(left_side, kinds[1]);
+        right_side := ltv.number_in(right_side, kinds[2]);
     ELSIF kinds <@ '{text,"own text",uuid}' THEN
-        order_side := format('pg_catalog.lower(pg_catalog.btrim(%s::text COLLATE pg_catalog."C"))', order_side);
-        attribute_side := format('pg_catalog.lower(pg_catalog.btrim(%s::text COLLATE pg_catalog."C"))', attribute_side);
+        left_side := format('pg_catalog.lower(pg_catalog.btrim(%s::text COLLATE pg_catalog."C"))', left_side);
+        right_side := format('pg_catalog.lower(pg_catalog.btrim(%s::text COLLATE pg_catalog."C"))', right_side);
     ELSE
-        RAISE datatype_mismatch USING
-            MESSAGE = format('"%s" is %s in the orders and %s in attributes', id_column, format_type(order_type, NULL),
-                             format_type(attribute_type, NULL)),
-            HINT = format('Cast one of them in a query, for example attributes => %L.',
-                          format('SELECT %I::%s AS %1$I, ... FROM ...', id_column, format_type(order_type, NULL)));
+        operator := NULL;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION ltv.id_match IS 'how ids of attributes are compared with those of orders, as SQL';
+COMMENT ON FUNCTION ltv.id_sides IS 'how ids of two types are compared, as SQL';
 
 CREATE FUNCTION ltv.id_kind(type oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -338,42 +364,100 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.number_in IS 'the number that an id is or says, as SQL';
 
--- Two attributes of one customer would make two rows of one.
-CREATE FUNCTION ltv.check_attributes(definition jsonb) RETURNS text
+CREATE FUNCTION ltv.attribute_match(definition jsonb, base_side text, other_side text DEFAULT NULL) RETURNS text
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT m.condition FROM ltv.id_match(
+        COALESCE(definition ->> 'customers', definition ->> 'source'), definition ->> 'customer_id_column', base_side,
+        CASE WHEN definition ->> 'customers' IS NULL THEN 'the orders' ELSE 'customers' END,
+        definition ->> 'attributes', definition ->> 'customer_id_column',
+        COALESCE(other_side, format('a.%I', definition ->> 'customer_id_column')), 'attributes') m
+$$;
+COMMENT ON FUNCTION ltv.attribute_match IS 'how ids of attributes are compared with those of the customers, as SQL';
+
+-- Two rows of one customer (of one time) would make two rows of one.
+CREATE FUNCTION ltv.check_single(path text, query text, id_column text, side text, date_column text, argument text)
+RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    match record := ltv.id_match(definition);
-    found record := ltv.query_columns(definition ->> 'attributes');
-    repeated text;
-BEGIN
-    PERFORM ltv.check_column(found.names, c, 'attributes')
-    FROM jsonb_array_elements_text(definition -> 'attribute_columns') c;
-    repeated := ltv.read_in(ltv.run_path(definition),
+    repeated text := ltv.read_in(path,
         format('SELECT pg_catalog.to_jsonb(pg_catalog.min(a.%1$I::text)) FROM (%2$s' || E'
-) a WHERE %3$s IS NOT NULL GROUP BY %3$s HAVING pg_catalog.count(*) > 1 ORDER BY 1 LIMIT 1',
-        definition ->> 'customer_id_column', definition ->> 'attributes', match.attribute_side)) #>> '{}';
+) a WHERE %3$s IS NOT NULL GROUP BY %3$s%4$s HAVING pg_catalog.count(*) > 1 ORDER BY 1 LIMIT 1',
+        id_column, query, side, CASE WHEN date_column IS NOT NULL THEN format(', a.%I', date_column) END)) #>> '{}';
+BEGIN
     IF repeated IS NOT NULL THEN
         RAISE cardinality_violation USING
-            MESSAGE = format('attributes has more than one row for customer "%s"', repeated),
+            MESSAGE = format('%s has more than one row for customer "%s"', argument, repeated)
+                      || CASE WHEN date_column IS NULL THEN '' ELSE ' and the same ' || date_column END,
             HINT = 'Give one row per customer, for example with SELECT DISTINCT ON.';
     END IF;
-    RETURN format('%s %s %s', match.attribute_side, match.operator, match.order_side);
 END
 $$;
-COMMENT ON FUNCTION ltv.check_attributes IS 'how the attributes are joined to the orders, as SQL, or an error';
+COMMENT ON FUNCTION ltv.check_single IS 'an error where a query has more than one row for a customer';
+
+CREATE FUNCTION ltv.check_attributes(definition jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    id_column text := definition ->> 'customer_id_column';
+    match record;
+BEGIN
+    IF definition ->> 'customers' IS NOT NULL THEN
+        PERFORM ltv.check_single(ltv.run_path(definition), definition ->> 'customers', id_column,
+                                 format('a.%I', id_column), NULL, 'customers');
+    END IF;
+    IF definition ->> 'attributes' IS NOT NULL THEN
+        PERFORM ltv.check_column((ltv.query_columns(definition ->> 'attributes')).names, c, 'attributes')
+        FROM jsonb_array_elements_text(definition -> 'attribute_columns') c;
+        match := ltv.id_match(
+            COALESCE(definition ->> 'customers', definition ->> 'source'), id_column, 'c.customer',
+            CASE WHEN definition ->> 'customers' IS NULL THEN 'the orders' ELSE 'customers' END,
+            definition ->> 'attributes', id_column, format('a.%I', id_column), 'attributes');
+        PERFORM ltv.check_single(ltv.run_path(definition), definition ->> 'attributes', id_column, match.right_side,
+                                 definition ->> 'attributes_date_column', 'attributes');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_attributes IS 'an error where customers or attributes have two rows for one customer';
 
 -- What is in the log --------------------------------------------------------------------------------------------------
 
 CREATE TYPE ltv.log_facts AS (
     first_day date, last_day date, last_instant timestamptz, late bigint, latest date, early bigint, earliest date);
 
--- One pass over the log. Late are orders of days to come, early are those that
--- cannot be orders because of computers' first day.
+-- One pass over the log that looks for the ends, and another one where these cannot be. Late are orders of days to
+-- come, early are those that cannot be orders because of computers' first day.
 CREATE FUNCTION ltv.log_facts(definition jsonb, today date) RETURNS ltv.log_facts
-LANGUAGE sql SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
-    SELECT f FROM jsonb_populate_record(NULL::ltv.log_facts, ltv.read_in(ltv.run_path(definition), ltv.fill_in($sql$
+DECLARE
+    path text := ltv.run_path(definition);
+    times record := ltv.log_times(definition, definition ->> 'time_zone', today);
+    kind text := definition ->> 'date_type';
+    facts ltv.log_facts;
+BEGIN
+    -- What every order has to say costs more to ask than when it was, so the ends are looked for first. An infinite
+    -- date is none of our days.
+    SELECT * INTO facts
+    FROM jsonb_populate_record(NULL::ltv.log_facts, ltv.read_in(path, ltv.fill_in($sql$
+        SELECT pg_catalog.to_jsonb(f) FROM (
+            SELECT {day} AS first_day, {last_day} AS last_day, {last_instant} AS last_instant,
+                   0 AS late, 0 AS early
+            FROM (SELECT pg_catalog.min(r.d) AS first, pg_catalog.max(r.d) AS last
+                  FROM (SELECT o.{date} AS d FROM ({source}
+                        ) o WHERE {id} IS NOT NULL AND {known}) r) e
+            WHERE pg_catalog.isfinite(e.first) AND pg_catalog.isfinite(e.last)) f$sql$, jsonb_build_object(
+        'date', quote_ident(definition ->> 'date_column') || '::pg_catalog.' || quote_ident(kind),
+        'source', definition ->> 'source', 'id', times.id, 'known', ltv.known_amount(definition),
+        'day', ltv.moment_of(kind, 'e.first', definition ->> 'time_zone', 'day'),
+        'last_day', ltv.moment_of(kind, 'e.last', definition ->> 'time_zone', 'day'),
+        'last_instant', ltv.moment_of(kind, 'e.last', definition ->> 'time_zone', 'ts')))));
+    IF facts.first_day >= '1970-01-02' AND facts.last_day <= today THEN
+        RETURN facts;
+    END IF;
+    SELECT * INTO facts
+    FROM jsonb_populate_record(NULL::ltv.log_facts, ltv.read_in(path, ltv.fill_in($sql$
         SELECT pg_catalog.to_jsonb(f) FROM (
             SELECT pg_catalog.min(s.day) FILTER (WHERE {possible}) AS first_day,
                    pg_catalog.max(s.day) FILTER (WHERE {possible}) AS last_day,
@@ -385,7 +469,9 @@ AS $$
             FROM {orders}) f$sql$, jsonb_build_object(
         'possible', format('s.day >= %L::pg_catalog.date AND s.day <= %L::pg_catalog.date', date '1970-01-02', today),
         'today', format('%L::pg_catalog.date', today), 'first', format('%L::pg_catalog.date', date '1970-01-02'),
-        'orders', ltv.features_orders(definition, today, with_impossible => true))))) f
+        'orders', ltv.features_orders(definition, today, with_impossible => true)))));
+    RETURN facts;
+END
 $$;
 COMMENT ON FUNCTION ltv.log_facts(jsonb, date) IS 'from when to when the log goes, and what in it cannot be';
 

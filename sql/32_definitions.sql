@@ -2,15 +2,22 @@
 -- owner of its relation, is written and read by the functions here only, and is checked whenever it
 -- is, because a dump may have been edited by hand.
 
-CREATE FUNCTION ltv.is_list(value jsonb, of text, pattern text DEFAULT '') RETURNS boolean
+CREATE FUNCTION ltv.are_event_logs(logs jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN jsonb_typeof(value) = 'array'
-                THEN NOT EXISTS (SELECT FROM jsonb_array_elements(value) e
-                                 WHERE jsonb_typeof(e) <> of OR e #>> '{}' !~ pattern)
-                ELSE false END
+    SELECT CASE WHEN NOT ltv.is_list(logs, 'object') THEN false
+        ELSE (SELECT COALESCE(bool_and(COALESCE(
+            jsonb_typeof(e -> 'name') = 'string' AND jsonb_typeof(e -> 'source') = 'string'
+            AND jsonb_typeof(e -> 'customer_id_column') = 'string' AND jsonb_typeof(e -> 'date_column') = 'string'
+            AND e ->> 'date_type' IN ('date', 'timestamp', 'timestamptz')
+            AND ltv.is_list(e -> 'value_columns', 'string')
+            AND (COALESCE(e -> 'types', 'null') = 'null'
+                 OR jsonb_typeof(e -> 'type_column') = 'string' AND ltv.is_list(e -> 'types', 'object')
+                    AND (SELECT bool_and(jsonb_typeof(t -> 'value') = 'string' AND jsonb_typeof(t -> 'name') = 'string')
+                         FROM jsonb_array_elements(e -> 'types') t) IS NOT FALSE), false)), true)
+              FROM jsonb_array_elements(logs) e) END
 $$;
-COMMENT ON FUNCTION ltv.is_list IS 'whether a value is an array of values of a type and form';
+COMMENT ON FUNCTION ltv.are_event_logs IS 'whether a value is what a definition keeps of event logs';
 
 CREATE FUNCTION ltv.check_definition(definition jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO SET IntervalStyle = postgres
@@ -32,7 +39,8 @@ BEGIN
             ('windows', ltv.is_list(definition -> 'windows', 'number', '^[1-9][0-9]{0,4}$')),
             ('sequence', COALESCE(definition -> 'sequence', 'null') = 'null'
                 OR ltv.is_list(definition #> '{sequence,columns}', 'string')
-                    AND definition #>> '{sequence,steps}' ~ '^[1-9][0-9]{0,3}$'),
+                    AND definition #>> '{sequence,steps}' ~ '^[1-9][0-9]{0,3}$'
+                    AND COALESCE(definition #>> '{sequence,grid}', '1') ~ '^[1-9][0-9]{0,4}$'),
             ('materialized', jsonb_typeof(definition -> 'materialized') = 'boolean'),
             ('source_followed', COALESCE(jsonb_typeof(definition -> 'source_followed'), 'null') IN ('object', 'null')),
             ('attributes_followed',
@@ -45,15 +53,33 @@ BEGIN
                     AND ltv.is_list(definition -> 'attribute_columns', 'string')),
             ('attributes_relation',
                 COALESCE(jsonb_typeof(definition -> 'attributes_relation'), 'null') IN ('string', 'null')),
+            ('customers', COALESCE(definition -> 'customers', 'null') = 'null'
+                OR jsonb_typeof(definition -> 'customers') = 'string'
+                    AND ltv.is_list(definition -> 'customer_columns', 'string')),
+            ('start_column', COALESCE(definition -> 'start_column', 'null') = 'null'
+                OR definition ->> 'start_type' IN ('date', 'timestamp', 'timestamptz')
+                    AND jsonb_typeof(definition -> 'customers') = 'string'),
+            ('attributes_date_column', COALESCE(definition -> 'attributes_date_column', 'null') = 'null'
+                OR definition ->> 'attributes_date_type' IN ('date', 'timestamp', 'timestamptz')
+                    AND jsonb_typeof(definition -> 'attributes') = 'string'),
+            ('age', COALESCE(definition -> 'age', 'null') = 'null'
+                OR ltv.is_list(definition -> 'age', 'number', '^[0-9]{1,5}$')
+                    AND definition -> 'age' <> '[]' AND definition ->> 'unit' = 'day'),
+            ('horizons', COALESCE(definition -> 'horizons', 'null') = 'null'
+                OR ltv.is_list(definition -> 'horizons', 'number', '^[1-9][0-9]{0,4}$')),
+            ('returns', COALESCE(jsonb_typeof(definition -> 'returns'), 'boolean') = 'boolean'),
+            ('events', COALESCE(definition -> 'events', 'null') = 'null' OR ltv.are_event_logs(definition -> 'events')),
             ('unit', definition ->> 'unit' IN ('day', 'instant')),
-            ('as_of', ltv.is_list(definition -> 'as_of', 'string') AND definition -> 'as_of' <> '[]')
+            ('as_of', ltv.is_list(definition -> 'as_of', 'string')
+                AND (definition -> 'as_of' <> '[]') = (COALESCE(definition -> 'age', 'null') = 'null'))
         ) k (key, is_right) WHERE k.is_right IS NOT TRUE;
     END IF;
     IF wrong IS NULL THEN
         BEGIN
             PERFORM now() AT TIME ZONE (definition ->> 'time_zone'), ltv.log_end(definition),
                     ltv.parse_horizon((definition ->> 'horizon')::ltv.horizon);
-            IF ltv.with_cutoffs(definition, ltv.own_cutoffs(definition)) ->> 'unit' <> definition ->> 'unit' THEN
+            IF definition -> 'as_of' <> '[]'
+                AND ltv.with_cutoffs(definition, ltv.own_cutoffs(definition)) ->> 'unit' <> definition ->> 'unit' THEN
                 wrong := 'as_of';
             END IF;
         EXCEPTION WHEN data_exception THEN
@@ -177,7 +203,8 @@ BEGIN
     END IF;
     PERFORM ltv.check_definition(known);
     RETURN jsonb_build_object('customer_id_column', known -> 'customer_id_column',
-        'horizon_days', (SELECT max(c.until_day - c.as_of_day) FROM ltv.features_cutoffs(known) c));
+        'horizon_days', COALESCE((SELECT max(c.until_day - c.as_of_day) FROM ltv.features_cutoffs(known) c),
+                                 round(extract(epoch FROM (known ->> 'horizon')::interval) / 86400)));
 EXCEPTION WHEN invalid_object_definition THEN
     RETURN NULL;
 END

@@ -37,19 +37,40 @@ COMMENT ON FUNCTION ltv.training_cutoffs
     IS 'the cut-offs of features to train on, chosen by the log and the horizon of a definition';
 
 -- SQL that yields the instant (or day) up to which the log is known to be complete: that of its last order, unless the
--- user knows better. A table is told, a view looks whenever it is read.
+-- user knows better. A table is told, a view looks whenever it is read. Of customers who are looked at by age the other
+-- logs tell, too, how far is known; and their last day must be over, because what was made of it is not made again.
 CREATE FUNCTION ltv.known_log_end(definition jsonb, facts ltv.log_facts) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
 AS $$
-    SELECT CASE WHEN e.day IS NULL AND definition -> 'materialized' = 'false' THEN
-                format('(SELECT pg_catalog.max(s.%s) FROM %s)',
-                       CASE definition ->> 'unit' WHEN 'day' THEN 'day' ELSE 'ts' END,
-                       ltv.features_orders(definition, NULL))
-           WHEN definition ->> 'unit' = 'day' THEN format('%L::pg_catalog.date', COALESCE(e.day, facts.last_day))
-           ELSE format('%L::pg_catalog.timestamptz', COALESCE(e.instant, facts.last_instant)) END
-    FROM ltv.log_end(definition) e
+DECLARE
+    log_end record := ltv.log_end(definition);
+    column_name text := CASE definition ->> 'unit' WHEN 'day' THEN 'day' ELSE 'ts' END;
+    known text;
+BEGIN
+    known := CASE WHEN log_end.day IS NULL AND definition -> 'materialized' = 'false' THEN
+                format('(SELECT pg_catalog.max(s.%s) FROM %s)', column_name, ltv.features_orders(definition, NULL))
+             WHEN column_name = 'day' THEN format('%L::pg_catalog.date', COALESCE(log_end.day, facts.last_day))
+             ELSE format('%L::pg_catalog.timestamptz', COALESCE(log_end.instant, facts.last_instant)) END;
+    IF NULLIF(definition -> 'age', 'null') IS NULL THEN
+        RETURN known;
+    ELSIF log_end.day IS NULL THEN
+        known := format('GREATEST(%s)', concat_ws(', ', known, (
+            SELECT string_agg(ltv.last_event_day(definition, e), ', ')
+            FROM jsonb_array_elements(NULLIF(definition -> 'events', 'null')) e)));
+    END IF;
+    RETURN format('LEAST(%s, (pg_catalog.now() AT TIME ZONE %L)::pg_catalog.date - 1)', known,
+                  definition ->> 'time_zone');
+END
 $$;
 COMMENT ON FUNCTION ltv.known_log_end IS 'the end of the log of a definition of features, as SQL';
+
+CREATE FUNCTION ltv.last_event_day(definition jsonb, log jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(E'(SELECT pg_catalog.max(%s) FROM (%s\n) o WHERE %s)', t.day, log ->> 'source', t.possible)
+    FROM ltv.log_times(log, definition ->> 'time_zone', NULL) t
+$$;
+COMMENT ON FUNCTION ltv.last_event_day IS 'the last day of another log, as SQL';
 
 CREATE FUNCTION ltv.check_cutoffs(definition jsonb, facts ltv.log_facts) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -118,14 +139,12 @@ END
 $$;
 COMMENT ON FUNCTION ltv.empty_features IS 'deletes all rows of a table of features';
 
--- Where relation is null, it is made. There are about as many customer-days as orders: hash tables for them
--- spill or fill the memory, while sorting by customer and day is done by parallel workers and serves both
--- levels of grouping. Compiling the statement would take longer than running it (and the cost of what is
--- switched off makes PostgreSQL believe that it pays).
+-- Where relation is null, it is made. The logs of all customers are collected at once, in as much memory as PostgreSQL
+-- has for building things; what does not fit is spilled. Compiling the statement would take longer than running it.
 CREATE FUNCTION ltv.fill_features(
     name text, relation regclass, definition jsonb, facts ltv.log_facts, today date
 ) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = off SET jit = off
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     path text := ltv.run_path(definition);
@@ -135,13 +154,12 @@ DECLARE
     options text;
     columns text;
     filled bigint;
+    memory text := current_setting('work_mem');
 BEGIN
-    IF definition ->> 'attributes' IS NOT NULL THEN
-        context.id_match := ltv.check_attributes(definition);
-    END IF;
+    PERFORM ltv.check_attributes(definition);
     context.today := CASE WHEN is_table THEN today END;
     context.log_end := ltv.known_log_end(definition, facts);
-    query := ltv.features_query(definition, context);
+    query := ltv.features_query(definition, context, sorted => is_table);
     IF relation IS NOT NULL THEN
         PERFORM ltv.check_columns(relation, definition, query);
     END IF;
@@ -151,21 +169,73 @@ BEGIN
         FROM pg_class c WHERE c.oid = relation AND c.reloptions <> '{}';
         PERFORM ltv.write_in(path, format('CREATE OR REPLACE VIEW %s %s AS %s', name, options, query));
         RETURN;
-    ELSIF relation IS NULL THEN
-        filled := ltv.write_in(path, format('CREATE TABLE %s AS %s ORDER BY 1, 2', name, query));
+    END IF;
+    PERFORM set_config('work_mem', greatest(pg_size_bytes(memory),
+        pg_size_bytes(current_setting('maintenance_work_mem'))) / 1024 || 'kB', true);
+    IF relation IS NULL THEN
+        filled := ltv.write_in(path, format('CREATE TABLE %s AS %s', name, query));
+    ELSIF NULLIF(definition -> 'age', 'null') IS NOT NULL THEN
+        filled := ltv.write_in(path, ltv.growth_statement(name, definition, query));
     ELSE
         PERFORM ltv.empty_features(name);
         SELECT string_agg(quote_ident(n), ', ' ORDER BY i) INTO columns
         FROM unnest((ltv.query_columns(query)).names) WITH ORDINALITY AS c(n, i);
-        filled := ltv.write_in(path, format('INSERT INTO %s (%s) %s ORDER BY 1, 2', name, columns, query));
+        filled := ltv.write_in(path, format('INSERT INTO %s (%s) %s', name, columns, query));
     END IF;
+    PERFORM set_config('work_mem', memory, true);
     EXECUTE 'ANALYZE ' || name;
-    IF filled = 0 THEN
-        RAISE NOTICE USING MESSAGE = format('%s is empty: no customer had bought anything by the cut-off', name);
+    IF filled = 0 AND (relation IS NULL OR NULLIF(definition -> 'age', 'null') IS NULL) THEN
+        RAISE NOTICE USING MESSAGE = format('%s is empty: no customer had %s', name,
+            CASE WHEN NULLIF(definition -> 'age', 'null') IS NULL THEN 'bought anything by the cut-off'
+                 ELSE 'reached the age by the end of the log' END);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION ltv.fill_features IS 'makes or refills a relation of features';
+
+-- Those who have reached an age since have no row yet; where a horizon has ended since, its label is filled in. Nothing
+-- else is touched.
+CREATE FUNCTION ltv.growth_statement(name text, definition jsonb, query text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ltv.fill_in($sql$
+        MERGE INTO {name} f USING ({query}) q ON f.{id} {equals} q.{id} AND f.days_since_start = q.days_since_start
+        WHEN MATCHED AND ({ended}) THEN UPDATE SET {labels}
+        WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({values})$sql$, jsonb_build_object(
+        'name', name, 'query', query, 'id', quote_ident(definition ->> 'customer_id_column'),
+        'equals', ltv.equality_operator(c.types[array_position(c.names, definition ->> 'customer_id_column')]),
+        'ended', (SELECT string_agg(format('f.%1$I IS NULL AND q.%1$I IS NOT NULL', l.name), ' OR ' ORDER BY l.i)
+                  FROM ltv.feature_labels(definition) l),
+        'labels', (SELECT string_agg(format('%1$I = COALESCE(f.%1$I, q.%1$I)', l.name), ', ' ORDER BY l.i)
+                   FROM ltv.feature_labels(definition) l),
+        'columns', (SELECT string_agg(quote_ident(n), ', ' ORDER BY i) FROM unnest(c.names) WITH ORDINALITY AS x(n, i)),
+        'values', (SELECT string_agg(format('q.%I', n), ', ' ORDER BY i)
+                   FROM unnest(c.names) WITH ORDINALITY AS x(n, i))))
+    FROM ltv.query_columns(query) c
+$$;
+COMMENT ON FUNCTION ltv.growth_statement IS 'the statement that adds what has come since to features by age';
+
+-- What each column means, where tools that show comments find it.
+CREATE FUNCTION ltv.comment_features(relation regclass, definition jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    column_comment record;
+BEGIN
+    FOR column_comment IN
+        SELECT c.name, c.meaning FROM ltv.feature_columns(definition) c
+        UNION ALL VALUES ('as_of', 'the cut-off: nothing after it is in the features'),
+                         ('spend_sequence', 'what happened step by step, oldest first')
+    LOOP
+        IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = column_comment.name
+                   AND a.attnum > 0) THEN
+            EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', ltv.qualified_name(relation), column_comment.name,
+                           column_comment.meaning);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION ltv.comment_features IS 'writes down what the columns of features mean';
 
 CREATE FUNCTION ltv.say_unfinished(definition jsonb, facts ltv.log_facts) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -16,19 +16,19 @@ CREATE FUNCTION ltv.temporary_source(definition jsonb) RETURNS regclass
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT c.oid::regclass
-    FROM unnest(ltv.query_relations(definition ->> 'source') || ltv.query_relations(definition ->> 'attributes')) r
+    FROM unnest(ltv.query_relations(definition ->> 'source') || ltv.query_relations(definition ->> 'attributes')
+                || ltv.query_relations(definition ->> 'customers')
+                || ARRAY(SELECT unnest(ltv.query_relations(e ->> 'source'))
+                         FROM jsonb_array_elements(NULLIF(definition -> 'events', 'null')) e)) r
     JOIN pg_class c ON c.oid = r WHERE c.relpersistence = 't' LIMIT 1
 $$;
 COMMENT ON FUNCTION ltv.temporary_source IS 'a temporary table among those that a definition reads';
 
 -- Columns that features have by themselves.
 CREATE FUNCTION ltv.feature_names(definition jsonb) RETURNS text[]
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
-    SELECT '{as_of,recency,frequency,t,monetary_mean,monetary_max,monetary_std,monetary_last,mean_interpurchase}'
-        || '{first_month,first_amount,spend_sequence,ltv}'::text[]
-        || ARRAY(SELECT prefix || w
-                 FROM jsonb_array_elements_text(definition -> 'windows') w, unnest('{count_,sum_}'::text[]) prefix)
+    SELECT '{as_of,spend_sequence}'::text[] || ARRAY(SELECT c.name FROM ltv.feature_columns(definition) c)
 $$;
 COMMENT ON FUNCTION ltv.feature_names IS 'the columns of a relation of features beside the id and the attributes';
 
@@ -39,6 +39,7 @@ DECLARE
     id_column text := definition ->> 'customer_id_column';
     other_name text := id_column || '_id';
     repeated text;
+    argument text;
 BEGIN
     IF id_column = ANY (ltv.feature_names(definition)) THEN
         RAISE duplicate_column USING
@@ -49,12 +50,37 @@ BEGIN
                 jsonb_build_array('customer_id_column', other_name))
                 || (SELECT jsonb_agg(a) FROM jsonb_array_elements(arguments) a WHERE a ->> 0 <> 'customer_id_column'));
     END IF;
-    SELECT c INTO repeated FROM jsonb_array_elements_text(NULLIF(definition -> 'attribute_columns', 'null')) c
-    WHERE c = ANY (ltv.feature_names(definition)) LIMIT 1;
+    SELECT c.name, c.argument INTO repeated, argument FROM (
+        SELECT x AS name, 'attributes' AS argument
+        FROM jsonb_array_elements_text(NULLIF(definition -> 'attribute_columns', 'null')) x
+        UNION ALL
+        SELECT x, 'customers' FROM jsonb_array_elements_text(NULLIF(definition -> 'customer_columns', 'null')) x
+    ) c WHERE c.name = ANY (ltv.feature_names(definition)) LIMIT 1;
     IF FOUND THEN
-        RAISE duplicate_column USING MESSAGE = format('the attribute "%s" has the name of a feature', repeated),
-            HINT = format('Rename it in a query: attributes => %L.',
+        RAISE duplicate_column USING
+            MESSAGE = format('the %s "%s" has the name of a feature',
+                             CASE argument WHEN 'attributes' THEN 'attribute' ELSE 'column of customers' END, repeated),
+            HINT = format('Rename it in a query: %s => %L.', argument,
                           format('SELECT %I, %I AS my_%s FROM ...', id_column, repeated, repeated));
+    END IF;
+    SELECT n INTO repeated
+    FROM unnest(ltv.feature_names(definition)
+                || ARRAY(SELECT jsonb_array_elements_text(NULLIF(definition -> 'attribute_columns', 'null')))
+                || ARRAY(SELECT jsonb_array_elements_text(NULLIF(definition -> 'customer_columns', 'null')))) n
+    GROUP BY n HAVING count(*) > 1 ORDER BY n LIMIT 1;
+    IF FOUND THEN
+        RAISE duplicate_column USING MESSAGE = format('two columns would have the name "%s"', repeated),
+            HINT = 'Rename a column of attributes, customers or events in a query, or give an event log another name.';
+    END IF;
+    IF cardinality(ltv.feature_names(definition)) > 1500 THEN
+        RAISE too_many_columns USING
+            MESSAGE = format('features would have %s columns', cardinality(ltv.feature_names(definition))),
+            DETAIL = 'The most is 1500.', HINT = 'Give fewer windows, types of events or value columns.';
+    END IF;
+    SELECT n INTO repeated FROM unnest(ltv.feature_names(definition)) n WHERE octet_length(n) > 63 LIMIT 1;
+    IF FOUND THEN
+        RAISE name_too_long USING MESSAGE = format('the name "%s" is too long for a column', repeated),
+            HINT = 'Give the event log a shorter name, or rename its columns in a query.';
     END IF;
 END
 $$;
@@ -64,7 +90,9 @@ COMMENT ON FUNCTION ltv.check_names IS 'an error where columns of features would
 CREATE FUNCTION ltv.create_features(
     name text, source text, source_relation regclass, given text, customer_id_column text, date_column text,
     value_column text, as_of ltv.cutoffs, horizon ltv.horizon, attributes text, attributes_relation regclass,
-    windows float8[], sequence ltv.channels, materialized boolean, time_zone text, log_end ltv.cutoffs, path text
+    windows float8[], sequence ltv.channels, materialized boolean, time_zone text, log_end ltv.cutoffs,
+    customers text, start_column text, age float8[], events jsonb, attributes_date_column text, horizons float8[],
+    returns boolean, path text
 ) RETURNS regclass
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
 AS $$
@@ -78,8 +106,13 @@ DECLARE
         jsonb_build_array('windows', NULLIF(windows, '{7,30,90}')::text), jsonb_build_array('sequence', sequence),
         jsonb_build_array('materialized', NULLIF(materialized, true)::text),
         jsonb_build_array('time_zone', NULLIF(time_zone, 'UTC')),
-        jsonb_build_array('log_end', log_end));
-    channels text[] := ltv.parse_channels(sequence);
+        jsonb_build_array('log_end', log_end), jsonb_build_array('customers', customers),
+        jsonb_build_array('start_column', start_column), jsonb_build_array('age', age::text),
+        jsonb_build_array('events', events::text), jsonb_build_array('attributes_date_column', attributes_date_column),
+        jsonb_build_array('horizons', horizons::text), jsonb_build_array('returns', NULLIF(returns, false)::text));
+    shape jsonb := ltv.parse_sequence(sequence);
+    ages int[] := ltv.parse_days('age', age, 0, '{1,7,30}');
+    labels int[] := ltv.parse_days('horizons', horizons, 1, '{30,90,365}');
     today date;
     facts ltv.log_facts;
     spec jsonb;
@@ -88,20 +121,37 @@ BEGIN
     PERFORM ltv.check_given(source, customer_id_column, date_column, value_column, time_zone);
     IF materialized IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'materialized must be true, for a table, or false, for a view';
+    ELSIF ages IS NOT NULL AND as_of IS NOT NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'give either as_of or age',
+            DETAIL = 'With as_of all customers are looked at on one day, with age each so many days after the start.';
+    ELSIF start_column IS NOT NULL AND customers IS NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'start_column needs customers',
+            DETAIL = 'It is a column of the list of customers.',
+            HINT = 'Name that list, for example customers => ''users'', start_column => ''registered_at''.';
+    ELSIF attributes_date_column IS NOT NULL AND attributes IS NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'attributes_date_column needs attributes',
+            HINT = 'Name the relation that has the column: attributes => ''...''.';
     END IF;
     today := (now() AT TIME ZONE time_zone)::date;
     spec := ltv.with_sources(jsonb_build_object(
         'source', source, 'source_relation', ltv.qualified_name(source_relation),
         'customer_id_column', customer_id_column, 'date_column', date_column, 'value_column', value_column,
         'time_zone', time_zone,
-        'horizon', ltv.parse_horizon(horizon), 'windows', ltv.parse_windows(windows),
-        'sequence', CASE WHEN channels IS NOT NULL THEN jsonb_build_object('columns', channels, 'steps', 64) END,
+        'horizon', ltv.parse_horizon(COALESCE(horizon, (SELECT max(d) FROM unnest(labels) d)::text::ltv.horizon)),
+        'windows', ltv.parse_windows(windows),
+        'sequence', CASE WHEN NULLIF(shape -> 'columns', 'null') IS NOT NULL THEN jsonb_strip_nulls(shape) END,
         'materialized', materialized, 'log_end', ltv.parse_log_end(log_end, time_zone), 'search_path', path,
-        'attributes', attributes, 'attributes_relation', ltv.qualified_name(attributes_relation),
-        'attribute_columns', array_remove((ltv.query_columns(attributes)).names, customer_id_column)));
+        'attributes', attributes, 'attributes_relation', ltv.qualified_name(attributes_relation)));
+    -- What is not given is not kept, so that definitions are as they were before there was more to give.
+    spec := spec || jsonb_strip_nulls(jsonb_build_object(
+        'customers', customers, 'start_column', start_column, 'age', ages, 'horizons', labels,
+        'returns', NULLIF(returns, false), 'attributes_date_column', attributes_date_column));
+    spec := spec || ltv.customer_list(spec) || jsonb_build_object('attribute_columns', array_remove(array_remove(
+        (ltv.query_columns(attributes)).names, customer_id_column), attributes_date_column));
+    spec := spec || jsonb_build_object('temporary', ltv.temporary_source(spec || ltv.given_events(events)) IS NOT NULL);
+    spec := ltv.order_log(spec, 'ltv_create_features', given, arguments);
+    spec := ltv.dated(spec || ltv.event_logs(events, spec, today));
     temporary := ltv.temporary_source(spec);
-    spec := ltv.order_log(spec || jsonb_build_object('temporary', temporary IS NOT NULL),
-        'ltv_create_features', given, arguments);
     PERFORM ltv.check_names(spec, given, arguments);
     IF temporary IS NOT NULL AND NOT materialized THEN
         RAISE feature_not_supported USING
@@ -110,9 +160,14 @@ BEGIN
     END IF;
 
     facts := ltv.log_facts(spec, today);
-    spec := ltv.with_cutoffs(spec, COALESCE(as_of, ltv.training_cutoffs(spec, facts)));
+    IF ages IS NULL THEN
+        spec := ltv.with_cutoffs(spec, COALESCE(as_of, ltv.training_cutoffs(spec, facts)));
+    ELSE
+        spec := spec || '{"unit": "day", "as_of": []}';
+    END IF;
     PERFORM ltv.check_cutoffs(spec, facts);
     PERFORM ltv.fill_features(name, NULL, spec, facts, today);
+    PERFORM ltv.comment_features(name::regclass, spec);
     PERFORM ltv.save_definition(name::regclass, spec);
     PERFORM ltv.say_left_out(facts);
     PERFORM ltv.say_unfinished(spec, facts);
@@ -139,7 +194,14 @@ CREATE FUNCTION ltv.create_features(
     sequence           ltv.channels,
     materialized       boolean,
     time_zone          text,
-    log_end            ltv.cutoffs
+    log_end            ltv.cutoffs,
+    customers          text,
+    start_column       text,
+    age                float8[],
+    events             jsonb,
+    attributes_date_column text,
+    horizons           float8[],
+    returns            boolean
 ) RETURNS regclass
 LANGUAGE sql
 AS $$
@@ -147,10 +209,12 @@ AS $$
         ltv.bind_query(source), ltv.bind_relation(source), source,
         customer_id_column, date_column, value_column, as_of, horizon,
         ltv.bind_query(attributes), ltv.bind_relation(attributes), windows, sequence, materialized,
-        time_zone, log_end, pg_catalog.current_setting('search_path'))
+        time_zone, log_end, ltv.bind_query(customers), start_column, age, ltv.bind_events(events),
+        attributes_date_column, horizons, returns, pg_catalog.current_setting('search_path'))
 $$;
 COMMENT ON FUNCTION ltv.create_features(
-    text, text, text, text, text, ltv.cutoffs, ltv.horizon, text, float8[], ltv.channels, boolean, text, ltv.cutoffs
+    text, text, text, text, text, ltv.cutoffs, ltv.horizon, text, float8[], ltv.channels, boolean, text, ltv.cutoffs,
+    text, text, float8[], jsonb, text, float8[], boolean
 ) IS 'see ltv_create_features';
 
 CREATE FUNCTION @extschema@.ltv_create_features(
@@ -166,11 +230,18 @@ CREATE FUNCTION @extschema@.ltv_create_features(
     sequence           ltv.channels DEFAULT NULL,
     materialized       boolean DEFAULT true,
     time_zone          text DEFAULT 'UTC',
-    log_end            ltv.cutoffs DEFAULT NULL
+    log_end            ltv.cutoffs DEFAULT NULL,
+    customers          text DEFAULT NULL,
+    start_column       text DEFAULT NULL,
+    age                float8[] DEFAULT NULL,
+    events             jsonb DEFAULT NULL,
+    attributes_date_column text DEFAULT NULL,
+    horizons           float8[] DEFAULT NULL,
+    returns            boolean DEFAULT false
 ) RETURNS regclass
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_create_features
-    IS 'makes a table or view of point-in-time features, and the label ltv, from orders';
+    IS 'makes a table or view of point-in-time features, and the label ltv, from orders and other logs';
 
 -- Refreshing ----------------------------------------------------------------------------------------------------------
 
@@ -230,10 +301,13 @@ BEGIN
             HINT = 'If that is as it should be, make the features anew with ltv_create_features.';
     END IF;
     BEGIN
-        PERFORM ltv.bind_query(spec ->> 'source'), ltv.bind_query(spec ->> 'attributes');
-        spec := ltv.order_log(spec);
+        PERFORM ltv.bind_query(spec ->> 'source'), ltv.bind_query(spec ->> 'attributes'),
+                ltv.bind_query(spec ->> 'customers');
+        PERFORM ltv.bind_query(e ->> 'source') FROM jsonb_array_elements(NULLIF(spec -> 'events', 'null')) e;
+        spec := ltv.dated(ltv.order_log(spec));
+        PERFORM ltv.check_event_log(e, spec) FROM jsonb_array_elements(NULLIF(spec -> 'events', 'null')) e;
         IF spec ->> 'attributes' IS NOT NULL THEN
-            PERFORM ltv.id_match(spec),
+            PERFORM ltv.attribute_match(spec, 'c.customer'),
                     ltv.check_column((ltv.query_columns(spec ->> 'attributes')).names, c, 'attributes')
             FROM jsonb_array_elements_text(spec -> 'attribute_columns') c;
         END IF;
@@ -282,7 +356,13 @@ BEGIN
     spec := ltv.current_sources(name, argument -> 'definition');
     today := (now() AT TIME ZONE (spec ->> 'time_zone'))::date;
     facts := ltv.log_facts(spec, today);
-    IF argument -> 'newest' = 'true' THEN
+    IF NULLIF(spec -> 'age', 'null') IS NOT NULL THEN
+        IF as_of IS NOT NULL THEN
+            RAISE invalid_parameter_value USING MESSAGE = format('%s has no cut-offs', name),
+                DETAIL = 'Each customer is looked at so many days after the start.',
+                HINT = 'Leave as_of out to add those who have reached the age since.';
+        END IF;
+    ELSIF argument -> 'newest' = 'true' THEN
         as_of := ltv.newest_cutoffs(spec, facts);
     END IF;
     IF as_of IS NOT NULL THEN

@@ -39,6 +39,11 @@ DECLARE
     metrics jsonb;
     rows jsonb := '[]';
 BEGIN
+    IF NULLIF(spec -> 'age', 'null') IS NOT NULL THEN
+        RAISE feature_not_supported USING MESSAGE = 'a backtest needs features as of days',
+            DETAIL = format('%s looks at each customer so many days after the start.', argument ->> 'name'),
+            HINT = 'Evaluate the model on those who came later, with a query => ''SELECT ... WHERE as_of > ...''.';
+    END IF;
     spec := ltv.with_cutoffs(spec || '{"materialized": true}',
         COALESCE((argument ->> 'as_of')::ltv.cutoffs, ltv.newest_cutoffs(spec, facts), ltv.own_cutoffs(spec)));
     SELECT min(c.as_of_day) INTO unfinished FROM ltv.features_cutoffs(spec) c
@@ -50,9 +55,7 @@ BEGIN
             DETAIL = format('The log ends on %s.', COALESCE(last_day::text, 'no day, it is empty')),
             HINT = 'Give an earlier as_of.';
     END IF;
-    IF spec ->> 'attributes' IS NOT NULL THEN
-        context.id_match := ltv.check_attributes(spec);
-    END IF;
+    PERFORM ltv.check_attributes(spec);
     context.today := today;
     context.log_end := ltv.known_log_end(spec, facts);
 

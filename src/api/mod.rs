@@ -1,8 +1,10 @@
 //! The SQL functions that are not written in SQL, one file per group.
 
 mod caller;
+mod collect;
 mod evaluate;
 pub mod export;
+mod feature_rows;
 mod loaded;
 mod onnx;
 pub mod predict;

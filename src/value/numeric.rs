@@ -1,8 +1,9 @@
-//! `numeric` -> `f64` without a call into the server.
+//! `numeric` -> `f64` and exact decimals without a call into the server.
 //!
 //! The stored form: a header of two or four bytes, then digits of base 10000, two bytes each, the first of which
 //! has the weight given in the header. It has been the same since PostgreSQL 9.1.
 
+use ltv_core::features::decimal::Decimal;
 use std::fmt::Write;
 
 const SIGN_MASK: u16 = 0xc000;
@@ -16,16 +17,31 @@ const EXACT: u64 = 1 << 53;
 /// Powers of 10000 that are exact, too.
 const POWERS: [f64; 6] = [1.0, 1e4, 1e8, 1e12, 1e16, 1e20];
 
-/// The value whose bytes, after the varlena header, are `content`: the nearest double, as PostgreSQL's own cast
-/// gives it. NaN for NaN and infinities.
-pub fn to_f64(content: &[u8]) -> f64 {
+/// The digits of a finite value.
+struct Digits<'a> {
+    negative: bool,
+    /// What the last digit is a multiple of, as a power of 10000.
+    power: i32,
+    bytes: &'a [u8],
+}
+
+impl Digits<'_> {
+    fn iter(&self) -> impl ExactSizeIterator<Item = u16> + Clone {
+        let pairs = self.bytes.as_chunks::<2>().0.iter();
+        pairs.map(|&pair| u16::from_ne_bytes(pair))
+    }
+}
+
+/// The stored form whose bytes, after the varlena header, are `content`; `None` for NaN and infinities.
+#[inline]
+fn digits(content: &[u8]) -> Option<Digits<'_>> {
     let word = |at: usize| match content.get(at..at + 2) {
         Some(&[a, b]) => u16::from_ne_bytes([a, b]),
         _ => 0,
     };
     let header = word(0);
     let (negative, weight, start) = match header & SIGN_MASK {
-        SPECIAL => return f64::NAN,
+        SPECIAL => return None,
         SHORT => {
             // A seven-bit weight in two's complement.
             let weight = i32::from(header & 0x3f) - if header & 0x40 != 0 { 0x40 } else { 0 };
@@ -33,12 +49,67 @@ pub fn to_f64(content: &[u8]) -> f64 {
         }
         sign => (sign == NEGATIVE, i32::from(word(2) as i16), 4),
     };
-    let count = content.len().saturating_sub(start) / 2;
-    let digits = (0..count).map(|i| word(start + 2 * i));
-    // What the last digit is a multiple of, as a power of 10000.
-    let power = weight + 1 - count as i32;
-    let magnitude = quickly(digits.clone(), power).unwrap_or_else(|| carefully(digits, power));
-    if negative { -magnitude } else { magnitude }
+    let bytes = content.get(start..).unwrap_or_default();
+    Some(Digits {
+        negative,
+        power: weight + 1 - (bytes.len() / 2) as i32,
+        bytes,
+    })
+}
+
+/// The nearest double, as PostgreSQL's own cast gives it. NaN for NaN and infinities.
+pub fn to_f64(content: &[u8]) -> f64 {
+    let Some(found) = digits(content) else {
+        return f64::NAN;
+    };
+    let magnitude =
+        quickly(found.iter(), found.power).unwrap_or_else(|| carefully(found.iter(), found.power));
+    if found.negative {
+        -magnitude
+    } else {
+        magnitude
+    }
+}
+
+/// What a number is, exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exact {
+    Number(Decimal),
+    /// NaN or an infinity.
+    NotFinite,
+    /// It has more digits before the decimal point than a [`Decimal`] may have.
+    TooLarge,
+}
+
+impl From<Option<Decimal>> for Exact {
+    fn from(decimal: Option<Decimal>) -> Self {
+        decimal.map_or(Self::TooLarge, Self::Number)
+    }
+}
+
+/// The value itself.
+pub fn to_exact(content: &[u8]) -> Exact {
+    let Some(found) = digits(content) else {
+        return Exact::NotFinite;
+    };
+    // Four digits of base 10000 fit into a word. Behind those that fit into two are only digits to round by.
+    let (mut whole, mut power) = (0_i128, found.power);
+    let length = found.iter().len();
+    if length <= 4 {
+        let digits = (found.iter()).fold(0_i64, |whole, digit| whole * 10_000 + i64::from(digit));
+        whole = digits.into();
+    } else {
+        for (read, digit) in found.iter().enumerate() {
+            let more = whole.checked_mul(10_000);
+            let Some(more) = more.and_then(|more| more.checked_add(digit.into())) else {
+                power += (length - read) as i32;
+                break;
+            };
+            whole = more;
+        }
+    }
+    let mantissa = if found.negative { -whole } else { whole };
+    Decimal::new(mantissa, 4 * power).into()
 }
 
 /// Both operands exact, so that one rounding gives the nearest double.

@@ -43,12 +43,26 @@ struct Cli {
     command: Task,
 }
 
+/// What the demo tells.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Story {
+    /// 69,659 real orders
+    Orders,
+    /// Players of a simulated game, of whom most never pay
+    Game,
+}
+
 #[derive(Subcommand)]
 enum Task {
     /// Find what this machine lacks and install it (as root) or print the command that does
     Setup,
-    /// The main job on real data: orders in, customers ranked
-    Demo(ServerOptions),
+    /// The main job on real data: orders in, customers ranked; or `demo game`: everyone, from day one
+    Demo {
+        #[arg(default_value = "orders")]
+        story: Story,
+        #[command(flatten)]
+        server: ServerOptions,
+    },
     /// A shell on the private cluster with the extension
     Psql {
         #[command(flatten)]
@@ -148,7 +162,10 @@ fn run(task: &Task) -> Result<ExitCode> {
             python::environment(&project)?;
             shell::say(format!("Everything is there; {}", install.version));
         }
-        Task::Demo(server) => demo::run(&project, &server.into())?,
+        Task::Demo { story, server } => match story {
+            Story::Orders => demo::run(&project, &server.into())?,
+            Story::Game => demo::game::run(&project, &server.into())?,
+        },
         Task::Psql { server, arguments } => server::psql(&project, &server.into(), arguments)?,
         Task::Server { action } => return serve(&project, action),
         Task::Test(options) => {

@@ -51,6 +51,7 @@
 //! | [`metrics`] | how good predictions are |
 //! | [`onnx`] | writing, reading, judging, cutting and quantising graphs |
 //! | [`schema`] | inputs and outputs of a version |
+//! | [`features`] | what a customer has bought and done, and what that tells at a moment |
 //! | [`interface`] | the training as a library in C, for GPUs |
 //! | [`error`] | what can go wrong |
 //!
@@ -64,6 +65,7 @@ pub mod batch;
 pub mod btyd;
 pub mod data;
 pub mod error;
+pub mod features;
 pub mod interface;
 pub mod kernels;
 pub mod layers;

@@ -14,10 +14,15 @@ use ltv_core::recipe::Recipe;
 use ltv_core::schema::{ColumnKind, FeatureColumn};
 use ltv_core::train::networks;
 use pgrx::pg_sys;
+use std::collections::HashSet;
 use std::hash::Hasher;
 
 /// Fewer rows than this cannot be split into something to learn from and something to judge by.
 const FEWEST_ROWS: usize = 10;
+
+/// With more cut-offs than this, each customer has one of his own: so many days after the start. They are no days on which all
+/// customers are seen, which is what training takes cut-offs for.
+const MOST_CUT_OFFS: usize = 100;
 
 /// Rows kept back until each array column has had a value that tells its shape.
 const MOST_WAITING: usize = 100_000;
@@ -70,8 +75,8 @@ pub struct Loader<'a> {
     unlabelled: u64,
     lowest: f64,
     highest: f64,
-    first_cut_off: Option<Option<f32>>,
-    several_cut_offs: bool,
+    /// As bits, and not more than one more than [`MOST_CUT_OFFS`].
+    cut_offs: HashSet<u32>,
 }
 
 impl<'a> Loader<'a> {
@@ -94,8 +99,7 @@ impl<'a> Loader<'a> {
             unlabelled: 0,
             lowest: f64::INFINITY,
             highest: f64::NEG_INFINITY,
-            first_cut_off: None,
-            several_cut_offs: false,
+            cut_offs: HashSet::new(),
         }
     }
 
@@ -231,7 +235,9 @@ impl<'a> Loader<'a> {
             row.scalar(column)
                 .map(|(kind, datum)| unsafe { kind.number(datum) })
         });
-        self.several_cut_offs |= as_of != *self.first_cut_off.get_or_insert(as_of);
+        if self.cut_offs.len() <= MOST_CUT_OFFS {
+            self.cut_offs.insert(as_of.unwrap_or(f32::NAN).to_bits());
+        }
 
         let Some(table) = &mut self.table else {
             return Ok(());
@@ -410,10 +416,14 @@ impl<'a> Loader<'a> {
             .into());
         }
         let cut_short = table.cut_short().into_iter().map(str::to_owned).collect();
+        let each_its_own = self.cut_offs.len() > MOST_CUT_OFFS;
         let (training, file) = match self.spill {
             None => {
                 if self.keys.len() == rows {
                     table.sort_by_key(&self.keys);
+                }
+                if each_its_own {
+                    table.forget_cut_offs();
                 }
                 (table.into(), None)
             }
@@ -423,7 +433,10 @@ impl<'a> Loader<'a> {
                 let options = &self.recipe.options;
                 // The candidates of a comparison leave the same rows for validation.
                 let several = self.recipe.compare.is_none()
-                    && networks(options, rows, self.several_cut_offs) > 1;
+                    && networks(options, rows, !each_its_own && self.cut_offs.len() > 1) > 1;
+                if each_its_own {
+                    table.forget_cut_offs();
+                }
                 let (training, file) = spill.finish(table, several)?;
                 (training, Some(file))
             }

@@ -228,6 +228,7 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
             all.iter()
                 .filter(|column| !taken.contains(&column.at))
                 .filter(|column| !NOT_BY_DEFAULT.contains(&column.name.as_str()))
+                .filter(|column| !(is_label(&target.name) && is_label(&column.name)))
                 .filter(|column| !wanted.exclude.contains(&column.name))
                 .cloned()
                 .collect()
@@ -268,6 +269,16 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
         split,
         as_of,
         features,
+    })
+}
+
+/// What a customer spends in some horizon, by the names that `ltv_create_features` gives labels: `ltv`, `ltv_30`. A target of
+/// another horizon would tell what is to be learnt.
+fn is_label(name: &str) -> bool {
+    name.strip_prefix("ltv").is_some_and(|rest| {
+        let days = rest.strip_prefix('_').unwrap_or("1");
+        rest.is_empty()
+            || !days.is_empty() && rest.starts_with('_') && days.bytes().all(|b| b.is_ascii_digit())
     })
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the main job on real data, in plain SQL on the private cluster. A second run reuses what is there.
 
+pub mod game;
 mod show;
 mod train;
 
@@ -56,7 +57,9 @@ pub fn run(project: &Project, options: &server::Options) -> Result<()> {
         &features,
     );
 
-    let model = clock.time("train the model", || train::train(&mut client, TRAIN))?;
+    let model = clock.time("train the model", || {
+        train::train(&mut client, "cdnow", TRAIN)
+    })?;
     show::step(
         3,
         "A model, trained in a background worker on four fifths of the customers",

@@ -8,37 +8,37 @@ use indicatif::{ProgressBar, ProgressStyle};
 use postgres::Client;
 
 /// Train unless there is a model; says which version there is.
-pub fn train(client: &mut Client, sql: &str) -> Result<String> {
-    if let Some(version) = champion(client)? {
+pub fn train(client: &mut Client, model: &str, sql: &str) -> Result<String> {
+    if let Some(version) = champion(client, model)? {
         return Ok(format!(
             "{} It is there from an earlier run.",
-            describe(client, version)?
+            describe(client, model, version)?
         ));
     }
     let job: i64 = client.query_one(sql, &[])?.get(0);
     watch(client, job)?;
-    match champion(client)? {
-        Some(version) => describe(client, version),
+    match champion(client, model)? {
+        Some(version) => describe(client, model, version),
         None => bail!("job {job} ended without a version"),
     }
 }
 
-fn champion(client: &mut Client) -> Result<Option<i32>> {
+fn champion(client: &mut Client, model: &str) -> Result<Option<i32>> {
     let row = client.query_opt(
-        "select version from ltv.aliases where model = 'cdnow' and alias = 'champion'",
-        &[],
+        "select version from ltv.aliases where model = $1 and alias = 'champion'",
+        &[&model],
     )?;
     Ok(row.map(|row| row.get(0)))
 }
 
-fn describe(client: &mut Client, version: i32) -> Result<String> {
+fn describe(client: &mut Client, model: &str, version: i32) -> Result<String> {
     let row = client.query_one(
         "select objective, backbone, n_rows, training_seconds, octet_length(onnx)::int8
-         from ltv.versions where model = 'cdnow' and version = $1",
-        &[&version],
+         from ltv.versions where model = $1 and version = $2",
+        &[&model, &version],
     )?;
     Ok(format!(
-        "Version {version} of model cdnow: {} on {}, trained on {} customers in {:.1} s, {} KB of ONNX.",
+        "Version {version} of model {model}: {} on {}, trained on {} customers in {:.1} s, {} KB of ONNX.",
         row.get::<_, String>(0),
         row.get::<_, String>(1),
         super::show::count(row.get(2)),

@@ -211,6 +211,11 @@ impl TrainingTable {
             .is_some_and(|days| days.iter().any(|day| Some(day) != days.first()))
     }
 
+    /// Takes the cut-offs for no days of the calendar: each row has one of its own.
+    pub fn forget_cut_offs(&mut self) {
+        self.as_of = None;
+    }
+
     /// Bytes held, to compare with the memory limit.
     pub fn memory_bytes(&self) -> usize {
         self.matrix.capacity() * 4

@@ -1,0 +1,147 @@
+-- The SELECT that computes the features of a definition, and what its ids are compared by. It stands behind
+-- sql/31_order_log.sql, whose functions it needs.
+
+-- Everybody that features are of: the customers that were given, or else those of the orders. Who it is is called
+-- c.customer (behind it the start, the orders, the other logs, and the attributes as a1, a2 ...).
+CREATE FUNCTION ltv.feature_customers(definition jsonb, today date, sorted boolean) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    id_column text := definition ->> 'customer_id_column';
+    listed boolean := definition ->> 'customers' IS NOT NULL;
+    places jsonb;
+    joins text := '';
+    logs text[] := '{}';
+    columns text[] := '{}';
+    log jsonb;
+    match record;
+BEGIN
+    IF listed THEN
+        match := ltv.id_match(definition ->> 'customers', id_column, format('c.%I', id_column), 'customers',
+                              definition ->> 'source', id_column, 'o.customer', 'the orders');
+        joins := format(E'\n      LEFT JOIN %s o ON %s', ltv.collected(definition, definition, today), match.condition);
+        columns := ARRAY(SELECT format('c.%I', n) FROM jsonb_array_elements_text(definition -> 'customer_columns')
+                         WITH ORDINALITY AS x(n, i) ORDER BY i);
+    END IF;
+    FOR log IN SELECT jsonb_array_elements(NULLIF(definition -> 'events', 'null')) LOOP
+        logs := logs || format('e%s.log', cardinality(logs) + 1);
+        match := ltv.id_match(
+            COALESCE(definition ->> 'customers', definition ->> 'source'), id_column,
+            CASE WHEN listed THEN format('c.%I', id_column) ELSE 'c.customer' END,
+            CASE WHEN listed THEN 'customers' ELSE 'the orders' END,
+            log ->> 'source', log ->> 'customer_id_column', format('e%s.customer', cardinality(logs)),
+            log ->> 'name');
+        joins := joins || format(E'\n      LEFT JOIN %s e%s ON %s', ltv.collected(definition, log, today),
+                                 cardinality(logs), match.condition);
+    END LOOP;
+    IF definition ->> 'attributes' IS NOT NULL AND definition ->> 'attributes_date_column' IS NULL THEN
+        columns := columns || ARRAY(
+            SELECT format('a.%I', n) FROM jsonb_array_elements_text(definition -> 'attribute_columns')
+                WITH ORDINALITY AS x(n, i) ORDER BY i);
+        joins := joins || format(E'\n      LEFT JOIN (%s\n      ) a ON %s', definition ->> 'attributes',
+            ltv.attribute_match(definition, CASE WHEN listed THEN format('c.%I', id_column) ELSE 'c.customer' END));
+    END IF;
+    RETURN ltv.fill_in($q$(SELECT {id} AS customer, {start} AS start, {orders} AS orders, {events} AS events{columns}
+      FROM {base} c{joins}{known}{order})$q$, jsonb_build_object(
+        'id', CASE WHEN listed THEN format('c.%I', id_column) ELSE 'c.customer' END,
+        'start', CASE WHEN definition ->> 'start_column' IS NOT NULL
+                      THEN (ltv.log_times(jsonb_build_object('customer_id_column', id_column,
+                              'date_column', definition ->> 'start_column', 'date_type', definition ->> 'start_type'),
+                              definition ->> 'time_zone', today, 'c')).day
+                      ELSE 'NULL::pg_catalog.date' END,
+        'orders', CASE WHEN listed THEN 'o.log' ELSE 'c.log' END,
+        'events', CASE WHEN logs = '{}' THEN 'NULL::bytea[]' ELSE format('ARRAY[%s]', array_to_string(logs, ', ')) END,
+        'columns', (SELECT string_agg(format(', %s AS a%s', e, i), '' ORDER BY i)
+                    FROM unnest(columns) WITH ORDINALITY AS x(e, i)),
+        'base', CASE WHEN listed THEN format(E'(%s\n      )', definition ->> 'customers')
+                     ELSE ltv.collected(definition, definition, today) END,
+        'joins', joins,
+        'known', CASE WHEN listed THEN format(E'\n      WHERE c.%I IS NOT NULL', id_column) END,
+        'order', CASE WHEN sorted THEN E'\n      ORDER BY 1' END));
+END
+$$;
+COMMENT ON FUNCTION ltv.feature_customers IS 'the customers of a definition of features with their logs, as SQL';
+
+-- Each row is good until the next one of the same customer.
+CREATE FUNCTION ltv.dated_attributes(definition jsonb, today date) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    id_column text := definition ->> 'customer_id_column';
+    times record := ltv.log_times(jsonb_build_object(
+        'customer_id_column', id_column, 'date_column', definition ->> 'attributes_date_column',
+        'date_type', definition ->> 'attributes_date_type'), definition ->> 'time_zone', today);
+    known text := CASE definition ->> 'unit' WHEN 'day' THEN times.day ELSE times.ts END;
+BEGIN
+    RETURN ltv.fill_in($q$(SELECT {id} AS customer, {known} AS known,
+             pg_catalog.lead({known}) OVER (PARTITION BY {id} ORDER BY {known}) AS until{columns}
+      FROM ({attributes}
+      ) o WHERE {id} IS NOT NULL AND {known} IS NOT NULL)$q$, jsonb_build_object(
+        'id', times.id, 'known', known, 'attributes', definition ->> 'attributes',
+        'columns', (SELECT string_agg(format(', o.%I AS a%s', n, i), '' ORDER BY i)
+                    FROM jsonb_array_elements_text(definition -> 'attribute_columns') WITH ORDINALITY AS x(n, i))));
+END
+$$;
+COMMENT ON FUNCTION ltv.dated_attributes IS 'attributes with the times between which they hold, as SQL';
+
+-- Sorted: by customer and cut-off, which costs little where the logs of customers are sorted and not the rows.
+CREATE FUNCTION ltv.features_query(
+    definition jsonb, context ltv.features_context, sorted boolean DEFAULT false
+) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    plan text := format('%L::text', ltv.feature_plan(definition));
+    dated boolean := definition ->> 'attributes_date_column' IS NOT NULL;
+    ages boolean := NULLIF(definition -> 'age', 'null') IS NOT NULL;
+    cutoffs text;
+    as_of text;
+    features text;
+    labels text;
+    given text[] := ARRAY(
+        SELECT format('f.a%s AS %I', i, n)
+        FROM jsonb_array_elements_text(
+            CASE WHEN definition ->> 'customers' IS NOT NULL THEN definition -> 'customer_columns' ELSE '[]' END
+            || CASE WHEN definition ->> 'attributes' IS NOT NULL
+                         AND definition ->> 'attributes_date_column' IS NULL
+                    THEN definition -> 'attribute_columns' ELSE '[]' END)
+            WITH ORDINALITY AS x(n, i) ORDER BY i);
+BEGIN
+    IF ages THEN
+        as_of := $q$('2000-01-01'::pg_catalog.date + (f.x[1])::int)$q$;
+    ELSE
+        SELECT array_agg(c.as_of ORDER BY c.as_of_day, m.at_time)::text INTO cutoffs
+        FROM ltv.features_cutoffs(definition) c, ltv.moment_numbers(definition ->> 'unit', c.as_of, c.until) m;
+        as_of := format('(%L::pg_catalog.%s[])[(f.x[1])::int]', cutoffs,
+                        CASE definition ->> 'unit' WHEN 'day' THEN 'date' ELSE 'timestamptz' END);
+    END IF;
+    SELECT string_agg(format(E',\n       %s AS %I', e.expression, c.name), '' ORDER BY c.i)
+               FILTER (WHERE NOT c.is_label),
+           string_agg(format(E',\n       %s AS %I', e.expression, c.name), '' ORDER BY c.i) FILTER (WHERE c.is_label)
+    INTO features, labels FROM ltv.feature_columns(definition) c, LATERAL (
+        SELECT CASE c.type WHEN 'int' THEN format('(f.x[%s])::int', c.i) ELSE format('f.x[%s]', c.i) END
+    ) e(expression);
+    IF dated THEN
+        given := given || ARRAY(
+            SELECT format('a.a%s AS %I', i, n)
+            FROM jsonb_array_elements_text(definition -> 'attribute_columns') WITH ORDINALITY AS x(n, i) ORDER BY i);
+    END IF;
+    RETURN ltv.fill_in($sql$
+SELECT f.customer AS {id}, {as_of} AS as_of{features}{attributes}{sequence}{labels}
+FROM (SELECT m.*, ltv.walk_rows({plan}, {log_end}, m.start, m.orders, m.events) AS x
+      FROM ({customers}) m) f{dated}$sql$, jsonb_build_object(
+        'id', quote_ident(definition ->> 'customer_id_column'), 'as_of', as_of, 'features', features,
+        'labels', labels, 'plan', plan, 'log_end', context.log_end,
+        'attributes', (SELECT string_agg(E',\n       ' || g, '' ORDER BY i)
+                       FROM unnest(given) WITH ORDINALITY AS x(g, i)),
+        'sequence', CASE WHEN NULLIF(definition -> 'sequence', 'null') IS NOT NULL THEN format(
+            E',\n       ltv.feature_sequence(%s, f.x[1], f.start, f.orders, f.events) AS spend_sequence', plan) END,
+        'customers', ltv.feature_customers(definition, context.today, sorted AND NOT dated),
+        'dated', CASE WHEN dated THEN format(
+            E'\nLEFT JOIN %s a ON %s AND a.known <= %s AND (a.until IS NULL OR a.until > %3$s)%s',
+            ltv.dated_attributes(definition, context.today),
+            ltv.attribute_match(definition, 'f.customer', 'a.customer'), as_of,
+            CASE WHEN sorted THEN E'\nORDER BY 1, 2' END) END));
+END
+$$;
+COMMENT ON FUNCTION ltv.features_query IS 'the SELECT that computes the features of a definition';
