@@ -7,12 +7,11 @@ side makes a table of the same features. What is printed are the middle, the fas
 """
 
 import argparse
-import io
 import os
 import statistics
 import time
 
-import psycopg2
+import psycopg
 
 URL = os.environ["PG_LTV_URL"]
 ONE = ["2024-03-31"]
@@ -69,9 +68,7 @@ def main():
     options.add_argument("--repeat", type=int, default=5)
     options.add_argument("--plain", action="store_true")
     given = options.parse_args()
-    connection = psycopg2.connect(URL)
-    connection.autocommit = True
-    sql = connection.cursor()
+    sql = psycopg.ClientCursor(psycopg.connect(URL, autocommit=True))
     sql.execute("create extension if not exists pg_ltv; set client_min_messages = warning")
     sql.execute("select setseed(0.5)")
     sql.execute(
@@ -91,11 +88,10 @@ def main():
         duckdb = None
         print("DuckDB is not installed")
     if duckdb:
-        text = io.StringIO()
-        sql.copy_expert("copy orders to stdout csv header", text)
-        path = os.path.join(os.environ.get("PG_LTV_OUT", "."), "orders.csv")
-        with open(path, "w", newline="") as file:
-            file.write(text.getvalue())
+        path = os.path.join(os.environ["PG_LTV_OUT"], "orders.csv")
+        with open(path, "wb") as file, sql.copy("copy orders to stdout csv header") as copy:
+            for block in copy:
+                file.write(block)
         duck = duckdb.connect()
         duck.execute(
             "create table orders as select * from read_csv(?, columns = {'customer_id': 'varchar', 'ordered_at': 'date', "
