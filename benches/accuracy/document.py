@@ -80,5 +80,8 @@ def picture(results):
 
 
 def write(folder, results):
+    # What the page has room for; other protocols and ways are for the terminal and accuracy.json.
+    results = {data: {name: found for name, found in protocols.items() if name in PROTOCOLS} for data, protocols in results.items()}
+    results = {data: protocols for data, protocols in results.items() if protocols}
     write_generated(folder / "accuracy.md", "accuracy", tables(results))
     (folder / "accuracy.svg").write_text(picture(results), encoding="utf-8")

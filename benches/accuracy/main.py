@@ -78,6 +78,7 @@ AGE, NEW_HORIZON = 30, 180
 
 
 def new_customers(connection, name, data):
+    connection.execute(f"CREATE INDEX ON {data} (customer_id, ts)")
     connection.execute(f"""
         CREATE TABLE {name} AS
         WITH c AS (

@@ -48,6 +48,10 @@ FROM (SELECT p, lag(p) OVER (PARTITION BY customer_id ORDER BY f) AS before FROM
 SELECT ltv_retrain('trees_tweedie', promote => 'never') AS job \gset
 SELECT ltv_wait(:job) AS version;
 SELECT count(DISTINCT checksum) AS graphs FROM ltv.versions WHERE model = 'trees_tweedie';
+SELECT ltv_retrain('trees_tweedie', promote => 'never', warm_start => true) AS job \gset
+SELECT ltv_wait(:job) AS version;
+SELECT version, history -> 'continued' AS continued, (SELECT sum((t ->> 'trees')::int) FROM jsonb_array_elements(history -> 'trees') t) > 60 AS has_more
+FROM ltv.versions WHERE model = 'trees_tweedie' ORDER BY version;
 
 -- Networks with trees beside them: the weight is shown.
 SELECT ltv_train('both', 'shoppers', split_column => 'split',

@@ -38,6 +38,7 @@ presets!(
     "lstm",
     "tft",
     "transformer",
+    "trees",
     "ziln",
     "ziln_linear",
 );
