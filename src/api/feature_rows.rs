@@ -33,8 +33,7 @@ fn feature_rows(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     let takes_sets = !result.is_null()
         && unsafe {
             (*result).type_ == pg_sys::NodeTag::T_ReturnSetInfo
-                && (*result).allowedModes as u32
-                    & pg_sys::SetFunctionReturnMode::SFRM_ValuePerCall as u32
+                && (*result).allowedModes as u32 & pg_sys::SetFunctionReturnMode::SFRM_ValuePerCall
                     != 0
         };
     if !takes_sets {
