@@ -210,9 +210,8 @@ fn reading_cost(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
         (*fcinfo).isnull = cost.is_none();
         cost
     };
-    Ok(cost
-        .and_then(IntoDatum::into_datum)
-        .unwrap_or(pg_sys::Datum::null()))
+    let bits = cost.map_or(0, f64::to_bits);
+    Ok(pg_sys::Datum::from(bits as usize))
 }
 
 /// Whether a text is meant as a statement and not as the name of a relation: a keyword, perhaps behind comments and

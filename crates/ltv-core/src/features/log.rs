@@ -83,7 +83,7 @@ pub enum Push {
     Done,
     /// There is no room for it.
     Full,
-    /// A value needs two words: see [`widen`].
+    /// A value needs two words: see `widen`.
     TooWide,
 }
 
