@@ -74,7 +74,7 @@ fn search(start: &Point, cost: &impl Fn(&[f64]) -> f64) -> Point {
         let bent = difference(&next_slope, &slope);
         let gain = here.value - next.value;
         (here, slope) = (next, next_slope);
-        if gain <= LEAST_GAIN * here.value.abs() {
+        if gain <= LEAST_GAIN * here.value.abs().max(1.0) {
             break;
         }
         update(&mut inverse, &moved, &bent);
