@@ -18,10 +18,10 @@ const FEATURES: &str = "select ltv_create_features('game.day_7', 'game.payments'
 
 const TRAIN: &str =
     "select ltv_train('game', query => 'select * from game.day_7 where player_id % 5 <> 0',
-           id_column => 'player_id')";
+           id_column => 'player_id', options => '{\"ensemble\": 1}')";
 
 /// What a model knows that sees payments and the channel, but not what players do.
-const TRAIN_BLIND: &str = "select ltv_train('game_blind', query => 'select * from game.day_7 where player_id % 5 <> 0', id_column => 'player_id',
+const TRAIN_BLIND: &str = "select ltv_train('game_blind', query => 'select * from game.day_7 where player_id % 5 <> 0', id_column => 'player_id', options => '{\"ensemble\": 1}',
            features => (select array_agg(column_name::text order by ordinal_position) from information_schema.columns
                         where table_schema = 'game' and table_name = 'day_7' and column_name !~ '^(sessions|ltv|as_of|player_id)'))";
 
