@@ -41,23 +41,30 @@ COMMENT ON FUNCTION ltv.refuse_temporary
     IS 'an error where a query reads a temporary table or uses another temporary object';
 
 -- What a job would find out, said while somebody is there to read it. A table is searched up to the first row that has
--- a target. So is a query, if it does nothing but read and would be read to its end in about a second.
+-- a target. So is a query, if it does nothing but read and would be read to its end in about a second. If it cannot be
+-- read, the job says why.
 CREATE FUNCTION ltv.refuse_unlabelled(relation regclass, query text, path text, target text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     quick CONSTANT float8 := 1e5;
+    labelled jsonb;
 BEGIN
     IF EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind IN ('r', 'p', 'm'))
        OR ltv.reading_cost(query) <= quick THEN
-        IF ltv.read_in(path, format($sql$
-            SELECT pg_catalog.to_jsonb(EXISTS (SELECT FROM (%s
-            ) t WHERE t.%I IS NOT NULL) OR NOT EXISTS (%1$s
-            ))$sql$, query, target)) = 'false' THEN
-            RAISE data_exception USING MESSAGE = format('no row has a target "%s" to learn from', target),
-                HINT = 'Where features are built for a day whose horizon has not passed, the target is null; '
-                       'take an earlier as_of.';
-        END IF;
+        BEGIN
+            labelled := ltv.read_in(path, format($sql$
+                SELECT pg_catalog.to_jsonb(EXISTS (SELECT FROM (%s
+                ) t WHERE t.%I IS NOT NULL) OR NOT EXISTS (%1$s
+                ))$sql$, query, target));
+        EXCEPTION WHEN OTHERS THEN
+            RETURN;
+        END;
+    END IF;
+    IF labelled = 'false' THEN
+        RAISE data_exception USING MESSAGE = format('no row has a target "%s" to learn from', target),
+            HINT = 'Where features are built for a day whose horizon has not passed, the target is null; '
+                   'take an earlier as_of.';
     END IF;
 END
 $$;
