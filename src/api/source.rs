@@ -200,9 +200,10 @@ fn reading_cost(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
                 false => std::ptr::null_mut(),
             };
             if let Some(planned) = planned.as_mut() {
+                // What is no query has no plan.
                 cost = list::<pg_sys::PlannedStmt>(planned.stmt_list)
-                    .map(|statement| (*(*statement).planTree).total_cost)
-                    .next();
+                    .find_map(|statement| (*statement).planTree.as_ref())
+                    .map(|plan| plan.total_cost);
                 pg_sys::ReleaseCachedPlan(planned, std::ptr::null_mut());
             }
         }

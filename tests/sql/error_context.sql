@@ -20,7 +20,7 @@ INSERT INTO calls VALUES
     ('create_features', $$SELECT ltv_create_features('f', 'orders', date_column => 'no', value_column => 'amount', as_of => '2023-12-31', horizon => 90)$$),
     ('create_features', $$SELECT ltv_create_features('f', 'no_such', date_column => 'd', value_column => 'amount', as_of => '2023-12-31', horizon => 90)$$),
     ('create_features', $$SELECT ltv_create_features('f', 'orders', date_column => 'd', value_column => 'amount', as_of => 'nonsense', horizon => 90)$$),
-    ('refresh_features', $$SELECT ltv_refresh_features('orders')$$), ('rfm_summary', $$SELECT * FROM ltv_rfm_summary('orders', date_column => 'no', value_column => 'amount', as_of => '2023-12-31')$$),
+    ('refresh_features', $$SELECT ltv_refresh_features('orders')$$), ('feature_sql', $$SELECT ltv_feature_sql('orders')$$), ('rfm_summary', $$SELECT * FROM ltv_rfm_summary('orders', date_column => 'no', value_column => 'amount', as_of => '2023-12-31')$$),
     ('train', $$SELECT ltv_train('m', 't', target => 'no')$$), ('compare', $$SELECT ltv_compare('m', 't', target => 'no')$$), ('comparison', $$SELECT * FROM ltv_comparison('no')$$),
     ('wait', $$SELECT ltv_wait(99)$$), ('wait', $$SELECT ltv_wait('no')$$), ('cancel', $$SELECT ltv_cancel(99)$$), ('retry', $$SELECT ltv_retry(99)$$),
     ('evaluate', $$SELECT * FROM ltv_evaluate('m', 't', target => 'no')$$), ('evaluate', $$SELECT * FROM ltv_evaluate('no')$$), ('evaluate', $$SELECT * FROM ltv_evaluate('m', 'SELECT * FORM t')$$),
