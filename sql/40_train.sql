@@ -50,17 +50,18 @@ DECLARE
     quick CONSTANT float8 := 1e5;
     labelled jsonb;
 BEGIN
-    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind IN ('r', 'p', 'm'))
-       OR ltv.reading_cost(query) <= quick THEN
-        BEGIN
+    BEGIN
+        IF EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind IN ('r', 'p', 'm'))
+           OR ltv.read_in(path, format(
+               'SELECT pg_catalog.to_jsonb(ltv.reading_cost(%L::text))', query))::float8 <= quick THEN
             labelled := ltv.read_in(path, format($sql$
                 SELECT pg_catalog.to_jsonb(EXISTS (SELECT FROM (%s
                 ) t WHERE t.%I IS NOT NULL) OR NOT EXISTS (%1$s
                 ))$sql$, query, target));
-        EXCEPTION WHEN OTHERS THEN
-            RETURN;
-        END;
-    END IF;
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        RETURN;
+    END;
     IF labelled = 'false' THEN
         RAISE data_exception USING MESSAGE = format('no row has a target "%s" to learn from', target),
             HINT = 'Where features are built for a day whose horizon has not passed, the target is null; '
