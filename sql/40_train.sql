@@ -53,7 +53,7 @@ BEGIN
     BEGIN
         IF EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind IN ('r', 'p', 'm'))
            OR ltv.read_in(path, format(
-               'SELECT pg_catalog.to_jsonb(ltv.reading_cost(%L::text))', query))::float8 <= quick THEN
+               'SELECT pg_catalog.to_jsonb(ltv.reading_cost(%L))', query))::float8 <= quick THEN
             labelled := ltv.read_in(path, format($sql$
                 SELECT pg_catalog.to_jsonb(EXISTS (SELECT FROM (%s
                 ) t WHERE t.%I IS NOT NULL) OR NOT EXISTS (%1$s
