@@ -229,8 +229,8 @@ impl State {
     }
 
     fn empty(layout: Layout, words: usize) -> Self {
-        let state = Self::allocate(words.max(layout.head() + layout.stride()));
         let room = words.max(layout.head() + layout.stride());
+        let state = Self::allocate(room);
         // SAFETY: just allocated, of so many words.
         let slice = unsafe { std::slice::from_raw_parts_mut(state.0.add(PREFIX).cast(), room) };
         Log::empty(slice, layout);

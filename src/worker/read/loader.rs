@@ -20,7 +20,7 @@ use std::hash::Hasher;
 /// Fewer rows than this cannot be split into something to learn from and something to judge by.
 const FEWEST_ROWS: usize = 10;
 
-/// With more cut-offs than this, each customer has one of his own: so many days after the start. They are no days on which all
+/// With more cut-offs than this, each customer has one of their own: so many days after the start. They are no days on which all
 /// customers are seen, which is what training takes cut-offs for.
 const MOST_CUT_OFFS: usize = 100;
 

@@ -275,11 +275,8 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
 /// What a customer spends in some horizon, by the names that `ltv_create_features` gives labels: `ltv`, `ltv_30`. A target of
 /// another horizon would tell what is to be learnt.
 fn is_label(name: &str) -> bool {
-    name.strip_prefix("ltv").is_some_and(|rest| {
-        let days = rest.strip_prefix('_').unwrap_or("1");
-        rest.is_empty()
-            || !days.is_empty() && rest.starts_with('_') && days.bytes().all(|b| b.is_ascii_digit())
-    })
+    let is_number = |days: &str| !days.is_empty() && days.bytes().all(|b| b.is_ascii_digit());
+    name == "ltv" || name.strip_prefix("ltv_").is_some_and(is_number)
 }
 
 /// All that cannot be used are named at once.

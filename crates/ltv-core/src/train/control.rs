@@ -1,6 +1,23 @@
 //! How a training talks to whoever runs it.
 
 use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// Between two snapshots of the progress.
+pub const REPORT_EVERY: Duration = Duration::from_millis(200);
+
+/// When one of `tasks`, of which so many can run `at_once`, must end if it starts now, so that all of them get the same share of what is
+/// left of the `limit` in seconds.
+pub fn time_share(
+    limit: Option<f64>,
+    spent: Duration,
+    tasks: usize,
+    at_once: usize,
+) -> Option<Instant> {
+    let left = (limit? - spent.as_secs_f64()).max(0.0);
+    let share = left * at_once.min(tasks) as f64 / tasks.max(1) as f64;
+    Instant::now().checked_add(Duration::from_secs_f64(share))
+}
 
 /// What a training is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

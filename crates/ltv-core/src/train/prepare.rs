@@ -15,6 +15,9 @@ use crate::preprocess::Preprocessing;
 use crate::recipe::Recipe;
 use serde_json::Value;
 
+/// A training that continues runs this many times fewer epochs, with a learning rate as many times lower, or fewer rounds.
+pub const WARM_SHARE: usize = 4;
+
 /// What is known before the first model is made.
 pub struct Prepared {
     pub preprocessing: Preprocessing,

@@ -7,7 +7,7 @@ use super::finish::mix::Mix;
 use super::fit::network::{Network, NetworkConfig, Predictions};
 use super::fit::{Done, Trainer, step};
 use super::forest::beside::Grove;
-use super::prepare::{Prepared, prepare};
+use super::prepare::{Prepared, WARM_SHARE, prepare};
 use super::rows::feed::Feed;
 use super::rows::file::Spilled;
 use super::rows::folds;
@@ -24,11 +24,6 @@ use crate::trees::Forest;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Map, Value};
 use std::time::Instant;
-
-/// A training that continues runs this many times fewer epochs, with a learning rate as many times lower.
-const WARM_SHARE: usize = 4;
-/// Whether trees are grown beside networks where the options do not say.
-const TREES_BESIDE: bool = false;
 
 /// Trains one recipe, on the pool that the caller is in.
 pub fn train_one(
@@ -196,9 +191,7 @@ impl<'a> Job<'a> {
             return Ok(None);
         }
         let objective = config::objective(self.recipe)?;
-        // A law of how customers age says what trees would add: measured, they help where there is none.
-        let can_be = TREES_BESIDE && prepared.beside.mbgnbd.is_none() && !self.hardware.is_gpu();
-        Grove::of(table, prepared, &objective, self.recipe, can_be)
+        Grove::of(table, prepared, &objective, self.recipe)
     }
 
     /// Everything that fitting needs.

@@ -2,7 +2,7 @@
 //! were shown; MBG/NBD is a law of how customers age. Where customers follow another law, held-out rows show it and its
 //! weight is less, or nothing.
 
-use super::deviance::{deviance, deviance_of_mean};
+use super::deviance::{deviance_at_total, deviance_of_mean};
 use super::mbgnbd::MbgNbd;
 use crate::data::TrainingTable;
 use crate::error::Result;
@@ -95,8 +95,7 @@ impl FittedMbgNbd {
             let blended: Vec<f64> = pairs
                 .map(|(value, own)| f64::from(blend.apply(*value, *own)))
                 .collect();
-            let scale = actual.iter().sum::<f64>() / blended.iter().sum::<f64>();
-            deviance(blended.iter().map(|value| value * scale), actual)
+            deviance_at_total(&blended, actual)
         };
         let alone = of(0.0);
         let explained = (deviance_of_mean(actual) - alone).max(0.0);

@@ -15,6 +15,12 @@ pub fn deviance(predicted: impl Iterator<Item = f64>, actual: &[f64]) -> f64 {
     terms.sum::<f64>() / actual.len() as f64
 }
 
+/// The same of predictions that are multiplied so that their total is right.
+pub fn deviance_at_total(predicted: &[f64], actual: &[f64]) -> f64 {
+    let scale = actual.iter().sum::<f64>() / predicted.iter().sum::<f64>();
+    deviance(predicted.iter().map(|value| value * scale), actual)
+}
+
 /// Of the mean as a prediction for everybody.
 pub fn deviance_of_mean(actual: &[f64]) -> f64 {
     2.0 * mean(actual).sqrt()

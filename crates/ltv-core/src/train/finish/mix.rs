@@ -1,7 +1,7 @@
 //! Networks and trees as one voice: the mean of the roots of their values, squared, and the mean of their probabilities. The weight is chosen
 //! by rows that neither was trained on. Whoever does not help there is left out.
 
-use super::deviance::{deviance, deviance_of_mean};
+use super::deviance::{deviance_at_total, deviance_of_mean};
 use crate::onnx::{GraphBuilder, Value};
 use crate::train::fit::network::Predictions;
 use serde::{Deserialize, Serialize};
@@ -32,8 +32,7 @@ impl Mix {
             let mixed: Vec<f64> = pairs
                 .map(|(n, t)| f64::from(mix.value(n.min(cap), t.min(cap))))
                 .collect();
-            let scale = actual.iter().sum::<f64>() / mixed.iter().sum::<f64>();
-            deviance(mixed.iter().map(|value| value * scale), actual)
+            deviance_at_total(&mixed, actual)
         };
         let tried = WEIGHTS.map(|weight| (weight, of(weight)));
         let best = tried

@@ -7,7 +7,7 @@ mod schedule;
 pub mod step;
 mod validate;
 
-use super::control::{Control, Phase, Progress};
+use super::control::{Control, Phase, Progress, REPORT_EVERY, time_share};
 use super::rows::batches;
 use super::rows::blocks::Blocks;
 use super::rows::feed::Feed;
@@ -23,12 +23,11 @@ use schedule::Schedule;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use step::Shards;
 
 /// Validation rows that judge an epoch; the model in the end is judged by all of them.
 const VALIDATION_ROWS: usize = 20_000;
-const REPORT_EVERY: Duration = Duration::from_millis(200);
 
 /// What all networks of one job share.
 pub struct Trainer<'a> {
@@ -269,15 +268,13 @@ impl<'a> Trainer<'a> {
 
     /// When a network that starts now must end, so that all of them get the same share of the time.
     fn deadline(&self) -> Option<Instant> {
-        let limit = self.options.max_seconds?;
-        let left = (limit - (self.done.since - self.started).as_secs_f64()).max(0.0);
-        let networks = self.feed.folds.len();
         let at_once = match self.feed.hardware.is_gpu() {
             true => 1,
-            false => rayon::current_num_threads().min(networks),
+            false => rayon::current_num_threads(),
         };
-        let share = left * at_once as f64 / networks as f64;
-        Instant::now().checked_add(Duration::from_secs_f64(share))
+        let spent = self.done.since - self.started;
+        let networks = self.feed.folds.len();
+        time_share(self.options.max_seconds, spent, networks, at_once)
     }
 
     fn report(&self, sum: &LossSum, validation_loss: Option<f64>) {

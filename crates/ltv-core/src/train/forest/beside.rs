@@ -2,7 +2,7 @@
 
 use super::fit::{Job, Members};
 use super::rows::{self, TreeRows};
-use super::{BLIND_ROUNDS, check_room, settings};
+use super::{check_room, settings};
 use crate::data::TrainingTable;
 use crate::error::Result;
 use crate::objective::{ObjectiveConfig, ZilnConfig};
@@ -24,18 +24,16 @@ pub struct Grove {
 }
 
 impl Grove {
-    /// Where the recipe wants trees beside its networks, or leaves it open and `can_be`. Objectives that trees do not have are joined by trees
-    /// of a zero-inflated lognormal.
+    /// Where the recipe wants trees beside its networks. Objectives that trees do not have are joined by trees of a zero-inflated lognormal.
     pub fn of(
         table: &TrainingTable,
         prepared: &Prepared,
         objective: &ObjectiveConfig,
         recipe: &Recipe,
-        can_be: bool,
     ) -> Result<Option<Self>> {
         let fitted = &prepared.preprocessing;
         let columns = fitted.raw_columns();
-        let is_wanted = recipe.options.blend_trees.unwrap_or(can_be);
+        let is_wanted = recipe.options.blend_trees == Some(true);
         if !is_wanted || *objective == ObjectiveConfig::Purchase || columns.is_empty() {
             return Ok(None);
         }
@@ -64,13 +62,9 @@ impl Grove {
         control: &dyn Control,
         started: Instant,
     ) -> Result<(Forest, Map<String, Value>)> {
-        let mut settings = self.settings.clone();
-        if folds.iter().all(|fold| fold.validation.is_empty()) {
-            settings.rounds = settings.rounds.min(BLIND_ROUNDS);
-        }
         let job = Job {
             options: &recipe.options,
-            settings: &settings,
+            settings: &self.settings,
             control,
             started,
             head: &self.head,

@@ -3,16 +3,17 @@
 use super::rows::TreeRows;
 use crate::error::Result;
 use crate::recipe::Options;
-use crate::train::control::{Control, Phase, Progress};
+use crate::train::control::{Control, Phase, Progress, REPORT_EVERY, time_share};
 use crate::train::rows::folds::Fold;
 use crate::trees::{Boosted, Forest, Head, Loss, Part, Round, Rows, Settings, Watch, boost};
 use parking_lot::Mutex;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-const REPORT_EVERY: Duration = Duration::from_millis(200);
+/// Rounds where no validation row can end them earlier.
+const BLIND_ROUNDS: usize = 100;
 /// Of the rounds, the first so many and every so manieth is in the history.
 const NOTED: usize = 10;
 
@@ -39,7 +40,7 @@ impl Job<'_> {
             since: Instant::now(),
             reported: Mutex::new(None),
             rounds: AtomicUsize::new(0),
-            of: members * parts.len() * self.settings.rounds,
+            of: members * parts.len() * self.rounds(),
         };
         let tasks: Vec<(usize, usize)> = (0..members)
             .flat_map(|member| (0..parts.len()).map(move |part| (member, part)))
@@ -92,6 +93,7 @@ impl Job<'_> {
             rows: &judging[member].validation,
         };
         let settings = Settings {
+            rounds: self.rounds(),
             seed: self.settings.seed.wrapping_add(member as u64),
             ..self.settings.clone()
         };
@@ -100,7 +102,12 @@ impl Job<'_> {
             done,
             member,
             name: name(&part.loss),
-            deadline: self.deadline(done, tasks),
+            deadline: time_share(
+                self.options.max_seconds,
+                done.since - self.started,
+                tasks,
+                rayon::current_num_threads(),
+            ),
             notes: Mutex::new(Vec::new()),
             begun: Instant::now(),
             rounds: AtomicUsize::new(0),
@@ -134,13 +141,17 @@ impl Job<'_> {
         })
     }
 
-    /// When trees that are begun now must end, so that all get the same share of the time.
-    fn deadline(&self, done: &Done, tasks: usize) -> Option<Instant> {
-        let limit = self.options.max_seconds?;
-        let left = (limit - (done.since - self.started).as_secs_f64()).max(0.0);
-        let at_once = rayon::current_num_threads().min(tasks);
-        let share = left * at_once as f64 / tasks.max(1) as f64;
-        Instant::now().checked_add(Duration::from_secs_f64(share))
+    /// Rounds of a part at most.
+    fn rounds(&self) -> usize {
+        let is_blind = self
+            .validation
+            .1
+            .iter()
+            .all(|fold| fold.validation.is_empty());
+        match is_blind {
+            true => self.settings.rounds.min(BLIND_ROUNDS),
+            false => self.settings.rounds,
+        }
     }
 }
 

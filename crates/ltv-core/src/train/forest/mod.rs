@@ -7,7 +7,7 @@ mod rows;
 use super::control::{Control, Phase, Progress};
 use super::finish::evaluate::{self, Ensemble};
 use super::fit::network::Predictions;
-use super::prepare::{Prepared, prepare};
+use super::prepare::{Prepared, WARM_SHARE, prepare};
 use super::rows::folds::{self, Fold};
 use super::version::{graph, trees as stored};
 use super::{TrainedModel, config};
@@ -19,11 +19,6 @@ use crate::trees::{Forest, Head, Settings, histogram_bytes};
 use rows::TreeRows;
 use serde_json::{Value, json};
 use std::time::Instant;
-
-/// A training that continues runs this many times fewer rounds.
-const WARM_SHARE: usize = 4;
-/// Rounds where no validation row can end them earlier.
-const BLIND_ROUNDS: usize = 100;
 
 pub fn train(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Result<TrainedModel> {
     let started = Instant::now();
@@ -66,9 +61,6 @@ pub fn train(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Resu
     let of_file = file
         .as_ref()
         .map(|file| folds::deal(&file.split, &file.groups, prepared.members, seed));
-    if folds.iter().all(|fold| fold.validation.is_empty()) {
-        settings.rounds = settings.rounds.min(BLIND_ROUNDS);
-    }
     let job = fit::Job {
         options: &recipe.options,
         settings: &settings,
