@@ -51,7 +51,7 @@ pub static MAX_TRAINING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(256);
 pub static TRAINING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(4096);
 
 /// Threads of a training job that does not say how many.
-pub static TRAINING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(1);
+pub static TRAINING_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 pub fn init() {
     GucRegistry::define_string_guc(
@@ -154,9 +154,9 @@ pub fn init() {
     GucRegistry::define_int_guc(
         c"ltv.training_threads",
         c"Sets the number of threads of a training job whose options do not.",
-        c"A job takes the value of the session that queues it along.",
+        c"0: two where the server has four processors or more, one elsewhere. A job takes the value of the session that queues it along.",
         &TRAINING_THREADS,
-        1,
+        0,
         256,
         GucContext::Userset,
         GucFlags::default(),

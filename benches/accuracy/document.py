@@ -4,8 +4,10 @@ import numpy as np
 from shared.page import write_generated
 
 NAMES = {"cdnow": "CDNOW", "online_retail_2": "Online Retail II"}
-PROTOCOLS = {"A": "protocol A", "AX": "protocol A, every fifth in turn", "B": "protocol B"}
-ORDER = ["pg_ltv defaults", "pg_ltv compare", "LightGBM hurdle", "LightGBM Tweedie", "BG/NBD + Gamma-Gamma"]
+PROTOCOLS = {"A": "protocol A", "AX": "protocol A, every fifth in turn", "B": "protocol B", "U": "protocol U, as used", "N": "protocol N, new customers"}
+ORDER = ["pg_ltv defaults", "pg_ltv compare", "LightGBM hurdle", "LightGBM Tweedie", "BG/NBD + Gamma-Gamma", "spend of the last horizon", "spend of the last horizon, no ties"]
+# What the picture has room for.
+DRAWN = ORDER[:5]
 METRICS = [
     ("normalized_gini", "norm. Gini"),
     ("spearman", "Spearman"),
@@ -27,10 +29,14 @@ def cell(entries, metric):
     return f"{found.mean():.3f}{spread}"
 
 
+def in_order(protocols):
+    return [(name, protocols[name]) for name in PROTOCOLS if name in protocols]
+
+
 def tables(results):
     lines = []
     for data, protocols in results.items():
-        for protocol, models in sorted(protocols.items()):
+        for protocol, models in in_order(protocols):
             lines += ["", f"### {NAMES[data]}, {PROTOCOLS[protocol]}", ""]
             lines.append("| model | " + " | ".join(title for _, title in METRICS) + " | seconds |")
             lines.append("|---|" + "---|" * (len(METRICS) + 1))
@@ -46,7 +52,7 @@ def tables(results):
 
 def picture(results):
     """Bars for each data set and protocol (rows) and metric (columns)."""
-    panels = [(data, protocol, models) for data, all_of in results.items() for protocol, models in sorted(all_of.items())]
+    panels = [(data, protocol, models) for data, all_of in results.items() for protocol, models in in_order(all_of)]
     width, height, left, top = 215, 118, 150, 56
     parts = []
     for row, (data, protocol, models) in enumerate(panels):
@@ -56,12 +62,12 @@ def picture(results):
             x = left + column * width
             if row == 0:
                 parts.append(f'<text x="{x}" y="46" font-weight="bold">{title}</text>')
-            shown = [(label, values(models[label], metric).mean()) for label in ORDER if label in models]
+            shown = [(label, values(models[label], metric).mean()) for label in DRAWN if label in models]
             most = max(max(value for _, value in shown), 1.0 if metric == "total_ratio" else 0.0)
             truth = x + 150 / most if metric == "total_ratio" else None
             for bar, (label, value) in enumerate(shown):
                 length = 150 * value / most
-                colour = COLOURS[ORDER.index(label)]
+                colour = COLOURS[DRAWN.index(label)]
                 at = y + bar * 18
                 parts.append(f'<rect x="{x}" y="{at}" width="{length:.1f}" height="13" fill="{colour}"/>')
                 end = x + length
@@ -70,7 +76,7 @@ def picture(results):
                 parts.append(f'<text x="{end + 4:.1f}" y="{at + 11}">{value:.3f}</text>')
             if truth:
                 parts.append(f'<line x1="{truth:.1f}" x2="{truth:.1f}" y1="{y - 4}" y2="{y + 90}" stroke="#222" stroke-dasharray="3 3"/>')
-    for index, label in enumerate(ORDER):
+    for index, label in enumerate(DRAWN):
         parts.append(f'<rect x="{8 + index * 190}" y="10" width="12" height="12" fill="{COLOURS[index]}"/><text x="{25 + index * 190}" y="21">{label}</text>')
     size = (left + len(METRICS) * width, top + len(panels) * height)
     return (

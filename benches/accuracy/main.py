@@ -1,13 +1,15 @@
 """Accuracy on data never seen: pg_ltv, through SQL, beside LightGBM and BG/NBD in Python.
 
-    cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B] [--only ours|peers] [--docs]
+    cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B,U,N] [--only ours|peers] [--docs]
         [--ways defaults,trees,both] [--options JSON]
 
 Protocol A: the customers of a held-out part, at the cut-off that the others are trained on. AX: the same, each fifth of the customers
 held out in turn, judged together, so that chance has less of a say. Protocol B: everybody at a later cut-off, trained at earlier
-ones whose horizon has ended by then. Protocol N: new customers, each looked at 30 days after the first order, on a table that nobody told pg_ltv
+ones whose horizon has ended by then. Protocol U: as used: only the orders up to that later day are loaded, pg_ltv chooses the cut-offs to
+learn from, and everybody is judged. Protocol N: new customers, each looked at 30 days after the first order, on a table that nobody told pg_ltv
 anything about. Both sides see the same features, made by ltv_create_features, and the same training rows.
-pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`). Other ways on demand: trees alone, and networks
+pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`). Under U the simplest rule stands beside: what
+a customer spent in the last horizon, as it is and with its many ties at zero in the order of pg_ltv's predictions. Other ways on demand: trees alone, and networks
 with trees beside them.
 
 Results of separate runs are put together in target/bench/accuracy.json; --docs writes docs/accuracy.md and its picture from it.
@@ -64,21 +66,25 @@ def load(connection, data):
     with connection.cursor() as cursor, cursor.copy(f"COPY {data} FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
+    connection.execute(f"CREATE INDEX ON {data} (customer_id, ts)")
 
 
 def features(connection, name, data, as_of, horizon):
+    """`as_of`: the cut-offs; None: those that pg_ltv chooses."""
     connection.execute(
         "SELECT ltv_create_features(%s, %s, 'customer_id', 'ts', 'amount', as_of => %s::date[], horizon => %s)",
         (name, data, as_of, horizon),
     )
 
 
+# The rule that needs no model.
+NAIVE = "spend of the last horizon"
+
 # Each customer as of so many days after the first order, and what was spent in so many days from then on.
 AGE, NEW_HORIZON = 30, 180
 
 
 def new_customers(connection, name, data):
-    connection.execute(f"CREATE INDEX ON {data} (customer_id, ts)")
     connection.execute(f"""
         CREATE TABLE {name} AS
         WITH c AS (
@@ -108,9 +114,13 @@ def exams(connection, data, protocol):
     name = f"{data}_{protocol.lower()}"
     buckets = f"(SELECT customer_id, min(split_bucket) AS bucket FROM {data} GROUP BY 1) b USING (customer_id)"
     first, last = plan["test"]
-    if protocol == "B":
+    if protocol in ("B", "U"):
         as_of, later, horizon = plan["B"]
-        features(connection, f"{name}_all", data, as_of, horizon)
+        log = data
+        if protocol == "U":
+            as_of, log = None, f"{name}_log"
+            connection.execute(f"CREATE TABLE {log} AS SELECT * FROM {data} WHERE ts <= '{later}'")
+        features(connection, f"{name}_all", log, as_of, horizon)
         features(connection, f"{name}_later", data, [later], horizon)
         divisions = [(f"SELECT f.* FROM {name}_all f", f"SELECT f.* FROM {name}_later f", f"bucket < {last * 3 // 4}")]
     else:
@@ -143,7 +153,7 @@ def ours(connection, name, fit, score, seeds, compare, arguments):
         (job,) = connection.execute(f"SELECT {function}(%s, query => %s, options => %s{more})", (model, fit, json.dumps(options))).fetchone()
         connection.execute("SELECT ltv_wait(%s)", (job,))
         rows = connection.execute(
-            f"SELECT f.ltv, p.ltv, p.purchase_probability FROM ({score}) f, LATERAL ltv_predict_all(%s, f) p", (model,)
+            f"SELECT f.ltv, p.ltv, p.purchase_probability FROM ({score}) f, LATERAL ltv_predict_all(%s, f) p ORDER BY f.customer_id COLLATE \"C\"", (model,)
         ).fetchall()
         columns = np.array([[np.nan if value is None else value for value in row] for row in rows], dtype=float)
         found[label, seed] = {"columns": columns, "seconds": time.monotonic() - begun}
@@ -160,6 +170,19 @@ def ours(connection, name, fit, score, seeds, compare, arguments):
         chosen = connection.execute("SELECT candidate FROM ltv_comparison(%s) WHERE chosen", (model,)).fetchone()[0]
         found["pg_ltv compare", seed]["chosen"] = chosen
     return found
+
+
+def last_horizon(connection, data, score, horizon, own):
+    """The same of what customers spent in the last horizon. `own`: pg_ltv's predictions, which say in which order those come who spent the same."""
+    rows = connection.execute(f"""
+        SELECT f.ltv, coalesce((SELECT sum(o.amount) FROM {data} o WHERE o.customer_id = f.customer_id AND o.ts <= f.as_of AND o.ts > f.as_of - {horizon}), 0)
+        FROM ({score}) f ORDER BY f.customer_id COLLATE "C" """).fetchall()
+    truth, spent = np.array(rows, dtype=float).T
+    found = {(NAIVE, 0): np.maximum(spent, 0)}
+    if own is not None:
+        # Far less than a cent apart.
+        found[f"{NAIVE}, no ties", 0] = found[NAIVE, 0] + 1e-6 * np.argsort(np.argsort(own)) / len(own)
+    return {key: {"columns": np.column_stack([truth, values, np.full(len(values), np.nan)]), "seconds": 0.0} for key, values in found.items()}
 
 
 def peers(connection, both, horizon, seeds):
@@ -219,7 +242,7 @@ def main():
     parser.add_argument("--compare", type=int, default=1, help="seeds of ltv_compare")
     parser.add_argument("--budget", type=int, default=90, help="seconds for the candidates of ltv_compare")
     parser.add_argument("--data", default=",".join(DATA))
-    parser.add_argument("--protocol", default="A,AX,B")
+    parser.add_argument("--protocol", default="A,AX,B,U,N")
     parser.add_argument("--only", choices=("ours", "peers"))
     parser.add_argument("--options", type=json.loads, default={}, help="of ltv_train, in place of the defaults; nothing is written to the docs")
     parser.add_argument("--ways", default="defaults", help=f"how pg_ltv trains, separated by commas: {', '.join(WAYS)}")
@@ -244,6 +267,9 @@ def main():
                             part |= ours(connection, name, fit, score, seeds, compare, arguments)
                         if arguments.only != "ours":
                             part |= peers(connection, both, horizon, seeds)
+                            if protocol == "U":
+                                own = part.get(("pg_ltv defaults", 0))
+                                part |= last_horizon(connection, data, score, horizon, own and own["columns"][:, 1])
                         parts.append(part)
                         print(f"  {name}: fitted and scored", flush=True)
                     found = judged(parts)

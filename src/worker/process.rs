@@ -189,6 +189,15 @@ fn capped(asked: i32, most: i32, setting: &str, notes: &mut Vec<String>) -> usiz
     asked.min(most) as usize
 }
 
+/// Threads of a job where nobody says: one, so that queries keep the processors, or two where there are some to spare.
+fn usual_threads() -> i32 {
+    const TO_SPARE: usize = 4;
+    match std::thread::available_parallelism() {
+        Ok(processors) if processors.get() >= TO_SPARE => 2,
+        _ => 1,
+    }
+}
+
 /// Megabytes of a training in a process whose memory the system bounds: a third of what it may still take, because
 /// estimates are what is compared with it.
 fn fitted(megabytes: usize, notes: &mut Vec<String>) -> usize {
@@ -234,8 +243,12 @@ fn read_rows(
         ),
         _ => report,
     })?;
-    let asked = recipe.options.threads.map_or(threads, |asked| asked as i32);
     let most = guc::MAX_TRAINING_THREADS.get();
+    let asked = match (recipe.options.threads, threads) {
+        (Some(asked), _) => asked as i32,
+        (None, 0) => usual_threads().min(most),
+        (None, threads) => threads,
+    };
     recipe.options.threads = Some(capped(asked, most, "ltv.training_threads", notes));
     recipe.options.horizon = recipe.options.horizon.or(data.horizon);
     let rows = data.training.rows;

@@ -32,7 +32,7 @@ fn values_are_taken() {
     .unwrap();
     assert_eq!((options.epochs, options.learning_rate), (7, 1.0));
     assert_eq!((options.cross_rank, options.seed), (Some(4), 42));
-    assert!(options.hidden_sizes.is_empty());
+    assert_eq!(options.hidden_sizes, Some(Vec::new()));
     assert_eq!(options.categorical, ["region"]);
 }
 

@@ -245,7 +245,7 @@ fn training_continues_from_stored_weights() -> TestResult {
         }
     }
     let notices = Notices(std::sync::Mutex::default());
-    recipe.options.hidden_sizes = vec![4];
+    recipe.options.hidden_sizes = Some(vec![4]);
     let third = train(customers.table(), &recipe, &notices)?;
     assert_eq!(third.history["continued"], false);
     let notices = notices.0.into_inner()?;

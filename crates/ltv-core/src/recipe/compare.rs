@@ -136,7 +136,7 @@ impl Compare {
 /// What is tried where nothing is named: first what `ltv_train` does by default. Each has been the best somewhere, and
 /// none takes much longer than the first.
 fn strong() -> Vec<(&'static str, &'static str, Value)> {
-    let small = json!({"hidden_sizes": [64, 32], "dropout": 0.1});
+    let wide = json!({"hidden_sizes": [128, 64, 32]});
     vec![
         ("ziln", "mlp", json!({})),
         ("ziln", "trees", json!({})),
@@ -147,7 +147,7 @@ fn strong() -> Vec<(&'static str, &'static str, Value)> {
         ("ziln", "gru", json!({})),
         ("expltv", "mlp", json!({})),
         ("cmltv", "mlp", json!({})),
-        ("ziln", "mlp", small),
+        ("ziln", "mlp", wide),
         ("ziln", "dcn", json!({})),
     ]
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// The backbones by name.
 pub const BACKBONES: &[&str] = &[
     "linear",
-    "mlp",
+    USUAL_BACKBONE,
     "deepfm",
     "dcn",
     "lstm",
@@ -25,6 +25,9 @@ pub const BACKBONES: &[&str] = &[
     "tft",
     TREES,
 ];
+
+/// The backbone of a model that does not say which.
+pub const USUAL_BACKBONE: &str = "mlp";
 
 /// The backbone that is no network: boosted trees.
 pub const TREES: &str = "trees";
@@ -78,7 +81,7 @@ impl Default for Recipe {
             target: "ltv".to_owned(),
             id_column: "customer_id".to_owned(),
             objective: "ziln".to_owned(),
-            backbone: "mlp".to_owned(),
+            backbone: USUAL_BACKBONE.to_owned(),
             features: None,
             split_column: None,
             options: Options::default(),
@@ -136,7 +139,7 @@ impl Recipe {
             target: text("target").unwrap_or(default.target),
             id_column: text("id_column").unwrap_or(default.id_column),
             objective: one_of("objective", objective, OBJECTIVES, "ziln")?,
-            backbone: one_of("backbone", backbone, BACKBONES, "mlp")?,
+            backbone: one_of("backbone", backbone, BACKBONES, USUAL_BACKBONE)?,
             features,
             split_column: text("split_column"),
             options,

@@ -158,8 +158,9 @@ options! {
         max_timesteps: usize = 50, Integer { min: 1, max: 10_000 };
     }
     "backbone" {
-        /// Widths of the hidden layers of `mlp` and of the deep part of `deepfm`, `dcn` and the sequence backbones.
-        hidden_sizes: Vec<usize> = vec![128, 64, 32], Integers { min: 1, max: 65_536, longest: 32 };
+        /// Widths of the hidden layers of `mlp` and of the deep part of `deepfm`, `dcn` and the sequence backbones. By default `[64, 32]` for `mlp` in an average of
+        /// networks, but for `cmltv` and `expltv`, and `[128, 64, 32]` elsewhere.
+        hidden_sizes: Option<Vec<usize>> = None, Integers { min: 1, max: 65_536, longest: 32 };
         /// Share of hidden values set to 0 in training. By default 0.1 for `cmltv`, whose views have hidden layers of their own, and 0.3 elsewhere.
         dropout: Option<f64> = None, Number { min: 0.0, max: 0.95 };
         /// Batch normalisation before ReLU. By default on for `deepfm` and off elsewhere.
@@ -188,10 +189,10 @@ options! {
     "trees" {
         /// Rounds at most; in each a tree is grown for each parameter of the objective. Where no row is for validation, 100 at most.
         rounds: usize = 1000, Integer { min: 1, max: 20_000 };
-        /// Rounds without a lower loss on the validation rows before boosting stops.
-        round_patience: usize = 50, Integer { min: 1, max: 20_000 };
-        /// What the values of a tree are multiplied with: the lower, the more rounds.
-        tree_learning_rate: f64 = 0.03, Number { min: 1e-4, max: 1.0 };
+        /// Rounds without a lower loss on the validation rows before boosting stops. By default 50, and 20 beside networks.
+        round_patience: Option<usize> = None, Integer { min: 1, max: 20_000 };
+        /// What the values of a tree are multiplied with: the lower, the more rounds. By default 0.03, and 0.1 beside networks.
+        tree_learning_rate: Option<f64> = None, Number { min: 1e-4, max: 1.0 };
         /// Leaves of a tree at most.
         leaves: usize = 15, Integer { min: 2, max: 1024 };
         /// Rows in a leaf at least, estimated from their Hessians.
@@ -260,7 +261,7 @@ options! {
         /// are there, `horizon` is known, and there are several cut-offs or networks.
         blend_bgnbd: Option<bool> = None, Boolean;
         /// Grow trees beside the networks, on the same folds, and average the two, weighed by customers that neither was trained on; whoever does not help is left
-        /// out of the graph. By default they are not grown.
+        /// out of the graph. By default beside `mlp` with `ziln`, from 1000 rows on, where MBG/NBD is not averaged in.
         blend_trees: Option<bool> = None, Boolean;
         /// What networks expect of customers who have been silent for longer than any in the training falls with a power of their silence, fitted to the most silent ones
         /// of the training. Where there is a feature `recency` and `horizon` is known.

@@ -10,7 +10,7 @@ use crate::objective::{
     CmltvConfig, ExpltvConfig, ObjectiveConfig, RegressionConfig, TargetTransform, TweedieConfig,
     ZilnConfig,
 };
-use crate::recipe::{Options, Recipe};
+use crate::recipe::{Options, Recipe, USUAL_BACKBONE};
 
 /// Where the options do not say.
 const DROPOUT: f64 = 0.3;
@@ -28,8 +28,12 @@ pub fn with_defaults(recipe: &Recipe) -> Recipe {
     recipe
 }
 
-pub fn backbone(recipe: &Recipe) -> Result<BackboneConfig> {
-    let options = &recipe.options;
+/// `members`: how many networks there will be.
+pub fn backbone(recipe: &Recipe, members: usize) -> Result<BackboneConfig> {
+    let options = &Options {
+        hidden_sizes: Some(hidden_sizes(recipe, members)),
+        ..recipe.options.clone()
+    };
     Ok(match recipe.backbone.as_str() {
         "linear" => BackboneConfig::Linear,
         "mlp" => BackboneConfig::Mlp(mlp(options, false)),
@@ -65,6 +69,19 @@ pub fn backbone(recipe: &Recipe) -> Result<BackboneConfig> {
     })
 }
 
+/// The hidden layers of the backbone, or of its deep part.
+fn hidden_sizes(recipe: &Recipe, members: usize) -> Vec<usize> {
+    if let Some(given) = &recipe.options.hidden_sizes {
+        return given.clone();
+    }
+    let has_large_head = matches!(recipe.objective.as_str(), "cmltv" | "expltv");
+    if recipe.backbone == USUAL_BACKBONE && members > 1 && !has_large_head {
+        // Measured: in an average nothing is lost by it, and training takes a third of the time.
+        return vec![64, 32];
+    }
+    vec![128, 64, 32]
+}
+
 fn recurrent(options: &Options) -> RecurrentConfig {
     RecurrentConfig {
         sizes: options.recurrent_sizes.clone(),
@@ -74,7 +91,7 @@ fn recurrent(options: &Options) -> RecurrentConfig {
 
 fn mlp(options: &Options, batch_norm: bool) -> MlpConfig {
     MlpConfig {
-        hidden: options.hidden_sizes.clone(),
+        hidden: options.hidden_sizes.clone().unwrap_or_default(),
         dropout: options.dropout.unwrap_or(DROPOUT),
         batch_norm: options.batch_norm.unwrap_or(batch_norm),
     }

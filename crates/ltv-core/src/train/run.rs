@@ -18,6 +18,7 @@ use super::{TrainedModel, bgnbd, config, forest, version};
 use crate::batch::InputShape;
 use crate::data::{TrainingData, TrainingTable};
 use crate::error::{Error, Result};
+use crate::objective::ObjectiveConfig;
 use crate::preprocess::{Encoded, Preprocessing};
 use crate::recipe::{Options, Recipe, TREES};
 use crate::trees::Forest;
@@ -125,7 +126,9 @@ impl<'a> Job<'a> {
     /// Fits the preprocessing and what stands beside the networks, and looks for weights to continue from.
     fn prepare(&self, table: &TrainingTable, n_rows: usize) -> Result<(Prepared, Plan)> {
         let recipe = self.recipe;
-        let (backbone, objective) = (config::backbone(recipe)?, config::objective(recipe)?);
+        let members = folds::networks(self.options, n_rows, table.has_several_cut_offs());
+        let backbone = config::backbone(recipe, members)?;
+        let objective = config::objective(recipe)?;
         let mut prepared = prepare(table, n_rows, recipe, self.control)?;
         let mut network = NetworkConfig {
             backbone,
@@ -133,7 +136,7 @@ impl<'a> Job<'a> {
             shape: prepared.preprocessing.shape(),
             target: prepared.target.clone(),
         };
-        let earlier = self.earlier(&prepared.preprocessing, &network);
+        let earlier = self.earlier(&prepared.preprocessing, &network.objective);
         if let Some(stored) = &earlier {
             prepared.preprocessing = stored.preprocessing.clone();
             network = stored.network.clone();
@@ -145,10 +148,10 @@ impl<'a> Job<'a> {
     fn earlier(
         &self,
         preprocessing: &Preprocessing,
-        network: &NetworkConfig,
+        objective: &ObjectiveConfig,
     ) -> Option<weights::Stored> {
         let bytes = self.recipe.warm_start.as_deref()?;
-        match weights::continue_from(bytes, preprocessing, network, self.options.ensemble) {
+        match weights::continue_from(bytes, preprocessing, objective, self.recipe) {
             Ok(stored) => Some(stored),
             Err(reason) => {
                 self.control.notice(&format!(

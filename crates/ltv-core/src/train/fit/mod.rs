@@ -27,7 +27,7 @@ use std::time::Instant;
 use step::Shards;
 
 /// Validation rows that judge an epoch; the model in the end is judged by all of them.
-const VALIDATION_ROWS: usize = 20_000;
+const VALIDATION_ROWS: usize = 10_000;
 
 /// What all networks of one job share.
 pub struct Trainer<'a> {

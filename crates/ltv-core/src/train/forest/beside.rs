@@ -2,11 +2,11 @@
 
 use super::fit::{Job, Members};
 use super::rows::{self, TreeRows};
-use super::{check_room, settings};
+use super::{BESIDE_NETWORKS, check_room, settings};
 use crate::data::TrainingTable;
 use crate::error::Result;
 use crate::objective::{ObjectiveConfig, ZilnConfig};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, USUAL_BACKBONE};
 use crate::train::control::Control;
 use crate::train::fit::network::Predictions;
 use crate::train::prepare::Prepared;
@@ -14,6 +14,23 @@ use crate::train::rows::folds::Fold;
 use crate::trees::{Bins, Forest, Head, Settings};
 use serde_json::{Map, Value};
 use std::time::Instant;
+
+/// Rows below which trees find next to nothing.
+const FEWEST_ROWS: usize = 1000;
+
+/// Whether trees are grown where nobody asked for them or against them: where there is no law of purchases that knows more than the table says, trees know what the
+/// usual network does not. What the other backbones are for, sequences above all, trees do not see.
+fn is_usual(
+    table: &TrainingTable,
+    prepared: &Prepared,
+    objective: &ObjectiveConfig,
+    recipe: &Recipe,
+) -> bool {
+    recipe.backbone == USUAL_BACKBONE
+        && matches!(objective, ObjectiveConfig::Ziln(_))
+        && prepared.beside.mbgnbd.is_none()
+        && table.rows() >= FEWEST_ROWS
+}
 
 /// Rows in bins, from which trees will be grown.
 pub struct Grove {
@@ -24,7 +41,8 @@ pub struct Grove {
 }
 
 impl Grove {
-    /// Where the recipe wants trees beside its networks. Objectives that trees do not have are joined by trees of a zero-inflated lognormal.
+    /// Where the recipe wants trees beside its networks, or leaves it open and [`is_usual`]. Objectives that trees do not have are joined by trees of a
+    /// zero-inflated lognormal.
     pub fn of(
         table: &TrainingTable,
         prepared: &Prepared,
@@ -33,7 +51,8 @@ impl Grove {
     ) -> Result<Option<Self>> {
         let fitted = &prepared.preprocessing;
         let columns = fitted.raw_columns();
-        let is_wanted = recipe.options.blend_trees == Some(true);
+        let usual = || is_usual(table, prepared, objective, recipe);
+        let is_wanted = recipe.options.blend_trees.unwrap_or_else(usual);
         if !is_wanted || *objective == ObjectiveConfig::Purchase || columns.is_empty() {
             return Ok(None);
         }
@@ -50,7 +69,7 @@ impl Grove {
             rows: TreeRows::of(fitted, table, &features)?,
             features,
             head,
-            settings: settings(&recipe.options, &columns)?,
+            settings: settings(&recipe.options, &columns, &BESIDE_NETWORKS)?,
         }))
     }
 

@@ -50,7 +50,7 @@ pub fn continue_from(
     members: Option<usize>,
 ) -> Result<Stored, String> {
     if !are_trees(bytes) {
-        return Err("the backbone has changed".to_owned());
+        return Err("they are of networks".to_owned());
     }
     let stored = Stored::read(bytes).map_err(|error| error.message)?;
     if stored.preprocessing.inputs != preprocessing.inputs {

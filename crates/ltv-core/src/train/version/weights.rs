@@ -3,7 +3,10 @@
 
 use super::trees;
 use crate::error::{Error, Result};
+use crate::objective::ObjectiveConfig;
 use crate::preprocess::Preprocessing;
+use crate::recipe::Recipe;
+use crate::train::config;
 use crate::train::finish::Finish;
 use crate::train::fit::network::{Network, NetworkConfig};
 use crate::trees::Forest;
@@ -73,23 +76,25 @@ pub struct Stored {
 pub fn continue_from(
     bytes: &[u8],
     preprocessing: &Preprocessing,
-    network: &NetworkConfig,
-    members: Option<usize>,
+    objective: &ObjectiveConfig,
+    recipe: &Recipe,
 ) -> Result<Stored, String> {
     if trees::are_trees(bytes) {
-        return Err("the backbone has changed".to_owned());
+        return Err("they are of trees alone".to_owned());
     }
     let stored = Stored::read(bytes).map_err(|error| error.message)?;
     if stored.preprocessing.inputs != preprocessing.inputs {
         return Err("the features have changed".to_owned());
     }
-    if stored.network.backbone != network.backbone {
+    let members = stored.members.len();
+    if config::backbone(recipe, members).ok() != Some(stored.network.backbone.clone()) {
         return Err("the backbone or its options have changed".to_owned());
     }
-    if stored.network.objective != network.objective {
+    if stored.network.objective != *objective {
         return Err("the objective or its options have changed".to_owned());
     }
-    if members.is_some_and(|members| members != stored.members.len()) {
+    let asked = recipe.options.ensemble;
+    if asked.is_some_and(|asked| asked != members) {
         return Err("the size of the ensemble has changed".to_owned());
     }
     Ok(stored)
