@@ -46,7 +46,7 @@ ALTER TABLE orders RENAME COLUMN price TO amount;
 CREATE SCHEMA shop;
 CREATE TABLE shop.people AS SELECT customer_id, recency, frequency, ltv FROM features;
 SET search_path = shop, public;
-SELECT public.ltv_train('q', query => 'SELECT * FROM people WHERE ltv IS NOT NULL', options => '{"epochs": 1, "ensemble": 1}') AS job \gset
+SELECT public.ltv_train('q', query => 'SELECT * FROM people WHERE ltv IS NOT NULL', options => '{"epochs": 1, "ensemble": 1, "blend_trees": false}') AS job \gset
 SELECT public.ltv_wait(:job);
 SET search_path = public;
 SELECT ltv_retrain('q', minimum_gain => 10) AS job \gset
