@@ -186,8 +186,9 @@ BEGIN
     EXECUTE 'ANALYZE ' || name;
     IF filled = 0 AND (relation IS NULL OR NULLIF(definition -> 'age', 'null') IS NULL) THEN
         RAISE NOTICE USING MESSAGE = format('%s is empty: no customer had %s', name,
-            CASE WHEN NULLIF(definition -> 'age', 'null') IS NULL THEN 'bought anything by the cut-off'
-                 ELSE 'reached the age by the end of the log' END);
+            CASE WHEN NULLIF(definition -> 'age', 'null') IS NOT NULL THEN 'reached the age by the end of the log'
+                 WHEN definition ->> 'customers' IS NOT NULL THEN 'started by the cut-off'
+                 ELSE 'bought anything by the cut-off' END);
     END IF;
 END
 $$;
