@@ -185,8 +185,8 @@ BEGIN
     source := ltv.followed(kept.orders, kept.definition -> 'source_followed');
     attributes := ltv.followed(kept.attributes, kept.definition -> 'attributes_followed');
     customers := ltv.followed(kept.customers, kept.definition -> 'customers_followed');
-    SELECT jsonb_agg(e.log || jsonb_strip_nulls(jsonb_build_object('source_relation', f.relation)) ORDER BY e.i) AS logs,
-           max(f.replaced_by) AS replaced_by
+    SELECT max(f.replaced_by) AS replaced_by,
+           jsonb_agg(e.log || jsonb_strip_nulls(jsonb_build_object('source_relation', f.relation)) ORDER BY e.i) AS logs
     INTO events
     FROM jsonb_array_elements(NULLIF(kept.definition -> 'events', 'null')) WITH ORDINALITY AS e(log, i),
          LATERAL ltv.followed(kept.events[e.i::int], e.log -> 'source_followed') f;

@@ -141,6 +141,7 @@ COMMENT ON FUNCTION ltv.empty_features IS 'deletes all rows of a table of featur
 
 -- Where relation is null, it is made. The logs of all customers are collected at once, in as much memory as PostgreSQL
 -- has for building things; what does not fit is spilled. Compiling the statement would take longer than running it.
+-- Statistics are of fewer rows than they are by default: of those, how many customers there are is told as well.
 CREATE FUNCTION ltv.fill_features(
     name text, relation regclass, definition jsonb, facts ltv.log_facts, today date
 ) RETURNS void
@@ -155,6 +156,7 @@ DECLARE
     columns text;
     filled bigint;
     memory text := current_setting('work_mem');
+    statistics int := current_setting('default_statistics_target');
 BEGIN
     PERFORM ltv.check_attributes(definition);
     context.today := CASE WHEN is_table THEN today END;
@@ -183,7 +185,9 @@ BEGIN
         filled := ltv.write_in(path, format('INSERT INTO %s (%s) %s', name, columns, query));
     END IF;
     PERFORM set_config('work_mem', memory, true);
+    PERFORM set_config('default_statistics_target', least(statistics, 25)::text, true);
     EXECUTE 'ANALYZE ' || name;
+    PERFORM set_config('default_statistics_target', statistics::text, true);
     IF filled = 0 AND (relation IS NULL OR NULLIF(definition -> 'age', 'null') IS NULL) THEN
         RAISE NOTICE USING MESSAGE = format('%s is empty: no customer had %s', name,
             CASE WHEN NULLIF(definition -> 'age', 'null') IS NOT NULL THEN 'reached the age by the end of the log'

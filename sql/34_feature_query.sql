@@ -15,6 +15,7 @@ DECLARE
     columns text[] := '{}';
     log jsonb;
     match record;
+    plain_order text;
 BEGIN
     IF listed THEN
         match := ltv.id_match(definition ->> 'customers', id_column, format('c.%I', id_column), 'customers',
@@ -41,6 +42,14 @@ BEGIN
         joins := joins || format(E'\n      LEFT JOIN (%s\n      ) a ON %s', definition ->> 'attributes',
             ltv.attribute_match(definition, CASE WHEN listed THEN format('c.%I', id_column) ELSE 'c.customer' END));
     END IF;
+    IF sorted THEN
+        -- In which order does not matter, as long as it is one, and that of the bytes takes a quarter of the time.
+        SELECT E'\n      ORDER BY ' || CASE WHEN t.typcollation = 0 THEN '1'
+                   ELSE format('c.%I COLLATE pg_catalog."C"', CASE WHEN listed THEN id_column ELSE 'customer' END) END
+        INTO plain_order
+        FROM ltv.query_columns(COALESCE(definition ->> 'customers', definition ->> 'source')) q
+        JOIN pg_type t ON t.oid = q.types[array_position(q.names, id_column)];
+    END IF;
     RETURN ltv.fill_in($q$(SELECT {id} AS customer, {start} AS start, {orders} AS orders, {events} AS events{columns}
       FROM {base} c{joins}{known}{order})$q$, jsonb_build_object(
         'id', CASE WHEN listed THEN format('c.%I', id_column) ELSE 'c.customer' END,
@@ -57,7 +66,7 @@ BEGIN
                      ELSE ltv.collected(definition, definition, today) END,
         'joins', joins,
         'known', CASE WHEN listed THEN format(E'\n      WHERE c.%I IS NOT NULL', id_column) END,
-        'order', CASE WHEN sorted THEN E'\n      ORDER BY 1' END));
+        'order', plain_order));
 END
 $$;
 COMMENT ON FUNCTION ltv.feature_customers IS 'the customers of a definition of features with their logs, as SQL';

@@ -137,7 +137,7 @@ DROP TABLE a;
 CREATE TABLE people AS SELECT i AS customer_id, date '2022-12-31' + i AS joined, i % 3 AS segment FROM generate_series(0, 119) i;
 CREATE TABLE visits AS SELECT i % 110 AS customer_id, date '2023-01-01' + i * 31 % 360 AS day FROM generate_series(1, 3000) i;
 SELECT ltv_create_features('e', 'orders', date_column => 'd', value_column => 'amount', as_of => '2023-12-31', horizon => 180, customers => 'people', start_column => 'joined',
-    events => '{"visits": {"source": "visits", "date_column": "day"}, "recent": {"source": "SELECT * FROM visits WHERE day > ''2023-06-30''", "date_column": "day"}}');
+    events => '{"visits": {"source": "visits", "date_column": "day"}, "recent": {"source": "SELECT customer_id, d AS day FROM orders WHERE d BETWEEN ''2023-07-01'' AND ''2023-12-31''", "date_column": "day"}}');
 SELECT count(*), sum(visits_count) AS visits, sum(recent_count) AS recent FROM e;
 CREATE TABLE e_before AS TABLE e;
 ALTER TABLE people RENAME TO users;
@@ -145,9 +145,6 @@ ALTER TABLE users ADD COLUMN added int;
 SELECT ltv_refresh_features('e');
 SELECT count(*) AS differ FROM (TABLE e EXCEPT ALL TABLE e_before) x;
 ALTER TABLE visits SET SCHEMA store;
--- The query that reads it is text.
-SELECT ltv_refresh_features('e');
-CREATE VIEW visits AS TABLE store.visits;
 ALTER TABLE store.visits RENAME TO page_views;
 SELECT ltv_refresh_features('e');
 SELECT count(*) AS differ FROM (TABLE e EXCEPT ALL TABLE e_before) x;
@@ -168,7 +165,7 @@ ALTER TABLE loaded RENAME TO users;
 SELECT ltv_refresh_features('e');
 SELECT count(*) FROM e;
 CREATE TABLE saved AS TABLE store.page_views;
-DROP TABLE store.page_views CASCADE;
+DROP TABLE store.page_views;
 SET ROLE ltv_definitions_maker;
 CREATE TABLE store.page_views (customer_id int, day date);
 RESET ROLE;

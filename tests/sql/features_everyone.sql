@@ -171,8 +171,8 @@ SELECT ltv_create_features('beyond', 'orders', date_column => 'ts', value_column
 SELECT days_since_start, count(*) > 100 AS some FROM beyond GROUP BY 1;
 DROP TABLE beyond;
 SELECT ltv_create_features('beyond', 'orders', date_column => 'ts', value_column => 'amount', age => '{5000}', horizon => 10);
-SELECT ltv_create_features('to_come', 'orders', date_column => 'ts', value_column => 'amount', as_of => '2024-05-15', horizon => 10, customers => 'SELECT * FROM users WHERE customer_id IN (301, 302)', start_column => 'registered');
-SELECT ltv_create_features('to_come_of_age', 'orders', date_column => 'ts', value_column => 'amount', age => '{0}', horizon => 10, customers => 'SELECT * FROM users WHERE customer_id IN (301, 302)', start_column => 'registered');
+SELECT ltv_create_features('to_come', 'orders', date_column => 'ts', value_column => 'amount', as_of => '2024-05-15', horizon => 10, customers => 'SELECT * FROM users WHERE customer_id = 301', start_column => 'registered');
+SELECT ltv_create_features('to_come_of_age', 'orders', date_column => 'ts', value_column => 'amount', age => '{0}', horizon => 10, customers => 'SELECT * FROM users WHERE customer_id = 301', start_column => 'registered');
 SELECT (SELECT count(*) FROM beyond) AS beyond, (SELECT count(*) FROM to_come) AS to_come, (SELECT count(*) FROM to_come_of_age) AS of_age;
 
 -- Bad input.
