@@ -172,6 +172,19 @@ END
 $$;
 COMMENT ON FUNCTION ltv.features_orders IS 'the order log of a definition of features, as SQL';
 
+-- Equal ids have equal hashes. None for types whose equality is not that of their values.
+CREATE FUNCTION ltv.id_hash(log jsonb, id text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN t.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+                THEN format('pg_catalog.hashint8(%s::bigint)', id)
+                WHEN t.base IN ('text'::regtype, 'varchar'::regtype) THEN format('pg_catalog.hashtext(%s::text)', id)
+                WHEN t.base = 'uuid'::regtype THEN format('pg_catalog.uuid_hash(%s::uuid)', id) END
+    FROM ltv.query_columns(log ->> 'source') q,
+         LATERAL (SELECT ltv.base_type(q.types[array_position(q.names, log ->> 'customer_id_column')])) t(base)
+$$;
+COMMENT ON FUNCTION ltv.id_hash IS 'a hash of the id of a log, as SQL';
+
 -- SQL for a log, that of the orders or another one, as one compact log per customer. What is not a finite amount is
 -- left out on the way.
 CREATE FUNCTION ltv.collected(definition jsonb, log jsonb, today date) RETURNS text
@@ -202,8 +215,11 @@ BEGIN
       FROM (SELECT {id} AS customer{read}
             FROM ({source}
             ) o
-            WHERE {id} IS NOT NULL AND {possible}) s
+            WHERE {id} IS NOT NULL AND {possible}{part}) s
       GROUP BY s.customer)$q$, jsonb_build_object(
+        'part', CASE WHEN jsonb_typeof(log -> 'part') = 'array' THEN format(
+            ' AND (%s & 2147483647) %% %s = %s', ltv.id_hash(log, times.id),
+            (log #>> '{part,1}')::int, (log #>> '{part,0}')::int) END,
         'roles', quote_literal(roles), 'id', times.id, 'possible', times.possible, 'source', log ->> 'source',
         'kinds', CASE WHEN types IS NULL THEN 'NULL' ELSE quote_literal(ARRAY(
             SELECT t.item ->> 'value' FROM jsonb_array_elements(types) WITH ORDINALITY AS t(item, i)

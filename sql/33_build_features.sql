@@ -155,7 +155,11 @@ DECLARE
     options text;
     columns text;
     filled bigint;
+    parts int;
     memory text := current_setting('work_mem');
+    least_scan text := current_setting('min_parallel_table_scan_size');
+    setup_cost text := current_setting('parallel_setup_cost');
+    tuple_cost text := current_setting('parallel_tuple_cost');
     statistics int := current_setting('default_statistics_target');
 BEGIN
     PERFORM ltv.check_attributes(definition);
@@ -172,9 +176,19 @@ BEGIN
         PERFORM ltv.write_in(path, format('CREATE OR REPLACE VIEW %s %s AS %s', name, options, query));
         RETURN;
     END IF;
+    parts := CASE WHEN relation IS NULL THEN ltv.feature_parts(definition) ELSE 1 END;
     PERFORM set_config('work_mem', greatest(pg_size_bytes(memory),
-        pg_size_bytes(current_setting('maintenance_work_mem'))) / 1024 || 'kB', true);
-    IF relation IS NULL THEN
+        pg_size_bytes(current_setting('maintenance_work_mem')) / parts) / 1024 || 'kB', true);
+    IF parts > 1 THEN
+        -- That each process has customers of its own is better than whatever the planner would think of.
+        PERFORM set_config('min_parallel_table_scan_size', '1TB', true), set_config('parallel_setup_cost', '0', true),
+                set_config('parallel_tuple_cost', '0', true);
+        filled := ltv.write_in(path, format('CREATE TABLE %s AS %s', name,
+                                            ltv.features_in_parts(definition, context, parts)));
+        PERFORM set_config('min_parallel_table_scan_size', least_scan, true),
+                set_config('parallel_setup_cost', setup_cost, true),
+                set_config('parallel_tuple_cost', tuple_cost, true);
+    ELSIF relation IS NULL THEN
         filled := ltv.write_in(path, format('CREATE TABLE %s AS %s', name, query));
     ELSIF NULLIF(definition -> 'age', 'null') IS NOT NULL THEN
         filled := ltv.write_in(path, ltv.growth_statement(name, definition, query));

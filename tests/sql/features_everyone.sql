@@ -99,6 +99,25 @@ BEGIN
 END
 $$;
 SELECT pg_temp.same('shuffled_orders');
+-- Where each process has customers of its own: ids of several types, days and instants, sequences; in the same order, too.
+SET max_parallel_workers_per_gather = 0;
+SELECT ltv_create_features('one_process', 'orders', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31,2024-05-15}', horizon => 30, sequence => '{units}');
+SELECT ltv_create_features('one_process_now', 'orders', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31 12:00,2024-05-15 06:00}', horizon => 30);
+SET max_parallel_workers_per_gather = 2;
+SELECT ltv.feature_parts(ltv.feature_definition('one_process')) AS parts;
+CREATE TABLE orders_text AS SELECT 'c' || customer_id AS customer_id, ts, amount, units FROM orders;
+CREATE TABLE orders_uuid AS SELECT md5(customer_id::text)::uuid AS customer_id, ts, amount, units FROM orders;
+SELECT ltv_create_features('processes', 'orders', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31,2024-05-15}', horizon => 30, sequence => '{units}');
+SELECT ltv_create_features('processes_now', 'orders', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31 12:00,2024-05-15 06:00}', horizon => 30);
+SELECT ltv_create_features('processes_text', 'orders_text', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31,2024-05-15}', horizon => 30, sequence => '{units}');
+SELECT ltv_create_features('processes_uuid', 'orders_uuid', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31,2024-05-15}', horizon => 30, sequence => '{units}');
+SELECT count(*) > 150 AS have_rows, count(*) FILTER (WHERE o.ctid IS DISTINCT FROM p.ctid OR to_jsonb(o) <> to_jsonb(p)) AS differ FROM one_process o FULL JOIN processes p USING (customer_id, as_of);
+SELECT count(*) > 150 AS have_rows, count(*) FILTER (WHERE o.ctid IS DISTINCT FROM p.ctid OR to_jsonb(o) <> to_jsonb(p)) AS differ FROM one_process_now o FULL JOIN processes_now p USING (customer_id, as_of);
+SELECT count(*) AS differ FROM (SELECT to_jsonb(o) || jsonb_build_object('customer_id', 'c' || customer_id) FROM one_process o EXCEPT ALL SELECT to_jsonb(p) FROM processes_text p) x;
+SELECT count(*) AS differ FROM (SELECT to_jsonb(o) || jsonb_build_object('customer_id', md5(customer_id::text)::uuid) FROM one_process o EXCEPT ALL SELECT to_jsonb(p) FROM processes_uuid p) x;
+SELECT ltv_refresh_features('processes');
+SELECT count(*) AS differ FROM (SELECT to_jsonb(o) FROM one_process o EXCEPT ALL SELECT to_jsonb(p) FROM processes p) x;
+RESET max_parallel_workers_per_gather;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
