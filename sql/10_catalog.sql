@@ -161,6 +161,8 @@ CREATE TABLE ltv.feature_definitions (
     definition jsonb NOT NULL,
     orders     regclass,  -- what it reads, where that is a relation and not a query
     attributes regclass,
+    customers  regclass,
+    events     regclass[],  -- one for each log, NULL for a query
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

@@ -10,6 +10,8 @@ LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
 CREATE FUNCTION ltv.cutoffs_out(ltv.cutoffs) RETURNS cstring
 LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
 CREATE TYPE ltv.cutoffs (INPUT = ltv.cutoffs_in, OUTPUT = ltv.cutoffs_out, LIKE = text);
+COMMENT ON FUNCTION ltv.cutoffs_in IS 'reads cutoffs as text';
+COMMENT ON FUNCTION ltv.cutoffs_out IS 'writes cutoffs as text';
 COMMENT ON TYPE ltv.cutoffs IS 'one or more cut-offs: a date, a timestamp, or an array of either';
 
 CREATE FUNCTION ltv.cutoffs(date[]) RETURNS ltv.cutoffs
@@ -40,6 +42,13 @@ AS $$ SELECT ltv.cutoffs(ARRAY[$1]) $$;
 CREATE FUNCTION ltv.cutoffs(timestamptz) RETURNS ltv.cutoffs
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT ltv.cutoffs(ARRAY[$1]) $$;
+COMMENT ON FUNCTION ltv.cutoffs(date[]) IS 'days as cut-offs';
+COMMENT ON FUNCTION ltv.cutoffs(timestamp[]) IS 'times without a zone as cut-offs';
+COMMENT ON FUNCTION ltv.cutoffs(timestamptz[]) IS 'instants as cut-offs';
+COMMENT ON FUNCTION ltv.cutoffs(text[]) IS 'texts as cut-offs';
+COMMENT ON FUNCTION ltv.cutoffs(date) IS 'a day as a cut-off';
+COMMENT ON FUNCTION ltv.cutoffs(timestamp) IS 'a time without a zone as a cut-off';
+COMMENT ON FUNCTION ltv.cutoffs(timestamptz) IS 'an instant as a cut-off';
 
 CREATE CAST (text AS ltv.cutoffs) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (varchar AS ltv.cutoffs) WITHOUT FUNCTION AS IMPLICIT;
@@ -58,6 +67,8 @@ LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
 CREATE FUNCTION ltv.horizon_out(ltv.horizon) RETURNS cstring
 LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
 CREATE TYPE ltv.horizon (INPUT = ltv.horizon_in, OUTPUT = ltv.horizon_out, LIKE = text);
+COMMENT ON FUNCTION ltv.horizon_in IS 'reads horizon as text';
+COMMENT ON FUNCTION ltv.horizon_out IS 'writes horizon as text';
 COMMENT ON TYPE ltv.horizon IS 'a number of days, or an interval of whole days, months or years';
 
 CREATE FUNCTION ltv.horizon(bigint) RETURNS ltv.horizon
@@ -81,6 +92,13 @@ AS $$ SELECT $1::text::ltv.horizon $$;
 CREATE FUNCTION ltv.horizon(interval) RETURNS ltv.horizon
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
 AS $$ SELECT $1::text::ltv.horizon $$;
+COMMENT ON FUNCTION ltv.horizon(bigint) IS 'a number of days as a horizon';
+COMMENT ON FUNCTION ltv.horizon(int) IS 'a number of days as a horizon';
+COMMENT ON FUNCTION ltv.horizon(smallint) IS 'a number of days as a horizon';
+COMMENT ON FUNCTION ltv.horizon(numeric) IS 'a number of days as a horizon';
+COMMENT ON FUNCTION ltv.horizon(float8) IS 'a number of days as a horizon';
+COMMENT ON FUNCTION ltv.horizon(real) IS 'a number of days as a horizon';
+COMMENT ON FUNCTION ltv.horizon(interval) IS 'an interval as a horizon';
 
 CREATE CAST (text AS ltv.horizon) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (varchar AS ltv.horizon) WITHOUT FUNCTION AS IMPLICIT;
@@ -99,6 +117,8 @@ LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
 CREATE FUNCTION ltv.channels_out(ltv.channels) RETURNS cstring
 LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
 CREATE TYPE ltv.channels (INPUT = ltv.channels_in, OUTPUT = ltv.channels_out, LIKE = text);
+COMMENT ON FUNCTION ltv.channels_in IS 'reads channels as text';
+COMMENT ON FUNCTION ltv.channels_out IS 'writes channels as text';
 COMMENT ON TYPE ltv.channels IS 'whether to make a sequence: true, or columns to add to it';
 
 CREATE FUNCTION ltv.channels(boolean) RETURNS ltv.channels
@@ -107,6 +127,9 @@ AS $$ SELECT $1::text::ltv.channels $$;
 CREATE FUNCTION ltv.channels(text[]) RETURNS ltv.channels
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT $1::text::ltv.channels $$;
+COMMENT ON FUNCTION ltv.channels(boolean) IS 'whether to make a sequence';
+COMMENT ON FUNCTION ltv.channels(text[]) IS 'the columns of a sequence';
+
 CREATE CAST (text AS ltv.channels) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (varchar AS ltv.channels) WITHOUT FUNCTION AS IMPLICIT;
 CREATE CAST (ltv.channels AS text) WITHOUT FUNCTION;

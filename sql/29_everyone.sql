@@ -99,6 +99,12 @@ BEGIN
                 DETAIL = 'source and date_column are texts and must be given; value_columns and types are lists of '
                          'texts, types needs type_column, max_types is a number up to 50.',
                 HINT = example;
+        ELSIF jsonb_array_length(log.given -> 'types') > 500 THEN
+            RAISE program_limit_exceeded USING
+                MESSAGE = format('the event log "%s" names %s types', log.name,
+                                 jsonb_array_length(log.given -> 'types')),
+                DETAIL = 'Each has columns of its own; the most is 500.',
+                HINT = 'Name those that matter; the others count among all events.';
         END IF;
     END LOOP;
     RETURN events;
@@ -110,11 +116,15 @@ COMMENT ON FUNCTION ltv.check_events IS 'the event logs as they were given, or a
 CREATE FUNCTION ltv.bind_events(events jsonb) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
-    SELECT pg_catalog.jsonb_object_agg(e.key, pg_catalog.jsonb_set(e.value, '{source}', pg_catalog.to_jsonb(
-        ltv.bind_query(pg_catalog.jsonb_extract_path_text(e.value, 'source')))))
-    FROM pg_catalog.jsonb_each(ltv.check_events(events)) e
+    SELECT pg_catalog.jsonb_object_agg(s.name, pg_catalog.jsonb_set(
+        pg_catalog.jsonb_set(s.log, '{source}', pg_catalog.to_jsonb(ltv.bind_query(s.source))),
+        '{source_relation}',
+        COALESCE(pg_catalog.to_jsonb(ltv.qualified_name(ltv.bind_relation(s.source))), 'null')))
+    FROM (SELECT e.key AS name, e.value AS log, pg_catalog.jsonb_extract_path_text(e.value, 'source') AS source
+          FROM pg_catalog.jsonb_each(ltv.check_events(events)) e) s
 $$;
-COMMENT ON FUNCTION ltv.bind_events IS 'event logs whose sources are queries with qualified names';
+COMMENT ON FUNCTION ltv.bind_events
+    IS 'event logs whose sources are queries with qualified names, with the relations that they are';
 
 CREATE FUNCTION ltv.given_events(events jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -212,7 +222,8 @@ BEGIN
         kept := jsonb_build_object(
             'name', log.name, 'source', log.given -> 'source', 'date_column', log.given -> 'date_column',
             'customer_id_column', COALESCE(log.given ->> 'customer_id_column', definition ->> 'customer_id_column'),
-            'value_columns', COALESCE(log.given -> 'value_columns', '[]'));
+            'value_columns', COALESCE(log.given -> 'value_columns', '[]'))
+            || jsonb_strip_nulls(jsonb_build_object('source_relation', log.given -> 'source_relation'));
         IF log.given ->> 'type_column' IS NOT NULL THEN
             kept := kept || jsonb_build_object('type_column', log.given -> 'type_column');
         END IF;

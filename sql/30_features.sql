@@ -172,6 +172,19 @@ END
 $$;
 COMMENT ON FUNCTION ltv.features_orders IS 'the order log of a definition of features, as SQL';
 
+-- Equal ids have equal hashes. None for types whose equality is not that of their values.
+CREATE FUNCTION ltv.id_hash(log jsonb, id text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN t.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+                THEN format('pg_catalog.hashint8(%s::bigint)', id)
+                WHEN t.base IN ('text'::regtype, 'varchar'::regtype) THEN format('pg_catalog.hashtext(%s::text)', id)
+                WHEN t.base = 'uuid'::regtype THEN format('pg_catalog.uuid_hash(%s::uuid)', id) END
+    FROM ltv.query_columns(log ->> 'source') q,
+         LATERAL (SELECT ltv.base_type(q.types[array_position(q.names, log ->> 'customer_id_column')])) t(base)
+$$;
+COMMENT ON FUNCTION ltv.id_hash IS 'a hash of the id of a log, as SQL';
+
 -- SQL for a log, that of the orders or another one, as one compact log per customer. What is not a finite amount is
 -- left out on the way.
 CREATE FUNCTION ltv.collected(definition jsonb, log jsonb, today date) RETURNS text
@@ -202,8 +215,11 @@ BEGIN
       FROM (SELECT {id} AS customer{read}
             FROM ({source}
             ) o
-            WHERE {id} IS NOT NULL AND {possible}) s
+            WHERE {id} IS NOT NULL AND {possible}{part}) s
       GROUP BY s.customer)$q$, jsonb_build_object(
+        'part', CASE WHEN jsonb_typeof(log -> 'part') = 'array' THEN format(
+            ' AND (%s & 2147483647) %% %s = %s', ltv.id_hash(log, times.id),
+            (log #>> '{part,1}')::int, (log #>> '{part,0}')::int) END,
         'roles', quote_literal(roles), 'id', times.id, 'possible', times.possible, 'source', log ->> 'source',
         'kinds', CASE WHEN types IS NULL THEN 'NULL' ELSE quote_literal(ARRAY(
             SELECT t.item ->> 'value' FROM jsonb_array_elements(types) WITH ORDINALITY AS t(item, i)
@@ -274,25 +290,25 @@ AS $$
             (1, 'recency', 'int', 'days from the last purchase to the cut-off'),
             (2, 'frequency', 'int', 'purchase days after the first'),
             (3, 't', 'int', 'days from the first purchase to the cut-off'),
-            (4, 'monetary_mean', 'double precision', 'mean amount of a purchase day'),
-            (5, 'monetary_max', 'double precision', 'largest amount of a purchase day'),
-            (6, 'monetary_std', 'double precision', 'standard deviation of the amounts of purchase days; 0 for one'),
-            (7, 'monetary_last', 'double precision', 'amount of the last purchase day')) f(i, name, type, meaning)
+            (4, 'monetary_mean', 'float8', 'mean amount of a purchase day'),
+            (5, 'monetary_max', 'float8', 'largest amount of a purchase day'),
+            (6, 'monetary_std', 'float8', 'standard deviation of the amounts of purchase days; 0 for one'),
+            (7, 'monetary_last', 'float8', 'amount of the last purchase day')) f(i, name, type, meaning)
         UNION ALL SELECT ARRAY[3, w.i, 1], 'count_' || w.days, 'int', false,
                          format('purchase days in the last %s days', w.days) FROM windows w
-        UNION ALL SELECT ARRAY[3, w.i, 2], 'sum_' || w.days, 'double precision', false,
+        UNION ALL SELECT ARRAY[3, w.i, 2], 'sum_' || w.days, 'float8', false,
                          format('amount of the purchase days in the last %s days', w.days) FROM windows w
         UNION ALL SELECT ARRAY[4, f.i], f.name, f.type, false, f.meaning FROM (VALUES
-            (1, 'mean_interpurchase', 'double precision', 'mean days between purchases; -1 for fewer than two'),
+            (1, 'mean_interpurchase', 'float8', 'mean days between purchases; -1 for fewer than two'),
             (2, 'first_month', 'int', 'month of the first purchase'),
-            (3, 'first_amount', 'double precision', 'amount of the first purchase day')) f(i, name, type, meaning)
+            (3, 'first_amount', 'float8', 'amount of the first purchase day')) f(i, name, type, meaning)
         UNION ALL SELECT ARRAY[5, f.i], f.name, f.type, false, f.meaning FROM (VALUES
             (1, 'return_days', 'int', 'days whose returns came to more than the orders'),
-            (2, 'returned', 'double precision', 'what came back on those days')) f(i, name, type, meaning)
+            (2, 'returned', 'float8', 'what came back on those days')) f(i, name, type, meaning)
         WHERE definition -> 'returns' = 'true'
         UNION ALL SELECT ARRAY[6, g.log, g.kind, 0, f.i], g.prefix || f.suffix, 'int', false, f.meaning || g.what
         FROM groups g, (VALUES (1, '_count', 'number of '), (2, '_days', 'days with ')) f(i, suffix, meaning)
-        UNION ALL SELECT ARRAY[6, g.log, g.kind, 0, 2 + v.i], g.prefix || '_' || v.c, 'double precision', false,
+        UNION ALL SELECT ARRAY[6, g.log, g.kind, 0, 2 + v.i], g.prefix || '_' || v.c, 'float8', false,
                          format('sum of %s of %s', v.c, g.what)
         FROM groups g, jsonb_array_elements_text(g.sums) WITH ORDINALITY AS v(c, i)
         UNION ALL SELECT ARRAY[6, g.log, g.kind, 0, 1000], g.prefix || '_recency', 'int', false,
@@ -302,13 +318,13 @@ AS $$
         FROM groups g, windows w,
              (VALUES (1, '_count_', 'number of '), (2, '_days_', 'days with ')) f(i, suffix, meaning)
         UNION ALL SELECT ARRAY[6, g.log, g.kind, w.i, 2 + v.i], g.prefix || '_' || v.c || '_' || w.days,
-                         'double precision', false,
+                         'float8', false,
                          format('sum of %s of %s in the last %s days', v.c, g.what, w.days)
         FROM groups g, windows w, jsonb_array_elements_text(g.sums) WITH ORDINALITY AS v(c, i)
-        UNION ALL SELECT ARRAY[6, g.log, g.kind, w.i, 1000], g.prefix || '_trend_' || w.days, 'double precision', false,
+        UNION ALL SELECT ARRAY[6, g.log, g.kind, w.i, 1000], g.prefix || '_trend_' || w.days, 'float8', false,
                          format('%s of the last %s days against the %2$s days before: 1 all now, -1 all before',
                                 g.what, w.days) FROM groups g, windows w WHERE g.kind = 0
-        UNION ALL SELECT ARRAY[7, l.i], l.name, 'double precision', true,
+        UNION ALL SELECT ARRAY[7, l.i], l.name, 'float8', true,
                          format('what the customer spent in the %s after the cut-off; null where they are not over',
                                 l.horizon)
         FROM ltv.feature_labels(definition) l

@@ -315,8 +315,8 @@ BEGIN
         left_side := left_side || '::numeric';
         right_side := right_side || '::numeric';
     ELSIF kinds <@ '{integer,decimal,float}' THEN
-        left_side := left_side || '::double precision';
-        right_side := right_side || '::double precision';
+        left_side := left_side || '::float8';
+        right_side := right_side || '::float8';
     ELSIF kinds <@ '{text,own text}' AND 'own text' = ANY (kinds) AND NOT kinds = '{"own text","own text"}' THEN
         -- citext and the like: texts are compared as that type does.
         own_type := CASE kinds[1] WHEN 'text' THEN attribute_type ELSE order_type END;

@@ -11,6 +11,8 @@ AS $$
             AND jsonb_typeof(e -> 'customer_id_column') = 'string' AND jsonb_typeof(e -> 'date_column') = 'string'
             AND e ->> 'date_type' IN ('date', 'timestamp', 'timestamptz')
             AND ltv.is_list(e -> 'value_columns', 'string')
+            AND COALESCE(jsonb_typeof(e -> 'source_relation'), 'null') IN ('string', 'null')
+            AND COALESCE(jsonb_typeof(e -> 'source_followed'), 'null') IN ('object', 'null')
             AND (COALESCE(e -> 'types', 'null') = 'null'
                  OR jsonb_typeof(e -> 'type_column') = 'string' AND ltv.is_list(e -> 'types', 'object')
                     AND (SELECT bool_and(jsonb_typeof(t -> 'value') = 'string' AND jsonb_typeof(t -> 'name') = 'string')
@@ -56,6 +58,10 @@ BEGIN
             ('customers', COALESCE(definition -> 'customers', 'null') = 'null'
                 OR jsonb_typeof(definition -> 'customers') = 'string'
                     AND ltv.is_list(definition -> 'customer_columns', 'string')),
+            ('customers_relation',
+                COALESCE(jsonb_typeof(definition -> 'customers_relation'), 'null') IN ('string', 'null')),
+            ('customers_followed',
+                COALESCE(jsonb_typeof(definition -> 'customers_followed'), 'null') IN ('object', 'null')),
             ('start_column', COALESCE(definition -> 'start_column', 'null') = 'null'
                 OR definition ->> 'start_type' IN ('date', 'timestamp', 'timestamptz')
                     AND jsonb_typeof(definition -> 'customers') = 'string'),
@@ -162,13 +168,15 @@ DECLARE
     kept record;
     source record;
     attributes record;
+    customers record;
+    events record;
 BEGIN
     IF NOT pg_has_role(caller, (SELECT c.relowner FROM pg_class c WHERE c.oid = relation), 'USAGE') IS TRUE THEN
         RETURN NULL;
     ELSIF to_change THEN
         PERFORM FROM ltv.feature_definitions f WHERE f.relation = feature_definition.relation FOR UPDATE;
     END IF;
-    SELECT f.definition, f.orders, f.attributes INTO kept
+    SELECT f.definition, f.orders, f.attributes, f.customers, f.events INTO kept
     FROM ltv.feature_definitions f WHERE f.relation = feature_definition.relation;
     IF NOT FOUND THEN
         RETURN NULL;
@@ -176,9 +184,17 @@ BEGIN
     PERFORM ltv.check_definition(kept.definition);
     source := ltv.followed(kept.orders, kept.definition -> 'source_followed');
     attributes := ltv.followed(kept.attributes, kept.definition -> 'attributes_followed');
+    customers := ltv.followed(kept.customers, kept.definition -> 'customers_followed');
+    SELECT max(f.replaced_by) AS replaced_by,
+           jsonb_agg(e.log || jsonb_strip_nulls(jsonb_build_object('source_relation', f.relation)) ORDER BY e.i) AS logs
+    INTO events
+    FROM jsonb_array_elements(NULLIF(kept.definition -> 'events', 'null')) WITH ORDINALITY AS e(log, i),
+         LATERAL ltv.followed(kept.events[e.i::int], e.log -> 'source_followed') f;
     RETURN kept.definition || jsonb_strip_nulls(jsonb_build_object(
         'source_relation', source.relation, 'attributes_relation', attributes.relation,
-        'replaced_by', COALESCE(source.replaced_by, attributes.replaced_by)));
+        'customers_relation', customers.relation, 'events', events.logs,
+        'replaced_by', COALESCE(source.replaced_by, attributes.replaced_by, customers.replaced_by,
+                                events.replaced_by)));
 END
 $$;
 COMMENT ON FUNCTION ltv.feature_definition(regrole, regclass, boolean) IS 'see the function without caller';
@@ -250,13 +266,22 @@ BEGIN
         FOR UPDATE SKIP LOCKED));
     definition := definition - 'replaced_by' || jsonb_build_object(
         'source_followed', ltv.to_follow(definition ->> 'source_relation'),
-        'attributes_followed', ltv.to_follow(definition ->> 'attributes_relation'));
-    INSERT INTO ltv.feature_definitions AS f (relation, definition, orders, attributes)
+        'attributes_followed', ltv.to_follow(definition ->> 'attributes_relation'))
+        || jsonb_strip_nulls(jsonb_build_object(
+        'customers_followed', ltv.to_follow(definition ->> 'customers_relation'),
+        'events', (SELECT jsonb_agg(e.log || jsonb_build_object('source_followed',
+                                        ltv.to_follow(e.log ->> 'source_relation')) ORDER BY e.i)
+                   FROM jsonb_array_elements(NULLIF(definition -> 'events', 'null')) WITH ORDINALITY AS e(log, i))));
+    INSERT INTO ltv.feature_definitions AS f (relation, definition, orders, attributes, customers, events)
     VALUES (relation, definition, ltv.relation_named(definition ->> 'source_relation'),
-            ltv.relation_named(definition ->> 'attributes_relation'))
+            ltv.relation_named(definition ->> 'attributes_relation'),
+            ltv.relation_named(definition ->> 'customers_relation'),
+            ARRAY(SELECT ltv.relation_named(e.log ->> 'source_relation')
+                  FROM jsonb_array_elements(NULLIF(definition -> 'events', 'null')) WITH ORDINALITY AS e(log, i)
+                  ORDER BY e.i))
     ON CONFLICT ON CONSTRAINT feature_definitions_pkey DO UPDATE
     SET definition = excluded.definition, orders = excluded.orders, attributes = excluded.attributes,
-        updated_at = clock_timestamp();
+        customers = excluded.customers, events = excluded.events, updated_at = clock_timestamp();
 END
 $$;
 COMMENT ON FUNCTION ltv.save_definition(regrole, regclass, jsonb) IS 'see the function without caller';

@@ -141,6 +141,7 @@ COMMENT ON FUNCTION ltv.empty_features IS 'deletes all rows of a table of featur
 
 -- Where relation is null, it is made. The logs of all customers are collected at once, in as much memory as PostgreSQL
 -- has for building things; what does not fit is spilled. Compiling the statement would take longer than running it.
+-- Statistics are of fewer rows than they are by default: of those, how many customers there are is told as well.
 CREATE FUNCTION ltv.fill_features(
     name text, relation regclass, definition jsonb, facts ltv.log_facts, today date
 ) RETURNS void
@@ -154,7 +155,12 @@ DECLARE
     options text;
     columns text;
     filled bigint;
+    parts int;
     memory text := current_setting('work_mem');
+    least_scan text := current_setting('min_parallel_table_scan_size');
+    setup_cost text := current_setting('parallel_setup_cost');
+    tuple_cost text := current_setting('parallel_tuple_cost');
+    statistics int := current_setting('default_statistics_target');
 BEGIN
     PERFORM ltv.check_attributes(definition);
     context.today := CASE WHEN is_table THEN today END;
@@ -170,9 +176,19 @@ BEGIN
         PERFORM ltv.write_in(path, format('CREATE OR REPLACE VIEW %s %s AS %s', name, options, query));
         RETURN;
     END IF;
+    parts := CASE WHEN relation IS NULL THEN ltv.feature_parts(definition) ELSE 1 END;
     PERFORM set_config('work_mem', greatest(pg_size_bytes(memory),
-        pg_size_bytes(current_setting('maintenance_work_mem'))) / 1024 || 'kB', true);
-    IF relation IS NULL THEN
+        pg_size_bytes(current_setting('maintenance_work_mem')) / parts) / 1024 || 'kB', true);
+    IF parts > 1 THEN
+        -- That each process has customers of its own is better than whatever the planner would think of.
+        PERFORM set_config('min_parallel_table_scan_size', '1TB', true), set_config('parallel_setup_cost', '0', true),
+                set_config('parallel_tuple_cost', '0', true);
+        filled := ltv.write_in(path, format('CREATE TABLE %s AS %s', name,
+                                            ltv.features_in_parts(definition, context, parts)));
+        PERFORM set_config('min_parallel_table_scan_size', least_scan, true),
+                set_config('parallel_setup_cost', setup_cost, true),
+                set_config('parallel_tuple_cost', tuple_cost, true);
+    ELSIF relation IS NULL THEN
         filled := ltv.write_in(path, format('CREATE TABLE %s AS %s', name, query));
     ELSIF NULLIF(definition -> 'age', 'null') IS NOT NULL THEN
         filled := ltv.write_in(path, ltv.growth_statement(name, definition, query));
@@ -183,11 +199,14 @@ BEGIN
         filled := ltv.write_in(path, format('INSERT INTO %s (%s) %s', name, columns, query));
     END IF;
     PERFORM set_config('work_mem', memory, true);
+    PERFORM set_config('default_statistics_target', least(statistics, 25)::text, true);
     EXECUTE 'ANALYZE ' || name;
+    PERFORM set_config('default_statistics_target', statistics::text, true);
     IF filled = 0 AND (relation IS NULL OR NULLIF(definition -> 'age', 'null') IS NULL) THEN
         RAISE NOTICE USING MESSAGE = format('%s is empty: no customer had %s', name,
-            CASE WHEN NULLIF(definition -> 'age', 'null') IS NULL THEN 'bought anything by the cut-off'
-                 ELSE 'reached the age by the end of the log' END);
+            CASE WHEN NULLIF(definition -> 'age', 'null') IS NOT NULL THEN 'reached the age by the end of the log'
+                 WHEN definition ->> 'customers' IS NOT NULL THEN 'started by the cut-off'
+                 ELSE 'bought anything by the cut-off' END);
     END IF;
 END
 $$;

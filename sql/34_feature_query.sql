@@ -1,6 +1,16 @@
 -- The SELECT that computes the features of a definition, and what its ids are compared by. It stands behind
 -- sql/31_order_log.sql, whose functions it needs.
 
+-- In which order customers come does not matter, as long as it is one, and that of the bytes is found fastest.
+CREATE FUNCTION ltv.id_order(definition jsonb, side text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT side || CASE WHEN t.typcollation = 0 THEN '' ELSE ' COLLATE pg_catalog."C"' END
+    FROM ltv.query_columns(COALESCE(definition ->> 'customers', definition ->> 'source')) q
+    JOIN pg_type t ON t.oid = q.types[array_position(q.names, definition ->> 'customer_id_column')]
+$$;
+COMMENT ON FUNCTION ltv.id_order IS 'what customers are sorted by, as SQL';
+
 -- Everybody that features are of: the customers that were given, or else those of the orders. Who it is is called
 -- c.customer (behind it the start, the orders, the other logs, and the attributes as a1, a2 ...).
 CREATE FUNCTION ltv.feature_customers(definition jsonb, today date, sorted boolean) RETURNS text
@@ -57,7 +67,8 @@ BEGIN
                      ELSE ltv.collected(definition, definition, today) END,
         'joins', joins,
         'known', CASE WHEN listed THEN format(E'\n      WHERE c.%I IS NOT NULL', id_column) END,
-        'order', CASE WHEN sorted THEN E'\n      ORDER BY 1' END));
+        'order', CASE WHEN sorted THEN E'\n      ORDER BY ' || ltv.id_order(
+            definition, format('c.%I', CASE WHEN listed THEN id_column ELSE 'customer' END)) END));
 END
 $$;
 COMMENT ON FUNCTION ltv.feature_customers IS 'the customers of a definition of features with their logs, as SQL';
@@ -145,3 +156,31 @@ FROM (SELECT m.*, ltv.walk_rows({plan}, {log_end}, m.start, m.orders, m.events) 
 END
 $$;
 COMMENT ON FUNCTION ltv.features_query IS 'the SELECT that computes the features of a definition';
+
+-- PostgreSQL can let several processes collect a log, but what each has of a customer has to be put together by one. So
+-- where a log is a large table, each takes the customers of some hashes from beginning to end.
+CREATE FUNCTION ltv.feature_parts(definition jsonb) RETURNS int
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN ltv.id_hash(definition, '') IS NOT NULL
+                 AND num_nonnulls(definition ->> 'customers', definition ->> 'events', definition ->> 'attributes') = 0
+                 AND EXISTS (SELECT FROM pg_class c
+                             WHERE c.oid = ltv.relation_named(definition ->> 'source_relation')
+                               AND c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+                               AND pg_relation_size(c.oid)
+                                   >= 4 * pg_size_bytes(current_setting('min_parallel_table_scan_size')))
+           THEN 1 + current_setting('max_parallel_workers_per_gather')::int ELSE 1 END
+$$;
+COMMENT ON FUNCTION ltv.feature_parts IS 'by how many processes the features of a definition are best made';
+
+CREATE FUNCTION ltv.features_in_parts(definition jsonb, context ltv.features_context, parts int) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(E'SELECT * FROM (%s) p\nORDER BY %s, p.as_of',
+                  string_agg(format('(%s)', ltv.features_query(
+                                 definition || jsonb_build_object('part', jsonb_build_array(k, parts)), context)),
+                             E'\nUNION ALL\n' ORDER BY k),
+                  ltv.id_order(definition, format('p.%I', definition ->> 'customer_id_column')))
+    FROM generate_series(0, parts - 1) k
+$$;
+COMMENT ON FUNCTION ltv.features_in_parts IS 'the SELECT of features for several processes, sorted';

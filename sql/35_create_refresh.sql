@@ -8,7 +8,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT definition || jsonb_strip_nulls(jsonb_build_object(
         'source', 'SELECT * FROM ' || (definition ->> 'source_relation'),
-        'attributes', 'SELECT * FROM ' || (definition ->> 'attributes_relation')))
+        'attributes', 'SELECT * FROM ' || (definition ->> 'attributes_relation'),
+        'customers', 'SELECT * FROM ' || (definition ->> 'customers_relation'),
+        'events', (SELECT jsonb_agg(e.log || jsonb_strip_nulls(jsonb_build_object(
+                              'source', 'SELECT * FROM ' || (e.log ->> 'source_relation'))) ORDER BY e.i)
+                   FROM jsonb_array_elements(NULLIF(definition -> 'events', 'null')) WITH ORDINALITY AS e(log, i))))
 $$;
 COMMENT ON FUNCTION ltv.with_sources IS 'a definition with the queries of the relations that it reads';
 
@@ -91,8 +95,8 @@ CREATE FUNCTION ltv.create_features(
     name text, source text, source_relation regclass, given text, customer_id_column text, date_column text,
     value_column text, as_of ltv.cutoffs, horizon ltv.horizon, attributes text, attributes_relation regclass,
     windows float8[], sequence ltv.channels, materialized boolean, time_zone text, log_end ltv.cutoffs,
-    customers text, start_column text, age float8[], events jsonb, attributes_date_column text, horizons float8[],
-    returns boolean, path text
+    customers text, customers_relation regclass, start_column text, age float8[], events jsonb,
+    attributes_date_column text, horizons float8[], returns boolean, path text
 ) RETURNS regclass
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET IntervalStyle = postgres
 AS $$
@@ -106,7 +110,8 @@ DECLARE
         jsonb_build_array('windows', NULLIF(windows, '{7,30,90}')::text), jsonb_build_array('sequence', sequence),
         jsonb_build_array('materialized', NULLIF(materialized, true)::text),
         jsonb_build_array('time_zone', NULLIF(time_zone, 'UTC')),
-        jsonb_build_array('log_end', log_end), jsonb_build_array('customers', customers),
+        jsonb_build_array('log_end', log_end),
+        jsonb_build_array('customers', COALESCE(ltv.qualified_name(customers_relation), customers)),
         jsonb_build_array('start_column', start_column), jsonb_build_array('age', age::text),
         jsonb_build_array('events', events::text), jsonb_build_array('attributes_date_column', attributes_date_column),
         jsonb_build_array('horizons', horizons::text), jsonb_build_array('returns', NULLIF(returns, false)::text));
@@ -133,7 +138,7 @@ BEGIN
             HINT = 'Name the relation that has the column: attributes => ''...''.';
     END IF;
     today := (now() AT TIME ZONE time_zone)::date;
-    spec := ltv.with_sources(jsonb_build_object(
+    spec := jsonb_build_object(
         'source', source, 'source_relation', ltv.qualified_name(source_relation),
         'customer_id_column', customer_id_column, 'date_column', date_column, 'value_column', value_column,
         'time_zone', time_zone,
@@ -141,16 +146,17 @@ BEGIN
         'windows', ltv.parse_windows(windows),
         'sequence', CASE WHEN NULLIF(shape -> 'columns', 'null') IS NOT NULL THEN jsonb_strip_nulls(shape) END,
         'materialized', materialized, 'log_end', ltv.parse_log_end(log_end, time_zone), 'search_path', path,
-        'attributes', attributes, 'attributes_relation', ltv.qualified_name(attributes_relation)));
+        'attributes', attributes, 'attributes_relation', ltv.qualified_name(attributes_relation));
     -- What is not given is not kept, so that definitions are as they were before there was more to give.
-    spec := spec || jsonb_strip_nulls(jsonb_build_object(
-        'customers', customers, 'start_column', start_column, 'age', ages, 'horizons', labels,
-        'returns', NULLIF(returns, false), 'attributes_date_column', attributes_date_column));
+    spec := ltv.with_sources(spec || jsonb_strip_nulls(jsonb_build_object(
+        'customers', customers, 'customers_relation', ltv.qualified_name(customers_relation),
+        'start_column', start_column, 'age', ages, 'horizons', labels,
+        'returns', NULLIF(returns, false), 'attributes_date_column', attributes_date_column)));
     spec := spec || ltv.customer_list(spec) || jsonb_build_object('attribute_columns', array_remove(array_remove(
         (ltv.query_columns(attributes)).names, customer_id_column), attributes_date_column));
     spec := spec || jsonb_build_object('temporary', ltv.temporary_source(spec || ltv.given_events(events)) IS NOT NULL);
     spec := ltv.order_log(spec, 'ltv_create_features', given, arguments);
-    spec := ltv.dated(spec || ltv.event_logs(events, spec, today));
+    spec := ltv.dated(ltv.with_sources(spec || ltv.event_logs(events, spec, today)));
     temporary := ltv.temporary_source(spec);
     PERFORM ltv.check_names(spec, given, arguments);
     IF temporary IS NOT NULL AND NOT materialized THEN
@@ -209,8 +215,8 @@ AS $$
         ltv.bind_query(source), ltv.bind_relation(source), source,
         customer_id_column, date_column, value_column, as_of, horizon,
         ltv.bind_query(attributes), ltv.bind_relation(attributes), windows, sequence, materialized,
-        time_zone, log_end, ltv.bind_query(customers), start_column, age, ltv.bind_events(events),
-        attributes_date_column, horizons, returns, pg_catalog.current_setting('search_path'))
+        time_zone, log_end, ltv.bind_query(customers), ltv.bind_relation(customers), start_column, age,
+        ltv.bind_events(events), attributes_date_column, horizons, returns, pg_catalog.current_setting('search_path'))
 $$;
 COMMENT ON FUNCTION ltv.create_features(
     text, text, text, text, text, ltv.cutoffs, ltv.horizon, text, float8[], ltv.channels, boolean, text, ltv.cutoffs,
@@ -286,7 +292,10 @@ DECLARE
     gone text;
     temporary regclass;
 BEGIN
-    SELECT r INTO gone FROM unnest(ARRAY[spec ->> 'source_relation', spec ->> 'attributes_relation']) r
+    SELECT r INTO gone
+    FROM unnest(ARRAY[spec ->> 'source_relation', spec ->> 'attributes_relation', spec ->> 'customers_relation']
+                || ARRAY(SELECT e ->> 'source_relation'
+                         FROM jsonb_array_elements(NULLIF(spec -> 'events', 'null')) e)) r
     WHERE r IS NOT NULL AND ltv.relation_named(r) IS NULL;
     IF gone IS NOT NULL AND spec -> 'temporary' = 'false' THEN
         RAISE undefined_table USING
@@ -310,6 +319,10 @@ BEGIN
             PERFORM ltv.attribute_match(spec, 'c.customer'),
                     ltv.check_column((ltv.query_columns(spec ->> 'attributes')).names, c, 'attributes')
             FROM jsonb_array_elements_text(spec -> 'attribute_columns') c;
+        END IF;
+        IF spec ->> 'customers' IS NOT NULL THEN
+            PERFORM ltv.check_column((ltv.query_columns(spec ->> 'customers')).names, c, 'customers')
+            FROM jsonb_array_elements_text(spec -> 'customer_columns' || (spec -> 'customer_id_column')) c;
         END IF;
         temporary := ltv.temporary_source(spec);
     EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name OR invalid_parameter_value

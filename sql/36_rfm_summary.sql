@@ -40,11 +40,11 @@ BEGIN
     SELECT format('(VALUES %s) k (as_of, as_of_day, until)', c.row_text) INTO cutoffs FROM ltv.features_cutoffs(spec) c;
     statement := ltv.fill_in($sql$
         SELECT d.customer::text, (pg_catalog.count(*) - 1)::int,
-               (pg_catalog.max(d.day) - pg_catalog.min(d.day))::double precision / $1,
-               (d.as_of_day - pg_catalog.min(d.day))::double precision / $1,
+               (pg_catalog.max(d.day) - pg_catalog.min(d.day))::float8 / $1,
+               (d.as_of_day - pg_catalog.min(d.day))::float8 / $1,
                COALESCE((pg_catalog.sum(d.net)
                          - (pg_catalog.min(ARRAY[d.day - '2000-01-01'::pg_catalog.date, d.net]))[2])
-                        / NULLIF(pg_catalog.count(*) - 1, 0)::numeric, 0)::double precision
+                        / NULLIF(pg_catalog.count(*) - 1, 0)::numeric, 0)::float8
         FROM (SELECT s.customer, s.day, k.as_of_day, pg_catalog.sum(s.amount) AS net
               FROM {orders} JOIN {cutoffs} ON {moment} <= k.as_of
               GROUP BY s.customer, s.day, k.as_of_day HAVING pg_catalog.sum(s.amount) > 0::numeric) d

@@ -133,6 +133,44 @@ SELECT ltv_refresh_features('a');
 ALTER TABLE customers DROP COLUMN segment;
 SELECT ltv_refresh_features('a');
 DROP TABLE a;
+-- And the list of customers and the other logs: new names, new schemas, columns that come and go, loaded anew, put there by somebody else.
+CREATE TABLE people AS SELECT i AS customer_id, date '2022-12-31' + i AS joined, i % 3 AS segment FROM generate_series(0, 119) i;
+CREATE TABLE visits AS SELECT i % 110 AS customer_id, date '2023-01-01' + i * 31 % 360 AS day FROM generate_series(1, 3000) i;
+SELECT ltv_create_features('e', 'orders', date_column => 'd', value_column => 'amount', as_of => '2023-12-31', horizon => 180, customers => 'people', start_column => 'joined',
+    events => '{"visits": {"source": "visits", "date_column": "day"}, "recent": {"source": "SELECT customer_id, d AS day FROM orders WHERE d BETWEEN ''2023-07-01'' AND ''2023-12-31''", "date_column": "day"}}');
+SELECT count(*), sum(visits_count) AS visits, sum(recent_count) AS recent FROM e;
+CREATE TABLE e_before AS TABLE e;
+ALTER TABLE people RENAME TO users;
+ALTER TABLE users ADD COLUMN added int;
+SELECT ltv_refresh_features('e');
+SELECT count(*) AS differ FROM (TABLE e EXCEPT ALL TABLE e_before) x;
+ALTER TABLE visits SET SCHEMA store;
+ALTER TABLE store.visits RENAME TO page_views;
+SELECT ltv_refresh_features('e');
+SELECT count(*) AS differ FROM (TABLE e EXCEPT ALL TABLE e_before) x;
+SELECT ltv_feature_sql('e') ~ 'FROM public[.]users' AS reads_users, ltv_feature_sql('e') ~ 'FROM store[.]page_views' AS reads_page_views;
+ALTER TABLE users RENAME COLUMN segment TO tier;
+SELECT ltv_refresh_features('e');
+ALTER TABLE users RENAME COLUMN tier TO segment;
+ALTER TABLE users RENAME COLUMN joined TO since;
+SELECT ltv_refresh_features('e');
+ALTER TABLE users RENAME COLUMN since TO joined;
+ALTER TABLE store.page_views RENAME COLUMN day TO at;
+SELECT ltv_refresh_features('e');
+ALTER TABLE store.page_views RENAME COLUMN at TO day;
+CREATE TABLE loaded AS SELECT * FROM users WHERE customer_id < 60;
+DROP TABLE users;
+SELECT ltv_refresh_features('e');
+ALTER TABLE loaded RENAME TO users;
+SELECT ltv_refresh_features('e');
+SELECT count(*) FROM e;
+CREATE TABLE saved AS TABLE store.page_views;
+DROP TABLE store.page_views;
+SET ROLE ltv_definitions_maker;
+CREATE TABLE store.page_views (customer_id int, day date);
+RESET ROLE;
+SELECT ltv_refresh_features('e');
+DROP TABLE store.page_views, e, e_before, saved;
 
 -- Temporary sources are another session's business.
 CREATE TEMP TABLE mine AS TABLE orders;

@@ -99,6 +99,25 @@ BEGIN
 END
 $$;
 SELECT pg_temp.same('shuffled_orders');
+-- Where each process has customers of its own: ids of several types, days and instants, sequences; in the same order, too.
+SET max_parallel_workers_per_gather = 0;
+SELECT ltv_create_features('one_process', 'orders', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31,2024-05-15}', horizon => 30, sequence => '{units}');
+SELECT ltv_create_features('one_process_now', 'orders', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31 12:00,2024-05-15 06:00}', horizon => 30);
+SET max_parallel_workers_per_gather = 2;
+SELECT ltv.feature_parts(ltv.feature_definition('one_process')) AS parts;
+CREATE TABLE orders_text AS SELECT 'c' || customer_id AS customer_id, ts, amount, units FROM orders;
+CREATE TABLE orders_uuid AS SELECT md5(customer_id::text)::uuid AS customer_id, ts, amount, units FROM orders;
+SELECT ltv_create_features('processes', 'orders', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31,2024-05-15}', horizon => 30, sequence => '{units}');
+SELECT ltv_create_features('processes_now', 'orders', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31 12:00,2024-05-15 06:00}', horizon => 30);
+SELECT ltv_create_features('processes_text', 'orders_text', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31,2024-05-15}', horizon => 30, sequence => '{units}');
+SELECT ltv_create_features('processes_uuid', 'orders_uuid', date_column => 'ts', value_column => 'amount', as_of => '{2024-01-31,2024-05-15}', horizon => 30, sequence => '{units}');
+SELECT count(*) > 150 AS have_rows, count(*) FILTER (WHERE o.ctid IS DISTINCT FROM p.ctid OR to_jsonb(o) <> to_jsonb(p)) AS differ FROM one_process o FULL JOIN processes p USING (customer_id, as_of);
+SELECT count(*) > 150 AS have_rows, count(*) FILTER (WHERE o.ctid IS DISTINCT FROM p.ctid OR to_jsonb(o) <> to_jsonb(p)) AS differ FROM one_process_now o FULL JOIN processes_now p USING (customer_id, as_of);
+SELECT count(*) AS differ FROM (SELECT to_jsonb(o) || jsonb_build_object('customer_id', 'c' || customer_id) FROM one_process o EXCEPT ALL SELECT to_jsonb(p) FROM processes_text p) x;
+SELECT count(*) AS differ FROM (SELECT to_jsonb(o) || jsonb_build_object('customer_id', md5(customer_id::text)::uuid) FROM one_process o EXCEPT ALL SELECT to_jsonb(p) FROM processes_uuid p) x;
+SELECT ltv_refresh_features('processes');
+SELECT count(*) AS differ FROM (SELECT to_jsonb(o) FROM one_process o EXCEPT ALL SELECT to_jsonb(p) FROM processes p) x;
+RESET max_parallel_workers_per_gather;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
@@ -166,6 +185,15 @@ SELECT ltv_create_features('found', 'orders', date_column => 'ts', value_column 
     "many": {"source": "SELECT \"Who\" AS customer_id, at, md5(at::text) AS kind FROM views", "date_column": "at", "type_column": "kind", "max_types": 2}}');
 SELECT attname FROM pg_attribute WHERE attrelid = 'found'::regclass AND attname ~ '^(visits|many)' AND attname !~ '^many_[0-9a-f]{20}_' ORDER BY attnum;
 
+-- Ages beyond the log, and starts of which none has come.
+SELECT ltv_create_features('beyond', 'orders', date_column => 'ts', value_column => 'amount', age => '{7,5000}', horizon => 10);
+SELECT days_since_start, count(*) > 100 AS some FROM beyond GROUP BY 1;
+DROP TABLE beyond;
+SELECT ltv_create_features('beyond', 'orders', date_column => 'ts', value_column => 'amount', age => '{5000}', horizon => 10);
+SELECT ltv_create_features('to_come', 'orders', date_column => 'ts', value_column => 'amount', as_of => '2024-05-15', horizon => 10, customers => 'SELECT * FROM users WHERE customer_id = 301', start_column => 'registered');
+SELECT ltv_create_features('to_come_of_age', 'orders', date_column => 'ts', value_column => 'amount', age => '{0}', horizon => 10, customers => 'SELECT * FROM users WHERE customer_id = 301', start_column => 'registered');
+SELECT (SELECT count(*) FROM beyond) AS beyond, (SELECT count(*) FROM to_come) AS to_come, (SELECT count(*) FROM to_come_of_age) AS of_age;
+
 -- Bad input.
 CREATE FUNCTION pg_temp.fails(INOUT sql text, OUT state text, OUT message text, OUT detail text, OUT hint text) LANGUAGE plpgsql AS $$
 BEGIN
@@ -177,7 +205,7 @@ END
 $$;
 \x on
 \pset format unaligned
-SELECT f.* FROM (VALUES
+SELECT left(f.sql, 400) AS sql, f.state, f.message, f.detail, f.hint FROM (VALUES
     ($$age => '{7}', as_of => '2024-03-01'$$), ($$age => '{}'$$), ($$age => '{-1}'$$), ($$age => '{1.5}'$$), ($$age => '{7,NULL}'$$), ($$horizons => '{0}', as_of => '2024-03-01'$$),
     ($$as_of => '2024-03-01', start_column => 'registered'$$), ($$as_of => '2024-03-01', customers => 'no_users'$$), ($$as_of => '2024-03-01', customers => 'SELECT 1 AS id'$$),
     ($$as_of => '2024-03-01', customers => 'users', start_column => 'country'$$), ($$as_of => '2024-03-01', customers => 'users', start_column => 'born'$$),
@@ -195,6 +223,9 @@ SELECT f.* FROM (VALUES
     ($$as_of => '2024-03-01', events => '{"visits": {"source": "views", "date_column": "at", "customer_id_column": "Who", "type_column": "kind", "max_types": 1000}}'$$),
     ($$as_of => '2024-03-01', events => '{"count": {"source": "views", "date_column": "at", "customer_id_column": "Who"}}', customers => 'SELECT customer_id, 1 AS count_days FROM users'$$),
     ($$as_of => '2024-03-01', windows => (SELECT array_agg(i) FROM generate_series(1, 200) i), events => '{"visits": {"source": "views", "date_column": "at", "customer_id_column": "Who", "type_column": "kind"}}'$$),
+    (format($$as_of => '2024-03-01', events => '{"visits": {"source": "views", "date_column": "at", "customer_id_column": "Who", "type_column": "kind", "types": %s}}'$$, (SELECT jsonb_agg(i::text) FROM generate_series(1, 501) i))),
+    ($$as_of => '2024-03-01', events => '{"visits": {"source": "views", "date_column": "at", "customer_id_column": "Who", "type_column": "kind", "types": ["view"]},
+        "visits_view": {"source": "views", "date_column": "at", "customer_id_column": "Who"}}'$$),
     ($$as_of => '2024-03-01', sequence => '{"step": "1 hour", "steps": 30}'$$), ($$as_of => '2024-03-01', sequence => '{"step": "1 day", "steps": 0}'$$), ($$as_of => '2024-03-01', sequence => '{"stride": 1}'$$),
     ($$as_of => '2024-03-01', sequence => '{"steps": [}'$$), ($$as_of => '2024-03-01', sequence => '{"steps": 5, "columns": ["nothing"]}'$$)
     ) c(arguments), pg_temp.fails(format('SELECT ltv_create_features(''x'', ''orders'', ''customer_id'', ''ts'', ''amount'', %shorizon => 30, %s)',

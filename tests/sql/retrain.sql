@@ -62,6 +62,10 @@ FROM ltv_backtest('m', '{2024-06-30,2024-12-31}');
 SELECT count(*) FROM ltv_backtest('m');
 SELECT ltv_backtest('m', '2025-11-01');
 SELECT ltv_backtest('q');
+-- There are no past days to go back to where each customer is looked at on a day of his own.
+SELECT ltv_create_features('by_age', 'orders', date_column => 'day', value_column => 'amount', age => '{30}', horizon => 90);
+SELECT ltv_backtest('m', features => 'by_age');
+SELECT ltv_backtest('m', '2024-09-30', 'by_age');
 
 -- Warm starts: from the champion's weights, unless the features have changed since.
 SELECT ltv_retrain('q', promote => 'never', warm_start => true, options => '{"epochs": 1}') AS job \gset

@@ -83,7 +83,8 @@ pub const STORED: &str = "
     select ltv_monitor('m', 'select customer_id, recency + 100 as recency, frequency, monetary, country, newsletter, first_order from customers');
     select ltv_import_onnx('gone', ltv_export_onnx('m', 1)); select ltv_drop_model('gone');
     create table app.orders as select n % 50 as customer_id, date '2024-01-01' + n % 300 as day, n % 17 as amount from generate_series(1, 2000) n;
-    select ltv_create_features('app.features', 'app.orders', date_column => 'day', value_column => 'amount', as_of => '2024-06-30', horizon => 60)";
+    select ltv_create_features('app.features', 'app.orders', date_column => 'day', value_column => 'amount', as_of => '2024-06-30', horizon => 60,
+        events => '{\"visits\": {\"source\": \"app.orders\", \"date_column\": \"day\"}}')";
 
 /// Everything that must be the same in the copy.
 pub const CONTENT: &str = "select concat_ws(' / ',
@@ -92,7 +93,7 @@ pub const CONTENT: &str = "select concat_ws(' / ',
     (select string_agg(concat_ws(' ', from_version, to_version, by::text), ',' order by promotion) from ltv.promotions),
     (select string_agg(concat_ws(' ', model, owner::text, settings), ',') from ltv.models),
     (select string_agg(concat_ws(' ', model, grantee::text, privilege), ',') from ltv.privileges),
-    (select string_agg(concat_ws(' ', relation::text, definition ->> 'horizon'), ',') from ltv.feature_definitions),
+    (select string_agg(concat_ws(' ', relation::text, definition ->> 'horizon', orders::text, events::text), ',') from ltv.feature_definitions),
     (select string_agg(job || status, ',' order by job) from ltv.jobs where job <= 2),
     (select string_agg(concat_ws(' ', run, model, version, feature, psi, drifted), ',' order by run, feature) from ltv.monitoring),
     (select string_agg(concat_ws(' ', alert, run, feature, message), ',' order by alert) from ltv.alerts),
