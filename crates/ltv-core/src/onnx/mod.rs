@@ -2,6 +2,7 @@
 
 mod adapt;
 mod admit;
+mod assembly;
 mod builder;
 mod decode;
 mod dependence;
