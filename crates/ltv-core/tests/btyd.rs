@@ -2,7 +2,9 @@
 
 mod common;
 
-use ltv_core::btyd::{BgNbd, Btyd, Customer, CustomerValues, Dropout, GammaGamma, export, rows};
+use ltv_core::btyd::{
+    BgNbd, Btyd, Customer, CustomerValues, Dropout, GammaGamma, export, rows, turned,
+};
 use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder};
 use ltv_core::params::standard_normal;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -208,7 +210,8 @@ fn score(model: &Btyd, customers: &[Customer]) -> [Vec<f32>; 2] {
     let mut input = |name: &str| graph.input(name, ElementType::Float, &axes);
     let columns = ["frequency", "recency", "age", "monetary"].map(&mut input);
     let matrix = graph.concat(&columns.each_ref(), 1);
-    let known = rows(&mut graph, &matrix, columns.len());
+    let turned = turned(&mut graph, &matrix, columns.len());
+    let known = rows(&mut graph, &turned, columns.len());
     let values = CustomerValues {
         frequency: known[0].clone(),
         recency: known[1].clone(),

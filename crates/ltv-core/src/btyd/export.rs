@@ -6,7 +6,7 @@
 use super::bgnbd::{BgNbd, Dropout};
 use super::surface::{LEAST_DISTANCE, Nodes, Surface};
 use super::{Btyd, GammaGamma};
-use crate::onnx::{ElementType, GraphBuilder, Value};
+use crate::onnx::{Attribute, ElementType, GraphBuilder, Value};
 
 /// Customers inside the graph, double `[1, batch]` each, in the units of [`super::Customer`].
 pub struct CustomerValues {
@@ -20,11 +20,22 @@ pub struct CustomerValues {
     pub monetary: Value,
 }
 
-/// The columns of a matrix, float `[batch, columns]`, as rows, double `[1, batch]` each.
-pub fn rows(graph: &mut GraphBuilder, matrix: &Value, columns: usize) -> Vec<Value> {
-    let matrix = graph.cast(matrix, ElementType::Double);
-    let matrix = graph.transpose(&matrix, &[1, 0]);
-    graph.split(&matrix, 0, columns)
+/// A matrix turned round, float `[columns, batch]` from `[batch, columns]`. As a product: ONNX Runtime's optimiser would move a
+/// transposition behind the cut into rows, and do it for each of them.
+pub fn turned(graph: &mut GraphBuilder, matrix: &Value, columns: usize) -> Value {
+    let cells = columns * columns;
+    let unit: Vec<f32> = (0..cells)
+        .map(|cell| f32::from(u8::from(cell % (columns + 1) == 0)))
+        .collect();
+    let unit = graph.floats(&unit, &[columns, columns]);
+    let transposed = [("transB", Attribute::Int(1))];
+    graph.op("Gemm", &[&unit, matrix], &transposed)
+}
+
+/// The rows of [`turned`], double `[1, batch]` each.
+pub fn rows(graph: &mut GraphBuilder, turned: &Value, rows: usize) -> Vec<Value> {
+    let matrix = graph.cast(turned, ElementType::Double);
+    graph.split(&matrix, 0, rows)
 }
 
 /// One float for each customer, `[batch]`.

@@ -1,12 +1,44 @@
 //! The nodes and constants of a graph that is being written, each of them once.
 
-use super::builder::{Attribute, Value};
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use prost::Message;
 use std::collections::{HashMap, HashSet};
 
 /// Bytes of a constant that is looked up among those that are there already.
 const SHARED_CONSTANT: usize = 1024;
+
+/// A tensor inside the graph being built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value(pub(crate) String);
+
+impl Value {
+    /// A tensor that a node elsewhere in the graph gives this name.
+    pub fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The name of the tensor in the graph.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The value of an attribute of an operator.
+#[derive(Clone, Debug)]
+pub enum Attribute {
+    /// An integer.
+    Int(i64),
+    /// A float.
+    Float(f32),
+    /// Text in UTF-8.
+    Text(String),
+    /// A list of integers.
+    Ints(Vec<i64>),
+    /// A list of floats.
+    Floats(Vec<f32>),
+    /// A list of texts.
+    Texts(Vec<String>),
+}
 
 #[derive(Default)]
 pub struct Assembly {
@@ -18,6 +50,8 @@ pub struct Assembly {
     nodes: HashMap<(Vec<u8>, usize), Vec<Value>>,
     /// Names that others rely on.
     kept: Vec<String>,
+    /// The outputs of the graph and their names.
+    outputs: Vec<(Value, String)>,
 }
 
 impl Assembly {
@@ -78,8 +112,41 @@ impl Assembly {
         Value(name.to_owned())
     }
 
+    pub fn output(&mut self, value: &Value, name: &str) {
+        self.outputs.push((value.clone(), name.to_owned()));
+    }
+
+    /// Gives values that are outputs their public names; of those that have another name already, a copy.
+    fn name_outputs(&mut self) {
+        let made: HashSet<&String> = self.graph.node.iter().flat_map(|n| &n.output).collect();
+        let mut names: HashMap<String, String> = HashMap::new();
+        let mut copies = Vec::new();
+        for (value, name) in std::mem::take(&mut self.outputs) {
+            let is_free = made.contains(&value.0)
+                && !self.kept.contains(&value.0)
+                && !names.contains_key(&value.0);
+            if is_free {
+                names.insert(value.0, name.clone());
+            } else {
+                copies.push((value, name.clone()));
+            }
+            self.kept.push(name);
+        }
+        for (value, name) in copies {
+            let node = unnamed("Identity", "", &[&value], &[]);
+            self.push(node, vec![name]);
+        }
+        let nodes = self.graph.node.iter_mut();
+        for old in nodes.flat_map(|node| node.input.iter_mut().chain(&mut node.output)) {
+            if let Some(name) = names.get(old) {
+                old.clone_from(name);
+            }
+        }
+    }
+
     /// The graph without what nobody reads.
     pub fn finish(mut self) -> GraphProto {
+        self.name_outputs();
         let mut needed: HashSet<String> = self.kept.into_iter().collect();
         let mut nodes = Vec::with_capacity(self.graph.node.len());
         for node in self.graph.node.into_iter().rev() {

@@ -1,6 +1,6 @@
 //! Writes ONNX graphs: opset 17, IR version 8, every tensor named, weights inside the file.
 
-use super::assembly::Assembly;
+use super::assembly::{Assembly, Attribute, Value};
 use super::proto::{
     Dimension, DimensionValue, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto,
     TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type,
@@ -14,22 +14,6 @@ pub const OPSET: i64 = 17;
 pub const ML_OPSET: i64 = 3;
 /// Version of the file format that is written.
 pub const IR_VERSION: i64 = 8;
-
-/// A tensor inside the graph being built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value(pub(crate) String);
-
-impl Value {
-    /// A tensor that a node elsewhere in the graph gives this name.
-    pub fn named(name: &str) -> Self {
-        Self(name.to_owned())
-    }
-
-    /// The name of the tensor in the graph.
-    pub fn name(&self) -> &str {
-        &self.0
-    }
-}
 
 /// The type of the elements of an input, an output or a cast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,23 +55,6 @@ pub enum Axis {
 /// The first axis of every input and output: one entry per customer.
 pub const BATCH: Axis = Axis::Dynamic("batch");
 
-/// The value of an attribute of an operator.
-#[derive(Clone, Debug)]
-pub enum Attribute {
-    /// An integer.
-    Int(i64),
-    /// A float.
-    Float(f32),
-    /// Text in UTF-8.
-    Text(String),
-    /// A list of integers.
-    Ints(Vec<i64>),
-    /// A list of floats.
-    Floats(Vec<f32>),
-    /// A list of texts.
-    Texts(Vec<String>),
-}
-
 /// A graph under construction: each method adds an operator and returns its result. The same operator on the same values
 /// is there once, and what no output needs is left out of the file, but for what [`GraphBuilder::named_op`] names.
 ///
@@ -127,7 +94,7 @@ impl GraphBuilder {
 
     /// Declares `value` an output of the graph under the public name `name`.
     pub fn output(&mut self, name: &str, value: &Value, element: ElementType, axes: &[Axis]) {
-        self.parts.named_node("Identity", "", &[value], name, &[]);
+        self.parts.output(value, name);
         let output = value_info(name, element, axes);
         self.parts.graph.output.push(output);
     }
@@ -431,7 +398,8 @@ mod tests {
         let model = ModelProto::decode(graph.finish(&[]).as_slice()).expect("a file");
         let graph = model.graph.expect("a graph");
         let operators: Vec<&str> = graph.node.iter().map(|n| n.op_type.as_str()).collect();
-        assert_eq!(operators, ["Mul", "Add", "Identity"]);
+        assert_eq!(operators, ["Mul", "Add"]);
+        assert_eq!(graph.node[1].output, ["y"]);
         assert_eq!(graph.initializer.len(), 1);
     }
 }

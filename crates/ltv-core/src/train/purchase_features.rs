@@ -142,8 +142,9 @@ pub fn clean(graph: &mut GraphBuilder, raw: &Value, width: usize) -> CustomerVal
 }
 
 fn in_order(graph: &mut GraphBuilder, known: &Value, width: usize) -> CustomerValues {
-    let known = graph.relu(known);
-    let limits = graph.floats(&LIMITS[..width], &[1, width]);
+    let known = btyd::turned(graph, known, width);
+    let known = graph.relu(&known);
+    let limits = graph.floats(&LIMITS[..width], &[width, 1]);
     let known = graph.op("Min", &[&known, &limits], &[]);
     let known = btyd::rows(graph, &known, width);
     let (frequency, silence, age, mean) = (&known[0], &known[1], &known[2], &known[3]);
