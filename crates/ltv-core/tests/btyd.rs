@@ -2,7 +2,9 @@
 
 mod common;
 
-use ltv_core::btyd::{BgNbd, Btyd, Customer, CustomerValues, Dropout, GammaGamma, export};
+use ltv_core::btyd::{
+    BgNbd, Btyd, Customer, CustomerValues, Dropout, GammaGamma, export, rows, turned,
+};
 use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder};
 use ltv_core::params::standard_normal;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -206,11 +208,15 @@ fn score(model: &Btyd, customers: &[Customer]) -> [Vec<f32>; 2] {
     let mut graph = GraphBuilder::new();
     let axes = [BATCH, Axis::Fixed(1)];
     let mut input = |name: &str| graph.input(name, ElementType::Float, &axes);
+    let columns = ["frequency", "recency", "age", "monetary"].map(&mut input);
+    let matrix = graph.concat(&columns.each_ref(), 1);
+    let turned = turned(&mut graph, &matrix, columns.len());
+    let known = rows(&mut graph, &turned, columns.len());
     let values = CustomerValues {
-        frequency: input("frequency"),
-        recency: input("recency"),
-        age: input("age"),
-        monetary: input("monetary"),
+        frequency: known[0].clone(),
+        recency: known[1].clone(),
+        age: known[2].clone(),
+        monetary: known[3].clone(),
     };
     for (name, value) in export(&mut graph, model, &values) {
         graph.output(name, &value, ElementType::Float, &[BATCH]);

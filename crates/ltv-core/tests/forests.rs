@@ -411,7 +411,7 @@ fn graphs_agree_with_networks_and_trees_together() -> TestResult {
         let model = trained(&customers, &recipe)?;
         let weight = model.statistics["trees"]["weight"].as_f64().unwrap_or(0.0);
         let has_trees = String::from_utf8_lossy(&model.onnx).contains("TreeEnsembleRegressor");
-        let has_networks = String::from_utf8_lossy(&model.onnx).contains("Gemm");
+        let has_networks = String::from_utf8_lossy(&model.onnx).contains("transB");
         assert_eq!(
             (has_trees, has_networks),
             (weight > 0.0, weight < 1.0),

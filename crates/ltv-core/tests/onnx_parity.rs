@@ -10,7 +10,7 @@ use ltv_core::objective::{
     self, CmltvConfig, ExpltvConfig, ObjectiveConfig, RegressionConfig, TargetTransform,
     TweedieConfig, ZilnConfig, cmltv,
 };
-use ltv_core::onnx::{BATCH, ElementType, GraphBuilder};
+use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder};
 use ltv_core::params::Params;
 use proptest::prelude::*;
 
@@ -100,6 +100,61 @@ fn every_pair_agrees_with_onnx_runtime() -> TestResult {
                 let batch = random_batch(&shape, rows, 1.0, 4, DType::F32)?;
                 compare(&backbone, &objective, &shape, &batch, 9)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// What the networks of an ensemble predict is computed side by side, where the products are over.
+#[test]
+fn each_network_of_several_agrees_with_onnx_runtime() -> TestResult {
+    let shape = shape(6, vec![5, 40], 4, 2);
+    for backbone in backbones() {
+        for objective in objectives() {
+            for rows in [1, 33] {
+                let batch = random_batch(&shape, rows, 1.0, 4, DType::F32)?;
+                together(&backbone, &objective, &shape, &batch)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn together(
+    backbone: &BackboneConfig,
+    objective: &ObjectiveConfig,
+    shape: &InputShape,
+    batch: &Batch,
+) -> TestResult {
+    const NETWORKS: usize = 3;
+    let mut graph = GraphBuilder::new();
+    let inputs = graph_inputs(&mut graph, shape);
+    let (mut heads, mut hidden, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+    for seed in 0..NETWORKS as u64 {
+        let mut params = Params::new(seed, DType::F32, Device::Cpu);
+        let backbone = backbone::build(backbone, shape, &mut params)?;
+        let head = objective::build(objective, backbone.as_ref(), &statistics(), &mut params)?;
+        common::perturb(&params, 0.05, seed)?;
+        hidden.push(backbone.export(&mut graph, &inputs)?);
+        let output = head.forward(&backbone.forward(batch, &Mode::Evaluate)?, &Mode::Evaluate)?;
+        expected.push(head.predict(&output)?);
+        heads.push(head);
+    }
+    let heads: Vec<_> = heads.iter().map(|head| head.as_ref()).collect();
+    for (name, value) in objective::export_together(&mut graph, &heads, &hidden)? {
+        let axes = [BATCH, Axis::Fixed(NETWORKS)];
+        graph.output(name, &value, ElementType::Float, &axes);
+    }
+    let onnx = run_onnx(&graph.finish(&[]), batch)?;
+    for (network, prediction) in expected.iter().enumerate() {
+        assert_eq!(onnx.len(), prediction.len());
+        for (name, tensor) in prediction {
+            let label = format!("{backbone:?} {objective:?} {name} of network {network}");
+            let candle = values(tensor)?;
+            let own = onnx[*name].iter().skip(network).step_by(NETWORKS);
+            let own: Vec<f64> = own.copied().collect();
+            let size = candle.iter().fold(0f64, |a, b| a.max(b.abs()));
+            common::assert_close(&label, &own, &candle, 1e-5, 1e-6 * size);
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ mod quadrature;
 mod surface;
 
 pub use bgnbd::{BgNbd, Dropout};
-pub use export::{CustomerValues, double, export, export_purchases, export_spend, flat};
+pub use export::{CustomerValues, Worth, export, export_value, flat, rows, turned};
 pub use gamma_gamma::GammaGamma;
 
 use serde::{Deserialize, Serialize};

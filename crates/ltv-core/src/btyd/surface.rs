@@ -10,8 +10,8 @@ use std::f64::consts::PI;
 const TOLERANCE: f64 = 1e-9;
 const FEWEST: usize = 8;
 const MOST: usize = 160;
-/// More repeat purchases than this are taken for so many.
-pub(super) const MOST_PURCHASES: f64 = 1e6;
+/// As many repeat purchases as a customer may have.
+const MOST_PURCHASES: f64 = 1e6;
 
 /// `ln(E[(1 - (1 + p w)^-s) / p] / (s w))` with `s = r + x`, `w = horizon / (alpha + T)`.
 pub(super) struct Surface {

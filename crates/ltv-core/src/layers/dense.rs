@@ -165,6 +165,42 @@ impl Dense {
     }
 }
 
+/// Layers of one shape, each with an input `[batch, in]` of its own, as one product: `[batch, out * layers]`, first the first
+/// output of each layer.
+pub fn export_side_by_side(
+    graph: &mut GraphBuilder,
+    layers: &[&Dense],
+    inputs: &[Value],
+) -> Result<Value> {
+    let outputs = layers.first().map_or(0, |layer| layer.outputs());
+    let is_shared = inputs.windows(2).all(|pair| pair[0] == pair[1]);
+    let places = if is_shared { 1 } else { layers.len() };
+    let mut weights = Vec::with_capacity(outputs * layers.len());
+    let mut biases = Vec::with_capacity(outputs * layers.len());
+    for output in 0..outputs {
+        for (index, layer) in layers.iter().enumerate() {
+            let row = layer.weight.narrow(0, output, 1)?;
+            let place = if is_shared { 0 } else { index };
+            let parts: Vec<Tensor> = (0..places)
+                .map(|other| {
+                    if other == place {
+                        Ok(row.clone())
+                    } else {
+                        row.zeros_like()
+                    }
+                })
+                .collect::<candle_core::Result<_>>()?;
+            weights.push(Tensor::cat(&parts, 1)?);
+            biases.push(layer.bias.narrow(0, output, 1)?);
+        }
+    }
+    let inputs: Vec<&Value> = inputs.iter().take(places).collect();
+    let x = graph.concat(&inputs, 1);
+    let weight = graph.tensor(&Tensor::cat(&weights, 0)?)?;
+    let bias = graph.tensor(&Tensor::cat(&biases, 0)?)?;
+    Ok(graph.linear(&x, &weight, &bias))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::dropout::Dropout;

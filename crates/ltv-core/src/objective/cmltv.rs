@@ -2,6 +2,8 @@
 //! purchase estimator at everybody, and contrasts between rows keep them in agreement.
 
 use super::contrast::{class_contrast, regression_contrast};
+use super::paying_rows::PayingRows;
+pub use super::paying_rows::amount_class;
 use super::terms::{
     EXPONENT_LIMIT, SIGMA_FLOOR, bce, column, export_lognormal, export_minimum, export_probability,
     export_sigma, export_softplus, lognormal, paying, sigma,
@@ -94,12 +96,6 @@ pub struct Cmltv {
     law: Tower,
     log: Tower,
     classes: Tower,
-}
-
-/// `clip(floor(log2(1 + y)), 0, classes - 1)`; the floor of the logarithm is the number's binary exponent.
-pub fn amount_class(y: f64, classes: usize) -> usize {
-    let exponent = ((1.0 + y.max(0.0)).to_bits() >> 52) as usize - 1023;
-    exponent.min(classes.saturating_sub(1))
 }
 
 impl Cmltv {
@@ -243,49 +239,6 @@ fn class_start(statistics: &TargetStatistics, classes: usize) -> Vec<f64> {
     counts.iter().map(|count| (count / total).ln()).collect()
 }
 
-/// The paying rows of a batch.
-struct PayingRows {
-    indices: Tensor,
-    amounts: Tensor,
-    values: Vec<f64>,
-}
-
-impl PayingRows {
-    /// None where nobody pays.
-    fn of(target: &Tensor) -> Result<Option<Self>> {
-        let all = target.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>()?;
-        let (indices, values): (Vec<u32>, Vec<f64>) = (0u32..)
-            .zip(&all)
-            .filter(|(_, y)| **y > 0.0)
-            .map(|(index, y)| (index, *y))
-            .unzip();
-        if indices.is_empty() {
-            return Ok(None);
-        }
-        let indices = Tensor::new(indices, target.device())?;
-        let amounts = target.index_select(&indices, 0)?;
-        Ok(Some(Self {
-            indices,
-            amounts,
-            values,
-        }))
-    }
-
-    fn select(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.contiguous()?.index_select(&self.indices, 0)?)
-    }
-
-    /// `[rows, 1]`.
-    fn classes(&self, classes: usize, device: &candle_core::Device) -> Result<Tensor> {
-        let classes: Vec<u32> = self
-            .values
-            .iter()
-            .map(|&y| amount_class(y, classes) as u32)
-            .collect();
-        Ok(Tensor::new(classes, device)?.unsqueeze(1)?)
-    }
-}
-
 impl Objective for Cmltv {
     fn name(&self) -> &'static str {
         "cmltv"
@@ -399,38 +352,60 @@ impl Objective for Cmltv {
         64
     }
 
-    fn export(
-        &self,
-        graph: &mut GraphBuilder,
-        hidden: &Value,
-    ) -> Result<Vec<(&'static str, Value)>> {
-        let logit = self.purchase.export(graph, hidden)?;
-        let logit = graph.column(&logit, 0);
-        let probability = export_probability(graph, &logit);
-        let mut value: Option<Value> = None;
-        let mut parameters = Vec::new();
-        for (view, share) in self.shares() {
-            let part = match view {
-                View::Distribution => {
-                    let (part, law) = self.export_law(graph, hidden)?;
-                    parameters = law;
-                    part
-                }
-                View::Log => {
-                    let log = self.log.export(graph, hidden)?;
-                    let log = graph.column(&log, 0);
-                    let log = graph.relu(&log);
-                    let log = export_minimum(graph, &log, EXPONENT_LIMIT as f32);
-                    super::terms::export_expm1(graph, &log)
-                }
+    fn scores(&self) -> usize {
+        let of_view = |(view, _)| match view {
+            View::Distribution => 2,
+            View::Log | View::Classes => 1,
+        };
+        1 + self.shares().into_iter().map(of_view).sum::<usize>()
+    }
+
+    /// The purchase logit, the raw parameters of the law, the log view before its ReLU, the value of the class view.
+    fn export_scores(&self, graph: &mut GraphBuilder, hidden: &Value) -> Result<Value> {
+        let mut parts = vec![self.purchase.export(graph, hidden)?];
+        for (view, _) in self.shares() {
+            parts.push(match view {
+                View::Distribution => self.law.export(graph, hidden)?,
+                View::Log => self.log.export(graph, hidden)?,
                 View::Classes => {
                     let logits = self.classes.export(graph, hidden)?;
                     let shares = export_softmax(graph, &logits);
                     let middles: Vec<f32> = self.middles.iter().map(|&m| m as f32).collect();
                     let middles = graph.floats(&middles, &[middles.len()]);
                     let product = graph.mul(&shares, &middles);
-                    graph.sum(&product, 1, false)
+                    graph.sum(&product, 1, true)
                 }
+            });
+        }
+        Ok(graph.concat(&parts.iter().collect::<Vec<_>>(), 1))
+    }
+
+    fn export_predictions(
+        &self,
+        graph: &mut GraphBuilder,
+        scores: &[Value],
+    ) -> Result<Vec<(&'static str, Value)>> {
+        let mut scores = scores.iter();
+        let mut next = || {
+            let score = scores.next();
+            score.ok_or_else(|| Error::internal("scores are missing"))
+        };
+        let probability = export_probability(graph, next()?);
+        let mut value: Option<Value> = None;
+        let mut parameters = Vec::new();
+        for (view, share) in self.shares() {
+            let part = match view {
+                View::Distribution => {
+                    let (part, law) = self.export_law(graph, next()?, next()?);
+                    parameters = law;
+                    part
+                }
+                View::Log => {
+                    let log = graph.relu(next()?);
+                    let log = export_minimum(graph, &log, EXPONENT_LIMIT as f32);
+                    super::terms::export_expm1(graph, &log)
+                }
+                View::Classes => next()?.clone(),
             };
             let share = graph.float(share as f32);
             let part = graph.mul(&part, &share);
@@ -456,18 +431,20 @@ impl Cmltv {
     }
 
     /// The distribution view's value and its two public parameters.
-    fn export_law(&self, graph: &mut GraphBuilder, hidden: &Value) -> Result<(Value, Vec<Value>)> {
-        let law = self.law.export(graph, hidden)?;
-        let first = graph.column(&law, 0);
-        let second = graph.column(&law, 1);
+    fn export_law(
+        &self,
+        graph: &mut GraphBuilder,
+        first: &Value,
+        second: &Value,
+    ) -> (Value, Vec<Value>) {
         if self.config.distribution == Law::Lognormal {
             let one = graph.float(1.0);
-            let second = export_sigma(graph, &second, SIGMA_FLOOR);
-            let (mu, sigma, mean) = export_lognormal(graph, &one, &first, &second);
-            return Ok((mean, vec![mu, sigma]));
+            let second = export_sigma(graph, second, SIGMA_FLOOR);
+            let (mu, sigma, mean) = export_lognormal(graph, &one, first, &second);
+            return (mean, vec![mu, sigma]);
         }
-        let first = export_softplus(graph, &first);
-        let second = export_softplus(graph, &second);
+        let first = export_softplus(graph, first);
+        let second = export_softplus(graph, second);
         let epsilon = graph.float(EPSILON as f32);
         let alpha = graph.add(&first, &epsilon);
         let lambda = graph.add(&second, &epsilon);
@@ -475,6 +452,6 @@ impl Cmltv {
         let ratio = graph.div(&alpha, &lambda);
         let value = graph.mul(&ratio, &scale);
         let rate = graph.div(&lambda, &scale);
-        Ok((value, vec![alpha, rate]))
+        (value, vec![alpha, rate])
     }
 }

@@ -1,8 +1,8 @@
 //! `expltv`: a gate recognises whales among buyers and mixes two experts' lognormal laws.
 
 use super::terms::{
-    Lognormal, SIGMA_FLOOR, bce, column, export_lognormal, export_probability, export_sigma,
-    lognormal, paying, safe_log, sigma,
+    EXPONENT_LIMIT, Lognormal, SIGMA_FLOOR, bce, column, export_lognormal, export_probability,
+    export_sigma, lognormal, paying, safe_log, sigma,
 };
 use super::tower::Tower;
 use super::{
@@ -113,7 +113,7 @@ impl Expltv {
 
     /// `(mu, sigma)`, the experts' mixed by the gate.
     fn mixed(&self, output: &HeadOutput) -> Result<(Tensor, Tensor)> {
-        let sigmas = sigma(&output[3], self.config.sigma_floor)?;
+        let sigmas = sigma(&output[3], self.config.sigma_floor)?.minimum(EXPONENT_LIMIT)?;
         if self.config.experts == 1 {
             return Ok((column(&output[2], 0)?, column(&sigmas, 0)?));
         }
@@ -209,26 +209,37 @@ impl Objective for Expltv {
         32
     }
 
-    fn export(
+    fn scores(&self) -> usize {
+        2 + 2 * self.experts.len()
+    }
+
+    fn export_scores(&self, graph: &mut GraphBuilder, hidden: &Value) -> Result<Value> {
+        let mut parts = vec![
+            self.purchase.export(graph, hidden)?,
+            self.gate.export(graph, hidden)?,
+        ];
+        for expert in &self.experts {
+            parts.push(expert.export(graph, hidden)?);
+        }
+        Ok(graph.concat(&parts.iter().collect::<Vec<_>>(), 1))
+    }
+
+    fn export_predictions(
         &self,
         graph: &mut GraphBuilder,
-        hidden: &Value,
+        scores: &[Value],
     ) -> Result<Vec<(&'static str, Value)>> {
-        let logit = self.purchase.export(graph, hidden)?;
-        let logit = graph.column(&logit, 0);
-        let gate = self.gate.export(graph, hidden)?;
-        let gate = graph.column(&gate, 0);
-        let probability = export_probability(graph, &logit);
-        let whale = export_probability(graph, &gate);
-        let negative = graph.op("Neg", &[&gate], &[]);
+        let [logit, gate, experts @ ..] = scores else {
+            return Err(Error::internal("scores are missing"));
+        };
+        let probability = export_probability(graph, logit);
+        let whale = export_probability(graph, gate);
+        let negative = graph.op("Neg", &[gate], &[]);
         let general = export_probability(graph, &negative);
         let mut laws = Vec::with_capacity(2);
-        for expert in &self.experts {
-            let law = expert.export(graph, hidden)?;
-            let mu = graph.column(&law, 0);
-            let raw = graph.column(&law, 1);
-            let sigma = export_sigma(graph, &raw, self.config.sigma_floor);
-            laws.push((mu, sigma));
+        for law in experts.chunks_exact(2) {
+            let sigma = export_sigma(graph, &law[1], self.config.sigma_floor);
+            laws.push((law[0].clone(), sigma));
         }
         let (mu, sigma) = match laws.as_slice() {
             [(mu_0, sigma_0), (mu_1, sigma_1)] => {

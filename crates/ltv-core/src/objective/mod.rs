@@ -3,6 +3,7 @@
 pub mod cmltv;
 mod contrast;
 pub mod expltv;
+mod paying_rows;
 mod purchase;
 mod quantile;
 mod regression;
@@ -20,8 +21,8 @@ pub use ziln::ZilnConfig;
 
 use crate::backbone::Backbone;
 use crate::batch::Mode;
-use crate::error::Result;
-use crate::layers::dense::Dense;
+use crate::error::{Error, Result};
+use crate::layers::dense::{self, Dense};
 use crate::onnx::{GraphBuilder, Value};
 use crate::params::{Init, Params};
 use candle_core::Tensor;
@@ -138,12 +139,43 @@ pub trait Objective: Send + Sync {
         None
     }
 
-    /// The predictions inside a graph, from `h` float `[batch, width]`.
+    /// How many numbers of a row predictions are made of.
+    fn scores(&self) -> usize {
+        self.only_layer().map_or(0, Dense::outputs)
+    }
+
+    /// The layer that computes them, where it is all that the head has.
+    fn only_layer(&self) -> Option<&Dense> {
+        None
+    }
+
+    /// These numbers inside a graph, float `[batch, scores]`, from `h` float `[batch, width]`.
+    fn export_scores(&self, graph: &mut GraphBuilder, hidden: &Value) -> Result<Value> {
+        match self.only_layer() {
+            Some(layer) => layer.export(graph, hidden, 2),
+            None => Err(Error::internal("a head cannot be exported")),
+        }
+    }
+
+    /// The predictions inside a graph, element by element: `scores` have one shape, whichever it is, and so have the predictions.
+    fn export_predictions(
+        &self,
+        graph: &mut GraphBuilder,
+        scores: &[Value],
+    ) -> Result<Vec<(&'static str, Value)>>;
+
+    /// The predictions inside a graph, float `[batch]`, from `h` float `[batch, width]`.
     fn export(
         &self,
         graph: &mut GraphBuilder,
         hidden: &Value,
-    ) -> Result<Vec<(&'static str, Value)>>;
+    ) -> Result<Vec<(&'static str, Value)>> {
+        let scores = self.export_scores(graph, hidden)?;
+        let scores: Vec<Value> = (0..self.scores() as i64)
+            .map(|index| graph.column(&scores, index))
+            .collect();
+        self.export_predictions(graph, &scores)
+    }
 
     /// Whether the loss is more than a mean over rows that know nothing of each other.
     fn couples_rows(&self) -> bool {
@@ -211,6 +243,42 @@ pub fn build(
             Box::new(expltv::Expltv::new(params, width, config, statistics)?)
         }
     })
+}
+
+/// The predictions of several networks of one kind inside a graph, float `[batch, networks]`, from the `h` of each, float
+/// `[batch, width]`. What follows the products is there once for all of them.
+pub fn export_together(
+    graph: &mut GraphBuilder,
+    objectives: &[&dyn Objective],
+    hidden: &[Value],
+) -> Result<Vec<(&'static str, Value)>> {
+    let Some(first) = objectives.first() else {
+        return Ok(Vec::new());
+    };
+    let layers: Option<Vec<&Dense>> = objectives.iter().map(|head| head.only_layer()).collect();
+    let scores = match layers {
+        Some(layers) => dense::export_side_by_side(graph, &layers, hidden)?,
+        None => {
+            let mut parts = Vec::with_capacity(hidden.len());
+            for (objective, hidden) in objectives.iter().zip(hidden) {
+                parts.push(objective.export_scores(graph, hidden)?);
+            }
+            let parts = graph.concat(&parts.iter().collect::<Vec<_>>(), 1);
+            let (scores, networks) = (first.scores(), objectives.len());
+            let order: Vec<i64> = (0..scores * networks)
+                .map(|place| (place % networks * scores + place / networks) as i64)
+                .collect();
+            graph.columns(&parts, &order)
+        }
+    };
+    let scores = graph.split(&scores, 1, first.scores());
+    first.export_predictions(graph, &scores)
+}
+
+/// The scores, if there are as many as are wanted.
+fn taken<const COUNT: usize>(scores: &[Value]) -> Result<&[Value; COUNT]> {
+    let taken = scores.try_into();
+    taken.map_err(|_| Error::internal("a head has another number of scores"))
 }
 
 /// The last layer of a head. It starts near zero with its bias at `start`, that is, at the prediction one would

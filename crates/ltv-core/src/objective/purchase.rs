@@ -1,7 +1,7 @@
 //! `purchase`: whether a customer will buy at all.
 
 use super::terms::{bce, export_probability, paying};
-use super::{HeadOutput, Loss, Objective, Prediction, TargetStatistics, head};
+use super::{HeadOutput, Loss, Objective, Prediction, TargetStatistics, head, taken};
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::kernels::functions::sigmoid;
@@ -68,25 +68,33 @@ impl Objective for Purchase {
         &["purchase_probability"]
     }
 
-    fn export(
+    fn scores(&self) -> usize {
+        1
+    }
+
+    fn only_layer(&self) -> Option<&Dense> {
+        (self.unit_columns == 0).then_some(&self.head)
+    }
+
+    fn export_scores(&self, graph: &mut GraphBuilder, hidden: &Value) -> Result<Value> {
+        let units = self.unit_columns as i64;
+        if units == 0 {
+            return self.head.export(graph, hidden, 2);
+        }
+        let weighted = graph.slice(hidden, 1, units, i64::MAX);
+        let logit = self.head.export(graph, &weighted, 2)?;
+        let unit = graph.slice(hidden, 1, 0, units);
+        let unit = graph.sum(&unit, 1, true);
+        Ok(graph.add(&logit, &unit))
+    }
+
+    fn export_predictions(
         &self,
         graph: &mut GraphBuilder,
-        hidden: &Value,
+        scores: &[Value],
     ) -> Result<Vec<(&'static str, Value)>> {
-        let units = self.unit_columns as i64;
-        let weighted = if units == 0 {
-            hidden.clone()
-        } else {
-            graph.slice(hidden, 1, units, i64::MAX)
-        };
-        let logit = self.head.export(graph, &weighted, 2)?;
-        let mut logit = graph.column(&logit, 0);
-        if units > 0 {
-            let unit = graph.slice(hidden, 1, 0, units);
-            let unit = graph.sum(&unit, 1, false);
-            logit = graph.add(&logit, &unit);
-        }
-        let probability = export_probability(graph, &logit);
+        let [logit] = taken(scores)?;
+        let probability = export_probability(graph, logit);
         Ok(vec![("purchase_probability", probability)])
     }
 }

@@ -1,7 +1,7 @@
 //! `mse` and `huber`: one output for the amount, or for log1p of it.
 
 use super::terms::{EXPONENT_LIMIT, export_expm1, export_minimum};
-use super::{HeadOutput, Loss, Objective, Prediction, TargetStatistics, head};
+use super::{HeadOutput, Loss, Objective, Prediction, TargetStatistics, head, taken};
 use crate::batch::Mode;
 use crate::error::Result;
 use crate::kernels::functions::{expm1, log1p};
@@ -122,20 +122,23 @@ impl Objective for Regression {
         Ok(vec![("ltv", ltv.maximum(0.0)?)])
     }
 
-    fn export(
+    fn only_layer(&self) -> Option<&Dense> {
+        Some(&self.head)
+    }
+
+    fn export_predictions(
         &self,
         graph: &mut GraphBuilder,
-        hidden: &Value,
+        scores: &[Value],
     ) -> Result<Vec<(&'static str, Value)>> {
-        let output = self.head.export(graph, hidden, 2)?;
-        let output = graph.column(&output, 0);
+        let [output] = taken(scores)?;
         let ltv = match self.config.target_transform {
             TargetTransform::None => {
                 let scale = graph.float(self.scale as f32);
-                graph.mul(&output, &scale)
+                graph.mul(output, &scale)
             }
             TargetTransform::Log1p => {
-                let limited = export_minimum(graph, &output, EXPONENT_LIMIT as f32);
+                let limited = export_minimum(graph, output, EXPONENT_LIMIT as f32);
                 export_expm1(graph, &limited)
             }
         };

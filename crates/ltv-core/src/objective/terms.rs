@@ -74,7 +74,7 @@ impl Lognormal {
     }
 }
 
-/// [`Lognormal::predict`] in a graph, from the probability: `(mu, sigma, mean)`.
+/// [`Lognormal::predict`] in a graph, from the probability and a sigma of [`EXPONENT_LIMIT`] at most: `(mu, sigma, mean)`.
 pub fn export_lognormal(
     graph: &mut GraphBuilder,
     probability: &Value,
@@ -83,20 +83,23 @@ pub fn export_lognormal(
 ) -> (Value, Value, Value) {
     let limit = EXPONENT_LIMIT as f32;
     let mu = graph.clip(mu, -limit, limit);
-    let sigma = export_minimum(graph, sigma, limit);
     let half = graph.float(0.5);
-    let square = graph.mul(&sigma, &sigma);
+    let square = graph.mul(sigma, sigma);
     let square = graph.mul(&square, &half);
     let exponent = graph.add(&mu, &square);
     let exponent = export_minimum(graph, &exponent, limit);
     let mean = graph.exp(&exponent);
     let mean = graph.mul(probability, &mean);
-    (mu, sigma, mean)
+    (mu, sigma.clone(), mean)
 }
 
-/// [`sigma`] in a graph.
+/// [`sigma`] in a graph, up to [`EXPONENT_LIMIT`], where a softplus is its argument.
 pub fn export_sigma(graph: &mut GraphBuilder, raw: &Value, floor: f64) -> Value {
-    let positive = graph.softplus(raw);
+    let raw = export_minimum(graph, raw, EXPONENT_LIMIT as f32);
+    let exponential = graph.exp(&raw);
+    let one = graph.float(1.0);
+    let sum = graph.add(&exponential, &one);
+    let positive = graph.log(&sum);
     graph.max(&positive, floor as f32)
 }
 

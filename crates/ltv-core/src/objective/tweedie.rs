@@ -1,7 +1,7 @@
 //! `tweedie`: the mean of a compound Poisson-gamma law, whose many zeros and few large amounts are one distribution.
 
 use super::terms::EXPONENT_LIMIT;
-use super::{HeadOutput, Loss, Objective, Prediction, TargetStatistics, head};
+use super::{HeadOutput, Loss, Objective, Prediction, TargetStatistics, head, taken};
 use crate::batch::Mode;
 use crate::error::{Error, Result};
 use crate::layers::activation::Activation;
@@ -89,15 +89,18 @@ impl Objective for Tweedie {
         Ok(vec![("ltv", ltv.minimum(EXPONENT_LIMIT.exp())?)])
     }
 
-    fn export(
+    fn only_layer(&self) -> Option<&Dense> {
+        Some(&self.head)
+    }
+
+    fn export_predictions(
         &self,
         graph: &mut GraphBuilder,
-        hidden: &Value,
+        scores: &[Value],
     ) -> Result<Vec<(&'static str, Value)>> {
-        let output = self.head.export(graph, hidden, 2)?;
-        let output = graph.column(&output, 0);
+        let [output] = taken(scores)?;
         let limit = EXPONENT_LIMIT as f32;
-        let output = graph.clip(&output, -limit, limit);
+        let output = graph.clip(output, -limit, limit);
         let mean = graph.exp(&output);
         let scale = graph.float(self.scale as f32);
         let ltv = graph.mul(&mean, &scale);

@@ -5,7 +5,8 @@ use super::terms::{
     lognormal, paying, safe_log, sigma,
 };
 use super::{
-    Distribution, HeadOutput, Loss, Objective, Prediction, TargetStatistics, head, inverse_softplus,
+    Distribution, HeadOutput, Loss, Objective, Prediction, TargetStatistics, head,
+    inverse_softplus, taken,
 };
 use crate::batch::Mode;
 use crate::error::Result;
@@ -183,18 +184,19 @@ impl Objective for Ziln {
         Some(Distribution::ZeroInflatedLognormal)
     }
 
-    fn export(
+    fn only_layer(&self) -> Option<&Dense> {
+        Some(&self.head)
+    }
+
+    fn export_predictions(
         &self,
         graph: &mut GraphBuilder,
-        hidden: &Value,
+        scores: &[Value],
     ) -> Result<Vec<(&'static str, Value)>> {
-        let output = self.head.export(graph, hidden, 2)?;
-        let logit = graph.column(&output, 0);
-        let probability = export_probability(graph, &logit);
-        let mu = graph.column(&output, 1);
-        let raw = graph.column(&output, 2);
-        let sigma = export_sigma(graph, &raw, self.config.sigma_floor);
-        let (mu, sigma, ltv) = export_lognormal(graph, &probability, &mu, &sigma);
+        let [logit, mu, raw] = taken(scores)?;
+        let probability = export_probability(graph, logit);
+        let sigma = export_sigma(graph, raw, self.config.sigma_floor);
+        let (mu, sigma, ltv) = export_lognormal(graph, &probability, mu, &sigma);
         Ok(vec![
             ("ltv", ltv),
             ("purchase_probability", probability),

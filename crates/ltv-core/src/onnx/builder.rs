@@ -1,9 +1,9 @@
 //! Writes ONNX graphs: opset 17, IR version 8, every tensor named, weights inside the file.
 
+use super::assembly::{Assembly, Attribute, Value};
 use super::proto::{
-    AttributeProto, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto,
-    OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorType,
-    TypeProto, ValueInfoProto, data_type,
+    Dimension, DimensionValue, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type,
 };
 use crate::error::Error;
 use prost::Message;
@@ -14,22 +14,6 @@ pub const OPSET: i64 = 17;
 pub const ML_OPSET: i64 = 3;
 /// Version of the file format that is written.
 pub const IR_VERSION: i64 = 8;
-
-/// A tensor inside the graph being built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value(pub(crate) String);
-
-impl Value {
-    /// A tensor that a node elsewhere in the graph gives this name.
-    pub fn named(name: &str) -> Self {
-        Self(name.to_owned())
-    }
-
-    /// The name of the tensor in the graph.
-    pub fn name(&self) -> &str {
-        &self.0
-    }
-}
 
 /// The type of the elements of an input, an output or a cast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,24 +55,8 @@ pub enum Axis {
 /// The first axis of every input and output: one entry per customer.
 pub const BATCH: Axis = Axis::Dynamic("batch");
 
-/// The value of an attribute of an operator.
-#[derive(Clone, Debug)]
-pub enum Attribute {
-    /// An integer.
-    Int(i64),
-    /// A float.
-    Float(f32),
-    /// Text in UTF-8.
-    Text(String),
-    /// A list of integers.
-    Ints(Vec<i64>),
-    /// A list of floats.
-    Floats(Vec<f32>),
-    /// A list of texts.
-    Texts(Vec<String>),
-}
-
-/// A graph under construction: each method adds an operator and returns its result.
+/// A graph under construction: each method adds an operator and returns its result. The same operator on the same values
+/// is there once, and what no output needs is left out of the file, but for what [`GraphBuilder::named_op`] names.
 ///
 /// ```
 /// use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder, Limits, inspect};
@@ -107,8 +75,7 @@ pub enum Attribute {
 /// ```
 #[derive(Default)]
 pub struct GraphBuilder {
-    graph: GraphProto,
-    counter: usize,
+    parts: Assembly,
     uses_ml_domain: bool,
 }
 
@@ -120,32 +87,34 @@ impl GraphBuilder {
 
     /// Declares an input.
     pub fn input(&mut self, name: &str, element: ElementType, axes: &[Axis]) -> Value {
-        self.graph.input.push(value_info(name, element, axes));
+        let input = value_info(name, element, axes);
+        self.parts.graph.input.push(input);
         Value(name.to_owned())
     }
 
     /// Declares `value` an output of the graph under the public name `name`.
     pub fn output(&mut self, name: &str, value: &Value, element: ElementType, axes: &[Axis]) {
-        self.push_node("Identity", "", &[value], vec![name.to_owned()], &[]);
-        self.graph.output.push(value_info(name, element, axes));
+        self.parts.output(value, name);
+        let output = value_info(name, element, axes);
+        self.parts.graph.output.push(output);
     }
 
     /// A float constant of the given shape (empty shape: a scalar).
     pub fn floats(&mut self, data: &[f32], shape: &[usize]) -> Value {
         let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.initializer(data_type::FLOAT, raw, shape)
+        self.parts.constant(data_type::FLOAT, raw, shape)
     }
 
     /// An int64 constant of the given shape.
     pub fn ints(&mut self, data: &[i64], shape: &[usize]) -> Value {
         let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.initializer(data_type::INT64, raw, shape)
+        self.parts.constant(data_type::INT64, raw, shape)
     }
 
     /// A boolean constant of the given shape.
     pub fn bools(&mut self, data: &[bool], shape: &[usize]) -> Value {
         let raw = data.iter().map(|&v| u8::from(v)).collect();
-        self.initializer(data_type::BOOL, raw, shape)
+        self.parts.constant(data_type::BOOL, raw, shape)
     }
 
     /// A float scalar.
@@ -156,7 +125,7 @@ impl GraphBuilder {
     /// A double constant of the given shape.
     pub fn doubles(&mut self, data: &[f64], shape: &[usize]) -> Value {
         let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.initializer(data_type::DOUBLE, raw, shape)
+        self.parts.constant(data_type::DOUBLE, raw, shape)
     }
 
     /// A double scalar.
@@ -173,18 +142,6 @@ impl GraphBuilder {
         Ok(self.floats(&data, tensor.dims()))
     }
 
-    fn initializer(&mut self, data_type: i32, raw_data: Vec<u8>, shape: &[usize]) -> Value {
-        let name = self.fresh("c");
-        self.graph.initializer.push(TensorProto {
-            dims: shape.iter().map(|&d| d as i64).collect(),
-            data_type,
-            name: name.clone(),
-            raw_data,
-            ..TensorProto::default()
-        });
-        Value(name)
-    }
-
     /// A node of the default operator set with one output.
     pub fn op(
         &mut self,
@@ -192,9 +149,8 @@ impl GraphBuilder {
         inputs: &[&Value],
         attributes: &[(&str, Attribute)],
     ) -> Value {
-        let name = self.fresh(op_type);
-        self.push_node(op_type, "", inputs, vec![name.clone()], attributes);
-        Value(name)
+        let outputs = self.parts.node(op_type, inputs, attributes, 1);
+        outputs.into_iter().next().unwrap_or_else(Self::absent)
     }
 
     /// A node whose output has a name that others rely on. `domain` is empty or `ai.onnx.ml`.
@@ -207,8 +163,8 @@ impl GraphBuilder {
         attributes: &[(&str, Attribute)],
     ) -> Value {
         self.uses_ml_domain |= !domain.is_empty();
-        self.push_node(op_type, domain, inputs, vec![name.to_owned()], attributes);
-        Value(name.to_owned())
+        self.parts
+            .named_node(op_type, domain, inputs, name, attributes)
     }
 
     /// The placeholder of an optional input that is not given.
@@ -248,6 +204,10 @@ impl GraphBuilder {
     pub fn linear(&mut self, x: &Value, weight: &Value, bias: &Value) -> Value {
         self.op("Gemm", &[x, weight, bias], &[("transB", Attribute::Int(1))])
     }
+    /// `a * b + c`: two matrices, and what is broadcast to their product.
+    pub fn affine(&mut self, a: &Value, b: &Value, c: &Value) -> Value {
+        self.op("Gemm", &[a, b, c], &[])
+    }
     /// `exp(x)`.
     pub fn exp(&mut self, x: &Value) -> Value {
         self.op("Exp", &[x], &[])
@@ -268,17 +228,6 @@ impl GraphBuilder {
     /// `max(x, 0)`.
     pub fn relu(&mut self, x: &Value) -> Value {
         self.op("Relu", &[x], &[])
-    }
-    /// `max(x,0) + log1p(exp(-|x|))`, written out because ONNX Runtime's Softplus overflows on some versions.
-    pub fn softplus(&mut self, x: &Value) -> Value {
-        let positive = self.relu(x);
-        let absolute = self.op("Abs", &[x], &[]);
-        let negative = self.op("Neg", &[&absolute], &[]);
-        let exponential = self.exp(&negative);
-        let one = self.float(1.0);
-        let sum = self.add(&exponential, &one);
-        let log = self.log(&sum);
-        self.add(&positive, &log)
     }
     /// `x` limited to `[low, high]`.
     pub fn clip(&mut self, x: &Value, low: f32, high: f32) -> Value {
@@ -319,6 +268,26 @@ impl GraphBuilder {
     pub fn column(&mut self, x: &Value, index: i64) -> Value {
         let index = self.ints(&[index], &[]);
         self.op("Gather", &[x, &index], &[("axis", Attribute::Int(1))])
+    }
+    /// These columns of a `[batch, n]` value, as `[batch, columns]`.
+    pub fn columns(&mut self, x: &Value, columns: &[i64]) -> Value {
+        let columns = self.ints(columns, &[columns.len()]);
+        self.op("Gather", &[x, &columns], &[("axis", Attribute::Int(1))])
+    }
+    /// `x` cut along `axis` into so many equal parts.
+    pub fn split(&mut self, x: &Value, axis: i64, parts: usize) -> Vec<Value> {
+        if parts == 1 {
+            return vec![x.clone()];
+        }
+        let axis = [("axis", Attribute::Int(axis))];
+        self.parts.node("Split", &[x], &axis, parts)
+    }
+    /// `x` cut along `axis` into parts of these lengths.
+    pub fn split_into(&mut self, x: &Value, axis: i64, lengths: &[usize]) -> Vec<Value> {
+        let sizes: Vec<i64> = lengths.iter().map(|&length| length as i64).collect();
+        let sizes = self.ints(&sizes, &[sizes.len()]);
+        let axis = [("axis", Attribute::Int(axis))];
+        self.parts.node("Split", &[x, &sizes], &axis, lengths.len())
     }
     /// The same elements in another shape; -1 stands for what is left.
     pub fn reshape(&mut self, x: &Value, shape: &[i64]) -> Value {
@@ -377,58 +346,13 @@ impl GraphBuilder {
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(GraphProto {
                 name: "ltv".to_owned(),
-                ..self.graph
+                ..self.parts.finish()
             }),
             metadata_props,
             ..ModelProto::default()
         }
         .encode_to_vec()
     }
-
-    fn fresh(&mut self, stem: &str) -> String {
-        self.counter += 1;
-        format!("ltv.{stem}.{}", self.counter)
-    }
-
-    fn push_node(
-        &mut self,
-        op_type: &str,
-        domain: &str,
-        inputs: &[&Value],
-        output: Vec<String>,
-        attributes: &[(&str, Attribute)],
-    ) {
-        self.graph.node.push(NodeProto {
-            input: inputs.iter().map(|v| v.0.clone()).collect(),
-            name: output.first().cloned().unwrap_or_default(),
-            output,
-            op_type: op_type.to_owned(),
-            attribute: attributes
-                .iter()
-                .map(|(name, value)| attribute(name, value))
-                .collect(),
-            domain: domain.to_owned(),
-            overload: String::new(),
-        });
-    }
-}
-
-fn attribute(name: &str, value: &Attribute) -> AttributeProto {
-    let mut proto = AttributeProto {
-        name: name.to_owned(),
-        ..AttributeProto::default()
-    };
-    match value {
-        Attribute::Float(f) => (proto.r#type, proto.f) = (1, *f),
-        Attribute::Int(i) => (proto.r#type, proto.i) = (2, *i),
-        Attribute::Text(s) => (proto.r#type, proto.s) = (3, s.clone().into_bytes()),
-        Attribute::Floats(f) => (proto.r#type, proto.floats) = (6, f.clone()),
-        Attribute::Ints(i) => (proto.r#type, proto.ints) = (7, i.clone()),
-        Attribute::Texts(s) => {
-            (proto.r#type, proto.strings) = (8, s.iter().map(|t| t.clone().into_bytes()).collect());
-        }
-    }
-    proto
 }
 
 fn value_info(name: &str, element: ElementType, axes: &[Axis]) -> ValueInfoProto {
@@ -449,5 +373,33 @@ fn value_info(name: &str, element: ElementType, axes: &[Axis]) -> ValueInfoProto
                 shape: Some(TensorShapeProto { dim }),
             }),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_the_same_is_written_once_and_what_nobody_reads_not_at_all() {
+        let mut graph = GraphBuilder::new();
+        let x = graph.input("x", ElementType::Float, &[BATCH]);
+        let half = |graph: &mut GraphBuilder| {
+            let half = graph.float(0.5);
+            graph.mul(&x, &half)
+        };
+        let (one, other) = (half(&mut graph), half(&mut graph));
+        assert_eq!(one, other);
+        let third = graph.float(3.0);
+        let unread = graph.add(&one, &third);
+        let _ = graph.exp(&unread);
+        let sum = graph.add(&one, &other);
+        graph.output("y", &sum, ElementType::Float, &[BATCH]);
+        let model = ModelProto::decode(graph.finish(&[]).as_slice()).expect("a file");
+        let graph = model.graph.expect("a graph");
+        let operators: Vec<&str> = graph.node.iter().map(|n| n.op_type.as_str()).collect();
+        assert_eq!(operators, ["Mul", "Add"]);
+        assert_eq!(graph.node[1].output, ["y"]);
+        assert_eq!(graph.initializer.len(), 1);
     }
 }

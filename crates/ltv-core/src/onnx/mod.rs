@@ -2,6 +2,7 @@
 
 mod adapt;
 mod admit;
+mod assembly;
 mod builder;
 mod decode;
 mod dependence;
@@ -13,7 +14,8 @@ mod specialise;
 mod trees;
 
 pub use adapt::{Derived, ZipMap, adapt, derived_name, zip_maps};
-pub use builder::{Attribute, Axis, BATCH, ElementType, GraphBuilder, Value};
+pub use assembly::{Attribute, Value};
+pub use builder::{Axis, BATCH, ElementType, GraphBuilder};
 
 pub use decode::Limits;
 pub use inspect::{Inspection, Port, inspect};

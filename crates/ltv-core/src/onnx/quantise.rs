@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use prost::Message;
 use std::collections::HashSet;
 
-/// Weights of a layer below which it is left alone.
+/// Weights of a layer, other than zero, below which it is left alone.
 const SMALLEST: usize = 1024;
 
 /// The range of an activation.
@@ -231,7 +231,8 @@ fn layers(graph: &GraphProto) -> Vec<Layer> {
         };
         let (first, second) = (usize::try_from(first).ok()?, usize::try_from(second).ok()?);
         let values = values(tensor)?;
-        if Some(values.len()) != first.checked_mul(second) || values.len() < SMALLEST {
+        let weights = values.iter().filter(|weight| **weight != 0.0).count();
+        if Some(values.len()) != first.checked_mul(second) || weights < SMALLEST {
             return None;
         }
         if values.iter().any(|w| !w.is_finite()) {

@@ -149,16 +149,12 @@ impl Preprocessing {
         if indicators.is_empty() {
             return x;
         }
-        let missing = graph.op("Not", &[&present], &[]);
-        let mut missing = graph.cast(&missing, ElementType::Float);
+        let mut present = present;
         if indicators.len() < width {
-            let columns = graph.ints(&indicators, &[indicators.len()]);
-            missing = graph.op(
-                "Gather",
-                &[&missing, &columns],
-                &[("axis", Attribute::Int(1))],
-            );
+            present = graph.columns(&present, &indicators);
         }
+        let (no, yes) = (graph.float(0.0), graph.float(1.0));
+        let missing = graph.select(&present, &no, &yes);
         graph.concat(&[&x, &missing], 1)
     }
 

@@ -1,9 +1,9 @@
 //! The features of purchase histories that BG/NBD and MBG/NBD read, as customers in Rust and as columns of a graph.
 
-use crate::btyd::{Customer, CustomerValues};
+use crate::btyd::{self, Customer, CustomerValues};
 use crate::data::TrainingTable;
 use crate::error::{Error, Result};
-use crate::onnx::{Attribute, GraphBuilder, Value};
+use crate::onnx::{GraphBuilder, Value};
 use crate::recipe::Recipe;
 use crate::schema::FeatureColumn;
 use serde::{Deserialize, Serialize};
@@ -102,13 +102,19 @@ impl Columns {
     }
 }
 
+/// A raw matrix inside a graph, with 0 where a value is missing.
+pub fn export_known(graph: &mut GraphBuilder, raw: &Value) -> Value {
+    let finite = graph.is_finite(raw);
+    let zero = graph.float(0.0);
+    graph.select(&finite, raw, &zero)
+}
+
 /// [`Columns::customer`] inside a graph whose raw matrix holds other columns as well.
 pub fn customers(graph: &mut GraphBuilder, columns: &Columns, raw: &Value) -> CustomerValues {
     let positions: Vec<i64> = columns.position.iter().map(|&p| p as i64).collect();
-    let index = graph.ints(&positions, &[positions.len()]);
-    let axis = [("axis", Attribute::Int(1))];
-    let raw = graph.op("Gather", &[raw, &index], &axis);
-    clean(graph, &raw, positions.len())
+    let known = export_known(graph, raw);
+    let known = graph.columns(&known, &positions);
+    in_order(graph, &known, positions.len())
 }
 
 /// Of the latest cut-off only, where there are several: each customer once, and the youngest knowledge.
@@ -129,40 +135,41 @@ pub fn training_customers(
         .collect()
 }
 
-/// [`Columns::customer`] inside the graph.
+/// [`Columns::customer`] inside a graph whose raw matrix holds nothing else.
 pub fn clean(graph: &mut GraphBuilder, raw: &Value, width: usize) -> CustomerValues {
-    let zero = graph.float(0.0);
-    let finite = graph.is_finite(raw);
-    let known = graph.select(&finite, raw, &zero);
-    let known = graph.max(&known, 0.0);
-    let limits = graph.floats(&LIMITS[..width], &[1, width]);
+    let known = export_known(graph, raw);
+    in_order(graph, &known, width)
+}
+
+fn in_order(graph: &mut GraphBuilder, known: &Value, width: usize) -> CustomerValues {
+    let known = btyd::turned(graph, known, width);
+    let known = graph.relu(&known);
+    let limits = graph.floats(&LIMITS[..width], &[width, 1]);
     let known = graph.op("Min", &[&known, &limits], &[]);
-    let column = |graph: &mut GraphBuilder, index: i64| graph.slice(&known, 1, index, index + 1);
-    let frequency = column(graph, 0);
-    let silence = column(graph, 1);
-    let age = column(graph, 2);
-    let mean = column(graph, 3);
-    let repeat = graph.op("Greater", &[&frequency, &zero], &[]);
-    let since_first = graph.sub(&age, &silence);
-    let since_first = graph.max(&since_first, 0.0);
+    let known = btyd::rows(graph, &known, width);
+    let (frequency, silence, age, mean) = (&known[0], &known[1], &known[2], &known[3]);
+    let zero = graph.double(0.0);
+    let repeat = graph.op("Greater", &[frequency, &zero], &[]);
+    let since_first = graph.sub(age, silence);
+    let since_first = graph.op("Max", &[&since_first, &zero], &[]);
     let recency = graph.select(&repeat, &since_first, &zero);
-    let monetary = if width > REQUIRED.len() {
-        let first = column(graph, 4);
-        let one = graph.float(1.0);
-        let purchases = graph.add(&frequency, &one);
-        let total = graph.mul(&mean, &purchases);
-        let rest = graph.sub(&total, &first);
-        let divisor = graph.select(&repeat, &frequency, &one);
-        let average = graph.div(&rest, &divisor);
-        let average = graph.max(&average, 0.0);
-        graph.select(&repeat, &average, &mean)
-    } else {
-        mean
+    let monetary = match known.get(4) {
+        Some(first) => {
+            let one = graph.double(1.0);
+            let purchases = graph.add(frequency, &one);
+            let total = graph.mul(mean, &purchases);
+            let rest = graph.sub(&total, first);
+            let divisor = graph.select(&repeat, frequency, &one);
+            let average = graph.div(&rest, &divisor);
+            let average = graph.op("Max", &[&average, &zero], &[]);
+            graph.select(&repeat, &average, mean)
+        }
+        None => mean.clone(),
     };
     CustomerValues {
-        frequency,
+        frequency: frequency.clone(),
         recency,
-        age,
+        age: age.clone(),
         monetary,
     }
 }

@@ -6,7 +6,6 @@ use super::deviance::{deviance_at_total, deviance_of_mean};
 use super::mbgnbd::MbgNbd;
 use crate::data::TrainingTable;
 use crate::error::Result;
-use crate::objective::terms::export_minimum;
 use crate::onnx::{GraphBuilder, NUMERIC, Value};
 use crate::recipe::Recipe;
 use serde::{Deserialize, Serialize};
@@ -126,10 +125,7 @@ impl Blend {
 
     pub fn export(&self, graph: &mut GraphBuilder, value: &Value) -> Value {
         let mbgnbd = self.law.export(graph, &Value::named(NUMERIC));
-        let mbgnbd = graph.max(&mbgnbd, 0.0);
-        let mbgnbd = export_minimum(graph, &mbgnbd, self.cap);
-        let factor = graph.float(self.factor);
-        let mbgnbd = graph.mul(&mbgnbd, &factor);
+        let mbgnbd = graph.clip(&mbgnbd, 0.0, self.cap);
         let weighted = |graph: &mut GraphBuilder, value: &Value, weight: f32| {
             let root = graph.op("Sqrt", &[value], &[]);
             let weight = graph.float(weight);
@@ -137,7 +133,7 @@ impl Blend {
         };
         let value = graph.max(value, 0.0);
         let networks = weighted(graph, &value, 1.0 - self.weight);
-        let mbgnbd = weighted(graph, &mbgnbd, self.weight);
+        let mbgnbd = weighted(graph, &mbgnbd, self.factor.sqrt() * self.weight);
         let root = graph.add(&networks, &mbgnbd);
         graph.mul(&root, &root)
     }

@@ -4,7 +4,7 @@
 //! other. And how far it lies from that of all customers counts for less than Gamma-Gamma says, for which there is no
 //! chance in it but that of a Gamma distribution.
 
-use crate::btyd::{self, BgNbd, Customer, Dropout, GammaGamma};
+use crate::btyd::{self, BgNbd, Customer, Dropout, GammaGamma, Worth};
 use crate::data::TrainingTable;
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
@@ -67,21 +67,11 @@ impl MbgNbd {
     /// The same in a graph, from its raw matrix; float `[batch]`.
     pub fn export(&self, graph: &mut GraphBuilder, raw: &Value) -> Value {
         let customers = purchase_features::customers(graph, &self.columns, raw);
-        let purchases = btyd::export_purchases(graph, &self.purchases, self.horizon, &customers);
-        let frequency = btyd::double(graph, &customers.frequency);
-        let mean = btyd::double(graph, &customers.monetary);
-        let one = graph.double(1.0);
-        let count = graph.add(&frequency, &one);
-        let own = btyd::export_spend(graph, &self.spend, &count, &mean);
-        // usual * (own / usual)^SPREAD
-        let own = graph.log(&own);
-        let spread = graph.double(SPREAD);
-        let own = graph.mul(&own, &spread);
-        let usual = self.spend.expected_value(0.0, 0.0);
-        let usual = graph.double((1.0 - SPREAD) * usual.ln());
-        let worth = graph.add(&own, &usual);
-        let worth = graph.exp(&worth);
-        let value = graph.mul(&purchases, &worth);
+        let worth = Worth {
+            spend: &self.spend,
+            spread: SPREAD,
+        };
+        let value = btyd::export_value(graph, &self.purchases, self.horizon, &worth, &customers);
         btyd::flat(graph, &value)
     }
 }

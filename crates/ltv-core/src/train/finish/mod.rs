@@ -4,6 +4,7 @@
 //! MBG/NBD's where that helps, then calibrated. The parameters of the distribution are set so that its mean is that value:
 //! quantiles and expectation stay consistent.
 
+mod average;
 pub mod blend;
 mod bounded;
 pub mod calibration;
@@ -17,8 +18,9 @@ pub mod season;
 pub mod silence;
 
 use super::fit::network::Predictions;
-use crate::objective::terms::export_minimum;
 use crate::onnx::{GraphBuilder, NUMERIC, Value};
+pub use average::Members;
+use average::average;
 use blend::Blend;
 use calibration::Calibration;
 use mix::Mix;
@@ -27,6 +29,9 @@ use silence::{FALLS, Silence};
 
 /// Values and probabilities are taken for at least this where their logarithm is needed.
 const TINY: f32 = 1e-30;
+
+/// Values inside a graph by public name.
+pub type Named = Vec<(&'static str, Value)>;
 
 /// What happens to the values of the networks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -101,26 +106,24 @@ impl Finish {
         }
     }
 
+    /// The predictions, `[batch]` each; `trees`: of trees beside the networks, if there are any.
     pub fn export(
         &self,
         graph: &mut GraphBuilder,
-        members: &[Vec<(&'static str, Value)>],
-        trees: &[Vec<(&'static str, Value)>],
-    ) -> Vec<(&'static str, Value)> {
-        let mut members = members.to_vec();
-        let mut trees = trees.to_vec();
-        for (name, value) in members.iter_mut().chain(&mut trees).flatten() {
-            if let (&mut "ltv", Some(cap)) = (name, self.cap) {
-                *value = export_minimum(graph, value, cap);
-            }
+        mut members: Members,
+        trees: Option<Members>,
+    ) -> Named {
+        if members.is_one() && *self == Self::default() {
+            return members.export(graph);
         }
-        let mut outputs = match members.as_slice() {
-            [only] if *self == Self::default() => return only.clone(),
-            [only] => only.clone(),
-            several => export_average(graph, several),
-        };
-        if let (Some(mix), false) = (self.mix, trees.is_empty()) {
-            let trees = export_average(graph, &trees);
+        let mut trees = trees;
+        if let Some(cap) = self.cap {
+            let all = std::iter::once(&mut members).chain(&mut trees);
+            all.for_each(|members| members.limit(graph, cap));
+        }
+        let mut outputs = members.export(graph);
+        if let (Some(mix), Some(trees)) = (self.mix, trees) {
+            let trees = trees.export(graph);
             mix.export(graph, &mut outputs, &trees);
         }
         let silence = self.silence.as_ref();
@@ -141,43 +144,6 @@ impl Finish {
         }
         export_reconcile(graph, outputs)
     }
-}
-
-/// The mean over the members, name by name.
-fn average(members: Vec<Predictions>) -> Predictions {
-    let count = members.len() as f32;
-    let mut members = members.into_iter();
-    let Some(mut total) = members.next() else {
-        return Predictions::default();
-    };
-    for member in members {
-        for ((_, sum), (_, values)) in total.columns.iter_mut().zip(member.columns) {
-            for (sum, value) in sum.iter_mut().zip(values) {
-                *sum += value;
-            }
-        }
-    }
-    for (_, sum) in &mut total.columns {
-        sum.iter_mut().for_each(|value| *value /= count);
-    }
-    total
-}
-
-fn export_average(
-    graph: &mut GraphBuilder,
-    members: &[Vec<(&'static str, Value)>],
-) -> Vec<(&'static str, Value)> {
-    let count = graph.float(members.len() as f32);
-    let names = members.first().map(Vec::as_slice).unwrap_or_default();
-    let mut outputs = Vec::new();
-    for (index, (name, first)) in names.iter().enumerate() {
-        let mut sum = first.clone();
-        for member in &members[1..] {
-            sum = graph.add(&sum, &member[index].1);
-        }
-        outputs.push((*name, graph.div(&sum, &count)));
-    }
-    outputs
 }
 
 /// `mu = ln(ltv) - ln(p) - sigma^2 / 2`, and `rate = alpha * p / ltv`.
@@ -204,10 +170,7 @@ fn reconcile(predictions: &mut Predictions) {
     }
 }
 
-fn export_reconcile(
-    graph: &mut GraphBuilder,
-    mut outputs: Vec<(&'static str, Value)>,
-) -> Vec<(&'static str, Value)> {
+fn export_reconcile(graph: &mut GraphBuilder, mut outputs: Named) -> Named {
     let find = |name: &str| {
         outputs
             .iter()

@@ -7,6 +7,7 @@
 use crate::data::TrainingTable;
 use crate::onnx::{GraphBuilder, Value};
 use crate::recipe::Recipe;
+use crate::train::purchase_features::export_known;
 use serde::{Deserialize, Serialize};
 
 /// The feature with the days since the last purchase, by the name that `ltv_create_features` gives it.
@@ -78,18 +79,13 @@ impl Silence {
 
     /// The same in a graph, from its raw matrix; float `[batch]`.
     pub fn export(&self, graph: &mut GraphBuilder, raw: &Value) -> Value {
-        let silence = graph.column(raw, self.position as i64);
-        let finite = graph.is_finite(&silence);
-        let zero = graph.float(0.0);
-        let silence = graph.select(&finite, &silence, &zero);
-        let silence = graph.clip(&silence, 0.0, LIMIT);
+        let known = export_known(graph, raw);
+        let silence = graph.column(&known, self.position as i64);
+        let silence = graph.clip(&silence, self.longest, LIMIT);
         let longest = graph.float(self.longest);
         let times = graph.div(&silence, &longest);
-        let times = graph.max(&times, 1.0);
-        let log = graph.log(&times);
         let power = graph.float(self.power);
-        let log = graph.mul(&log, &power);
-        graph.exp(&log)
+        graph.op("Pow", &[&times, &power], &[])
     }
 }
 

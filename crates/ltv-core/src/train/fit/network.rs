@@ -156,6 +156,20 @@ impl Network {
         self.objective.export(graph, &hidden)
     }
 
+    /// The predictions of several networks of one kind, `[batch, networks]` each.
+    pub fn export_together(
+        networks: &[Self],
+        graph: &mut GraphBuilder,
+        inputs: &GraphInputs,
+    ) -> Result<Vec<(&'static str, Value)>> {
+        let mut hidden = Vec::with_capacity(networks.len());
+        for network in networks {
+            hidden.push(network.backbone.export(graph, inputs)?);
+        }
+        let objectives = networks.iter().map(|network| network.objective.as_ref());
+        objective::export_together(graph, &objectives.collect::<Vec<_>>(), &hidden)
+    }
+
     /// A copy of all variables, to come back to.
     pub fn snapshot(&self) -> Result<Vec<Tensor>> {
         self.variables()

@@ -5,7 +5,7 @@ use crate::objective::Distribution;
 use crate::onnx::{BATCH, ElementType, GraphBuilder, Value};
 use crate::preprocess::Preprocessing;
 use crate::schema::Schema;
-use crate::train::finish::Finish;
+use crate::train::finish::{Finish, Members};
 use crate::train::fit::network::Network;
 use crate::trees::{self, Forest};
 
@@ -19,19 +19,20 @@ pub fn assemble(
     let mut graph = GraphBuilder::new();
     let front = preprocessing.export_front(&mut graph);
     let inputs = preprocessing.export_inputs(&mut graph, &front)?;
-    let mut members = Vec::with_capacity(networks.len());
-    for network in networks {
-        members.push(network.export(&mut graph, &inputs)?);
-    }
+    let members = match networks {
+        [only] => Members::Apart(vec![only.export(&mut graph, &inputs)?]),
+        several => Members::Together(Network::export_together(several, &mut graph, &inputs)?),
+    };
     let trees = match forest {
         Some(forest) => {
             let (numbers, ids) = preprocessing.export_raw(&mut graph, &front);
-            trees::export(forest, &mut graph, numbers.as_ref(), &ids)?
+            let members = trees::export(forest, &mut graph, numbers.as_ref(), &ids)?;
+            Some(Members::Apart(members))
         }
-        None => Vec::new(),
+        None => None,
     };
     let distribution = networks.first().and_then(Network::distribution);
-    let outputs = finish.export(&mut graph, &members, &trees);
+    let outputs = finish.export(&mut graph, members, trees);
     complete(graph, preprocessing, outputs, distribution)
 }
 
@@ -45,7 +46,7 @@ pub fn assemble_trees(
     let front = preprocessing.export_front(&mut graph);
     let (numbers, ids) = preprocessing.export_raw(&mut graph, &front);
     let members = trees::export(forest, &mut graph, numbers.as_ref(), &ids)?;
-    let outputs = finish.export(&mut graph, &members, &[]);
+    let outputs = finish.export(&mut graph, Members::Apart(members), None);
     complete(graph, preprocessing, outputs, forest.head.distribution())
 }
 

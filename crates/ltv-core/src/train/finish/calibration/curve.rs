@@ -88,22 +88,45 @@ impl Curve {
             .collect()
     }
 
-    /// `log` and the result have the shape `[batch]`.
-    pub fn export(&self, graph: &mut GraphBuilder, log: &Value) -> Value {
-        let segments = self.at.len() - 1;
-        let row = [1, segments];
-        let low = graph.floats(&self.at[..segments], &row);
-        let high = graph.floats(&self.at[1..], &row);
-        let rises = graph.floats(&self.rises(), &row);
+    /// The curve at `slope * log + intercept`; `log` and the result have the shape `[batch]`.
+    ///
+    /// Distances from the knots, none below 0 and none beyond the next knot, times what the curve rises there: before the first
+    /// knot and behind the last one it rises by 1.
+    pub fn export(
+        &self,
+        graph: &mut GraphBuilder,
+        log: &Value,
+        (slope, intercept): (f32, f32),
+    ) -> Value {
+        let [first, ..] = self.at[..] else {
+            return log.clone();
+        };
+        let inner = self.at.windows(2).map(|ends| ends[1] - ends[0]);
+        let widths: Vec<f32> = std::iter::once(f32::MAX)
+            .chain(inner)
+            .chain([f32::MAX])
+            .collect();
+        let inner = self.rises().into_iter().map(|rise| 1.0 + rise);
+        let rises: Vec<f32> = std::iter::once(-1.0).chain(inner).chain([1.0]).collect();
+        // Downwards from the first knot, upwards from each.
+        let slopes: Vec<f32> = std::iter::once(-slope)
+            .chain(self.at.iter().map(|_| slope))
+            .collect();
+        let starts: Vec<f32> = std::iter::once(first - intercept)
+            .chain(self.at.iter().map(|at| intercept - at))
+            .collect();
+        let segments = widths.len();
+        let slopes = graph.floats(&slopes, &[1, segments]);
+        let starts = graph.floats(&starts, &[1, segments]);
+        let widths = graph.floats(&widths, &[1, segments]);
+        let rises = graph.floats(&rises, &[segments, 1]);
+        let lowest = graph.floats(&[first + self.plus[0]], &[1, 1]);
         let column = graph.reshape(log, &[-1, 1]);
-        let inside = graph.op("Max", &[&column, &low], &[]);
-        let inside = graph.op("Min", &[&inside, &high], &[]);
-        let inside = graph.sub(&inside, &low);
-        let parts = graph.mul(&inside, &rises);
-        let sum = graph.sum(&parts, 1, false);
-        let first = graph.float(self.plus[0]);
-        let correction = graph.add(&first, &sum);
-        graph.add(log, &correction)
+        let distances = graph.affine(&column, &slopes, &starts);
+        let distances = graph.relu(&distances);
+        let distances = graph.op("Min", &[&distances, &widths], &[]);
+        let curve = graph.affine(&distances, &rises, &lowest);
+        graph.reshape(&curve, &[-1])
     }
 }
 

@@ -93,13 +93,15 @@ impl Calibration {
     pub fn export(&self, graph: &mut GraphBuilder, value: &Value) -> Value {
         let value = graph.max(value, TINY);
         let log = graph.log(&value);
-        let slope = graph.float(self.slope);
-        let exponent = graph.mul(&log, &slope);
-        let intercept = graph.float(self.intercept);
-        let mut exponent = graph.add(&exponent, &intercept);
-        if let Some(curve) = &self.curve {
-            exponent = curve.export(graph, &exponent);
-        }
+        let exponent = match &self.curve {
+            Some(curve) => curve.export(graph, &log, (self.slope, self.intercept)),
+            None => {
+                let slope = graph.float(self.slope);
+                let steep = graph.mul(&log, &slope);
+                let intercept = graph.float(self.intercept);
+                graph.add(&steep, &intercept)
+            }
+        };
         let exponent = graph.clip(&exponent, -LIMIT, LIMIT);
         graph.exp(&exponent)
     }
