@@ -3,7 +3,7 @@
 CREATE TABLE c AS SELECT i AS customer_id, (i * 37 % 101)::real AS recency, nullif(i % 13, 0)::real AS frequency,
     (i * 7919 % 997) / 10.0 AS monetary, (ARRAY['DE', 'FR', 'GB', NULL])[i % 4 + 1] AS country,
     greatest(0, (i * 7919 % 997) / 5.0 - (i * 37 % 101)) AS ltv FROM generate_series(1, 2000) i;
-SELECT ltv_train('m', 'c', options => '{"epochs": 4, "ensemble": 1, "hidden_sizes": [64, 32], "seed": 1}') AS job;
+SELECT ltv_train('m', 'c', options => '{"epochs": 4, "ensemble": 1, "hidden_sizes": [64, 32], "seed": 1, "blend_trees": false}') AS job;
 SET client_min_messages = warning;
 SELECT ltv_wait(max(job)) AS version FROM ltv_jobs;
 RESET client_min_messages;
