@@ -73,6 +73,7 @@ BEGIN
                     AND definition -> 'age' <> '[]' AND definition ->> 'unit' = 'day'),
             ('horizons', COALESCE(definition -> 'horizons', 'null') = 'null'
                 OR ltv.is_list(definition -> 'horizons', 'number', '^[1-9][0-9]{0,4}$')),
+            ('part', definition -> 'part' IS NULL),  -- that of a process, never kept
             ('returns', COALESCE(jsonb_typeof(definition -> 'returns'), 'boolean') = 'boolean'),
             ('events', COALESCE(definition -> 'events', 'null') = 'null' OR ltv.are_event_logs(definition -> 'events')),
             ('unit', definition ->> 'unit' IN ('day', 'instant')),

@@ -90,7 +90,7 @@ columns = [row[0] for row in admin.run("SELECT attname FROM pg_attribute WHERE a
 key = "relation" if "relation" in columns else "name"
 alice.run(CREATE.format("'alice.restored'", "'alice.orders'"))
 honest = admin.value(f"SELECT definition::text FROM ltv.feature_definitions WHERE {key}::text LIKE '%restored'")
-for path in ("unit", "horizon", "time_zone", "as_of", "date_type", "value_type", "date_column", "value_column", "customer_id_column", "known_end", "log_end", "search_path", "windows", "materialized", "sequence", "attributes", "attribute_columns", "customers", "customers_relation", "customer_columns", "customers_followed", "start_column", "start_type", "events", "source"):
+for path in ("unit", "horizon", "time_zone", "as_of", "date_type", "value_type", "date_column", "value_column", "customer_id_column", "known_end", "log_end", "search_path", "windows", "materialized", "sequence", "attributes", "attribute_columns", "customers", "customers_relation", "customer_columns", "customers_followed", "start_column", "start_type", "events", "part", "source"):
     for value in ('"x\' || alice.spy(\'pasted\')::text || \'"', '"alice.spy(\'pasted\')"', "[]", "{}", "null", "5", '["alice.spy(\'pasted\')"]', '[[1]]'):
         if path == "source" and value.startswith('"'):
             continue  # that is a query, and alice's own
