@@ -290,7 +290,7 @@ fn progress_is_told_and_cancelling_works() -> TestResult {
         }
     }
     let customers = Customers::random(2000, FLAT, 16);
-    let recipe = recipe("mlp", "ziln", json!({"ensemble": 2}));
+    let recipe = recipe("mlp", "ziln", json!({"ensemble": 2, "blend_trees": false}));
     let watch = |cancel_after: usize| Watch {
         seen: std::sync::Mutex::default(),
         cancel_after,

@@ -74,7 +74,7 @@ fn measure(cluster: &Cluster, rows: usize, limit: &str) -> Result<Measured> {
         let trained = (|| {
             let sql = format!(
                 "select ltv_train('m', query => 'select * from numbers where customer_id <= {rows}', \
-                 options => '{{\"epochs\": 2, \"ensemble\": 1, \"batch_size\": 1024}}')"
+                 options => '{{\"epochs\": 2, \"ensemble\": 1, \"batch_size\": 1024, \"blend_trees\": false}}')"
             );
             let job: i64 = client.query_one(&sql, &[])?.get(0);
             client.query_one("select ltv_wait($1::bigint)", &[&job])?;

@@ -79,6 +79,7 @@ pub fn fit(
     let mut settings = json!({
         "ensemble": 1, "calibration": "none", "batch_size": 256, "seed": seed,
         "learning_rate": 0.003, "epochs": 40, "patience": 10, "dropout": 0.0,
+        "blend_trees": false,
     });
     for (key, value) in options.as_object().expect("an object") {
         settings[key] = value.clone();

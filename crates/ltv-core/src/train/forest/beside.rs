@@ -17,6 +17,10 @@ use std::time::Instant;
 
 /// Rows below which trees find next to nothing.
 const FEWEST_ROWS: usize = 1000;
+/// Bytes of a row beside the networks' own, for each column and besides: its bins, twice, and what it is scored by.
+const ROW_BYTES: (usize, usize) = (2, 32);
+/// The share of a training's memory that trees may take where nobody asked for them.
+const MEMORY_SHARE: usize = 4;
 
 /// Whether trees are grown where nobody asked for them or against them: where there is no law of purchases that knows more than the table says, trees know what the
 /// usual network does not. What the other backbones are for, sequences above all, trees do not see.
@@ -26,7 +30,11 @@ fn is_usual(
     objective: &ObjectiveConfig,
     recipe: &Recipe,
 ) -> bool {
+    let (of_column, besides) = ROW_BYTES;
+    let row_bytes = of_column * prepared.preprocessing.raw_columns().len() + besides;
+    let fits = |memory| row_bytes.saturating_mul(table.rows()) <= memory / MEMORY_SHARE;
     recipe.backbone == USUAL_BACKBONE
+        && recipe.memory.is_none_or(fits)
         && matches!(objective, ObjectiveConfig::Ziln(_))
         && prepared.beside.mbgnbd.is_none()
         && table.rows() >= FEWEST_ROWS

@@ -243,6 +243,7 @@ impl Watch for Watcher<'_> {
             validation_loss: round.validation,
             eta_seconds: Some(left * seconds / rounds as f64),
             memory_bytes: self.job.train.0.data.memory_bytes(),
+            step: Some("trees".to_owned()),
             ..Progress::of(Phase::Training)
         });
     }
