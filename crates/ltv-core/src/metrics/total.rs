@@ -108,9 +108,12 @@ impl TotalRatio {
 
 /// Limits of the expected value of a compound Poisson sum.
 fn limits(total: f64, variance: f64, largest: f64) -> [f64; 2] {
-    let gamma = |total: f64, variance: f64, tail: f64| match variance > 0.0 {
-        true => variance / total * inverse_gamma(total * total / variance, tail),
-        false => total,
+    let gamma = |total: f64, variance: f64, tail: f64| {
+        let shape = total * (total / variance);
+        match shape.is_finite() {
+            true => variance / total * inverse_gamma(shape, tail),
+            false => total,
+        }
     };
     let low = gamma(total, variance, TAIL);
     let high = gamma(total + largest, variance + largest * largest, 1.0 - TAIL);
@@ -139,6 +142,14 @@ mod tests {
                 && found.payers == 10),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn sums_beyond_all_digits_have_limits_too() {
+        for actual in [[1e308, 1.0], [1e200, 1e200], [1e150, 5e-324]] {
+            let found = of(&[1.0, 0.5], &actual);
+            assert!(found.is_some(), "{actual:?}");
+        }
     }
 
     #[test]
