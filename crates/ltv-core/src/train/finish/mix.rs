@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 const WEIGHTS: [f32; 11] = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9, 0.0, 1.0];
 /// Share of the deviance explained that the most even weight may cost: two voices err less at a later time than one.
 const ALLOWANCE: f64 = 0.005;
+/// Share of the deviance explained that trees must add to what networks explain alone: a forest costs ten times the scoring.
+const LEAST_GAIN: f64 = 0.01;
 /// Paying rows without which the weight is not looked for.
 const FEWEST_PAYERS: usize = 20;
 
@@ -39,7 +41,11 @@ impl Mix {
             .iter()
             .map(|(_, found)| *found)
             .fold(f64::INFINITY, f64::min);
-        let most = best + ALLOWANCE * (deviance_of_mean(actual) - best).max(0.0);
+        let explained = (deviance_of_mean(actual) - best).max(0.0);
+        let most = best + ALLOWANCE * explained;
+        if of(0.0) <= best + LEAST_GAIN * explained {
+            return Self { weight: 0.0 };
+        }
         let even = tried.iter().find(|(_, found)| *found <= most);
         Self {
             weight: even.map_or(0.0, |(weight, _)| *weight),

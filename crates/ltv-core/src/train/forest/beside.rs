@@ -23,7 +23,7 @@ const ROW_BYTES: (usize, usize) = (2, 32);
 const MEMORY_SHARE: usize = 4;
 
 /// Whether trees are grown where nobody asked for them or against them: where there is no law of purchases that knows more than the table says, trees know what the
-/// usual network does not. What the other backbones are for, sequences above all, trees do not see.
+/// usual network does not. Who asks for one network wants one voice. What the other backbones are for, sequences above all, trees do not see.
 fn is_usual(
     table: &TrainingTable,
     prepared: &Prepared,
@@ -35,6 +35,7 @@ fn is_usual(
     let fits = |memory| row_bytes.saturating_mul(table.rows()) <= memory / MEMORY_SHARE;
     recipe.backbone == USUAL_BACKBONE
         && recipe.memory.is_none_or(fits)
+        && recipe.options.ensemble != Some(1)
         && matches!(objective, ObjectiveConfig::Ziln(_))
         && prepared.beside.mbgnbd.is_none()
         && table.rows() >= FEWEST_ROWS
