@@ -91,33 +91,31 @@ fn shape(numeric: usize, cardinalities: Vec<usize>, steps: usize, channels: usiz
     }
 }
 
-#[test]
-fn every_pair_agrees_with_onnx_runtime() -> TestResult {
+type Check = fn(&BackboneConfig, &ObjectiveConfig, &InputShape, &Batch) -> TestResult;
+
+/// On one row and on several.
+fn every_pair(check: Check) -> TestResult {
     let shape = shape(6, vec![5, 40], 4, 2);
     for backbone in backbones() {
         for objective in objectives() {
             for rows in [1, 33] {
                 let batch = random_batch(&shape, rows, 1.0, 4, DType::F32)?;
-                compare(&backbone, &objective, &shape, &batch, 9)?;
+                check(&backbone, &objective, &shape, &batch)?;
             }
         }
     }
     Ok(())
 }
 
+#[test]
+fn every_pair_agrees_with_onnx_runtime() -> TestResult {
+    every_pair(|backbone, objective, shape, batch| compare(backbone, objective, shape, batch, 9))
+}
+
 /// What the networks of an ensemble predict is computed side by side, where the products are over.
 #[test]
 fn each_network_of_several_agrees_with_onnx_runtime() -> TestResult {
-    let shape = shape(6, vec![5, 40], 4, 2);
-    for backbone in backbones() {
-        for objective in objectives() {
-            for rows in [1, 33] {
-                let batch = random_batch(&shape, rows, 1.0, 4, DType::F32)?;
-                together(&backbone, &objective, &shape, &batch)?;
-            }
-        }
-    }
-    Ok(())
+    every_pair(together)
 }
 
 fn together(

@@ -126,10 +126,9 @@ impl<'a> Job<'a> {
     /// Fits the preprocessing and what stands beside the networks, and looks for weights to continue from.
     fn prepare(&self, table: &TrainingTable, n_rows: usize) -> Result<(Prepared, Plan)> {
         let recipe = self.recipe;
-        let members = folds::networks(self.options, n_rows, table.has_several_cut_offs());
-        let backbone = config::backbone(recipe, members)?;
         let objective = config::objective(recipe)?;
         let mut prepared = prepare(table, n_rows, recipe, self.control)?;
+        let backbone = config::backbone(recipe, prepared.members)?;
         let mut network = NetworkConfig {
             backbone,
             objective,
