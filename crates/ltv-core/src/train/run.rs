@@ -192,6 +192,10 @@ impl<'a> Job<'a> {
             }
             return Ok(None);
         }
+        // They are grown on the CPU, and a GPU trains where rows are many.
+        if self.options.blend_trees.is_none() && self.hardware.is_gpu() {
+            return Ok(None);
+        }
         let objective = config::objective(self.recipe)?;
         Grove::of(table, prepared, &objective, self.recipe)
     }
