@@ -52,6 +52,12 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support AS 'MODU
 COMMENT ON FUNCTION ltv.predict_all(text, int, record)
     IS 'ltv_predict_all of a pinned version, for functions of the extension';
 
+CREATE FUNCTION ltv.predict_horizon(model text, version int, input record, days float8) RETURNS float8
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
+AS 'MODULE_PATHNAME', 'ltv_predict_horizon_version';
+COMMENT ON FUNCTION ltv.predict_horizon(text, int, record, float8)
+    IS 'ltv_predict_horizon of a pinned version, for functions of the extension';
+
 -- SQL for a target as a number: an amount, or whether something happened.
 CREATE FUNCTION ltv.target_value(row_name text, target text, type oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -62,6 +68,16 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.target_value IS 'SQL for a target as a number';
 
+-- A label of a shorter horizon that a version has learned, ltv_30, is compared with what it predicts by that day.
+CREATE FUNCTION ltv.learned_horizon(model text, version int, target text) RETURNS float8
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT h.days::float8
+    FROM ltv.readable_versions v, jsonb_array_elements_text(v.schema -> 'horizons') AS h(days)
+    WHERE v.model = $1 AND v.version = $2 AND target = 'ltv_' || h.days AND target <> v.recipe ->> 'target'
+$$;
+COMMENT ON FUNCTION ltv.learned_horizon IS 'the days of a label if a version predicts it beside its target, else NULL';
+
 -- The rows of a bound query, scored once each, with the target that the version was trained on unless another is named.
 CREATE FUNCTION ltv.scored_query(model text, version int, query text, target text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -69,14 +85,19 @@ AS $$
 DECLARE
     columns record := ltv.query_columns(query);
     place int;
+    days float8;
 BEGIN
     target := COALESCE(target, (SELECT v.recipe ->> 'target' FROM ltv.readable_versions v
         WHERE v.model = scored_query.model AND v.version = scored_query.version), 'ltv');
     place := ltv.check_column(columns.names, target, 'target');
+    days := ltv.learned_horizon(model, version, target);
     RETURN format(
-        'SELECT %s AS actual, ltv.predict_all(%L, %s, ltv_s) AS p FROM (%s%s) ltv_s '
-        'WHERE ltv_s.%I IS NOT NULL OFFSET 0',
-        ltv.target_value('ltv_s', target, columns.types[place]), model, version, query, E'\n', target);
+        'SELECT %s AS actual, %s AS p FROM (%s%s) ltv_s WHERE ltv_s.%I IS NOT NULL OFFSET 0',
+        ltv.target_value('ltv_s', target, columns.types[place]),
+        CASE WHEN days IS NULL THEN format('ltv.predict_all(%L, %s, ltv_s)', model, version)
+             ELSE format('ROW(ltv.predict_horizon(%L, %s, ltv_s, %s), NULL, NULL, NULL, NULL, NULL, %2$s)'
+                         '::ltv.prediction', model, version, days) END,
+        query, E'\n', target);
 END
 $$;
 COMMENT ON FUNCTION ltv.scored_query

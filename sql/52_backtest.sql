@@ -24,6 +24,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = off 
 AS $$
 DECLARE
     model text := argument ->> 'model';
+    target text := argument ->> 'target';
     spec jsonb := ltv.current_sources(argument ->> 'name', argument -> 'definition');
     today date := (now() AT TIME ZONE (spec ->> 'time_zone'))::date;
     facts ltv.log_facts := ltv.log_facts(spec, today);
@@ -43,6 +44,12 @@ BEGIN
         RAISE feature_not_supported USING MESSAGE = 'a backtest needs features as of days',
             DETAIL = format('%s looks at each customer so many days after the start.', argument ->> 'name'),
             HINT = 'Evaluate the model on those who came later, with a query => ''SELECT ... WHERE as_of > ...''.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM ltv.feature_labels(spec) l WHERE l.name = target) THEN
+        RAISE undefined_column USING MESSAGE = format('%s has no label "%s"', argument ->> 'name', target),
+            DETAIL = format('Its labels are %s.', (SELECT string_agg(l.name, ', ' ORDER BY l.i)
+                                                  FROM ltv.feature_labels(spec) l)),
+            HINT = 'Name one of them with target => ''...'', or leave target out for the main one, ltv.';
     END IF;
     spec := ltv.with_cutoffs(spec || '{"materialized": true}',
         COALESCE((argument ->> 'as_of')::ltv.cutoffs, ltv.newest_cutoffs(spec, facts), ltv.own_cutoffs(spec)));
@@ -65,8 +72,8 @@ BEGIN
                          (SELECT min(v.version) FROM ltv.readable_versions v WHERE v.model = argument ->> 'model'));
         query := ltv.features_query(spec || jsonb_build_object('as_of', jsonb_build_array(cutoff.as_of)), context);
         SELECT jsonb_object_agg(e.metric, e.value) INTO metrics
-        FROM ltv.metrics(model, format('SELECT * FROM (%s) ltv_s WHERE ltv_s.ltv IS NOT NULL', query),
-                         used, 'ltv', NULL) e;
+        FROM ltv.metrics(model, format('SELECT * FROM (%s) ltv_s WHERE ltv_s.%I IS NOT NULL', query, target),
+                         used, target, NULL) e;
         rows := rows || jsonb_build_array(metrics || jsonb_build_object(
             'cutoff', cutoff.day, 'used_version', used, 'was_champion', COALESCE(used = champion, false)));
     END LOOP;
@@ -75,7 +82,7 @@ END
 $$;
 COMMENT ON FUNCTION ltv.backtest_rows IS 'a backtest, as the owner of the features';
 
-CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features regclass, version bigint)
+CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features regclass, version bigint, target text)
 RETURNS SETOF ltv.cutoff_metrics
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -102,7 +109,8 @@ BEGIN
            r.mean_actual * r.rows,
            r.total_ratio, r.normalized_gini, r.spearman, r.auc, r.decile_mape, r.mae
     FROM jsonb_to_recordset(ltv.run_as(owner, NULL, NULL, 'SELECT ltv.backtest_rows($2)', jsonb_build_object(
-        'name', ltv.qualified_name(relation), 'definition', spec, 'model', model, 'version', version, 'as_of', as_of)))
+        'name', ltv.qualified_name(relation), 'definition', spec, 'model', model, 'version', version, 'as_of', as_of,
+        'target', COALESCE(target, 'ltv'))))
         AS r (
             cutoff date, used_version int, was_champion boolean, rows float8, mean_prediction float8,
             mean_actual float8, total_ratio float8, normalized_gini float8, spearman float8, auc float8,
@@ -112,14 +120,15 @@ END
 $$;
 COMMENT ON FUNCTION ltv.backtest IS 'see ltv_backtest';
 
-CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features text, version bigint)
+CREATE FUNCTION ltv.backtest(model text, as_of ltv.cutoffs, features text, version bigint, target text)
 RETURNS SETOF ltv.cutoff_metrics
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.backtest(model, as_of, ltv.bind_relation(features), version) $$;
-COMMENT ON FUNCTION ltv.backtest(text, ltv.cutoffs, text, bigint) IS 'see ltv_backtest';
+AS $$ SELECT * FROM ltv.backtest(model, as_of, ltv.bind_relation(features), version, target) $$;
+COMMENT ON FUNCTION ltv.backtest(text, ltv.cutoffs, text, bigint, text) IS 'see ltv_backtest';
 
 CREATE FUNCTION @extschema@.ltv_backtest(
-    model text, as_of ltv.cutoffs DEFAULT NULL, features text DEFAULT NULL, version bigint DEFAULT NULL
+    model text, as_of ltv.cutoffs DEFAULT NULL, features text DEFAULT NULL, version bigint DEFAULT NULL,
+    target text DEFAULT NULL
 )
 RETURNS TABLE (
     cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8,

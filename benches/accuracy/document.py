@@ -1,13 +1,15 @@
 """docs/accuracy.md and docs/accuracy.svg from the results of the accuracy benchmark."""
 
 import numpy as np
+from accuracy import horizons
 from shared.page import write_generated
 
 NAMES = {"cdnow": "CDNOW", "online_retail_2": "Online Retail II"}
-PROTOCOLS = {"A": "protocol A", "AX": "protocol A, every fifth in turn", "B": "protocol B", "U": "protocol U, as used", "N": "protocol N, new customers"}
+PROTOCOLS = {"A": "protocol A", "AX": "protocol A, every fifth in turn", "B": "protocol B", "U": "protocol U, as used", "N": "protocol N, new customers", "H": "protocol H, several horizons"}
 ORDER = ["pg_ltv defaults", "pg_ltv compare", "LightGBM hurdle", "LightGBM Tweedie", "BG/NBD + Gamma-Gamma", "spend of the last horizon", "spend of the last horizon, no ties"]
 # What the picture has room for.
 DRAWN = ORDER[:5]
+ORDER += horizons.LABELS
 METRICS = [
     ("normalized_gini", "norm. Gini"),
     ("spearman", "Spearman"),
@@ -52,7 +54,7 @@ def tables(results):
 
 def picture(results):
     """Bars for each data set and protocol (rows) and metric (columns)."""
-    panels = [(data, protocol, models) for data, all_of in results.items() for protocol, models in in_order(all_of)]
+    panels = [(data, protocol, models) for data, all_of in results.items() for protocol, models in in_order(all_of) if protocol != "H"]
     width, height, left, top = 215, 118, 150, 56
     parts = []
     for row, (data, protocol, models) in enumerate(panels):

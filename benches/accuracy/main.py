@@ -1,13 +1,13 @@
 """Accuracy on data never seen: pg_ltv, through SQL, beside LightGBM and BG/NBD in Python.
 
-    cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B,U,N] [--only ours|peers] [--docs]
+    cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B,U,N,H] [--only ours|peers] [--docs]
         [--ways defaults,trees,both] [--options JSON]
 
 Protocol A: the customers of a held-out part, at the cut-off that the others are trained on. AX: the same, each fifth of the customers
 held out in turn, judged together, so that chance has less of a say. Protocol B: everybody at a later cut-off, trained at earlier
 ones whose horizon has ended by then. Protocol U: as used: only the orders up to that later day are loaded, pg_ltv chooses the cut-offs to
 learn from, and everybody is judged. Protocol N: new customers, each looked at 30 days after the first order, on a table that nobody told pg_ltv
-anything about. Both sides see the same features, made by ltv_create_features, and the same training rows.
+anything about. Protocol H: one model of several horizons beside a model for each (horizons.py). Both sides see the same features, made by ltv_create_features, and the same training rows.
 pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`). Under U the simplest rule stands beside: what
 a customer spent in the last horizon, as it is and with its many ties at zero in the order of pg_ltv's predictions. Other ways on demand: trees alone, and networks
 with trees beside them.
@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import psycopg
+from accuracy import horizons
 from accuracy.document import write
 from accuracy.metrics import evaluate
 
@@ -242,7 +243,7 @@ def main():
     parser.add_argument("--compare", type=int, default=1, help="seeds of ltv_compare")
     parser.add_argument("--budget", type=int, default=90, help="seconds for the candidates of ltv_compare")
     parser.add_argument("--data", default=",".join(DATA))
-    parser.add_argument("--protocol", default="A,AX,B,U,N")
+    parser.add_argument("--protocol", default="A,AX,B,U,N,H")
     parser.add_argument("--only", choices=("ours", "peers"))
     parser.add_argument("--options", type=json.loads, default={}, help="of ltv_train, in place of the defaults; nothing is written to the docs")
     parser.add_argument("--ways", default="defaults", help=f"how pg_ltv trains, separated by commas: {', '.join(WAYS)}")
@@ -259,6 +260,14 @@ def main():
                 load(connection, data)
                 for protocol in arguments.protocol.split(","):
                     print(f"{data}, protocol {protocol}", flush=True)
+                    if protocol == "H":
+                        found = horizons.run(connection, data, arguments.seeds)
+                        for label, entries in found.items():
+                            for entry in entries:
+                                print(f"  {label} {entry['seed']}: {summary(entry)}", flush=True)
+                        results.setdefault(data, {}).setdefault(protocol, {}).update(found)
+                        store.write_text(json.dumps(results, indent=1))
+                        continue
                     seeds, compare = arguments.seeds, 0 if protocol == "AX" else min(arguments.seeds, arguments.compare)
                     parts = []
                     for name, fit, score, both, horizon in exams(connection, data, protocol):

@@ -84,6 +84,7 @@ fn inspect(onnx: &[u8], features: Option<Vec<String>>, outputs: Option<&str>) ->
             .map(|name| (*name).to_owned())
             .collect(),
         distribution,
+        horizons: Vec::new(),
         packed,
         graph_outputs: graph_outputs
             .into_iter()

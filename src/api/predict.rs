@@ -1,4 +1,4 @@
-//! `ltv_predict`, `ltv_predict_proba`, `ltv_predict_quantile`, `ltv_predict_all`: one C function for each set of
+//! `ltv_predict`, `ltv_predict_proba`, `ltv_predict_quantile`, `ltv_predict_horizon`, `ltv_predict_curve`, `ltv_predict_all`: one C function for each set of
 //! arguments; SQL declares each of them for arrays, records and jsonb.
 
 use crate::catalog::{CatalogError, Moment, default_model, resolve_restored};
@@ -17,14 +17,14 @@ pub fn recognise(address: pg_sys::PGFunction) -> Option<&'static ScoringFunction
 }
 
 macro_rules! scoring_functions {
-    ($($symbol:ident / $finfo:ident: $output:ident, $model:expr, $version:expr, $input:expr, $q:expr;)*) => {
+    ($($symbol:ident / $finfo:ident: $output:ident, $model:expr, $version:expr, $input:expr, $argument:expr;)*) => {
         static FUNCTIONS: &[ScoringFunction] = &[$(ScoringFunction {
             address: $symbol,
             output: Output::$output,
             model: $model,
             version: $version,
             input: $input,
-            q: $q,
+            argument: $argument,
         }),*];
         $(
             #[pg_guard]
@@ -36,7 +36,7 @@ macro_rules! scoring_functions {
                     model: $model,
                     version: $version,
                     input: $input,
-                    q: $q,
+                    argument: $argument,
                 };
                 guard(|| score(fcinfo, &FUNCTION))
             }
@@ -60,6 +60,12 @@ scoring_functions! {
     ltv_predict_quantile / pg_finfo_ltv_predict_quantile: Quantile, None, None, 0, Some(1);
     ltv_predict_quantile_model / pg_finfo_ltv_predict_quantile_model: Quantile, Some(0), None, 1, Some(2);
     ltv_predict_quantile_version / pg_finfo_ltv_predict_quantile_version: Quantile, Some(0), Some(1), 2, Some(3);
+    ltv_predict_horizon / pg_finfo_ltv_predict_horizon: Horizon, None, None, 0, Some(1);
+    ltv_predict_horizon_model / pg_finfo_ltv_predict_horizon_model: Horizon, Some(0), None, 1, Some(2);
+    ltv_predict_horizon_version / pg_finfo_ltv_predict_horizon_version: Horizon, Some(0), Some(1), 2, Some(3);
+    ltv_predict_curve / pg_finfo_ltv_predict_curve: Curve, None, None, 0, None;
+    ltv_predict_curve_model / pg_finfo_ltv_predict_curve_model: Curve, Some(0), None, 1, None;
+    ltv_predict_curve_version / pg_finfo_ltv_predict_curve_version: Curve, Some(0), Some(1), 2, None;
     ltv_predict_all / pg_finfo_ltv_predict_all: All, None, None, 0, None;
     ltv_predict_all_model / pg_finfo_ltv_predict_all_model: All, Some(0), None, 1, None;
     ltv_predict_all_version / pg_finfo_ltv_predict_all_version: All, Some(0), Some(1), 2, None;
@@ -114,11 +120,11 @@ fn score(
             }
             None => None,
         };
-        let q = function
-            .q
-            .map(|at| argument_datum(fcinfo, at).map(|q| f64::from_bits(q.value() as u64)));
+        let argument = function
+            .argument
+            .map(|at| argument_datum(fcinfo, at).map(|value| f64::from_bits(value.value() as u64)));
         let input = argument_datum(fcinfo, function.input);
-        let (value, is_null) = site.score(name.as_deref(), version, input, q.flatten())?;
+        let (value, is_null) = site.score(name.as_deref(), version, input, argument.flatten())?;
         (*fcinfo).isnull = is_null;
         Ok(value)
     }
@@ -132,7 +138,7 @@ impl CallSite {
         name: Option<&str>,
         version: Option<i32>,
         input: Option<pg_sys::Datum>,
-        q: Option<f64>,
+        argument: Option<f64>,
     ) -> Result<(pg_sys::Datum, bool)> {
         let output = self.function.output;
         // No prediction without a row, nor before a restore has brought the model.
@@ -143,7 +149,7 @@ impl CallSite {
         // SAFETY: as the caller promises; the lanes were made for that type.
         unsafe { scorer.push_datum(input) }?;
         scorer.run()?;
-        scorer.value(output, 0, q)
+        scorer.value(output, 0, argument)
     }
 
     /// The scorer of the model that this call means at this moment; none where that is yet to be restored.

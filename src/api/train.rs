@@ -101,7 +101,8 @@ fn check_recipe(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     unsafe {
         pg_sys::SPI_connect();
         let (_, descriptor) = read::prepare(&query, 0)?;
-        read::assign(&read::describe(descriptor), &recipe, &wanted)?;
+        let horizon = recipe.options.horizon;
+        read::assign(&read::describe(descriptor), &recipe, &wanted, horizon)?;
         pg_sys::SPI_finish();
     }
     Ok(VOID)

@@ -8,7 +8,8 @@ use super::session::Outcome;
 use super::tensor::Tensor;
 use super::{Model, Output, memory};
 use crate::error::{Report, Result};
-use crate::value::scratch;
+use crate::value::{float8_array, scratch};
+use ltv_core::objective::horizons::interpolate;
 use ltv_core::objective::quantile;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -364,42 +365,56 @@ impl Batch {
         Some(quantile(distribution, parameters, q))
     }
 
+    /// The value by the end of each horizon for one row of the last run.
+    fn curve(&self, row: usize) -> Vec<f64> {
+        let ends = self.model.graph.outputs.horizons.iter();
+        ends.map(|&index| f64::from(self.outputs[index][row]))
+            .collect()
+    }
+
     /// The column that `output` asks for, where it is one of the graph's as it is.
     pub fn column(&self, output: Output) -> Option<&[f32]> {
         match output {
             Output::Ltv => self.ltv(),
             Output::Probability => self.probability(),
-            Output::Quantile | Output::All => None,
+            Output::Quantile | Output::Horizon | Output::Curve | Output::All => None,
         }
     }
 
     /// What `output` is for one row of the last run, as SQL wants it (float8 by value, or a composite allocated
-    /// in the current memory context) and whether it is NULL. `q`: the level of a quantile, `None` for NULL.
+    /// in the current memory context) and whether it is NULL. `argument`: the level of a quantile or the days of a
+    /// horizon, `None` for NULL.
     pub fn value(
         &mut self,
         output: Output,
         row: usize,
-        q: Option<f64>,
+        argument: Option<f64>,
     ) -> Result<(pg_sys::Datum, bool)> {
+        self.model.require(output)?;
+        self.model.check(output, argument)?;
         // Not a number is no prediction: a model that knows no missing values makes it of them.
         let float = |value: f64| (float8(value), value.is_nan());
         Ok(match output {
-            Output::Ltv => {
-                self.model.require(output)?;
-                float(self.ltv().map_or(f64::NAN, |ltv| f64::from(ltv[row])))
-            }
+            Output::Ltv => float(self.ltv().map_or(f64::NAN, |ltv| f64::from(ltv[row]))),
             Output::Probability => {
-                self.model.require(output)?;
                 float(self.probability().map_or(f64::NAN, |p| f64::from(p[row])))
             }
-            Output::Quantile => {
-                self.model.require(output)?;
-                match q {
-                    None => (pg_sys::Datum::from(0), true),
-                    Some(q) if (0.0..=1.0).contains(&q) => {
-                        float(self.quantile(row, q).unwrap_or(f64::NAN))
-                    }
-                    Some(q) => return Err(wrong_level(q)),
+            Output::Quantile => match argument {
+                None => (pg_sys::Datum::from(0), true),
+                Some(q) => float(self.quantile(row, q).unwrap_or(f64::NAN)),
+            },
+            Output::Horizon => match argument {
+                None => (pg_sys::Datum::from(0), true),
+                Some(days) => {
+                    let horizons = &self.model.graph.schema.horizons;
+                    float(interpolate(horizons, &self.curve(row), days))
+                }
+            },
+            Output::Curve => {
+                let curve = self.curve(row);
+                match curve.iter().any(|value| value.is_nan()) {
+                    true => (pg_sys::Datum::from(0), true),
+                    false => (float8_array(&curve), false),
                 }
             }
             Output::All => (self.composite(row)?, false),
@@ -447,13 +462,4 @@ fn wrong_output(model: &Model, name: &str, got: usize, rows: usize) -> Report {
         "Output \"{name}\" has {got} values for {rows} rows."
     ))
     .hint("Import a graph whose first axis is the batch.")
-}
-
-fn wrong_level(q: f64) -> Report {
-    Report::new(
-        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-        format!("quantile level {q} is out of range"),
-    )
-    .detail("A level is a number from 0 to 1.")
-    .hint("For the 90 % quantile write 0.9.")
 }

@@ -16,6 +16,10 @@ pub enum Output {
     Probability,
     /// `ltv_predict_quantile`: float8; its level q is an argument of each row.
     Quantile,
+    /// `ltv_predict_horizon`: float8; the days are an argument of each row.
+    Horizon,
+    /// `ltv_predict_curve`: float8[].
+    Curve,
     /// `ltv_predict_all`: composite type `ltv.prediction`.
     All,
 }
@@ -32,6 +36,6 @@ pub struct ScoringFunction {
     pub version: Option<usize>,
     /// Array, composite or jsonb, as the expression's type says.
     pub input: usize,
-    /// `float8`.
-    pub q: Option<usize>,
+    /// `float8`: the level of a quantile, or the days of a horizon.
+    pub argument: Option<usize>,
 }

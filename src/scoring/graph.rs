@@ -9,7 +9,7 @@ use crate::guc;
 use fnv::FnvHashMap;
 use ltv_core::objective::Distribution;
 use ltv_core::onnx::{self, CategoryPart, Limits, Specialised};
-use ltv_core::schema::{ColumnKind, FeatureColumn, Schema};
+use ltv_core::schema::{ColumnKind, FeatureColumn, Schema, horizon_output};
 use ort::value::TensorElementType;
 use pgrx::prelude::PgSqlErrorCode;
 
@@ -143,13 +143,15 @@ pub enum TensorKind {
 }
 
 /// Positions, among the fetched outputs, of what the SQL functions return.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Outputs {
     pub ltv: Option<usize>,
     pub purchase_probability: Option<usize>,
     pub whale_probability: Option<usize>,
     /// The distribution and its parameters, in the order of `Distribution::parameters`.
     pub distribution: Option<(Distribution, [usize; 3])>,
+    /// The value by the end of each of the schema's horizons; empty where there is one horizon only.
+    pub horizons: Vec<usize>,
 }
 
 pub struct Graph {
@@ -428,6 +430,15 @@ fn map_outputs(session: &mut Session, schema: &Schema) -> Result<Outputs> {
         }
         _ => None,
     };
+    let mut horizons = Vec::with_capacity(schema.horizons.len());
+    if let Some(((_, shorter), ltv)) = schema.horizons.split_last().zip(ltv) {
+        for days in shorter {
+            let name = horizon_output(*days);
+            let missing = || mismatch(format!("It has no output \"{name}\"."));
+            horizons.push(find(&name)?.ok_or_else(missing)?);
+        }
+        horizons.push(ltv);
+    }
     if ltv.is_none() && purchase_probability.is_none() {
         return Err(
             mismatch("It has neither an output \"ltv\" nor \"purchase_probability\".").into(),
@@ -439,5 +450,6 @@ fn map_outputs(session: &mut Session, schema: &Schema) -> Result<Outputs> {
         purchase_probability,
         whale_probability,
         distribution,
+        horizons,
     })
 }

@@ -24,6 +24,43 @@ pub enum OutputError {
     Probability { model: String, version: i32 },
     #[error("model \"{model}\" does not predict a distribution")]
     Distribution { model: String, version: i32 },
+    #[error("model \"{model}\" predicts one horizon only")]
+    Horizons { model: String, version: i32 },
+}
+
+/// What an argument beside the input cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum ArgumentError {
+    #[error("quantile level {0} is out of range")]
+    Level(f64),
+    #[error("day {days} is outside the horizons of model \"{model}\"")]
+    Day {
+        days: f64,
+        model: String,
+        longest: f32,
+    },
+}
+
+impl Reportable for ArgumentError {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
+    }
+    fn detail(&self) -> Option<String> {
+        Some(match self {
+            Self::Level(_) => "A level is a number from 0 to 1.".to_owned(),
+            Self::Day { longest, .. } => {
+                format!("It predicts values by any day from 0 to {longest}.")
+            }
+        })
+    }
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Level(_) => "For the 90 % quantile write 0.9.".to_owned(),
+            Self::Day { .. } => {
+                "Ask for a day in this range, or train on a label of a longer horizon.".to_owned()
+            }
+        })
+    }
 }
 
 impl Reportable for OutputError {
@@ -31,12 +68,16 @@ impl Reportable for OutputError {
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
     }
     fn detail(&self) -> Option<String> {
-        let (Self::Amount { version, .. }
-        | Self::Probability { version, .. }
-        | Self::Distribution { version, .. }) = self;
-        Some(format!(
-            "Its objective (version {version}) has no such output."
-        ))
+        Some(match self {
+            Self::Amount { version, .. }
+            | Self::Probability { version, .. }
+            | Self::Distribution { version, .. } => {
+                format!("Its objective (version {version}) has no such output.")
+            }
+            Self::Horizons { version, .. } => {
+                format!("Version {version} has learned its target, and no shorter horizon.")
+            }
+        })
     }
     fn hint(&self) -> Option<String> {
         Some(
@@ -48,6 +89,9 @@ impl Reportable for OutputError {
                     "Train it with objective ziln, cmltv, expltv, bgnbd or purchase."
                 }
                 Self::Distribution { .. } => "Train it with objective ziln, cmltv or expltv.",
+                Self::Horizons { .. } => {
+                    "Make its features with ltv_create_features(..., horizons => '{30,90}'), and train it with objective ziln, tweedie, mse or huber."
+                }
             }
             .to_owned(),
         )
@@ -62,6 +106,7 @@ impl Model {
             Output::Ltv => outputs.ltv.is_some(),
             Output::Probability => outputs.purchase_probability.is_some(),
             Output::Quantile => outputs.distribution.is_some(),
+            Output::Horizon | Output::Curve => !outputs.horizons.is_empty(),
             Output::All => true,
         };
         if has {
@@ -71,7 +116,29 @@ impl Model {
         Err(match output {
             Output::Probability => OutputError::Probability { model, version },
             Output::Quantile => OutputError::Distribution { model, version },
+            Output::Horizon | Output::Curve => OutputError::Horizons { model, version },
             Output::Ltv | Output::All => OutputError::Amount { model, version },
         })
+    }
+
+    /// An error if `output` cannot be had with this argument; NULL is no argument.
+    pub fn check(&self, output: Output, argument: Option<f64>) -> Result<(), ArgumentError> {
+        match (output, argument) {
+            (Output::Quantile, Some(level)) if !(0.0..=1.0).contains(&level) => {
+                Err(ArgumentError::Level(level))
+            }
+            (Output::Horizon, Some(days)) => {
+                let longest = self.graph.schema.horizons.last().copied().unwrap_or(0.0);
+                match (0.0..=f64::from(longest)).contains(&days) {
+                    true => Ok(()),
+                    false => Err(ArgumentError::Day {
+                        days,
+                        model: self.name.clone(),
+                        longest,
+                    }),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -245,14 +245,22 @@ impl Lanes {
         &mut self,
         output: Output,
         row: usize,
-        q: Option<f64>,
+        argument: Option<f64>,
     ) -> Result<(pg_sys::Datum, bool)> {
-        match &mut self.split {
-            None => self.champion.batch.value(output, row, q),
+        let (batch, row) = match &mut self.split {
+            None => (&mut self.champion.batch, row),
             Some(split) => match split.places[row] {
-                (true, row) => split.challenger.batch.value(output, row as usize, q),
-                (false, row) => self.champion.batch.value(output, row as usize, q),
+                (true, row) => (&mut split.challenger.batch, row as usize),
+                (false, row) => (&mut self.champion.batch, row as usize),
             },
-        }
+        };
+        batch.value(output, row, argument)
+    }
+
+    /// Whether every version takes this argument; of one that does not, the call itself says why.
+    pub fn takes(&self, output: Output, argument: Option<f64>) -> bool {
+        let challenger = self.split.as_ref().map(|split| &split.challenger.batch);
+        let mut batches = std::iter::once(&self.champion.batch).chain(challenger);
+        batches.all(|batch| batch.model().check(output, argument).is_ok())
     }
 }

@@ -27,6 +27,26 @@ pub struct ArrayView<'a> {
     data: &'a [u8],
 }
 
+/// A `float8[]`, allocated in the current memory context.
+pub fn float8_array(values: &[f64]) -> pg_sys::Datum {
+    let mut elements: Vec<pg_sys::Datum> = values
+        .iter()
+        .map(|value| pg_sys::Datum::from(value.to_bits()))
+        .collect();
+    // SAFETY: as many elements as it says, of a type that is passed by value and aligned like a double.
+    unsafe {
+        let array = pg_sys::construct_array(
+            elements.as_mut_ptr(),
+            elements.len() as i32,
+            pg_sys::FLOAT8OID,
+            8,
+            true,
+            b'd' as std::ffi::c_char,
+        );
+        pg_sys::Datum::from(array)
+    }
+}
+
 impl ArrayReader {
     /// `None`: not an array. `type_oid`: of an existing type; a domain is what it is over.
     pub fn of(type_oid: pg_sys::Oid) -> Option<Self> {

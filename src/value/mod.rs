@@ -26,6 +26,6 @@ pub mod scratch;
 pub mod sql;
 pub mod varlena;
 
-pub use array::ArrayReader;
+pub use array::{ArrayReader, float8_array};
 pub use descriptor::{Descriptor, attributes};
 pub use scalar::{Scalar, finite};

@@ -263,7 +263,7 @@ fn train_and_store(job: &Job) -> Result<i32> {
     let mut caps = Vec::new();
     let mut data = read_rows(job, &order, &mut recipe, &mut caps)?;
     let spilled = data.training.spilled.is_some();
-    let mut choice = Choice::of(&recipe, data.training.rows)?;
+    let mut choice = Choice::of(&recipe, &data.training)?;
     let (model, mut notes) = loop {
         let is_automatic = choice.gpu.as_ref().is_some_and(|gpu| gpu.is_automatic);
         let work = Work {

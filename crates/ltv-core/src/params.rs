@@ -30,6 +30,8 @@ pub struct Params {
     device: Device,
     /// Values that may still be made.
     room: usize,
+    /// What names begin with.
+    scope: String,
 }
 
 impl Params {
@@ -42,7 +44,21 @@ impl Params {
             dtype,
             device,
             room: usize::MAX,
+            scope: String::new(),
         }
+    }
+
+    /// What `make` creates bears names that begin with this.
+    pub fn within<T>(
+        &mut self,
+        scope: &str,
+        make: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let outer = self.scope.clone();
+        self.scope = format!("{outer}{scope}.");
+        let made = make(self);
+        self.scope = outer;
+        made
     }
 
     /// At most so many values in all: a weight that would be beyond is refused before it takes memory.
@@ -63,15 +79,17 @@ impl Params {
 
     /// Creates the weight `name`; the returned variable shares its storage with the store.
     pub fn weight(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Var> {
-        let var = self.create(name, shape, init)?;
-        self.weights.push((name.to_owned(), var.clone()));
+        let name = format!("{}{name}", self.scope);
+        let var = self.create(&name, shape, init)?;
+        self.weights.push((name, var.clone()));
         Ok(var)
     }
 
     /// Creates the buffer `name`, which no gradient changes.
     pub fn buffer(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Var> {
-        let var = self.create(name, shape, init)?;
-        self.buffers.push((name.to_owned(), var.clone()));
+        let name = format!("{}{name}", self.scope);
+        let var = self.create(&name, shape, init)?;
+        self.buffers.push((name, var.clone()));
         Ok(var)
     }
 

@@ -18,7 +18,7 @@ pub struct Call {
     input: Input,
     model: Option<*mut pg_sys::ExprState>,
     version: Option<*mut pg_sys::ExprState>,
-    q: Option<*mut pg_sys::ExprState>,
+    argument: Option<*mut pg_sys::ExprState>,
     /// The model depends on parameters, which a rescan may change.
     model_varies: bool,
     /// The same for all rows.
@@ -59,7 +59,7 @@ struct Constant {
 
 struct Pending {
     row: usize,
-    q: Option<f64>,
+    argument: Option<f64>,
 }
 
 impl Call {
@@ -101,7 +101,7 @@ impl Call {
                 input: Input::new(input, columns, parent),
                 model: function.model.and_then(compile),
                 version: function.version.and_then(compile),
-                q: function.q.and_then(compile),
+                argument: function.argument.and_then(compile),
                 model_varies: models.into_iter().flatten().any(varies),
                 constant: (!has_columns && !tree::has_subplan(planned.call))
                     .then(Constant::default),
@@ -150,7 +150,10 @@ impl Call {
         if let Some(constant) = &self.constant
             && constant.outcome.is_some()
         {
-            self.pending.push(Pending { row, q: None });
+            self.pending.push(Pending {
+                row,
+                argument: None,
+            });
             return true;
         }
         // SAFETY: passed on.
@@ -161,18 +164,18 @@ impl Call {
                 }
                 self.prepare(econtext);
             }
-            let q = self.q.map(|state| raw::evaluate(state, econtext));
-            let q = q.and_then(|(value, is_null)| {
+            let argument = self.argument.map(|state| raw::evaluate(state, econtext));
+            let argument = argument.and_then(|(value, is_null)| {
                 (!is_null).then(|| f64::from_bits(value.value() as u64))
             });
-            if q.is_some_and(|q| !(0.0..=1.0).contains(&q)) {
-                return false;
-            }
             let Some(runner) = &mut self.runner else {
                 return false;
             };
+            if !runner.takes(self.function.output, argument) {
+                return false;
+            }
             match push(runner, &mut self.input, slot, econtext) {
-                Some(true) => self.pending.push(Pending { row, q }),
+                Some(true) => self.pending.push(Pending { row, argument }),
                 Some(false) => self.empty.push(row),
                 None => return false,
             }
@@ -245,7 +248,7 @@ impl Call {
         }
         let _switched = Switched::to(context);
         for (i, pending) in self.pending.iter().enumerate() {
-            let (value, is_null) = runner.value(self.function.output, i, pending.q)?;
+            let (value, is_null) = runner.value(self.function.output, i, pending.argument)?;
             self.results[pending.row] = Outcome {
                 value,
                 is_null,
@@ -266,8 +269,8 @@ impl Call {
                 inferred = 1;
                 runner.run()?;
                 let _switched = Switched::to(context);
-                let q = self.pending[0].q;
-                let (value, is_null) = runner.value(self.function.output, 0, q)?;
+                let argument = self.pending[0].argument;
+                let (value, is_null) = runner.value(self.function.output, 0, argument)?;
                 Outcome {
                     value,
                     is_null,

@@ -41,7 +41,8 @@ impl Choice {
     }
 
     /// By the option `device` of the recipe.
-    pub fn of(recipe: &Recipe, rows: usize) -> Result<Self> {
+    pub fn of(recipe: &Recipe, data: &TrainingData) -> Result<Self> {
+        let rows = data.rows;
         let asked = recipe.options.device.as_str();
         let is_automatic = asked == "auto";
         let worth_it = match recipe::reads_sequences(&recipe.backbone) {
@@ -57,6 +58,10 @@ impl Choice {
         }
         if recipe.backbone == recipe::TREES && recipe.compare.is_none() {
             let note = "trees are grown on the CPU";
+            return Ok(Self::cpu((!is_automatic).then(|| note.to_owned())));
+        }
+        if data.table.horizons().is_some() {
+            let note = "models of several horizons are trained on the CPU";
             return Ok(Self::cpu((!is_automatic).then(|| note.to_owned())));
         }
         // The driver starts threads, which must not get the signals of this one.

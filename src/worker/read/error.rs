@@ -54,6 +54,10 @@ pub enum ReadError {
         /// Name and value of the id column.
         id: Option<(String, String)>,
     },
+    #[error("there are no shorter horizons to learn beside \"{target}\"")]
+    NoHorizons { target: String, detail: String },
+    #[error("there are too many horizons to learn")]
+    ManyHorizons { found: usize, most: usize },
     #[error("the training query returned no rows")]
     NoRows,
     #[error("no row has a target \"{name}\" to learn from")]
@@ -76,7 +80,9 @@ impl Reportable for ReadError {
             Self::NothingToRead
             | Self::NotOneSelect
             | Self::TargetAsFeature { .. }
+            | Self::NoHorizons { .. }
             | Self::NoFeature => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::ManyHorizons { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::SameName { .. } | Self::ListedTwice { .. } => {
                 PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN
             }
@@ -146,6 +152,10 @@ impl Reportable for ReadError {
             Self::FewRows { wanted, found } => {
                 format!("At least {wanted} rows with a target are needed, {found} were found.")
             }
+            Self::NoHorizons { detail, .. } => detail.clone(),
+            Self::ManyHorizons { found, most } => {
+                format!("The query has labels of {found} horizons; a model learns {most} at most.")
+            }
             Self::NothingToRead
             | Self::SameName { .. }
             | Self::ListedTwice { .. }
@@ -176,6 +186,12 @@ impl Reportable for ReadError {
             }
             Self::TargetAsFeature { .. } => return None,
             Self::NothingToRead => "Queue it with ltv_train.",
+            Self::NoHorizons { .. } => {
+                "Make the features with ltv_create_features(..., horizons => '{30,90}'), or leave out the option \"horizons\"."
+            }
+            Self::ManyHorizons { .. } => {
+                "Leave some of them out: exclude => '{...}', or set the option \"horizons\" to false."
+            }
             Self::NotOneSelect => {
                 "Give the name of a relation, or a query that starts with SELECT or WITH."
             }

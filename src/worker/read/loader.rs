@@ -2,20 +2,19 @@
 
 use super::column::{Column, Kind};
 use super::error::ReadError;
-use super::plan::{Columns, Feature};
+use super::plan::Columns;
 use super::spill::Spill;
+use super::values::{hash, kind, read_array};
 use super::{Data, session};
 use crate::error::Result;
-use crate::value::{ArrayReader, Scalar, scratch};
+use crate::value::{Scalar, scratch};
 use crate::worker::memory;
-use fnv::FnvHasher;
 use ltv_core::data::{Split, TrainingTable};
 use ltv_core::recipe::Recipe;
 use ltv_core::schema::{ColumnKind, FeatureColumn};
 use ltv_core::train::networks;
 use pgrx::pg_sys;
 use std::collections::HashSet;
-use std::hash::Hasher;
 
 /// Fewer rows than this cannot be split into something to learn from and something to judge by.
 const FEWEST_ROWS: usize = 10;
@@ -65,6 +64,8 @@ pub struct Loader<'a> {
     seen: Vec<bool>,
     numbers: Vec<f32>,
     text: String,
+    /// What the customer of the row at hand spent up to the end of each horizon.
+    spent: Vec<f64>,
     /// A hash of the id of each row in the table.
     keys: Vec<u64>,
     /// Where the rows go once they have become too many.
@@ -92,6 +93,7 @@ impl<'a> Loader<'a> {
             seen: vec![false; columns.features.len()],
             numbers: Vec::new(),
             text: String::new(),
+            spent: Vec::new(),
             keys: Vec::new(),
             spill: None,
             room: ROWS_AT_ONCE,
@@ -177,7 +179,9 @@ impl<'a> Loader<'a> {
                     FeatureColumn::new(column.name.clone(), kind, column.base_type.clone())
                 })
             });
-        let mut table = TrainingTable::new(inputs.collect(), self.columns.as_of.is_some())?;
+        let days = self.columns.labels.iter().map(|label| label.days);
+        let mut table = TrainingTable::new(inputs.collect(), self.columns.as_of.is_some())?
+            .with_horizons(days.collect());
         table.limit_dictionaries(self.budget() / 8);
         self.table = Some(table);
         Ok(())
@@ -210,26 +214,15 @@ impl<'a> Loader<'a> {
 
     fn add(&mut self, row: Row) -> Result<()> {
         scratch::reset();
-        let target = &self.columns.target;
-        let Some((kind, datum)) = row.scalar(target) else {
-            self.unlabelled += 1;
-            return Ok(());
-        };
-        // Infinities are refused below, so they must not turn into missing values here.
-        // SAFETY: of the type that the query's descriptor gives it.
-        let amount = unsafe { kind.double(datum) };
-        if amount.is_nan() {
+        self.read_spent(row);
+        if self.spent.first().is_none_or(|amount| amount.is_nan()) {
             self.unlabelled += 1;
             return Ok(());
         }
         let Some((split, key)) = self.split(row)? else {
             return Ok(());
         };
-        if !amount.is_finite() || amount < 0.0 {
-            return Err(self.bad_target(row, amount).into());
-        }
-        self.lowest = self.lowest.min(amount);
-        self.highest = self.highest.max(amount);
+        self.check_spent(row)?;
         let as_of = self.columns.as_of.as_ref().and_then(|column| {
             // SAFETY: as above.
             row.scalar(column)
@@ -292,7 +285,7 @@ impl<'a> Loader<'a> {
                 }
             }
         }
-        writer.finish(amount, split, as_of)?;
+        writer.finish_horizons(&self.spent, split, as_of)?;
         self.keys.extend(key);
         if table.rows() >= self.room {
             self.make_room()?;
@@ -356,7 +349,36 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn bad_target(&self, row: Row, amount: f64) -> ReadError {
+    /// The target of a row, or of several horizons all labels; NaN where there is none.
+    fn read_spent(&mut self, row: Row) {
+        let Columns { target, labels, .. } = self.columns;
+        let columns = labels.iter().map(|label| &label.column);
+        let columns = columns.chain(labels.is_empty().then_some(target));
+        self.spent.clear();
+        // Infinities are refused later, so they must not turn into missing values here.
+        // SAFETY: of the type that the query's descriptor gives it.
+        let amount = |(kind, datum): (Scalar, pg_sys::Datum)| unsafe { kind.double(datum) };
+        let amounts = columns.map(|column| row.scalar(column).map_or(f64::NAN, amount));
+        self.spent.extend(amounts);
+    }
+
+    fn check_spent(&mut self, row: Row) -> Result<(), ReadError> {
+        for (index, &amount) in self.spent.iter().enumerate() {
+            if amount.is_nan() || amount.is_finite() && amount >= 0.0 {
+                continue;
+            }
+            let label = self.columns.labels.get(index);
+            let column = label.map_or(&self.columns.target, |label| &label.column);
+            return Err(self.bad_target(row, column, amount));
+        }
+        let target = self.spent.last().copied().unwrap_or(f64::NAN);
+        // Of a number and NaN the number.
+        self.lowest = self.lowest.min(target);
+        self.highest = self.highest.max(target);
+        Ok(())
+    }
+
+    fn bad_target(&self, row: Row, column: &Column, amount: f64) -> ReadError {
         let id = self.columns.id.as_ref().and_then(|column| {
             let (kind, datum) = row.scalar(column)?;
             let mut buffer = String::new();
@@ -365,7 +387,7 @@ impl<'a> Loader<'a> {
             Some((column.name.clone(), id.to_owned()))
         });
         ReadError::BadTarget {
-            name: self.columns.target.name.clone(),
+            name: column.name.clone(),
             amount,
             id,
         }
@@ -378,11 +400,12 @@ impl<'a> Loader<'a> {
         }
         let in_memory = self.table.as_ref().map_or(0, TrainingTable::rows);
         let rows = in_memory + self.spill.as_ref().map_or(0, Spill::rows);
-        if rows == 0 && (self.waiting.is_empty() || self.unlabelled > 0) {
+        let nobody = rows > 0 && self.highest == f64::NEG_INFINITY;
+        if nobody || rows == 0 && (self.waiting.is_empty() || self.unlabelled > 0) {
             return Err(ReadError::NoTarget {
                 name: name(),
                 rows: self.rows,
-                unlabelled: self.unlabelled,
+                unlabelled: if nobody { self.rows } else { self.unlabelled },
             }
             .into());
         }
@@ -448,42 +471,5 @@ impl<'a> Loader<'a> {
             unlabelled: self.unlabelled,
             horizon: None,
         })
-    }
-}
-
-/// FNV-1a: only an order is wanted, the same on every machine and in every release.
-fn hash(text: &str) -> u64 {
-    let mut hash = FnvHasher::default();
-    hash.write(text.as_bytes());
-    hash.finish()
-}
-
-/// How a feature enters the model; `None` for arrays, whose shape the data say.
-fn kind(feature: &Feature) -> Option<ColumnKind> {
-    Some(match feature.column.kind.scalar()? {
-        _ if feature.categorical => ColumnKind::Categorical,
-        Scalar::Bool => ColumnKind::Categorical,
-        kind if kind.is_text() => ColumnKind::Categorical,
-        kind if kind.is_time() => ColumnKind::Timestamp,
-        _ => ColumnKind::Numeric,
-    })
-}
-
-/// Reads the elements and says how many dimensions the array has; none if it is empty.
-///
-/// # Safety
-/// `datum` is an array that `reader` is for.
-unsafe fn read_array(datum: pg_sys::Datum, reader: &ArrayReader, into: &mut Vec<f32>) -> usize {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let view = reader.view(datum);
-        into.clear();
-        into.resize(view.count, f32::NAN);
-        reader.numbers(&view, into);
-        if into.is_empty() {
-            0
-        } else {
-            view.dimensions().len()
-        }
     }
 }

@@ -7,9 +7,11 @@
 mod column;
 mod error;
 mod file_io;
+mod horizons;
 mod loader;
 mod plan;
 mod spill;
+mod values;
 
 pub use plan::{Wanted, assign, describe, prepare, query};
 
@@ -30,7 +32,7 @@ pub struct Data {
     pub cut_short: Vec<String>,
     /// Rows without a target, which were left out.
     pub unlabelled: u64,
-    /// Of the features that the query reads, in days.
+    /// Of the target, in days, where the features that the query reads say it.
     pub horizon: Option<f64>,
 }
 
@@ -48,9 +50,10 @@ pub fn load(recipe: &Recipe, wanted: &Wanted, memory_limit: usize) -> Result<Dat
     let (plan, descriptor) = prepare(&query, parallel)?;
     // SAFETY: the descriptor of the prepared plan.
     let all = unsafe { describe(descriptor) };
-    let columns = assign(&all, recipe, wanted)?;
     // SAFETY: prepared above.
-    let horizon = unsafe { plan::horizon(plan) }?;
+    let of_features = unsafe { plan::horizon(plan) }?;
+    let horizon = recipe.options.horizon.or(of_features);
+    let columns = assign(&all, recipe, wanted, horizon)?;
     let mut loader = Loader::new(&columns, recipe, memory_limit);
     session::report_rows(0);
     let mut receiver = Receiver {
@@ -83,7 +86,10 @@ pub fn load(recipe: &Recipe, wanted: &Wanted, memory_limit: usize) -> Result<Dat
     session::end_of_rows();
     // SAFETY: opened above.
     unsafe { pg_sys::SPI_finish() };
-    data.horizon = horizon;
+    data.horizon = match of_features {
+        Some(_) => horizons::days_of(&columns.target.name, of_features).or(of_features),
+        None => columns.labels.last().map(|label| label.days.into()),
+    };
     Ok(data)
 }
 

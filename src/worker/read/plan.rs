@@ -2,6 +2,7 @@
 
 use super::column::{Column, Kind};
 use super::error::ReadError;
+use super::horizons::{self, Label, is_label};
 use crate::error::Result;
 use crate::text;
 use crate::value::{Scalar, attributes, sql};
@@ -23,6 +24,8 @@ pub struct Feature {
 #[derive(Clone, Debug)]
 pub struct Columns {
     pub target: Column,
+    /// Several horizons, ascending, the target's last; empty where the target is all.
+    pub labels: Vec<Label>,
     /// Decides which customers are held out; without it the number of the row does.
     pub id: Option<Column>,
     pub split: Option<Column>,
@@ -153,8 +156,13 @@ pub unsafe fn describe(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
     }
 }
 
-/// Gives every column its part, or says what is wrong with it.
-pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Columns> {
+/// Gives every column its part, or says what is wrong with it. `horizon`: the days that the target `ltv` looks ahead, if they are known.
+pub fn assign(
+    all: &[Column],
+    recipe: &Recipe,
+    wanted: &Wanted,
+    horizon: Option<f64>,
+) -> Result<Columns> {
     if let Some(column) = all
         .iter()
         .find(|c| all[..c.at].iter().any(|other| other.name == c.name))
@@ -263,20 +271,15 @@ pub fn assign(all: &[Column], recipe: &Recipe, wanted: &Wanted) -> Result<Column
     if features.is_empty() {
         return Err(ReadError::NoFeature.into());
     }
+    let labels = horizons::labels(all, &target, recipe, &wanted.exclude, horizon)?;
     Ok(Columns {
+        labels,
         target,
         id,
         split,
         as_of,
         features,
     })
-}
-
-/// What a customer spends in some horizon, by the names that `ltv_create_features` gives labels: `ltv`, `ltv_30`. A target of
-/// another horizon would tell what is to be learnt.
-fn is_label(name: &str) -> bool {
-    let is_number = |days: &str| !days.is_empty() && days.bytes().all(|b| b.is_ascii_digit());
-    name == "ltv" || name.strip_prefix("ltv_").is_some_and(is_number)
 }
 
 /// All that cannot be used are named at once.

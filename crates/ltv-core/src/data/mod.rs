@@ -3,12 +3,14 @@
 mod categories;
 pub mod customer_hash;
 mod frequency;
+mod horizons;
 mod order;
 mod sequences;
 mod spill;
 mod transfer;
 
 pub use categories::CategoryColumn;
+pub use horizons::{Horizons, MOST_HORIZONS};
 pub use sequences::SequenceColumn;
 pub use spill::{RecordFormat, Records, SpilledRows, TrainingData};
 
@@ -84,6 +86,8 @@ pub struct TrainingTable {
     pub(crate) as_of: Option<Vec<f32>>,
     /// A hash per row; rows of one customer share it.
     pub(crate) groups: Vec<u32>,
+    /// Where shorter horizons than the target's are learned too. Then the target is NaN where its time has not come.
+    pub(crate) horizons: Option<Horizons>,
 }
 
 impl TrainingTable {
@@ -134,7 +138,20 @@ impl TrainingTable {
             split: Vec::new(),
             as_of: with_as_of.then(Vec::new),
             groups: Vec::new(),
+            horizons: None,
         })
+    }
+
+    /// Of a table without rows: each row comes with what was spent up to the end of each of these horizons, in days, ascending. The last one is
+    /// the target's.
+    pub fn with_horizons(mut self, days: Vec<f32>) -> Self {
+        self.horizons = (days.len() > 1).then(|| Horizons::new(days));
+        self
+    }
+
+    /// What was spent from horizon to horizon, where that is learned.
+    pub fn horizons(&self) -> Option<&Horizons> {
+        self.horizons.as_ref()
     }
 
     /// A table from whole columns, for tests and small data.
@@ -232,6 +249,7 @@ impl TrainingTable {
                 .sequence
                 .as_ref()
                 .map_or(0, SequenceColumn::memory_bytes)
+            + self.horizons.as_ref().map_or(0, Horizons::memory_bytes)
     }
 
     /// Bounds the dictionaries of the categorical columns: beyond `bytes` they take frequent values only, and other
@@ -266,12 +284,24 @@ impl TrainingTable {
         if let Some(sequence) = &mut self.sequence {
             sequence.truncate(self.rows);
         }
+        if let Some(horizons) = &mut self.horizons {
+            horizons.truncate(self.rows);
+        }
         RowWriter {
             table: self,
             position: 0,
             category: 0,
             group: None,
         }
+    }
+}
+
+/// In single precision; NaN stays what it is.
+fn narrow(amount: &f64) -> f32 {
+    if amount.is_nan() {
+        f32::NAN
+    } else {
+        amount.min(f64::from(f32::MAX)) as f32
     }
 }
 
@@ -385,20 +415,40 @@ impl RowWriter<'_> {
 
     /// Ends the row. `target` is the money spent, finite and not negative.
     pub fn finish(self, target: f64, split: Split, as_of: Option<f32>) -> Result<()> {
+        self.end(&[target], split, as_of)
+    }
+
+    /// Ends the row of a table with horizons by what was spent up to the end of each, NaN from the first one on whose time has not come; the
+    /// others finite and not negative.
+    pub fn finish_horizons(self, spent: &[f64], split: Split, as_of: Option<f32>) -> Result<()> {
+        self.end(spent, split, as_of)
+    }
+
+    fn end(self, spent: &[f64], split: Split, as_of: Option<f32>) -> Result<()> {
         if self.position != self.table.inputs.len() {
             return Err(Error::internal("a row ended before its last feature"));
         }
-        if !target.is_finite() || target < 0.0 {
-            return Err(Error::data("the target must be a number that is not negative")
-                .detail(format!("Found {target}."))
-                .hint("Clip refunds with greatest(target, 0), or leave such rows out of the query."));
+        let count = self.table.horizons.as_ref().map_or(1, Horizons::count);
+        let Some(target) = spent.last().filter(|_| spent.len() == count) else {
+            return Err(Error::internal("a row has another number of horizons"));
+        };
+        let may_wait = count > 1;
+        for &amount in spent {
+            let is_amount = amount.is_finite() && amount >= 0.0;
+            if !(is_amount || may_wait && amount.is_nan()) {
+                return Err(Error::data("the target must be a number that is not negative")
+                    .detail(format!("Found {amount}."))
+                    .hint("Clip refunds with greatest(target, 0), or leave such rows out of the query."));
+            }
+        }
+        if let Some(horizons) = &mut self.table.horizons {
+            let labels: Vec<f32> = spent.iter().map(narrow).collect();
+            horizons.push(&labels);
         }
         if let Some(days) = &mut self.table.as_of {
             days.push(as_of.unwrap_or(f32::NAN));
         }
-        self.table
-            .target
-            .push(target.min(f64::from(f32::MAX)) as f32);
+        self.table.target.push(narrow(target));
         self.table.split.push(split);
         let group = self
             .group

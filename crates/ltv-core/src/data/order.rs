@@ -30,6 +30,9 @@ impl TrainingTable {
         if let Some(days) = &mut self.as_of {
             permute(days, 1, &order);
         }
+        if let Some(horizons) = &mut self.horizons {
+            horizons.permute(&order);
+        }
         for column in &mut self.categories {
             permute(column.codes_mut(), 1, &order);
         }
@@ -46,14 +49,6 @@ impl TrainingTable {
 impl TrainingTable {
     /// A copy of some rows, in their order.
     pub fn subset(&self, rows: &[u32]) -> Self {
-        fn pick<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Vec<T> {
-            let mut picked = Vec::with_capacity(rows.len() * width);
-            for &row in rows {
-                let start = row as usize * width;
-                picked.extend_from_slice(&values[start..start + width]);
-            }
-            picked
-        }
         let sequence = self.sequence.as_ref().map(|all| {
             let mut some = SequenceColumn::new(all.channels());
             for &row in rows {
@@ -78,12 +73,23 @@ impl TrainingTable {
             split: pick(&self.split, 1, rows),
             as_of: self.as_of.as_ref().map(|days| pick(days, 1, rows)),
             groups: pick(&self.groups, 1, rows),
+            horizons: self.horizons.as_ref().map(|all| all.pick(rows)),
         }
     }
 }
 
+/// Some rows of a matrix, in their order.
+pub(super) fn pick<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Vec<T> {
+    let mut picked = Vec::with_capacity(rows.len() * width);
+    for &row in rows {
+        let start = row as usize * width;
+        picked.extend_from_slice(&values[start..start + width]);
+    }
+    picked
+}
+
 /// Row `i` becomes what row `order[i]` was. In place, because the matrix may be most of what memory there is.
-fn permute<T: Copy>(values: &mut [T], width: usize, order: &[u32]) {
+pub(super) fn permute<T: Copy>(values: &mut [T], width: usize, order: &[u32]) {
     if width == 0 {
         return;
     }

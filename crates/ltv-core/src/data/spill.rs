@@ -1,6 +1,6 @@
 //! Rows that do not fit into memory: records of one size in a file, read back in blocks.
 
-use super::{SequenceColumn, Split, TrainingTable};
+use super::{Horizons, SequenceColumn, Split, TrainingTable};
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,6 +17,8 @@ pub struct RecordFormat {
     channels: usize,
     /// Floats kept of a sequence at most, the newest ones.
     longest: usize,
+    /// Horizons, where there are several.
+    horizons: usize,
 }
 
 impl RecordFormat {
@@ -28,6 +30,7 @@ impl RecordFormat {
             categories: table.categories.len(),
             channels,
             longest: channels * steps,
+            horizons: table.horizons.as_ref().map_or(0, Horizons::count),
         }
     }
 
@@ -38,7 +41,7 @@ impl RecordFormat {
         } else {
             0
         };
-        (HEAD + 4 * (self.width + self.categories + sequence)).next_multiple_of(8)
+        (HEAD + 4 * (self.horizons + self.width + self.categories + sequence)).next_multiple_of(8)
     }
 
     /// Appends row `row` of `table`; records are sorted by `key`.
@@ -50,7 +53,11 @@ impl RecordFormat {
         out.extend(as_of.to_ne_bytes());
         out.extend(table.groups[row].to_ne_bytes());
         out.extend(u32::from(table.split[row] == Split::Validation).to_ne_bytes());
-        for value in &table.matrix[row * self.width..(row + 1) * self.width] {
+        let spent = table.horizons.as_ref().map_or(&[][..], |all| all.row(row));
+        for value in spent
+            .iter()
+            .chain(&table.matrix[row * self.width..(row + 1) * self.width])
+        {
             out.extend(value.to_ne_bytes());
         }
         for column in &table.categories {
@@ -96,6 +103,10 @@ impl RecordFormat {
             false => Split::Train,
         });
         let mut place = HEAD / 4;
+        if let Some(horizons) = &mut table.horizons {
+            horizons.push_increments((place..place + self.horizons).map(float));
+        }
+        place += self.horizons;
         table.matrix.extend((place..place + self.width).map(float));
         place += self.width;
         for column in &mut table.categories {
@@ -122,7 +133,9 @@ fn word(record: &[u8], place: usize) -> u32 {
 impl TrainingTable {
     /// Without rows, and without dictionaries: for rows whose codes belong to the dictionaries of this one.
     pub fn like(&self) -> Result<Self> {
-        Self::new(self.inputs.clone(), self.as_of.is_some())
+        let days = self.horizons.as_ref().map(|all| all.days().to_vec());
+        let table = Self::new(self.inputs.clone(), self.as_of.is_some())?;
+        Ok(table.with_horizons(days.unwrap_or_default()))
     }
 
     /// Forgets the rows and their memory, not the dictionaries.
@@ -134,6 +147,9 @@ impl TrainingTable {
         self.groups = Vec::new();
         if let Some(days) = &mut self.as_of {
             *days = Vec::new();
+        }
+        if let Some(horizons) = &mut self.horizons {
+            horizons.forget_rows();
         }
         if let Some(sequence) = &mut self.sequence {
             *sequence = SequenceColumn::new(sequence.channels());

@@ -58,6 +58,9 @@ impl TrainingTable {
         if let Some(days) = &mut self.as_of {
             cut(days, left);
         }
+        if let Some(horizons) = &mut self.horizons {
+            horizons.truncate(left);
+        }
         for column in &mut self.categories {
             column.truncate(left);
         }
@@ -92,6 +95,9 @@ impl TrainingTable {
         self.groups.reverse();
         if let Some(days) = &mut self.as_of {
             days.reverse();
+        }
+        if let Some(horizons) = &mut self.horizons {
+            horizons.reverse();
         }
         for column in &mut self.categories {
             column.codes_mut().reverse();

@@ -3,6 +3,7 @@
 pub mod cmltv;
 mod contrast;
 pub mod expltv;
+pub mod horizons;
 mod paying_rows;
 mod purchase;
 mod quantile;
@@ -243,6 +244,28 @@ pub fn build(
             Box::new(expltv::Expltv::new(params, width, config, statistics)?)
         }
     })
+}
+
+/// Like [`build`], with a head for each interval between the ends of several horizons, if there are any.
+pub fn build_horizons(
+    config: &ObjectiveConfig,
+    backbone: &dyn Backbone,
+    statistics: &TargetStatistics,
+    intervals: &[TargetStatistics],
+    params: &mut Params,
+) -> Result<Box<dyn Objective>> {
+    let whole = build(config, backbone, statistics, params)?;
+    if intervals.is_empty() {
+        return Ok(whole);
+    }
+    let mut heads = Vec::with_capacity(intervals.len());
+    for (index, of_interval) in intervals.iter().enumerate() {
+        let scope = format!("interval_{}", index + 1);
+        heads.push(params.within(&scope, |params| {
+            build(config, backbone, of_interval, params)
+        })?);
+    }
+    Ok(Box::new(horizons::Horizons::new(whole, heads)))
 }
 
 /// The predictions of several networks of one kind inside a graph, float `[batch, networks]`, from the `h` of each, float

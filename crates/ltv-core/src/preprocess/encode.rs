@@ -2,7 +2,7 @@
 
 use super::{Preprocessing, signed_log};
 use crate::batch::{Batch, SequenceBatch};
-use crate::data::{SequenceColumn, Split, TrainingTable};
+use crate::data::{Horizons, SequenceColumn, Split, TrainingTable};
 use crate::error::Result;
 use candle_core::{Device, Tensor};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
@@ -25,6 +25,8 @@ pub struct Encoded {
     pub split: Vec<Split>,
     /// A hash of each row's customer.
     pub groups: Vec<u32>,
+    /// What was spent from horizon to horizon, where that is learned.
+    pub horizons: Option<Horizons>,
 }
 
 enum Ids {
@@ -43,7 +45,8 @@ struct EncodedSequence {
 pub struct EncodedRows {
     /// The inputs of the network.
     pub batch: Batch,
-    /// `[rows]`, in money.
+    /// `[rows]`, in money; where several horizons are learned `[rows, 1 + horizons]`: the target, then the increments, NaN where the time of one has
+    /// not come.
     pub target: Tensor,
 }
 
@@ -110,6 +113,7 @@ pub(super) fn encode(
         target: table.target,
         split: table.split,
         groups: table.groups,
+        horizons: table.horizons,
     })
 }
 
@@ -236,7 +240,6 @@ impl Encoded {
             Some(sequence) => Some(sequence.gather(rows, device)?),
             None => None,
         };
-        let target: Vec<f32> = rows.iter().map(|&row| self.target[row as usize]).collect();
         Ok(EncodedRows {
             batch: Batch {
                 rows: rows.len(),
@@ -244,8 +247,24 @@ impl Encoded {
                 categories,
                 sequence,
             },
-            target: Tensor::from_vec(target, rows.len(), device)?,
+            target: self.gather_target(rows, device)?,
         })
+    }
+}
+
+impl Encoded {
+    fn gather_target(&self, rows: &[u32], device: &Device) -> Result<Tensor> {
+        let Some(horizons) = &self.horizons else {
+            let target: Vec<f32> = rows.iter().map(|&row| self.target[row as usize]).collect();
+            return Ok(Tensor::from_vec(target, rows.len(), device)?);
+        };
+        let width = 1 + horizons.count();
+        let mut targets = Vec::with_capacity(rows.len() * width);
+        for &row in rows {
+            targets.push(self.target[row as usize]);
+            targets.extend_from_slice(horizons.row(row as usize));
+        }
+        Ok(Tensor::from_vec(targets, (rows.len(), width), device)?)
     }
 }
 

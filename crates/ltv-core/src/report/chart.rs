@@ -71,12 +71,13 @@ fn round_step(least: f64) -> f64 {
         .unwrap_or(10.0 * power)
 }
 
-/// Groups of bars, the series beside each other, numbered from 1.
-pub(super) fn bars(axes: &Axes, series: &[Series]) -> Markup {
+/// Groups of bars, the series beside each other, each group with its name.
+pub(super) fn bars(axes: &Axes, series: &[Series], names: &[String]) -> Markup {
     let scale = Scale::of(series);
     let groups = series.iter().map(|s| s.values.len()).max().unwrap_or(0);
     let room = (WIDTH - LEFT - RIGHT) / groups.max(1) as f64;
     let wide = 0.8 * room / series.len().max(1) as f64;
+    let name = |group: usize| names.get(group).map_or("", String::as_str);
     frame(
         axes,
         series,
@@ -87,12 +88,12 @@ pub(super) fn bars(axes: &Axes, series: &[Series]) -> Markup {
                     @let x = LEFT + room * (group as f64 + 0.1) + wide * index as f64;
                     @let (top, bottom) = (scale.y(value.max(0.0)), scale.y(value.min(0.0)));
                     rect.{ "fill" (index) } x=(round(x)) y=(round(top)) width=(round(wide)) height=(round(bottom - top)) {
-                        title { (one.name) ", " (axes.place) " " (group + 1) ": " (number(value)) }
+                        title { (one.name) ", " (axes.place) " " (name(group)) ": " (number(value)) }
                     }
                 }
             }
             @for group in 0..groups {
-                (label(LEFT + room * (group as f64 + 0.5), &(group + 1).to_string()))
+                (label(LEFT + room * (group as f64 + 0.5), name(group)))
             }
         },
     )
@@ -204,7 +205,11 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_not_drawn_and_names_are_escaped() {
         for drawn in [
-            bars(&AXES, &series(&[1.0, f64::NAN, f64::INFINITY])),
+            bars(
+                &AXES,
+                &series(&[1.0, f64::NAN, f64::INFINITY]),
+                &["1".to_owned()],
+            ),
             lines(&AXES, &series(&[1.0, f64::NAN, f64::INFINITY]), 1),
         ] {
             let svg = drawn.into_string();
@@ -215,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_bar_reaches_from_zero_to_its_value() {
-        let svg = bars(&AXES, &series(&[50.0, -50.0])).into_string();
+        let svg = bars(&AXES, &series(&[50.0, -50.0]), &[]).into_string();
         let scale = Scale::of(&series(&[50.0, -50.0]));
         let height = round(scale.y(0.0) - scale.y(50.0));
         assert_eq!(
@@ -227,7 +232,7 @@ mod tests {
 
     #[test]
     fn nothing_at_all_can_be_drawn() {
-        assert!(bars(&AXES, &[]).into_string().ends_with("</svg>"));
+        assert!(bars(&AXES, &[], &[]).into_string().ends_with("</svg>"));
         assert!(
             lines(&AXES, &series(&[]), 0)
                 .into_string()

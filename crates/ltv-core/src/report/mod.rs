@@ -4,163 +4,21 @@
 //! light or the dark, and prints.
 
 mod chart;
+mod document;
 mod words;
 
-use crate::error::{Error, Result};
+use crate::recipe::Options;
 use chart::{Axes, Series};
+pub use document::{
+    Basis, Decile, Drift, Epoch, Feature, Horizon, Importance, Metric, Page, Report,
+};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use words::{number, percent};
 
 const STYLE: &str = include_str!("page.css");
 
-/// What the page is about. Every number may be missing.
-#[derive(Deserialize)]
-pub struct Report {
-    /// Name of the model.
-    pub model: String,
-    /// Number of the version.
-    pub version: i32,
-    /// The objective, or how the version came here.
-    pub kind: String,
-    /// The backbone, where the version was trained here.
-    pub backbone: Option<String>,
-    /// Day on which the version was made, as text.
-    pub created: String,
-    /// Rows that the version was trained on.
-    #[serde(default, deserialize_with = "finite")]
-    pub trained_rows: f64,
-    /// Days that a value counts from its cut-off.
-    #[serde(default, deserialize_with = "finite")]
-    pub horizon: f64,
-    /// Whose figures these are.
-    pub basis: Basis,
-    /// The metrics of an evaluation.
-    pub metrics: Vec<Metric>,
-    /// Groups of equal size, the best predicted first; none where no rows were given.
-    #[serde(default)]
-    pub deciles: Vec<Decile>,
-    /// Losses of the first network.
-    #[serde(default)]
-    pub epochs: Vec<Epoch>,
-    /// What the version looks at.
-    #[serde(default)]
-    pub features: Vec<Feature>,
-}
-
-/// The customers that figures are of.
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Basis {
-    /// Held out of training.
-    HeldOut,
-    /// Learnt from: no customer was held out.
-    TrainedOn,
-    /// Given for the report.
-    Given,
-    /// Given for the report, with those among them that the version learnt from.
-    GivenAndTrainedOn,
-}
-
-impl Basis {
-    fn sentence(self) -> &'static str {
-        match self {
-            Self::HeldOut => "These figures are of customers that the model did not learn from.",
-            Self::TrainedOn => {
-                "These figures are of customers that the model learnt from: they flatter it."
-            }
-            Self::Given => "These figures are of the customers that were given for this report.",
-            Self::GivenAndTrainedOn => {
-                "Customers that the model learnt from are among these: they flatter it."
-            }
-        }
-    }
-
-    fn whose(self) -> &'static str {
-        match self {
-            Self::HeldOut => " of the customers held out of training",
-            Self::TrainedOn => " of the customers trained on",
-            Self::Given | Self::GivenAndTrainedOn => "",
-        }
-    }
-}
-
-/// A metric of an evaluation.
-#[derive(Deserialize)]
-pub struct Metric {
-    /// Its name in `ltv_evaluate`.
-    pub metric: String,
-    /// Its value, if the rows define it.
-    #[serde(deserialize_with = "finite")]
-    pub value: f64,
-}
-
-/// A group of customers of about equal predictions.
-#[derive(Deserialize)]
-pub struct Decile {
-    /// Mean of what was predicted.
-    #[serde(deserialize_with = "finite")]
-    pub mean_prediction: f64,
-    /// Mean of what was spent.
-    #[serde(deserialize_with = "finite")]
-    pub mean_actual: f64,
-    /// Share of all revenue of this group and the better ones.
-    #[serde(deserialize_with = "finite")]
-    pub cumulative_revenue_share: f64,
-}
-
-/// Losses after an epoch.
-#[derive(Deserialize)]
-pub struct Epoch {
-    /// On the rows that are learnt from.
-    #[serde(deserialize_with = "finite")]
-    pub training_loss: f64,
-    /// On the rows that are not.
-    #[serde(deserialize_with = "finite")]
-    pub validation_loss: f64,
-}
-
-/// A feature as it was in training.
-#[derive(Deserialize)]
-pub struct Feature {
-    /// Name of the column.
-    pub feature: String,
-    /// How it is read: numeric, categorical ...
-    pub kind: String,
-    /// Share of rows without a value.
-    #[serde(deserialize_with = "finite")]
-    pub missing: f64,
-    /// Mean of the values.
-    #[serde(deserialize_with = "finite")]
-    pub mean: f64,
-    /// Standard deviation of the values.
-    #[serde(deserialize_with = "finite")]
-    pub std: f64,
-    /// The least value.
-    #[serde(deserialize_with = "finite")]
-    pub min: f64,
-    /// The greatest value.
-    #[serde(deserialize_with = "finite")]
-    pub max: f64,
-}
-
-/// A number that JSON may lack or hold as text ("NaN"): NaN then.
-fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(value.as_f64().unwrap_or(f64::NAN))
-}
-
 impl Report {
-    /// Reads the document that SQL has gathered.
-    ///
-    /// # Errors
-    /// `InvalidParameter` where it is not such a document.
-    pub fn from_json(document: serde_json::Value) -> Result<Self> {
-        serde_json::from_value(document).map_err(|error| {
-            Error::invalid("the document of a report cannot be read").detail(format!("{error}."))
-        })
-    }
-
     /// The page.
     pub fn html(&self) -> String {
         let title = format!("{}, version {}", self.model, self.version);
@@ -176,10 +34,21 @@ impl Report {
                 body {
                     h1 { (title) }
                     p.about { (self.about()) }
-                    (self.headline())
-                    (self.groups())
-                    (self.metrics())
-                    (self.training())
+                    @match self.page {
+                        Page::Report => {
+                            (self.headline())
+                            (self.by_when())
+                            (self.groups())
+                            (self.importance())
+                            (self.drift())
+                            (self.metrics())
+                        }
+                        Page::Training => {
+                            (self.training())
+                            (self.options())
+                            (self.metrics())
+                        }
+                    }
                     (self.features())
                 }
             }
@@ -257,6 +126,40 @@ impl Report {
         sentences
     }
 
+    /// What a customer is worth by the end of each horizon: predicted beside real.
+    fn by_when(&self) -> Markup {
+        if self.horizons.is_empty() {
+            return html! {};
+        }
+        let of = |value: fn(&Horizon) -> f64| self.horizons.iter().map(value).collect::<Vec<_>>();
+        let days: Vec<String> = self.horizons.iter().map(|h| number(h.horizon)).collect();
+        html! {
+            h2 { "By when" }
+            (chart::bars(
+                &Axes { x: "days from the cut-off", y: "mean value", place: "day" },
+                &[
+                    Series { name: "predicted", values: of(|h| h.predicted / h.customers) },
+                    Series { name: "spent", values: of(|h| h.actual / h.customers) },
+                ],
+                &days,
+            ))
+            div.table { table {
+                tr {
+                    @for name in ["days", "customers", "predicted for each", "spent by each", "total", "order (normalized Gini)"] {
+                        th.number { (name) }
+                    }
+                }
+                @for h in &self.horizons {
+                    tr {
+                        @for value in [h.horizon, h.customers, h.predicted / h.customers, h.actual / h.customers, h.total_ratio, h.normalized_gini] {
+                            td.number { (number(value)) }
+                        }
+                    }
+                }
+            } }
+        }
+    }
+
     /// Tenths of the customers: predicted beside real, and how much of the revenue the best of them bring.
     fn groups(&self) -> Markup {
         if self.deciles.is_empty() {
@@ -275,6 +178,7 @@ impl Report {
                     Series { name: "predicted", values: of(|group| group.mean_prediction) },
                     Series { name: "spent", values: of(|group| group.mean_actual) },
                 ],
+                &(1..=self.deciles.len()).map(|group| group.to_string()).collect::<Vec<_>>(),
             ))
             h2 { "Share of the revenue found" }
             (chart::lines(
@@ -311,21 +215,87 @@ impl Report {
         }
     }
 
-    fn training(&self) -> Markup {
-        if self.epochs.len() < 2 {
+    fn importance(&self) -> Markup {
+        if self.importance.is_empty() {
             return html! {};
         }
-        let of = |value: fn(&Epoch) -> f64| self.epochs.iter().map(value).collect::<Vec<_>>();
         html! {
-            h2 { "Training, first network" }
-            (chart::lines(
-                &Axes { x: "epoch", y: "loss", place: "epoch" },
-                &[
-                    Series { name: "training", values: of(|epoch| epoch.training_loss) },
-                    Series { name: "validation", values: of(|epoch| epoch.validation_loss) },
-                ],
-                1,
-            ))
+            h2 { "What the order relies on" }
+            p.quiet { "What the normalized Gini loses where customers swap their values of a feature." }
+            div.table { table {
+                @for one in &self.importance {
+                    tr { td { (one.feature) } td.number { (number(one.importance)) } }
+                }
+            } }
+        }
+    }
+
+    fn drift(&self) -> Markup {
+        if self.drift.is_empty() {
+            return html! {};
+        }
+        html! {
+            h2 { "No longer as in training" }
+            div.table { table {
+                @for one in &self.drift {
+                    tr { td { (one.feature) } td { (one.reason) } }
+                }
+            } }
+        }
+    }
+
+    /// Losses, a chart for each network.
+    fn training(&self) -> Markup {
+        let mut networks: Vec<Vec<&Epoch>> = Vec::new();
+        for epoch in &self.epochs {
+            match networks.last_mut() {
+                Some(network) if network[0].member.total_cmp(&epoch.member).is_eq() => {
+                    network.push(epoch);
+                }
+                _ => networks.push(vec![epoch]),
+            }
+        }
+        let of = |network: &[&Epoch], value: fn(&Epoch) -> f64| {
+            network.iter().map(|epoch| value(epoch)).collect::<Vec<_>>()
+        };
+        html! {
+            @for (index, network) in networks.iter().enumerate().filter(|(_, network)| network.len() > 1) {
+                h2 { "Training, network " (index + 1) " of " (networks.len()) }
+                (chart::lines(
+                    &Axes { x: "epoch", y: "loss", place: "epoch" },
+                    &[
+                        Series { name: "training", values: of(network, |epoch| epoch.training_loss) },
+                        Series { name: "validation", values: of(network, |epoch| epoch.validation_loss) },
+                    ],
+                    1,
+                ))
+            }
+        }
+    }
+
+    /// Options of the training that are not the default.
+    fn options(&self) -> Markup {
+        let defaults = Options::default().to_json();
+        let is_other = |(name, value): &&(String, String)| match &defaults[name.as_str()] {
+            Value::Null => true,
+            Value::String(text) => value != text,
+            other => match (value.parse::<f64>(), other.as_f64()) {
+                (Ok(value), Some(default)) => value.total_cmp(&default).is_ne(),
+                // As PostgreSQL spaces it, and as we do.
+                _ => value.replace(' ', "") != other.to_string().replace(' ', ""),
+            },
+        };
+        let given: Vec<_> = self.options.iter().filter(is_other).collect();
+        if given.is_empty() {
+            return html! {};
+        }
+        html! {
+            h2 { "Options that are not the default" }
+            div.table { table {
+                @for (name, value) in given {
+                    tr { td { code { (name) } } td { (value) } }
+                }
+            } }
         }
     }
 
@@ -350,6 +320,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Result;
     use serde_json::json;
 
     fn page(changes: serde_json::Value) -> Result<String> {
@@ -394,18 +365,63 @@ mod tests {
     }
 
     #[test]
-    fn groups_and_epochs_become_charts() -> Result<()> {
+    fn groups_become_charts_and_what_drives_them_a_table() -> Result<()> {
         let group = |mean: f64, share: f64| json!({"mean_prediction": mean, "mean_actual": mean + 1.0, "cumulative_revenue_share": share});
         let html = page(json!({
             "basis": "given_and_trained_on",
             "deciles": [group(9.0, 0.7), group(4.0, 1.0)],
+            "importance": [{"feature": "a<b", "importance": 0.123}],
+            "drift": [{"feature": "t", "reason": "PSI 0.4"}],
             "epochs": [{"training_loss": 2.0, "validation_loss": 2.1}, {"training_loss": 1.0, "validation_loss": null}],
         }))?;
-        assert_eq!(html.matches("<svg").count(), 3);
+        assert_eq!(html.matches("<svg").count(), 2);
         assert!(html.contains("they flatter it"));
         assert!(html.contains("<title>predicted, tenth 1: 9</title>"));
         assert!(html.contains("<title>this model, tenths 1: 70</title>"));
-        assert!(html.contains("<title>validation, epoch 1: 2.1</title>"));
+        assert!(html.contains("<td>a&lt;b</td><td class=\"number\">0.123</td>"));
+        assert!(html.contains("<td>PSI 0.4</td>"));
+        Ok(())
+    }
+
+    #[test]
+    fn engineers_see_the_losses_of_each_network() -> Result<()> {
+        let epoch = |member: f64, loss: f64| json!({"member": member, "training_loss": loss, "validation_loss": null});
+        let html = page(json!({
+            "page": "training", "options": [["epochs", "5"], ["patience", "15"], ["learning_rate", "0.0020"], ["hidden_sizes", "[64, 32]"]],
+            "epochs": [epoch(1.0, 2.0), epoch(1.0, 1.5), epoch(2.0, 2.2), epoch(2.0, 1.25)],
+        }))?;
+        assert_eq!(html.matches("<svg").count(), 2);
+        assert!(html.contains("Training, network 2 of 2"));
+        assert!(html.contains("<title>training, epoch 2: 1.25</title>"));
+        for (option, is_shown) in [
+            ("epochs", true),
+            ("hidden_sizes", true),
+            ("patience", false),
+            ("learning_rate", false),
+        ] {
+            assert_eq!(
+                html.contains(&format!("<code>{option}</code>")),
+                is_shown,
+                "{option}"
+            );
+        }
+        assert!(!html.contains("class=\"cards\""));
+        Ok(())
+    }
+
+    #[test]
+    fn several_horizons_are_a_chart_and_a_table() -> Result<()> {
+        let html = page(json!({"horizons": [
+            {"horizon": 30, "customers": 200, "predicted": 1000, "actual": 900, "total_ratio": 1.11, "normalized_gini": 0.6},
+            {"horizon": 91, "customers": 100, "predicted": 1200, "actual": 1100, "total_ratio": 1.09, "normalized_gini": null},
+        ]}))?;
+        assert_eq!(html.matches("<svg").count(), 1);
+        assert!(
+            html.contains("<title>predicted, day 91: 12</title>"),
+            "{html}"
+        );
+        assert!(html.contains("<td class=\"number\">4.5</td>"), "{html}");
+        assert!(!page(json!({}))?.contains("By when"));
         Ok(())
     }
 

@@ -94,7 +94,7 @@ impl FeatureColumn {
 }
 
 /// Inputs and outputs of a version's graph; stored with it and in its metadata.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schema {
     /// In the order of an array that gives them all.
     pub inputs: Vec<FeatureColumn>,
@@ -103,6 +103,9 @@ pub struct Schema {
     /// How the parameters among the outputs are to be read.
     #[serde(default)]
     pub distribution: Option<Distribution>,
+    /// Ends of several horizons in days, ascending: the value by each of them is an output, that by the last one is `ltv`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub horizons: Vec<f32>,
     /// Imported graphs: all inputs, numeric ones, are the columns of this one float input of the graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<String>,
@@ -112,6 +115,11 @@ pub struct Schema {
     /// Imported graphs: what is computed from their outputs, where these are no prediction as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub derived: Vec<Derived>,
+}
+
+/// The output with the value by the end of a horizon that is not the longest: named like the label it is learned from.
+pub fn horizon_output(days: f32) -> String {
+    format!("ltv_{days}")
 }
 
 impl Schema {
@@ -125,6 +133,7 @@ impl Schema {
             inputs,
             outputs,
             distribution,
+            horizons: Vec::new(),
             packed: None,
             graph_outputs: BTreeMap::new(),
             derived: Vec::new(),

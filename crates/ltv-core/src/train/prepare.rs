@@ -24,6 +24,8 @@ pub struct Prepared {
     /// The distribution of each feature.
     pub features: Vec<Value>,
     pub target: TargetStatistics,
+    /// Of each interval between the ends of several horizons.
+    pub intervals: Vec<TargetStatistics>,
     /// How many models there will be, each with a fold of its own.
     pub members: usize,
     /// Rows in memory that something is fitted to.
@@ -45,8 +47,15 @@ pub fn prepare(
     let rows: Vec<u32> = (0..table.rows() as u32)
         .filter(|&row| members > 1 || table.split[row as usize] == Split::Train)
         .collect();
-    let spent: Vec<f32> = rows.iter().map(|&row| table.target[row as usize]).collect();
+    let known: Vec<u32> = (rows.iter().copied())
+        .filter(|&row| !table.target[row as usize].is_nan())
+        .collect();
+    let spent: Vec<f32> = known
+        .iter()
+        .map(|&row| table.target[row as usize])
+        .collect();
     target::check(&spent, &recipe.objective)?;
+    let intervals = target::of_intervals(table, &rows, &recipe.objective)?;
     let (preprocessing, features) = Preprocessing::fit(table, &rows, options)?;
     let target = target::statistics(&spent);
     if let Some(remark) = target::remark(options, &recipe.objective, &target) {
@@ -58,12 +67,13 @@ pub fn prepare(
         preprocessing,
         features,
         target,
+        intervals,
         members,
         beside: Beside {
             mbgnbd,
             season: Season::of(table, options.horizon, log_depth.as_ref()),
             log_depth,
-            silence: Silence::fit(table, &rows, recipe),
+            silence: Silence::fit(table, &known, recipe),
         },
         rows,
     })

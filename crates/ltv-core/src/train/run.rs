@@ -16,9 +16,8 @@ use super::size::Room;
 use super::version::{graph, history, selection_weights, weights};
 use super::{TrainedModel, bgnbd, config, forest, version};
 use crate::batch::InputShape;
-use crate::data::{TrainingData, TrainingTable};
+use crate::data::{Horizons, TrainingData, TrainingTable};
 use crate::error::{Error, Result};
-use crate::objective::ObjectiveConfig;
 use crate::preprocess::{Encoded, Preprocessing};
 use crate::recipe::{Options, Recipe, TREES};
 use crate::trees::Forest;
@@ -134,8 +133,9 @@ impl<'a> Job<'a> {
             objective,
             shape: prepared.preprocessing.shape(),
             target: prepared.target.clone(),
+            intervals: prepared.intervals.clone(),
         };
-        let earlier = self.earlier(&prepared.preprocessing, &network.objective);
+        let earlier = self.earlier(&prepared.preprocessing, &network, table);
         if let Some(stored) = &earlier {
             prepared.preprocessing = stored.preprocessing.clone();
             network = stored.network.clone();
@@ -147,10 +147,12 @@ impl<'a> Job<'a> {
     fn earlier(
         &self,
         preprocessing: &Preprocessing,
-        objective: &ObjectiveConfig,
+        network: &NetworkConfig,
+        table: &TrainingTable,
     ) -> Option<weights::Stored> {
         let bytes = self.recipe.warm_start.as_deref()?;
-        match weights::continue_from(bytes, preprocessing, objective, self.recipe) {
+        let days = table.horizons().map(Horizons::days);
+        match weights::continue_from(bytes, preprocessing, &network.objective, days, self.recipe) {
             Ok(stored) => Some(stored),
             Err(reason) => {
                 self.control.notice(&format!(
@@ -322,7 +324,7 @@ impl<'a> Job<'a> {
         trainer: &Trainer,
         networks: &[Network],
         histories: Vec<Value>,
-        trees: Option<Trees>,
+        mut trees: Option<Trees>,
     ) -> Result<TrainedModel> {
         self.control.progress(Progress::of(Phase::Validating));
         let Prepared {
@@ -346,6 +348,7 @@ impl<'a> Job<'a> {
             folds: &feed.folds,
             spent: &feed.data.target,
             groups: &feed.data.groups,
+            horizons: feed.data.horizons.as_ref(),
             options: self.options,
             control: self.control,
             is_spilled: feed.spilled.is_some(),
@@ -364,6 +367,10 @@ impl<'a> Job<'a> {
                 &mut statistics,
                 &mut history,
             );
+        }
+        if let Some(trees) = &mut trees {
+            let kept = std::env::var("LTV_KEPT").ok().and_then(|k| k.parse().ok());
+            trees.forest.members.truncate(kept.unwrap_or(5));
         }
         self.control.progress(Progress::of(Phase::Exporting));
         let forest = trees

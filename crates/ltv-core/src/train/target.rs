@@ -1,7 +1,8 @@
 //! The training target: what can be learned from, and the facts that heads start from.
 
+use crate::data::TrainingTable;
 use crate::error::{Error, Result};
-use crate::objective::TargetStatistics;
+use crate::objective::{TargetStatistics, horizons};
 use crate::recipe::Options;
 
 /// Refuses targets that nothing can be learned from.
@@ -37,6 +38,33 @@ pub fn check(target: &[f32], objective: &str) -> Result<()> {
             .hint("Include customers who spent nothing, or use objective \"ziln\"."));
     }
     Ok(())
+}
+
+/// The facts of each interval between the ends of several horizons, from the rows whose time has come. An error where the objective has no such
+/// intervals.
+pub fn of_intervals(
+    table: &TrainingTable,
+    rows: &[u32],
+    objective: &str,
+) -> Result<Vec<TargetStatistics>> {
+    let Some(horizons) = table.horizons() else {
+        return Ok(Vec::new());
+    };
+    if !horizons::OBJECTIVES.contains(&objective) {
+        return Err(Error::invalid(format!(
+            "objective \"{objective}\" cannot predict several horizons"
+        ))
+        .detail(format!(
+            "Objectives of several horizons are {}.",
+            horizons::OBJECTIVES.join(", ")
+        ))
+        .hint("Use one of them, or options => '{\"horizons\": false}' for the target alone."));
+    }
+    let of_interval = |index: usize| {
+        let spent = rows.iter().map(|&row| horizons.row(row as usize)[index]);
+        statistics(&spent.filter(|spent| !spent.is_nan()).collect::<Vec<f32>>())
+    };
+    Ok((0..horizons.count()).map(of_interval).collect())
 }
 
 /// What is odd about the target, though a model can be trained on it.

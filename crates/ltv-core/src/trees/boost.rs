@@ -133,6 +133,9 @@ pub fn boost(
         Some(earlier) => earlier.clone(),
         None => Boosted::new(part, &fitted.labels),
     };
+    if fitted.labels.is_empty() {
+        return Ok(boosted);
+    }
     fitted.begin(&boosted);
     judging.begin(&boosted);
     let before: Vec<usize> = boosted.trees.iter().map(Vec::len).collect();

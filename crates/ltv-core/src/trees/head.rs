@@ -7,7 +7,7 @@ use crate::objective::terms::{
     EXPONENT_LIMIT, export_expm1, export_lognormal, export_minimum, export_probability,
 };
 use crate::objective::{
-    Distribution, ObjectiveConfig, RegressionConfig, TargetStatistics, TargetTransform,
+    Distribution, ObjectiveConfig, RegressionConfig, TargetStatistics, TargetTransform, horizons,
 };
 use crate::onnx::{GraphBuilder, Value};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,13 @@ pub enum Head {
     Ziln {
         /// Sigma is no smaller.
         sigma_floor: f64,
+    },
+    /// A head for what is spent in all, and one for each interval between the ends of several horizons.
+    Horizons {
+        /// What is spent in all.
+        whole: Box<Self>,
+        /// In each interval.
+        intervals: Vec<Self>,
     },
 }
 
@@ -75,6 +82,23 @@ impl Head {
         })
     }
 
+    /// The same for each interval between the ends of several horizons too, if there are any.
+    pub fn with_intervals(
+        objective: &ObjectiveConfig,
+        target: &TargetStatistics,
+        intervals: &[TargetStatistics],
+    ) -> Result<Self> {
+        let whole = Self::new(objective, target)?;
+        if intervals.is_empty() {
+            return Ok(whole);
+        }
+        let heads = intervals.iter().map(|spent| Self::new(objective, spent));
+        Ok(Self::Horizons {
+            whole: Box::new(whole),
+            intervals: heads.collect::<Result<_>>()?,
+        })
+    }
+
     /// What objective `name` with trees ends with.
     pub fn refused(name: &str) -> Error {
         Error::invalid(format!(
@@ -86,22 +110,31 @@ impl Head {
 
     /// Whether trees for `other` can be added to trees for this one: the same but for what amounts are divided by.
     pub fn is_like(&self, other: &Self) -> bool {
-        let mut scaled = other.clone();
-        match (self, &mut scaled) {
-            (Self::Amount { scale: own, .. }, Self::Amount { scale, .. })
-            | (Self::Tweedie { scale: own, .. }, Self::Tweedie { scale, .. }) => *scale = *own,
-            _ => {}
+        self.unscaled() == other.unscaled()
+    }
+
+    fn unscaled(&self) -> Self {
+        let mut unscaled = self.clone();
+        match &mut unscaled {
+            Self::Amount { scale, .. } | Self::Tweedie { scale, .. } => *scale = 1.0,
+            Self::Horizons { whole, intervals } => {
+                **whole = whole.unscaled();
+                intervals
+                    .iter_mut()
+                    .for_each(|head| *head = head.unscaled());
+            }
+            Self::Purchase | Self::Ziln { .. } => {}
         }
-        *self == scaled
+        unscaled
     }
 
     /// What is boosted; the parameters of the first part come first.
     pub fn parts(&self) -> Vec<Part> {
         match self {
             Self::Amount { loss, scale, log1p } => vec![Part {
-                loss: loss.clone(),
                 scale: *scale,
                 log1p: *log1p,
+                ..Part::new(loss.clone())
             }],
             Self::Purchase => vec![Part::new(Loss::Purchase)],
             Self::Tweedie { power, scale } => vec![Part {
@@ -109,6 +142,17 @@ impl Head {
                 ..Part::new(Loss::Tweedie(*power))
             }],
             Self::Ziln { .. } => vec![Part::new(Loss::Purchase), Part::new(Loss::Lognormal)],
+            Self::Horizons { whole, intervals } => {
+                let mut parts = whole.parts();
+                for (index, head) in intervals.iter().enumerate() {
+                    let of_interval = head.parts().into_iter().map(|part| Part {
+                        interval: index + 1,
+                        ..part
+                    });
+                    parts.extend(of_interval);
+                }
+                parts
+            }
         }
     }
 
@@ -119,7 +163,11 @@ impl Head {
 
     /// How `mu` and `sigma` among the outputs are to be read, if they are there.
     pub fn distribution(&self) -> Option<Distribution> {
-        matches!(self, Self::Ziln { .. }).then_some(Distribution::ZeroInflatedLognormal)
+        match self {
+            Self::Ziln { .. } => Some(Distribution::ZeroInflatedLognormal),
+            Self::Horizons { whole, .. } => whole.distribution(),
+            Self::Amount { .. } | Self::Purchase | Self::Tweedie { .. } => None,
+        }
     }
 
     /// Predictions by public name, from each row's parameters.
@@ -165,6 +213,20 @@ impl Head {
                     ("mu", mu),
                     ("sigma", sigma),
                 ]
+            }
+            Self::Horizons { whole, intervals } => {
+                let mut rest = parameters;
+                let mut of = |head: &Self| {
+                    let (own, after) = rest.split_at(head.parameters().min(rest.len()));
+                    rest = after;
+                    head.predict(own)
+                };
+                let whole = of(whole);
+                let intervals = intervals.iter().map(of).collect();
+                horizons::gather(whole, intervals, |sum, spent| {
+                    let pairs = sum.iter_mut().zip(spent);
+                    pairs.for_each(|(sum, spent)| *sum += spent);
+                })
             }
         }
     }
@@ -216,6 +278,20 @@ impl Head {
                     ("mu", mu),
                     ("sigma", sigma),
                 ]
+            }
+            Self::Horizons { whole, intervals } => {
+                let mut rest = parameters;
+                let mut of = |head: &Self, graph: &mut GraphBuilder| {
+                    let (own, after) = rest.split_at(head.parameters().min(rest.len()));
+                    rest = after;
+                    head.export(graph, own)
+                };
+                let whole = of(whole, graph)?;
+                let mut each = Vec::with_capacity(intervals.len());
+                for head in intervals {
+                    each.push(of(head, graph)?);
+                }
+                horizons::gather(whole, each, |sum, spent| *sum = graph.add(sum, spent))
             }
         })
     }

@@ -39,6 +39,9 @@ pub struct Part {
     pub scale: f64,
     /// Whether the label is ln(1 + spend / scale).
     pub log1p: bool,
+    /// Of what spend: 0 is the target, others are the intervals between the ends of several horizons.
+    #[serde(default)]
+    pub interval: usize,
 }
 
 impl Part {
@@ -48,12 +51,16 @@ impl Part {
             loss,
             scale: 1.0,
             log1p: false,
+            interval: 0,
         }
     }
 
-    /// Whether a customer who spent this counts.
+    /// Whether a customer who spent this counts; NaN is not known.
     pub fn counts(&self, spent: f32) -> bool {
-        self.loss != Loss::Lognormal || spent > 0.0
+        match self.loss {
+            Loss::Lognormal => spent > 0.0,
+            _ => !spent.is_nan(),
+        }
     }
 
     /// What the loss compares scores with.

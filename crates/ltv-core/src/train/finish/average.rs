@@ -1,6 +1,6 @@
 //! The mean over the members of an ensemble, in Rust and in a graph.
 
-use super::Named;
+use super::{Named, is_spend};
 use crate::objective::terms::export_minimum;
 use crate::onnx::GraphBuilder;
 use crate::train::fit::network::Predictions;
@@ -26,7 +26,7 @@ impl Members {
             Self::Together(members) => vec![members],
         };
         for (name, value) in all.into_iter().flatten() {
-            if *name == "ltv" {
+            if is_spend(name) {
                 *value = export_minimum(graph, value, cap);
             }
         }

@@ -6,7 +6,7 @@ use super::deviance::{deviance_at_total, deviance_of_mean};
 use super::mbgnbd::MbgNbd;
 use crate::data::TrainingTable;
 use crate::error::Result;
-use crate::onnx::{GraphBuilder, NUMERIC, Value};
+use crate::onnx::{GraphBuilder, Value};
 use crate::recipe::Recipe;
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,8 @@ pub struct Blend {
 /// A law whose weight is not yet known, and its values for the rows of the table.
 pub struct FittedMbgNbd {
     law: MbgNbd,
-    pub values: Vec<f32>,
+    /// Up to the end of each horizon, the longest last.
+    pub values: Vec<Vec<f32>>,
     /// Whether it is wanted where there are too few held-out rows to weigh it by.
     is_for_later: bool,
 }
@@ -64,7 +65,10 @@ pub fn fit(
     }
     match MbgNbd::fit(table, rows, recipe) {
         Ok(law) => Ok(Some(FittedMbgNbd {
-            values: law.values(table),
+            values: match table.horizons() {
+                Some(horizons) => law.values(table, horizons.days()),
+                None => law.values(table, &[law.horizon() as f32]),
+            },
             law,
             is_for_later,
         })),
@@ -111,8 +115,17 @@ impl FittedMbgNbd {
 }
 
 impl Blend {
-    pub fn values(&self, table: &TrainingTable) -> Vec<f32> {
-        self.law.values(table)
+    /// The law's values of all rows up to each of these days; without any, up to the end of its horizon.
+    pub fn values(&self, table: &TrainingTable, days: &[f32]) -> Vec<Vec<f32>> {
+        match days.is_empty() {
+            true => self.law.values(table, &[self.horizon() as f32]),
+            false => self.law.values(table, days),
+        }
+    }
+
+    /// In days.
+    pub fn horizon(&self) -> f64 {
+        self.law.horizon()
     }
 
     /// The mean of the roots, squared: between the arithmetic mean, where the larger value decides for customers
@@ -123,8 +136,9 @@ impl Blend {
         root * root
     }
 
-    pub fn export(&self, graph: &mut GraphBuilder, value: &Value) -> Value {
-        let mbgnbd = self.law.export(graph, &Value::named(NUMERIC));
+    /// The same in a graph, for values up to a day, from its raw matrix.
+    pub fn export(&self, graph: &mut GraphBuilder, value: &Value, raw: &Value, days: f64) -> Value {
+        let mbgnbd = self.law.export(graph, raw, days);
         let mbgnbd = graph.clip(&mbgnbd, 0.0, self.cap);
         let weighted = |graph: &mut GraphBuilder, value: &Value, weight: f32| {
             let root = graph.op("Sqrt", &[value], &[]);

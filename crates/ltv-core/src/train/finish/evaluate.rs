@@ -3,11 +3,13 @@
 use super::blend::FittedMbgNbd;
 use super::bounded::Bounded;
 use super::calibration::Calibration;
+use super::curve::{self, Curve};
 use super::log_depth::LogDepth;
 use super::mix::Mix;
 use super::season::Season;
 use super::silence::Silence;
 use super::{Finish, report};
+use crate::data::Horizons;
 use crate::error::{Error, Result};
 use crate::metrics::{Customers, TotalRatio};
 use crate::objective::{Distribution, TargetStatistics};
@@ -31,6 +33,8 @@ pub struct Ensemble<'a> {
     /// Per row what the customer spent, and a hash of who it is.
     pub spent: &'a [f32],
     pub groups: &'a [u32],
+    /// Where several are learned; then what a customer spent is NaN where its time has not come.
+    pub horizons: Option<&'a Horizons>,
     pub options: &'a Options,
     pub control: &'a dyn Control,
     /// Whether there are rows that are not in memory.
@@ -76,10 +80,13 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// What MBG/NBD expects of these rows.
-    fn expected(&self, rows: &[u32]) -> Option<Vec<f32>> {
-        let values = &self.mbgnbd.as_ref()?.values;
-        Some(rows.iter().map(|&row| values[row as usize]).collect())
+    /// What MBG/NBD expects of these rows up to the end of each horizon.
+    fn expected(&self, rows: &[u32]) -> Vec<Vec<f32>> {
+        let Some(mbgnbd) = &self.mbgnbd else {
+            return Vec::new();
+        };
+        let pick = |values: &Vec<f32>| rows.iter().map(|&row| values[row as usize]).collect();
+        mbgnbd.values.iter().map(pick).collect()
     }
 }
 
@@ -103,8 +110,10 @@ pub fn judge(
         silence: beside.silence.clone(),
         ..Finish::default()
     };
-    let held_out = HeldOut::of(ensemble, &mut finish)?;
-    let correction = held_out.correct(ensemble, beside, &mut finish);
+    let all = HeldOut::of(ensemble, &mut finish)?;
+    let held_out = all.known();
+    let correction = held_out.correct(&all, ensemble, beside, &mut finish);
+    drop(all);
     let sample = ensemble.sample(SAMPLE);
     let (mut members, mut trees) = (Vec::new(), Vec::new());
     for member in 0..ensemble.folds.len() {
@@ -117,18 +126,17 @@ pub fn judge(
         (members, trees) = (trees, Vec::new());
     }
     let own = beside.expected(&sample);
-    let of_sample = finish.combine(members, trees, own.as_deref(), None);
+    let of_sample = finish.combine(members, trees, &own, None);
     let mut features = features.to_vec();
     features.push(describe_values("ltv", "prediction", of_sample.value(), 0));
     let metrics = match held_out.rows.is_empty() {
         true => {
-            let seen = HeldOut::with(ensemble, sample, of_sample);
+            let seen = HeldOut::with(ensemble, sample, of_sample).known();
             seen.metrics(ensemble, target, "training")?
         }
         false => {
             let own = beside.expected(&held_out.rows);
-            let predictions =
-                finish.combine(vec![held_out.predictions], Vec::new(), own.as_deref(), None);
+            let predictions = finish.combine(vec![held_out.predictions], Vec::new(), &own, None);
             let judged = HeldOut {
                 predictions,
                 ..held_out
@@ -189,10 +197,14 @@ impl HeldOut {
             rows.extend_from_slice(&fold.validation);
         }
         let mut held_out = Self::with(ensemble, rows, all);
-        if let (Some(own), Some(of_trees)) = (held_out.predictions.get("ltv"), trees.get("ltv")) {
-            let actual = held_out.bounded(own).actual;
+        if let (true, Some(of_trees)) =
+            (held_out.predictions.get("ltv").is_some(), trees.get("ltv"))
+        {
+            let known = held_out.known();
+            let actual = known.bounded(known.predictions.value()).actual;
+            let (own, of_trees) = (known.predictions.value(), held_out.pick(of_trees));
             let cap = finish.cap.unwrap_or(f32::INFINITY);
-            let mix = Mix::weigh(own, of_trees, &actual, cap);
+            let mix = Mix::weigh(own, &of_trees, &actual, cap);
             held_out.predictions = match mix.is_trees_alone() {
                 true => trees,
                 false => mix.apply(held_out.predictions, &trees),
@@ -213,39 +225,100 @@ impl HeldOut {
         }
     }
 
-    /// Fits the weight of MBG/NBD, the calibration and the season.
-    fn correct(&self, ensemble: &Ensemble, beside: &Beside, finish: &mut Finish) -> Correction {
+    /// Places of the rows whose target is known.
+    fn known_places(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.rows.len()).filter(|&place| !self.actual[place].is_nan())
+    }
+
+    /// Of values, one per row, those of the rows whose target is known.
+    fn pick<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        self.known_places().map(|place| values[place]).collect()
+    }
+
+    /// The rows whose target is known.
+    fn known(&self) -> Self {
+        let columns = self.predictions.columns.iter();
+        Self {
+            rows: self.pick(&self.rows),
+            predictions: Predictions {
+                columns: columns
+                    .map(|(name, values)| (*name, self.pick(values)))
+                    .collect(),
+            },
+            actual: self.pick(&self.actual),
+            customers: self.pick(&self.customers),
+        }
+    }
+
+    /// Fits the weight of MBG/NBD, the calibration and the season. `all`: the rows whose target is not known as well.
+    fn correct(
+        &self,
+        all: &Self,
+        ensemble: &Ensemble,
+        beside: &Beside,
+        finish: &mut Finish,
+    ) -> Correction {
         let mut correction = Correction {
             largest: None,
             season_log: 0.0,
         };
-        let own = beside.expected(&self.rows).unwrap_or_default();
+        let own = beside.expected(&self.rows);
+        let longest = own.last().map_or(&[][..], Vec::as_slice);
         let cap = finish.cap.unwrap_or(f32::INFINITY);
         finish.blend = beside.mbgnbd.as_ref().and_then(|mbgnbd| {
             let networks = self.predictions.get("ltv").unwrap_or_default();
-            mbgnbd.weigh(networks, &own, &self.bounded(networks).actual, cap)
+            mbgnbd.weigh(networks, longest, &self.bounded(networks).actual, cap)
         });
         let Some(value) = self.predictions.get("ltv") else {
             return correction;
         };
-        let blended = finish.blended(value.to_vec(), Some(&own));
+        let is_everybody = ensemble.folds.len() > 1 && !ensemble.is_spilled;
+        let method = &ensemble.options.calibration;
+        if let Some(horizons) = ensemble.horizons {
+            let judged = curve::Judged {
+                rows: &all.rows,
+                customers: &all.customers,
+                predictions: &all.predictions,
+                horizons,
+                mbgnbd: &beside.expected(&all.rows),
+            };
+            let log_depth = beside.log_depth.as_ref();
+            finish.curve = Some(Curve::fit(&judged, finish, method, log_depth, is_everybody));
+            let combined = finish.combine(vec![self.predictions.clone()], Vec::new(), &own, None);
+            correction.season_log = self.season_log(beside, combined.value());
+            if let Some(curve) = &mut finish.curve {
+                curve.raise(correction.season_log);
+            }
+            let blended = finish.blended(value.to_vec(), Some(longest));
+            correction.largest = (method != "none")
+                .then(|| self.bounded(&blended).largest)
+                .flatten();
+            return correction;
+        }
+        let blended = finish.blended(value.to_vec(), Some(longest));
         let weights = match &beside.log_depth {
             Some(log_depth) => log_depth.weights(&self.rows),
             None => vec![1.0; self.rows.len()],
         };
         let bounded = self.bounded(&blended);
-        let is_everybody = ensemble.folds.len() > 1 && !ensemble.is_spilled;
-        let method = &ensemble.options.calibration;
         finish.calibration = Calibration::fit(method, &bounded, &weights, is_everybody);
         correction.largest = bounded.largest.filter(|_| finish.calibration.is_some());
-        if let (Some(calibration), Some(season)) = (&mut finish.calibration, &beside.season) {
-            let calibrated = blended.iter().map(|&value| calibration.apply(value).into());
-            let calibrated: Vec<f64> = calibrated.collect();
-            correction.season_log =
-                season.correction(&self.rows, &self.customers, &calibrated, &self.actual);
+        if let Some(calibration) = &mut finish.calibration {
+            let calibrated = blended.iter().map(|&value| calibration.apply(value));
+            let calibrated: Vec<f32> = calibrated.collect();
+            correction.season_log = self.season_log(beside, &calibrated);
             calibration.raise(correction.season_log);
         }
         correction
+    }
+
+    /// The logarithm of the factor of the season, from calibrated values.
+    fn season_log(&self, beside: &Beside, calibrated: &[f32]) -> f64 {
+        let Some(season) = &beside.season else {
+            return 0.0;
+        };
+        let calibrated: Vec<f64> = calibrated.iter().map(|&value| value.into()).collect();
+        season.correction(&self.rows, &self.customers, &calibrated, &self.actual)
     }
 
     fn bounded(&self, predicted: &[f32]) -> Bounded {
@@ -285,6 +358,10 @@ impl HeldOut {
             whale,
         )?;
         metrics.insert("evaluated_on".into(), json!(evaluated_on));
+        if let Some(horizons) = ensemble.horizons {
+            let by_horizon = report::by_horizon(horizons, &self.rows, &self.predictions)?;
+            metrics.insert("horizons".into(), by_horizon);
+        }
         Ok(Value::Object(metrics))
     }
 }

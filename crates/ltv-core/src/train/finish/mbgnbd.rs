@@ -49,29 +49,37 @@ impl MbgNbd {
         })
     }
 
-    /// The expected values of all rows.
-    pub fn values(&self, table: &TrainingTable) -> Vec<f32> {
-        (0..table.rows() as u32)
-            .into_par_iter()
-            .map(|row| self.value(&self.columns.customer(table, row)) as f32)
-            .collect()
+    /// In days.
+    pub fn horizon(&self) -> f64 {
+        self.horizon
     }
 
-    fn value(&self, customer: &Customer) -> f64 {
+    /// The expected values of all rows up to each of these days.
+    pub fn values(&self, table: &TrainingTable, days: &[f32]) -> Vec<Vec<f32>> {
+        let up_to = |&days: &f32| {
+            (0..table.rows() as u32)
+                .into_par_iter()
+                .map(|row| self.value(&self.columns.customer(table, row), days.into()) as f32)
+                .collect()
+        };
+        days.iter().map(up_to).collect()
+    }
+
+    fn value(&self, customer: &Customer, days: f64) -> f64 {
         let usual = self.spend.expected_value(0.0, 0.0);
         let own = (self.spend).expected_value(customer.frequency + 1.0, customer.monetary);
-        let purchases = self.purchases.expected_purchases(customer, self.horizon);
+        let purchases = self.purchases.expected_purchases(customer, days);
         purchases * usual * (own / usual).powf(SPREAD)
     }
 
     /// The same in a graph, from its raw matrix; float `[batch]`.
-    pub fn export(&self, graph: &mut GraphBuilder, raw: &Value) -> Value {
+    pub fn export(&self, graph: &mut GraphBuilder, raw: &Value, days: f64) -> Value {
         let customers = purchase_features::customers(graph, &self.columns, raw);
         let worth = Worth {
             spend: &self.spend,
             spread: SPREAD,
         };
-        let value = btyd::export_value(graph, &self.purchases, self.horizon, &worth, &customers);
+        let value = btyd::export_value(graph, &self.purchases, days, &worth, &customers);
         btyd::flat(graph, &value)
     }
 }
@@ -119,7 +127,7 @@ mod tests {
         for frequency in [0.0, 1.0, 7.0] {
             let usual = customer(frequency, 30.0);
             let purchases = law.purchases.expected_purchases(&usual, law.horizon);
-            let value = law.value(&usual);
+            let value = law.value(&usual, law.horizon);
             assert!((value - 30.0 * purchases).abs() < 1e-9 * value, "{value}");
         }
         Ok(())
@@ -130,7 +138,8 @@ mod tests {
     fn a_single_purchase_tells_and_more_of_them_tell_more() -> Result<()> {
         let law = MbgNbd::example()?;
         let ratio = |frequency| {
-            law.value(&customer(frequency, 90.0)) / law.value(&customer(frequency, 30.0))
+            law.value(&customer(frequency, 90.0), 90.0)
+                / law.value(&customer(frequency, 30.0), 90.0)
         };
         assert!(
             (ratio(0.0) - 2f64.powf(SPREAD)).abs() < 1e-9,

@@ -2,6 +2,7 @@
 //! by rows that neither was trained on. Whoever does not help there is left out.
 
 use super::deviance::{deviance_at_total, deviance_of_mean};
+use super::is_spend;
 use crate::onnx::{GraphBuilder, Value};
 use crate::train::fit::network::Predictions;
 use serde::{Deserialize, Serialize};
@@ -75,7 +76,7 @@ impl Mix {
             };
             for (value, other) in column.iter_mut().zip(others) {
                 match *name {
-                    "ltv" => *value = self.value(*value, *other),
+                    name if is_spend(name) => *value = self.value(*value, *other),
                     "purchase_probability" => *value = self.probability(*value, *other),
                     _ => {}
                 }
@@ -103,7 +104,7 @@ impl Mix {
                 graph.add(&own, &other)
             };
             match *name {
-                "ltv" => {
+                name if is_spend(name) => {
                     let [own, other] = [&*value, other].map(|value| {
                         let value = graph.max(value, 0.0);
                         graph.op("Sqrt", &[&value], &[])

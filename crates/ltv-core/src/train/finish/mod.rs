@@ -8,6 +8,7 @@ mod average;
 pub mod blend;
 mod bounded;
 pub mod calibration;
+pub mod curve;
 mod deviance;
 pub mod evaluate;
 pub mod log_depth;
@@ -18,11 +19,13 @@ pub mod season;
 pub mod silence;
 
 use super::fit::network::Predictions;
+use crate::objective::horizons::INTERVALS;
 use crate::onnx::{GraphBuilder, NUMERIC, Value};
 pub use average::Members;
 use average::average;
 use blend::Blend;
 use calibration::Calibration;
+use curve::Curve;
 use mix::Mix;
 use serde::{Deserialize, Serialize};
 use silence::{FALLS, Silence};
@@ -45,16 +48,24 @@ pub struct Finish {
     pub mix: Option<Mix>,
     pub blend: Option<Blend>,
     pub calibration: Option<Calibration>,
+    /// Of several horizons, whose intervals are calibrated each by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
+}
+
+/// Whether an output is money that is spent in the horizon or in a part of it.
+pub fn is_spend(name: &str) -> bool {
+    name == "ltv" || INTERVALS.contains(&name)
 }
 
 impl Finish {
-    /// Of the same rows, `trees`: the predictions of trees beside the networks, if there are any; `mbgnbd`: the expected values of the blend's model; `left`: the factors of silence, which are 1 for the
+    /// Of the same rows, `trees`: the predictions of trees beside the networks, if there are any; `mbgnbd`: the expected values of the blend's model up to the end of each horizon; `left`: the factors of silence, which are 1 for the
     /// rows of the table that it was fitted to.
     pub fn combine(
         &self,
         mut members: Vec<Predictions>,
         mut trees: Vec<Predictions>,
-        mbgnbd: Option<&[f32]>,
+        mbgnbd: &[Vec<f32>],
         left: Option<&[f32]>,
     ) -> Predictions {
         let as_they_are = members.len() == 1 && *self == Self::default();
@@ -65,21 +76,24 @@ impl Finish {
             predictions = mix.apply(predictions, &average(trees));
         }
         for (name, column) in &mut predictions.columns {
-            if let (true, Some(left)) = (FALLS.contains(name), left) {
+            if let (true, Some(left)) = (falls(name), left) {
                 column
                     .iter_mut()
                     .zip(left)
                     .for_each(|(value, left)| *value *= left);
             }
-            if *name != "ltv" {
+            if *name != "ltv" || self.curve.is_some() {
                 continue;
             }
-            *column = self.blended(std::mem::take(column), mbgnbd);
+            *column = self.blended(std::mem::take(column), mbgnbd.last().map(Vec::as_slice));
             if let Some(calibration) = &self.calibration {
                 column
                     .iter_mut()
                     .for_each(|value| *value = calibration.apply(*value));
             }
+        }
+        if let Some(curve) = &self.curve {
+            curve.apply(self, &mut predictions, mbgnbd);
         }
         if !as_they_are {
             reconcile(&mut predictions);
@@ -97,10 +111,15 @@ impl Finish {
         values
     }
 
+    /// The ends of several horizons in days.
+    pub fn days(&self) -> Option<&[f32]> {
+        self.curve.as_ref().map(|curve| curve.days.as_slice())
+    }
+
     /// Of one network, before its values are averaged with others'.
     pub fn limit(&self, member: &mut Predictions) {
         for (name, column) in &mut member.columns {
-            if let (&mut "ltv", Some(cap)) = (name, self.cap) {
+            if let (true, Some(cap)) = (is_spend(name), self.cap) {
                 column.iter_mut().for_each(|value| *value = value.min(cap));
             }
         }
@@ -129,21 +148,29 @@ impl Finish {
         let silence = self.silence.as_ref();
         let left = silence.map(|silence| silence.export(graph, &Value::named(NUMERIC)));
         for (name, value) in &mut outputs {
-            if let (true, Some(left)) = (FALLS.contains(name), &left) {
+            if let (true, Some(left)) = (falls(name), &left) {
                 *value = graph.mul(value, left);
             }
-            if *name != "ltv" {
+            if *name != "ltv" || self.curve.is_some() {
                 continue;
             }
             if let Some(blend) = &self.blend {
-                *value = blend.export(graph, value);
+                let raw = Value::named(NUMERIC);
+                *value = blend.export(graph, value, &raw, blend.horizon());
             }
             if let Some(calibration) = &self.calibration {
                 *value = calibration.export(graph, value);
             }
         }
+        if let Some(curve) = &self.curve {
+            curve.export(self, graph, &mut outputs);
+        }
         export_reconcile(graph, outputs)
     }
+}
+
+fn falls(name: &str) -> bool {
+    FALLS.contains(&name) || is_spend(name)
 }
 
 /// `mu = ln(ltv) - ln(p) - sigma^2 / 2`, and `rate = alpha * p / ltv`.
@@ -221,7 +248,7 @@ mod tests {
                 ("purchase_probability", vec![0.5; 2]),
             ],
         };
-        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], Vec::new(), None, None);
+        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], Vec::new(), &[], None);
         assert_eq!(combined.value(), [7.0, 1.0]);
         assert_eq!(combined.get("purchase_probability"), Some(&[0.5; 2][..]));
     }

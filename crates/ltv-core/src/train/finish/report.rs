@@ -1,7 +1,9 @@
 //! What is kept with a version to judge it: metrics on held-out rows, and what has to be said of their total.
 
+use crate::data::Horizons;
 use crate::error::Result;
 use crate::metrics::{self, Observations, TotalRatio};
+use crate::objective::horizons::ENDS;
 use crate::objective::{Distribution, quantile};
 use crate::train::fit::network::Predictions;
 use serde_json::{Map, Value, json};
@@ -47,6 +49,36 @@ pub fn evaluate(
         .into_iter()
         .map(|(name, value)| (name, json!(value)))
         .collect())
+}
+
+/// The metrics of each of several horizons, over the rows that know it.
+pub fn by_horizon(horizons: &Horizons, rows: &[u32], predictions: &Predictions) -> Result<Value> {
+    let mut all = Vec::with_capacity(horizons.count());
+    for (index, days) in horizons.days().iter().enumerate() {
+        let is_longest = index + 1 == horizons.count();
+        let output = if is_longest { "ltv" } else { ENDS[index] };
+        let values = predictions.get(output).unwrap_or_default();
+        let spent = |row: u32| -> f64 {
+            let intervals = &horizons.row(row as usize)[..=index];
+            intervals.iter().map(|&spent| f64::from(spent)).sum()
+        };
+        let known = rows.iter().zip(values);
+        let known = known.filter(|(row, _)| !spent(**row).is_nan());
+        let (actual, prediction): (Vec<f64>, Vec<f64>) = known
+            .map(|(row, value)| (spent(*row), f64::from(*value)))
+            .unzip();
+        let mut metrics = Map::new();
+        metrics.insert("days".into(), json!(days));
+        metrics.insert("rows".into(), json!(actual.len()));
+        let found = metrics::evaluate(&Observations {
+            actual: &actual,
+            prediction: &prediction,
+            ..Observations::default()
+        })?;
+        metrics.extend(found.into_iter().map(|(name, value)| (name, json!(value))));
+        all.push(Value::Object(metrics));
+    }
+    Ok(all.into())
 }
 
 /// The total is uncertain where the upper limit is more than so many times the lower one.

@@ -21,6 +21,9 @@ pub struct NetworkConfig {
     pub objective: ObjectiveConfig,
     pub shape: InputShape,
     pub target: TargetStatistics,
+    /// Of the intervals between the ends of several horizons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intervals: Vec<TargetStatistics>,
 }
 
 pub struct Network {
@@ -34,10 +37,11 @@ impl Network {
     pub fn new(config: &NetworkConfig, seed: u64, device: &Device, weights: usize) -> Result<Self> {
         let mut params = Params::new(seed, DType::F32, device.clone()).with_room(weights);
         let backbone = backbone::build(&config.backbone, &config.shape, &mut params)?;
-        let objective = objective::build(
+        let objective = objective::build_horizons(
             &config.objective,
             backbone.as_ref(),
             &config.target,
+            &config.intervals,
             &mut params,
         )?;
         Ok(Self {

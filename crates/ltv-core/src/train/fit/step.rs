@@ -146,6 +146,7 @@ mod tests {
             objective: ObjectiveConfig::Ziln(ZilnConfig::default()),
             shape: fitted.shape(),
             target: target::statistics(table.target()),
+            intervals: Vec::new(),
         };
         let data = fitted.encode(table)?;
         let network = Network::new(&config, 1, &Device::Cpu, usize::MAX)?;

@@ -69,15 +69,24 @@ impl Trainer<'_> {
     }
 }
 
+/// Over the rows whose target is known.
 fn rank_metrics(actual: &[f64], predictions: &Predictions) -> Result<Vec<metrics::Metric>> {
-    let widen = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+    let known: Vec<usize> = (0..actual.len())
+        .filter(|&row| !actual[row].is_nan())
+        .collect();
+    if known.is_empty() && !actual.is_empty() {
+        return Ok(Vec::new());
+    }
+    let actual: Vec<f64> = known.iter().map(|&row| actual[row]).collect();
+    let widen =
+        |values: &[f32]| -> Vec<f64> { known.iter().map(|&row| f64::from(values[row])).collect() };
     let prediction = widen(predictions.value());
     if prediction.iter().any(|value| value.is_nan()) {
         return Ok(Vec::new());
     }
     let probability = predictions.get("purchase_probability").map(widen);
     let all = metrics::evaluate(&Observations {
-        actual,
+        actual: &actual,
         prediction: &prediction,
         purchase_probability: probability.as_deref(),
         without_value: true,

@@ -71,7 +71,7 @@ impl Grove {
             }
             other => other.clone(),
         };
-        let head = Head::new(&head, &prepared.target)?;
+        let head = Head::with_intervals(&head, &prepared.target, &prepared.intervals)?;
         check_room(recipe, columns.len(), prepared.members * head.parts().len())?;
         let features = rows::bins(fitted, table, &prepared.rows, recipe.options.max_bins);
         Ok(Some(Self {

@@ -84,12 +84,12 @@ impl Job<'_> {
         let (judges, judging) = self.validation;
         let train = Rows {
             data: &rows.data,
-            spent: &rows.spent,
+            spent: rows.spent_of(part),
             rows: &folds[member].train,
         };
         let validation = Rows {
             data: &judges.data,
-            spent: &judges.spent,
+            spent: judges.spent_of(part),
             rows: &judging[member].validation,
         };
         let settings = Settings {

@@ -11,7 +11,7 @@ use super::prepare::{Prepared, WARM_SHARE, prepare};
 use super::rows::folds::{self, Fold};
 use super::version::{graph, trees as stored};
 use super::{TrainedModel, config};
-use crate::data::TrainingData;
+use crate::data::{Horizons, TrainingData};
 use crate::error::{Error, ErrorKind, Result};
 use crate::preprocess::{RawColumn, RawKind};
 use crate::recipe::{Options, Recipe};
@@ -29,10 +29,11 @@ pub fn train(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Resu
     } = data;
     let objective = config::objective(recipe)?;
     let mut prepared = prepare(&table, n_rows, recipe, control)?;
-    let mut head = Head::new(&objective, &prepared.target)?;
+    let mut head = Head::with_intervals(&objective, &prepared.target, &prepared.intervals)?;
     let columns = prepared.preprocessing.raw_columns();
     let mut settings = settings(&recipe.options, &columns, &ALONE)?;
-    let earlier = earlier(recipe, control, &prepared, &head);
+    let days = table.horizons().map(Horizons::days);
+    let earlier = earlier(recipe, control, &prepared, &head, days);
     if let Some(stored) = &earlier {
         prepared.preprocessing = stored.preprocessing.clone();
         prepared.members = stored.forest.members.len();
@@ -55,6 +56,7 @@ pub fn train(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Resu
         }
         None => None,
     };
+    let horizons = table.horizons().cloned();
     drop(table);
     let seed = recipe.options.seed;
     let folds = folds::deal(&rows.split, &rows.groups, prepared.members, seed);
@@ -86,6 +88,7 @@ pub fn train(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Resu
         folds: &folds,
         is_spilled: file.is_some(),
         columns: &columns,
+        horizons: horizons.as_ref(),
     };
     let mut model = finishing.run(&prepared, recipe, control)?;
     if let Value::Object(object) = &mut model.history {
@@ -106,6 +109,7 @@ struct Finishing<'a> {
     folds: &'a [Fold],
     is_spilled: bool,
     columns: &'a [RawColumn],
+    horizons: Option<&'a Horizons>,
 }
 
 impl Finishing<'_> {
@@ -125,6 +129,7 @@ impl Finishing<'_> {
             folds: self.folds,
             spent: &self.rows.spent,
             groups: &self.rows.groups,
+            horizons: self.horizons,
             options: &recipe.options,
             control,
             is_spilled: self.is_spilled,
@@ -278,10 +283,11 @@ fn earlier(
     control: &dyn Control,
     prepared: &Prepared,
     head: &Head,
+    days: Option<&[f32]>,
 ) -> Option<stored::Stored> {
     let bytes = recipe.warm_start.as_deref()?;
     let members = recipe.options.ensemble;
-    match stored::continue_from(bytes, &prepared.preprocessing, head, members) {
+    match stored::continue_from(bytes, &prepared.preprocessing, head, days, members) {
         Ok(stored) => Some(stored),
         Err(reason) => {
             control.notice(&format!(

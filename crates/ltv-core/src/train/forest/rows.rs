@@ -6,13 +6,15 @@ use crate::preprocess::{Preprocessing, RawKind};
 use crate::recipe::Recipe;
 use crate::train::control::Control;
 use crate::train::rows::folds;
-use crate::trees::{Binned, Bins};
+use crate::trees::{Binned, Bins, Part};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 /// Rows of a table in bins, and what is known of them besides.
 pub struct TreeRows {
     pub data: Binned,
     pub spent: Vec<f32>,
+    /// In each interval between the ends of several horizons.
+    pub intervals: Vec<Vec<f32>>,
     pub groups: Vec<u32>,
     pub split: Vec<Split>,
 }
@@ -55,6 +57,12 @@ impl TreeRows {
         Ok(Self {
             data,
             spent: table.target.clone(),
+            intervals: match table.horizons() {
+                Some(all) => (0..all.count())
+                    .map(|index| all.interval(index).collect())
+                    .collect(),
+                None => Vec::new(),
+            },
             groups: table.groups.clone(),
             split: table.split.clone(),
         })
@@ -105,9 +113,19 @@ impl TreeRows {
         all.ok_or_else(|| Error::internal("the file has no rows"))
     }
 
+    /// The spend that a part is of, row by row.
+    pub fn spent_of(&self, part: &Part) -> &[f32] {
+        let interval = part.interval.checked_sub(1);
+        let spent = interval.and_then(|index| self.intervals.get(index));
+        spent.unwrap_or(&self.spent)
+    }
+
     fn extend(&mut self, other: Self) {
         self.data.extend(&other.data);
         self.spent.extend(other.spent);
+        for (own, other) in self.intervals.iter_mut().zip(other.intervals) {
+            own.extend(other);
+        }
         self.groups.extend(other.groups);
         self.split.extend(other.split);
     }

@@ -2,9 +2,10 @@
 
 use crate::error::Result;
 use crate::objective::Distribution;
+use crate::objective::horizons::ENDS;
 use crate::onnx::{BATCH, ElementType, GraphBuilder, Value};
 use crate::preprocess::Preprocessing;
-use crate::schema::Schema;
+use crate::schema::{Schema, horizon_output};
 use crate::train::finish::{Finish, Members};
 use crate::train::fit::network::Network;
 use crate::trees::{self, Forest};
@@ -33,7 +34,7 @@ pub fn assemble(
     };
     let distribution = networks.first().and_then(Network::distribution);
     let outputs = finish.export(&mut graph, members, trees);
-    complete(graph, preprocessing, outputs, distribution)
+    complete(graph, preprocessing, outputs, distribution, finish.days())
 }
 
 /// The same of trees alone.
@@ -47,7 +48,8 @@ pub fn assemble_trees(
     let (numbers, ids) = preprocessing.export_raw(&mut graph, &front);
     let members = trees::export(forest, &mut graph, numbers.as_ref(), &ids)?;
     let outputs = finish.export(&mut graph, Members::Apart(members), None);
-    complete(graph, preprocessing, outputs, forest.head.distribution())
+    let distribution = forest.head.distribution();
+    complete(graph, preprocessing, outputs, distribution, finish.days())
 }
 
 fn complete(
@@ -55,6 +57,7 @@ fn complete(
     preprocessing: &Preprocessing,
     mut outputs: Vec<(&'static str, Value)>,
     distribution: Option<Distribution>,
+    days: Option<&[f32]>,
 ) -> Result<(Vec<u8>, Schema)> {
     // Whoever ranks customers finds `ltv` in every model; of a pure purchase model it is the probability.
     if !outputs.iter().any(|(name, _)| *name == "ltv")
@@ -62,14 +65,24 @@ fn complete(
     {
         outputs.insert(0, ("ltv", probability.clone()));
     }
+    let days = days.unwrap_or_default();
+    let mut names = Vec::with_capacity(outputs.len());
     for (name, value) in &outputs {
-        graph.output(name, value, ElementType::Float, &[BATCH]);
+        let name = public(name, days);
+        graph.output(&name, value, ElementType::Float, &[BATCH]);
+        names.push(name);
     }
-    let schema = Schema::new(
-        preprocessing.inputs.clone(),
-        outputs.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        distribution,
-    );
+    let mut schema = Schema::new(preprocessing.inputs.clone(), names, distribution);
+    schema.horizons = days.to_vec();
     let onnx = graph.finish(&[("pg_ltv.schema", schema.to_json().to_string())]);
     Ok((onnx, schema))
+}
+
+/// An output by the name that the world knows it by: that of a horizon says its days.
+fn public(name: &str, days: &[f32]) -> String {
+    let end = ENDS.iter().position(|end| *end == name);
+    match end.and_then(|index| days.get(index)) {
+        Some(days) => horizon_output(*days),
+        None => name.to_owned(),
+    }
 }

@@ -47,6 +47,7 @@ pub fn continue_from(
     bytes: &[u8],
     preprocessing: &Preprocessing,
     head: &Head,
+    days: Option<&[f32]>,
     members: Option<usize>,
 ) -> Result<Stored, String> {
     if !are_trees(bytes) {
@@ -58,6 +59,9 @@ pub fn continue_from(
     }
     if !stored.forest.head.is_like(head) {
         return Err("the objective or its options have changed".to_owned());
+    }
+    if stored.finish.days() != days {
+        return Err("the horizons have changed".to_owned());
     }
     if members.is_some_and(|members| members != stored.forest.members.len()) {
         return Err("the size of the ensemble has changed".to_owned());

@@ -77,6 +77,7 @@ pub fn continue_from(
     bytes: &[u8],
     preprocessing: &Preprocessing,
     objective: &ObjectiveConfig,
+    days: Option<&[f32]>,
     recipe: &Recipe,
 ) -> Result<Stored, String> {
     if trees::are_trees(bytes) {
@@ -92,6 +93,9 @@ pub fn continue_from(
     }
     if stored.network.objective != *objective {
         return Err("the objective or its options have changed".to_owned());
+    }
+    if stored.finish.days() != days {
+        return Err("the horizons have changed".to_owned());
     }
     let asked = recipe.options.ensemble;
     if asked.is_some_and(|asked| asked != members) {
