@@ -1,5 +1,5 @@
--- Scoring by the end of several horizons: ltv_predict_horizon and ltv_predict_curve, for the inputs and with the
--- volatility of ltv_predict; and what their results are good for.
+-- Scoring by the end of several horizons, and intervals: ltv_predict_horizon, ltv_predict_curve, ltv_predict_interval, for
+-- the inputs and with the volatility of ltv_predict; and what their results are good for.
 
 DO $do$
 DECLARE
@@ -12,7 +12,9 @@ BEGIN
     FOR called IN SELECT * FROM (VALUES
         ('ltv_predict_horizon', ', days float8', ', days', 'float8',
          'expected value by a day within the longest horizon'),
-        ('ltv_predict_curve', '', '', 'float8[]', 'expected value by the end of each horizon')
+        ('ltv_predict_curve', '', '', 'float8[]', 'expected value by the end of each horizon'),
+        ('ltv_predict_interval', ', coverage float8', ', coverage', 'float8[]',
+         'low and high end of an interval that holds such a share of the customers')
     ) v(name, declared, passed, returned, meaning) LOOP
         FOR pin IN SELECT * FROM (VALUES
             ('', '', '', 'STABLE', 'the model in ltv.default_model'),

@@ -85,6 +85,7 @@ fn inspect(onnx: &[u8], features: Option<Vec<String>>, outputs: Option<&str>) ->
             .collect(),
         distribution,
         horizons: Vec::new(),
+        intervals: None,
         packed,
         graph_outputs: graph_outputs
             .into_iter()

@@ -1,4 +1,4 @@
-//! `ltv_predict`, `ltv_predict_proba`, `ltv_predict_quantile`, `ltv_predict_horizon`, `ltv_predict_curve`, `ltv_predict_all`: one C function for each set of
+//! `ltv_predict`, `ltv_predict_proba`, `ltv_predict_quantile`, `ltv_predict_horizon`, `ltv_predict_curve`, `ltv_predict_interval`, `ltv_predict_all`: one C function for each set of
 //! arguments; SQL declares each of them for arrays, records and jsonb.
 
 use crate::catalog::{CatalogError, Moment, default_model, resolve_restored};
@@ -66,6 +66,9 @@ scoring_functions! {
     ltv_predict_curve / pg_finfo_ltv_predict_curve: Curve, None, None, 0, None;
     ltv_predict_curve_model / pg_finfo_ltv_predict_curve_model: Curve, Some(0), None, 1, None;
     ltv_predict_curve_version / pg_finfo_ltv_predict_curve_version: Curve, Some(0), Some(1), 2, None;
+    ltv_predict_interval / pg_finfo_ltv_predict_interval: Interval, None, None, 0, Some(1);
+    ltv_predict_interval_model / pg_finfo_ltv_predict_interval_model: Interval, Some(0), None, 1, Some(2);
+    ltv_predict_interval_version / pg_finfo_ltv_predict_interval_version: Interval, Some(0), Some(1), 2, Some(3);
     ltv_predict_all / pg_finfo_ltv_predict_all: All, None, None, 0, None;
     ltv_predict_all_model / pg_finfo_ltv_predict_all_model: All, Some(0), None, 1, None;
     ltv_predict_all_version / pg_finfo_ltv_predict_all_version: All, Some(0), Some(1), 2, None;

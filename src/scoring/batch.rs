@@ -365,6 +365,14 @@ impl Batch {
         Some(quantile(distribution, parameters, q))
     }
 
+    /// The low and the high end of the interval of one row of the last run.
+    fn interval(&self, row: usize, coverage: f64) -> Option<[f64; 2]> {
+        let (distribution, parameters) = self.model.graph.outputs.distribution?;
+        let parameters = parameters.map(|index| f64::from(self.outputs[index][row]));
+        let intervals = self.model.graph.schema.intervals.as_ref()?;
+        intervals.of(distribution, parameters, self.ltv()?[row], coverage)
+    }
+
     /// The value by the end of each horizon for one row of the last run.
     fn curve(&self, row: usize) -> Vec<f64> {
         let ends = self.model.graph.outputs.horizons.iter();
@@ -377,7 +385,9 @@ impl Batch {
         match output {
             Output::Ltv => self.ltv(),
             Output::Probability => self.probability(),
-            Output::Quantile | Output::Horizon | Output::Curve | Output::All => None,
+            Output::Quantile | Output::Horizon | Output::Curve | Output::Interval | Output::All => {
+                None
+            }
         }
     }
 
@@ -410,13 +420,11 @@ impl Batch {
                     float(interpolate(horizons, &self.curve(row), days))
                 }
             },
-            Output::Curve => {
-                let curve = self.curve(row);
-                match curve.iter().any(|value| value.is_nan()) {
-                    true => (pg_sys::Datum::from(0), true),
-                    false => (float8_array(&curve), false),
-                }
-            }
+            Output::Curve => numbers(&self.curve(row)),
+            Output::Interval => match argument.and_then(|share| self.interval(row, share)) {
+                None => (pg_sys::Datum::from(0), true),
+                Some(ends) => numbers(&ends),
+            },
             Output::All => (self.composite(row)?, false),
         })
     }
@@ -445,6 +453,14 @@ impl Batch {
             unknown => unknown.insert(PredictionType::find()?),
         };
         Ok(composite.form(values, nulls))
+    }
+}
+
+/// An array as SQL takes it, NULL where an element is no number.
+fn numbers(values: &[f64]) -> (pg_sys::Datum, bool) {
+    match values.iter().any(|value| value.is_nan()) {
+        true => (pg_sys::Datum::from(0), true),
+        false => (float8_array(values), false),
     }
 }
 

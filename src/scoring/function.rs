@@ -20,6 +20,8 @@ pub enum Output {
     Horizon,
     /// `ltv_predict_curve`: float8[].
     Curve,
+    /// `ltv_predict_interval`: float8[], the low and the high end; its coverage is an argument of each row.
+    Interval,
     /// `ltv_predict_all`: composite type `ltv.prediction`.
     All,
 }
@@ -36,6 +38,6 @@ pub struct ScoringFunction {
     pub version: Option<usize>,
     /// Array, composite or jsonb, as the expression's type says.
     pub input: usize,
-    /// `float8`: the level of a quantile, or the days of a horizon.
+    /// `float8`: the level of a quantile, the days of a horizon, the coverage of an interval.
     pub argument: Option<usize>,
 }

@@ -3,6 +3,7 @@
 use super::Output;
 use super::graph::Graph;
 use crate::error::Reportable;
+use ltv_core::schema::COVERAGES;
 use pgrx::prelude::PgSqlErrorCode;
 use std::rc::Rc;
 
@@ -24,6 +25,8 @@ pub enum OutputError {
     Probability { model: String, version: i32 },
     #[error("model \"{model}\" does not predict a distribution")]
     Distribution { model: String, version: i32 },
+    #[error("model \"{model}\" knows no intervals")]
+    Intervals { model: String, version: i32 },
     #[error("model \"{model}\" predicts one horizon only")]
     Horizons { model: String, version: i32 },
 }
@@ -33,6 +36,8 @@ pub enum OutputError {
 pub enum ArgumentError {
     #[error("quantile level {0} is out of range")]
     Level(f64),
+    #[error("no interval has a coverage of {0}")]
+    Coverage(f64),
     #[error("day {days} is outside the horizons of model \"{model}\"")]
     Day {
         days: f64,
@@ -48,6 +53,10 @@ impl Reportable for ArgumentError {
     fn detail(&self) -> Option<String> {
         Some(match self {
             Self::Level(_) => "A level is a number from 0 to 1.".to_owned(),
+            Self::Coverage(_) => format!(
+                "Those there are: {}.",
+                COVERAGES.map(|c| c.to_string()).join(", ")
+            ),
             Self::Day { longest, .. } => {
                 format!("It predicts values by any day from 0 to {longest}.")
             }
@@ -56,6 +65,9 @@ impl Reportable for ArgumentError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Level(_) => "For the 90 % quantile write 0.9.".to_owned(),
+            Self::Coverage(_) => {
+                "Ask for one of them; for other shares use ltv_predict_quantile.".to_owned()
+            }
             Self::Day { .. } => {
                 "Ask for a day in this range, or train on a label of a longer horizon.".to_owned()
             }
@@ -74,6 +86,11 @@ impl Reportable for OutputError {
             | Self::Distribution { version, .. } => {
                 format!("Its objective (version {version}) has no such output.")
             }
+            Self::Intervals { version, .. } => {
+                format!(
+                    "Version {version} has no distribution, or no customers were held out to judge it by."
+                )
+            }
             Self::Horizons { version, .. } => {
                 format!("Version {version} has learned its target, and no shorter horizon.")
             }
@@ -89,6 +106,9 @@ impl Reportable for OutputError {
                     "Train it with objective ziln, cmltv, expltv, bgnbd or purchase."
                 }
                 Self::Distribution { .. } => "Train it with objective ziln, cmltv or expltv.",
+                Self::Intervals { .. } => {
+                    "Train it with objective ziln, cmltv or expltv, and leave the split to pg_ltv."
+                }
                 Self::Horizons { .. } => {
                     "Make its features with ltv_create_features(..., horizons => '{30,90}'), and train it with objective ziln, tweedie, mse or huber."
                 }
@@ -107,6 +127,9 @@ impl Model {
             Output::Probability => outputs.purchase_probability.is_some(),
             Output::Quantile => outputs.distribution.is_some(),
             Output::Horizon | Output::Curve => !outputs.horizons.is_empty(),
+            Output::Interval => {
+                outputs.distribution.is_some() && self.graph.schema.intervals.is_some()
+            }
             Output::All => true,
         };
         if has {
@@ -117,6 +140,7 @@ impl Model {
             Output::Probability => OutputError::Probability { model, version },
             Output::Quantile => OutputError::Distribution { model, version },
             Output::Horizon | Output::Curve => OutputError::Horizons { model, version },
+            Output::Interval => OutputError::Intervals { model, version },
             Output::Ltv | Output::All => OutputError::Amount { model, version },
         })
     }
@@ -126,6 +150,9 @@ impl Model {
         match (output, argument) {
             (Output::Quantile, Some(level)) if !(0.0..=1.0).contains(&level) => {
                 Err(ArgumentError::Level(level))
+            }
+            (Output::Interval, Some(coverage)) if !COVERAGES.contains(&coverage) => {
+                Err(ArgumentError::Coverage(coverage))
             }
             (Output::Horizon, Some(days)) => {
                 let longest = self.graph.schema.horizons.last().copied().unwrap_or(0.0);

@@ -34,7 +34,7 @@ INSERT INTO calls VALUES
     ('set_traffic', $$SELECT ltv_set_traffic('m', 7)$$), ('assigned_version', $$SELECT ltv_assigned_version('no', '7')$$), ('schedule', $$SELECT ltv_schedule('m', NULL)$$), ('unschedule', $$SELECT ltv_unschedule('m', 'no')$$),
     ('segment', $$SELECT * FROM ltv_segment('m', 't', shares => '{2}')$$), ('segment_summary', $$SELECT * FROM ltv_segment_summary('m', 't', id_column => 'no')$$), ('report', $$SELECT ltv_report('m', version => 9)$$),
     ('training_report', $$SELECT ltv_training_report('m', 9)$$), ('horizons', $$SELECT * FROM ltv_horizons('m', 'no_such')$$), ('discount', $$SELECT ltv_discount('{1}', '{}')$$),
-    ('predict_horizon', $$SELECT ltv_predict_horizon('m', t, 5) FROM t$$), ('predict_curve', $$SELECT ltv_predict_curve('m', t) FROM t$$),
+    ('predict_horizon', $$SELECT ltv_predict_horizon('m', t, 5) FROM t$$), ('predict_curve', $$SELECT ltv_predict_curve('m', t) FROM t$$), ('predict_interval', $$SELECT ltv_predict_interval('m', t, 0.7) FROM t$$),
     ('explain_predict', $$SELECT * FROM ltv_explain_predict('m', 't', samples => 0)$$), ('feature_importance', $$SELECT * FROM ltv_feature_importance('m', 't', metric => 'no')$$), ('selection_weights', $$SELECT * FROM ltv_selection_weights('m')$$),
     ('export_onnx', $$SELECT ltv_export_onnx('m', 9)$$), ('import_onnx', $$SELECT ltv_import_onnx('m', 'x')$$), ('quantize', $$SELECT ltv_quantize('m', 9)$$),
     ('predict', $$SELECT ltv_predict('m', '{}'::jsonb)$$), ('predict', $$SELECT ltv_predict('m', 9, t) FROM t$$), ('predict', $$SELECT ltv_predict('m', 'no json')$$), ('predict_proba', $$SELECT ltv_predict_proba('no', t) FROM t$$),

@@ -43,6 +43,13 @@ RESET ltv.default_model;
 SELECT ltv_predict_horizon('five', a, NULL) AS no_day, ltv_predict_horizon('five', NULL::asked, 5) AS nobody, ltv_predict_curve('five', NULL::asked) AS no_curve FROM asked a LIMIT 1;
 ALTER TABLE asked ADD quarter float8 GENERATED ALWAYS AS (ltv_predict_horizon('five', 1, jsonb_build_object('recency', recency, 'frequency', frequency), 60)) STORED;
 
+-- Intervals with a promise, of the longest horizon and by any model with a distribution.
+SELECT count(*) AS customers, count(*) FILTER (WHERE NOT (0 <= i[1] AND i[1] <= i[2] AND i[2] <= j[2] AND j[1] <= i[1])) AS not_nested
+FROM (SELECT ltv_predict_interval('five', c, 0.5) AS i, ltv_predict_interval('five', c, 0.95) AS j FROM customers c WHERE customer_id::int % 3 > 0) x;
+SELECT ltv_predict_interval('five', a, 0.8) = ltv_predict_interval('five', 1, to_jsonb(a), 0.8) AS same, ltv_predict_interval('five', a, NULL) AS no_share FROM asked a LIMIT 1;
+SELECT ltv_predict_interval('five', a, 0.7) FROM asked a LIMIT 1;
+SELECT ltv_predict_interval('tweedie', a, 0.8) FROM asked a LIMIT 1;
+
 -- What cannot be.
 SELECT ltv_predict_horizon('five', a, 91) FROM asked a LIMIT 1;
 SELECT ltv_predict_horizon('five', a, -1) FROM asked a LIMIT 1;

@@ -1,6 +1,10 @@
 //! The inputs and outputs of a model: the document `ltv.versions.schema`, which training and importing write and
 //! scoring reads.
 
+mod intervals;
+
+pub use intervals::{COVERAGES, Intervals, Observed};
+
 use crate::error::{Error, Result};
 use crate::objective::Distribution;
 use crate::onnx::Derived;
@@ -106,6 +110,9 @@ pub struct Schema {
     /// Ends of several horizons in days, ascending: the value by each of them is an output, that by the last one is `ltv`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub horizons: Vec<f32>,
+    /// How quantiles become intervals with a promise, where customers were held out to judge them by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Intervals>,
     /// Imported graphs: all inputs, numeric ones, are the columns of this one float input of the graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<String>,
@@ -134,6 +141,7 @@ impl Schema {
             outputs,
             distribution,
             horizons: Vec::new(),
+            intervals: None,
             packed: None,
             graph_outputs: BTreeMap::new(),
             derived: Vec::new(),

@@ -15,6 +15,7 @@ use crate::metrics::{Customers, TotalRatio};
 use crate::objective::{Distribution, TargetStatistics};
 use crate::preprocess::describe_values;
 use crate::recipe::Options;
+use crate::schema::{Intervals, Observed};
 use crate::train::control::Control;
 use crate::train::fit::network::Predictions;
 use crate::train::rows::folds::Fold;
@@ -77,6 +78,8 @@ pub struct Beside {
     pub silence: Option<Silence>,
     pub season: Option<Season>,
     pub log_depth: Option<LogDepth>,
+    /// Whether each row is of the latest cut-off whose horizon has ended; empty where there is one cut-off only.
+    pub is_latest: Vec<bool>,
 }
 
 impl Beside {
@@ -142,6 +145,7 @@ pub fn judge(
                 ..held_out
             };
             judged.remark(ensemble, &correction);
+            finish.intervals = judged.intervals(ensemble, beside, &correction);
             let on = match ensemble.folds.len() {
                 1 => "validation",
                 _ => "cross-validation",
@@ -338,6 +342,42 @@ impl HeldOut {
         if let Some(remark) = report::remark_on_total(ratio, correction.largest) {
             ensemble.control.notice(&remark);
         }
+    }
+
+    /// Intervals that hold on the latest customers, of whom those to come will be most like.
+    fn intervals(
+        &self,
+        ensemble: &Ensemble,
+        beside: &Beside,
+        correction: &Correction,
+    ) -> Option<Intervals> {
+        let law = ensemble.distribution?;
+        let [p, first, second] = law.parameters().map(|name| self.predictions.get(name));
+        let (p, first, second) = (p?, first?, second?);
+        let value = self.predictions.value();
+        // The season is of the time of use, not of these rows.
+        let season = correction.season_log;
+        let parameters = |place: usize| {
+            let [p, first, second] = [p, first, second].map(|of| f64::from(of[place]));
+            match law {
+                Distribution::ZeroInflatedLognormal => [p, first - season, second],
+                Distribution::ZeroInflatedGamma => [p, first, second * season.exp()],
+            }
+        };
+        let counts = |row: u32| {
+            beside
+                .is_latest
+                .get(row as usize)
+                .is_none_or(|latest| *latest)
+        };
+        let customers = (0..self.rows.len())
+            .filter(|&place| counts(self.rows[place]))
+            .map(|place| Observed {
+                value: value[place],
+                parameters: parameters(place),
+                spent: self.actual[place],
+            });
+        Intervals::fit(law, customers.collect())
     }
 
     fn metrics(

@@ -21,6 +21,7 @@ pub mod silence;
 use super::fit::network::Predictions;
 use crate::objective::horizons::INTERVALS;
 use crate::onnx::{GraphBuilder, NUMERIC, Value};
+use crate::schema::Intervals;
 pub use average::Members;
 use average::average;
 use blend::Blend;
@@ -51,6 +52,9 @@ pub struct Finish {
     /// Of several horizons, whose intervals are calibrated each by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub curve: Option<Curve>,
+    /// How quantiles become intervals with a promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Intervals>,
 }
 
 /// Whether an output is money that is spent in the horizon or in a part of it.

@@ -34,7 +34,7 @@ pub fn assemble(
     };
     let distribution = networks.first().and_then(Network::distribution);
     let outputs = finish.export(&mut graph, members, trees);
-    complete(graph, preprocessing, outputs, distribution, finish.days())
+    complete(graph, preprocessing, outputs, distribution, finish)
 }
 
 /// The same of trees alone.
@@ -49,7 +49,7 @@ pub fn assemble_trees(
     let members = trees::export(forest, &mut graph, numbers.as_ref(), &ids)?;
     let outputs = finish.export(&mut graph, Members::Apart(members), None);
     let distribution = forest.head.distribution();
-    complete(graph, preprocessing, outputs, distribution, finish.days())
+    complete(graph, preprocessing, outputs, distribution, finish)
 }
 
 fn complete(
@@ -57,7 +57,7 @@ fn complete(
     preprocessing: &Preprocessing,
     mut outputs: Vec<(&'static str, Value)>,
     distribution: Option<Distribution>,
-    days: Option<&[f32]>,
+    finish: &Finish,
 ) -> Result<(Vec<u8>, Schema)> {
     // Whoever ranks customers finds `ltv` in every model; of a pure purchase model it is the probability.
     if !outputs.iter().any(|(name, _)| *name == "ltv")
@@ -65,7 +65,7 @@ fn complete(
     {
         outputs.insert(0, ("ltv", probability.clone()));
     }
-    let days = days.unwrap_or_default();
+    let days = finish.days().unwrap_or_default();
     let mut names = Vec::with_capacity(outputs.len());
     for (name, value) in &outputs {
         let name = public(name, days);
@@ -74,6 +74,7 @@ fn complete(
     }
     let mut schema = Schema::new(preprocessing.inputs.clone(), names, distribution);
     schema.horizons = days.to_vec();
+    schema.intervals = finish.intervals.clone();
     let onnx = graph.finish(&[("pg_ltv.schema", schema.to_json().to_string())]);
     Ok((onnx, schema))
 }

@@ -1,0 +1,179 @@
+//! Intervals with a promise: quantiles of the predicted law, moved so that they held what they promise on customers that nobody had learned from.
+//!
+//! Conformalised quantile regression (Romano, Patterson and Candès 2019), by tier of the prediction: one shift for all would let large customers pay for
+//! the zeros of the small ones.
+
+use crate::objective::{Distribution, quantile};
+use serde::{Deserialize, Serialize};
+
+/// Shares of the customers that intervals promise to hold.
+pub const COVERAGES: [f64; 4] = [0.5, 0.8, 0.9, 0.95];
+/// Groups of customers by prediction, as far as there are rows.
+const TIERS: usize = 10;
+/// Rows of a tier at least.
+const FEWEST: usize = 50;
+
+/// How far the ends of intervals move.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Intervals {
+    /// The expected values at which the next tier begins, ascending.
+    tiers: Vec<f32>,
+    /// For each of [`COVERAGES`] by how much both ends of each tier move outwards, in money.
+    moves: Vec<Vec<f32>>,
+}
+
+/// What was predicted for a customer that nobody had learned from, and what they spent.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed {
+    /// Expected value.
+    pub value: f32,
+    /// Of the law, in the order of `Distribution::parameters`.
+    pub parameters: [f64; 3],
+    /// What was spent.
+    pub spent: f64,
+}
+
+/// The quantiles between which a share of the law lies, as much below as above.
+fn ends(law: Distribution, parameters: [f64; 3], coverage: f64) -> (f64, f64) {
+    let outside = (1.0 - coverage) / 2.0;
+    let at = |level| quantile(law, parameters, level);
+    (at(outside), at(1.0 - outside))
+}
+
+impl Intervals {
+    /// `None` where there are too few customers.
+    pub fn fit(law: Distribution, mut customers: Vec<Observed>) -> Option<Self> {
+        let count = (customers.len() / FEWEST).min(TIERS);
+        if count == 0 {
+            return None;
+        }
+        customers.sort_by(|a, b| a.value.total_cmp(&b.value));
+        let place = |tier: usize| tier * customers.len() / count;
+        let tiers: Vec<f32> = (1..count)
+            .map(|tier| customers[place(tier)].value)
+            .collect();
+        let moves = COVERAGES.map(|coverage| {
+            (0..count)
+                .map(|tier| shift(law, &customers[place(tier)..place(tier + 1)], coverage))
+                .collect()
+        });
+        let moves = moves.to_vec();
+        Some(Self { tiers, moves })
+    }
+
+    /// The ends of the interval of a customer; `None` for a coverage that is not one of [`COVERAGES`].
+    pub fn of(
+        &self,
+        law: Distribution,
+        parameters: [f64; 3],
+        value: f32,
+        coverage: f64,
+    ) -> Option<[f64; 2]> {
+        let index = COVERAGES.iter().position(|known| *known == coverage)?;
+        let tier = self.tiers.partition_point(|bound| *bound <= value);
+        let outwards = f64::from(*self.moves.get(index)?.get(tier)?);
+        let (low, high) = ends(law, parameters, coverage);
+        let (low, high) = ((low - outwards).max(0.0), (high + outwards).max(0.0));
+        // Moved inwards further than they are apart, they meet in the middle.
+        if low <= high {
+            return Some([low, high]);
+        }
+        let middle = (low + high) / 2.0;
+        Some([middle, middle])
+    }
+}
+
+/// The `ceil((n + 1) coverage)`-th smallest of the distances by which spend lies outside.
+fn shift(law: Distribution, customers: &[Observed], coverage: f64) -> f32 {
+    let mut outside: Vec<f64> = customers
+        .iter()
+        .map(|customer| {
+            let (low, high) = ends(law, customer.parameters, coverage);
+            (low - customer.spent).max(customer.spent - high)
+        })
+        .collect();
+    outside.sort_by(f64::total_cmp);
+    let rank = ((outside.len() + 1) as f64 * coverage).ceil() as usize;
+    outside[rank.clamp(1, outside.len()) - 1] as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, Result};
+    use crate::params::standard_normal;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    const LAW: Distribution = Distribution::ZeroInflatedLognormal;
+
+    /// Customers of a law whose spread is twice what the model thinks, most of whom buy.
+    fn customers(count: usize, seed: u64) -> Vec<Observed> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        (0..count)
+            .map(|_| {
+                let mu = 3.0 + standard_normal(&mut rng);
+                let spent = match rng.random_bool(0.95) {
+                    true => (mu + 0.8 * standard_normal(&mut rng)).exp(),
+                    false => 0.0,
+                };
+                Observed {
+                    value: mu.exp() as f32,
+                    parameters: [0.95, mu, 0.4],
+                    spent,
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn intervals_hold_what_they_promise_in_each_third_although_the_law_is_wrong() -> Result<()> {
+        let missing = || Error::internal("no interval");
+        let fitted = Intervals::fit(LAW, customers(20_000, 1)).ok_or_else(missing)?;
+        let mut unseen = customers(15_000, 2);
+        unseen.sort_by(|a, b| a.value.total_cmp(&b.value));
+        for coverage in COVERAGES {
+            for third in unseen.chunks(5000) {
+                let (mut inside, mut by_law) = (0, 0);
+                for customer in third {
+                    let [low, high] = fitted
+                        .of(LAW, customer.parameters, customer.value, coverage)
+                        .ok_or_else(missing)?;
+                    let own = ends(LAW, customer.parameters, coverage);
+                    inside += usize::from((low..=high).contains(&customer.spent));
+                    by_law += usize::from((own.0..=own.1).contains(&customer.spent));
+                }
+                let share = inside as f64 / 5000.0;
+                // Four standard deviations of 5,000 new customers and of some 2,000 in a tier.
+                assert!((share - coverage).abs() < 0.04, "{coverage}: {share}");
+                assert!(by_law + 500 < inside, "{by_law} {inside}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn whatever_the_numbers_the_ends_are_in_order() -> Result<()> {
+        let mut odd = customers(600, 3);
+        for (row, customer) in odd.iter_mut().enumerate() {
+            match row % 4 {
+                0 => customer.parameters = [f64::NAN, 1.0, 1.0],
+                1 => customer.parameters = [1.0, 80.0, 80.0],
+                2 => customer.parameters = [0.0, -80.0, 1e-3],
+                _ => customer.value = f32::MAX,
+            }
+        }
+        let fitted = Intervals::fit(LAW, odd.clone()).ok_or_else(|| Error::internal("none"))?;
+        for customer in &odd {
+            let ends = fitted.of(LAW, customer.parameters, customer.value, 0.8);
+            let [low, high] = ends.ok_or_else(|| Error::internal("none"))?;
+            assert!(
+                low.is_nan() || high.is_nan() || 0.0 <= low && low <= high,
+                "{low} {high}"
+            );
+        }
+        assert_eq!(Intervals::fit(LAW, customers(FEWEST - 1, 4)), None);
+        assert_eq!(fitted.of(LAW, [0.5, 1.0, 1.0], 1.0, 0.7), None);
+        Ok(())
+    }
+}
