@@ -90,6 +90,7 @@ fn inspect(onnx: &[u8], features: Option<Vec<String>>, outputs: Option<&str>) ->
             .filter(|(public, name)| public != name)
             .collect(),
         derived,
+        state: None,
     })
 }
 

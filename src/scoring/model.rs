@@ -24,6 +24,8 @@ pub enum OutputError {
     Probability { model: String, version: i32 },
     #[error("model \"{model}\" does not predict a distribution")]
     Distribution { model: String, version: i32 },
+    #[error("model \"{model}\" does not know the state of customers")]
+    State { model: String, version: i32 },
 }
 
 impl Reportable for OutputError {
@@ -31,12 +33,16 @@ impl Reportable for OutputError {
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
     }
     fn detail(&self) -> Option<String> {
-        let (Self::Amount { version, .. }
-        | Self::Probability { version, .. }
-        | Self::Distribution { version, .. }) = self;
-        Some(format!(
-            "Its objective (version {version}) has no such output."
-        ))
+        Some(match self {
+            Self::Amount { version, .. }
+            | Self::Probability { version, .. }
+            | Self::Distribution { version, .. } => {
+                format!("Its objective (version {version}) has no such output.")
+            }
+            Self::State { version, .. } => format!(
+                "Version {version} was imported, or trained without the features frequency, recency and t, or on customers of whom none came back."
+            ),
+        })
     }
     fn hint(&self) -> Option<String> {
         Some(
@@ -48,6 +54,9 @@ impl Reportable for OutputError {
                     "Train it with objective ziln, cmltv, expltv, bgnbd or purchase."
                 }
                 Self::Distribution { .. } => "Train it with objective ziln, cmltv or expltv.",
+                Self::State { .. } => {
+                    "Train it here on features with the columns frequency, recency and t, as ltv_create_features makes them."
+                }
             }
             .to_owned(),
         )
@@ -63,6 +72,7 @@ impl Model {
             Output::Probability => outputs.purchase_probability.is_some(),
             Output::Quantile => outputs.distribution.is_some(),
             Output::All => true,
+            Output::State | Output::Churn => self.graph.history.is_some(),
         };
         if has {
             return Ok(());
@@ -71,6 +81,7 @@ impl Model {
         Err(match output {
             Output::Probability => OutputError::Probability { model, version },
             Output::Quantile => OutputError::Distribution { model, version },
+            Output::State | Output::Churn => OutputError::State { model, version },
             Output::Ltv | Output::All => OutputError::Amount { model, version },
         })
     }

@@ -1,6 +1,7 @@
 //! The inputs and outputs of a model: the document `ltv.versions.schema`, which training and importing write and
 //! scoring reads.
 
+use crate::btyd::State;
 use crate::error::{Error, Result};
 use crate::objective::Distribution;
 use crate::onnx::Derived;
@@ -94,7 +95,7 @@ impl FeatureColumn {
 }
 
 /// Inputs and outputs of a version's graph; stored with it and in its metadata.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schema {
     /// In the order of an array that gives them all.
     pub inputs: Vec<FeatureColumn>,
@@ -112,6 +113,9 @@ pub struct Schema {
     /// Imported graphs: what is computed from their outputs, where these are no prediction as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub derived: Vec<Derived>,
+    /// What tells the state of a customer, where the inputs have what it reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
 }
 
 impl Schema {
@@ -128,6 +132,7 @@ impl Schema {
             packed: None,
             graph_outputs: BTreeMap::new(),
             derived: Vec::new(),
+            state: None,
         }
     }
 

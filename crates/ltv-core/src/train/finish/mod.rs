@@ -11,7 +11,7 @@ pub mod calibration;
 mod deviance;
 pub mod evaluate;
 pub mod log_depth;
-mod mbgnbd;
+pub mod mbgnbd;
 pub mod mix;
 pub mod report;
 pub mod season;
