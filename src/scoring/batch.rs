@@ -416,7 +416,10 @@ impl Batch {
             },
             Output::Churn => {
                 let churn = state::churn_of_row(&self.model, &self.rows, row, q)?;
-                (churn.map_or(pg_sys::Datum::from(0), float8), churn.is_none())
+                (
+                    churn.map_or(pg_sys::Datum::from(0), float8),
+                    churn.is_none(),
+                )
             }
         })
     }

@@ -254,7 +254,13 @@ fn history_places(
         let inputs = schema.inputs.iter().zip(slots);
         let mut numbers = inputs.filter(|(input, _)| input.kind == ColumnKind::Numeric);
         *place = match numbers.find(|(input, _)| input.name == name) {
-            Some((_, Slot { tensor, cell: Cell::Float { offset, .. } })) => (*tensor, *offset),
+            Some((
+                _,
+                Slot {
+                    tensor,
+                    cell: Cell::Float { offset, .. },
+                },
+            )) => (*tensor, *offset),
             _ => {
                 return Err(mismatch(format!(
                     "The state of customers is read from \"{name}\", which is no number among the inputs."

@@ -70,11 +70,7 @@ pub struct CustomerState {
 
 impl State {
     /// An error unless all parameters are finite and positive, and so is the horizon (in days) if there is one.
-    pub fn new(
-        purchases: BgNbd,
-        features: HistoryFeatures,
-        horizon: Option<f64>,
-    ) -> Result<Self> {
+    pub fn new(purchases: BgNbd, features: HistoryFeatures, horizon: Option<f64>) -> Result<Self> {
         let BgNbd { r, alpha, a, b, .. } = purchases;
         let is_sound = |number: f64| number.is_finite() && number > 0.0;
         let mut numbers = [r, alpha, a, b].into_iter().chain(horizon);
@@ -179,7 +175,12 @@ mod tests {
         let state = State::new(fitted(0.5), features(), Some(90.0))?;
         let text = serde_json::to_string(&state).map_err(|e| Error::internal(e.to_string()))?;
         assert_eq!(serde_json::from_str::<State>(&text).ok(), Some(state));
-        for (from, to) in [("0.5", "0.0"), ("0.5", "-1"), ("90.0", "0"), ("6.0", "1e999")] {
+        for (from, to) in [
+            ("0.5", "0.0"),
+            ("0.5", "-1"),
+            ("90.0", "0"),
+            ("6.0", "1e999"),
+        ] {
             let wrong = text.replacen(from, to, 1);
             assert_ne!(wrong, text);
             assert!(serde_json::from_str::<State>(&wrong).is_err(), "{wrong}");
