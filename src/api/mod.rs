@@ -1,5 +1,6 @@
 //! The SQL functions that are not written in SQL, one file per group.
 
+mod call_site;
 mod caller;
 mod collect;
 mod evaluate;
@@ -13,6 +14,7 @@ mod quantize;
 mod report;
 mod restore;
 mod source;
+mod state;
 mod stored;
 pub mod train;
 mod value;

@@ -92,6 +92,7 @@ fn inspect(onnx: &[u8], features: Option<Vec<String>>, outputs: Option<&str>) ->
             .filter(|(public, name)| public != name)
             .collect(),
         derived,
+        state: None,
     })
 }
 

@@ -2,11 +2,11 @@
 
 use super::binding::Binding;
 use super::offload::end_session;
-use super::prediction_type::PredictionType;
+use super::result_type::ResultType;
 use super::rows::{Column, Rows, pack_sequence};
 use super::session::Outcome;
 use super::tensor::Tensor;
-use super::{Model, Output, memory};
+use super::{Model, Output, memory, state};
 use crate::error::{Report, Result};
 use crate::value::{float8_array, scratch};
 use ltv_core::objective::horizons::interpolate;
@@ -29,8 +29,9 @@ pub struct Batch {
     fills_buffers: bool,
     /// Rows of the last run.
     done: usize,
-    /// The type of [`Output::All`], once it was asked for.
-    composite: Option<PredictionType>,
+    /// The types of [`Output::All`] and [`Output::State`], once they were asked for.
+    prediction: Option<ResultType<7>>,
+    state: Option<ResultType<4>>,
     model: Rc<Model>,
 }
 
@@ -48,7 +49,8 @@ impl Batch {
             inputs: Vec::new(),
             results: Vec::new(),
             shape: Vec::new(),
-            composite: None,
+            prediction: None,
+            state: None,
         }
     }
 
@@ -385,15 +387,13 @@ impl Batch {
         match output {
             Output::Ltv => self.ltv(),
             Output::Probability => self.probability(),
-            Output::Quantile | Output::Horizon | Output::Curve | Output::Interval | Output::All => {
-                None
-            }
+            _ => None,
         }
     }
 
     /// What `output` is for one row of the last run, as SQL wants it (float8 by value, or a composite allocated
-    /// in the current memory context) and whether it is NULL. `argument`: the level of a quantile or the days of a
-    /// horizon, `None` for NULL.
+    /// in the current memory context) and whether it is NULL. `argument`: the level of a quantile, days, the coverage of an
+    /// interval; `None` for NULL. What [needs no inference](Output::needs_inference) is there without a run.
     pub fn value(
         &mut self,
         output: Output,
@@ -426,6 +426,21 @@ impl Batch {
                 Some(ends) => numbers(&ends),
             },
             Output::All => (self.composite(row)?, false),
+            Output::State => match state::of_row(&self.model, &self.rows, row, argument)? {
+                Some(columns) => {
+                    let known = &mut self.state;
+                    let state = ResultType::known(known, c"customer_state")?;
+                    (state.form(columns.map(|column| column.map(float8))), false)
+                }
+                None => (pg_sys::Datum::from(0), true),
+            },
+            Output::Churn => {
+                let churn = state::churn_of_row(&self.model, &self.rows, row, argument)?;
+                (
+                    churn.map_or(pg_sys::Datum::from(0), float8),
+                    churn.is_none(),
+                )
+            }
         })
     }
 
@@ -441,18 +456,12 @@ impl Batch {
             self.quantile(row, 0.5),
             self.quantile(row, 0.9),
         ];
-        let mut values = [pg_sys::Datum::from(self.model.version); PredictionType::COLUMNS];
-        let mut nulls = [false; PredictionType::COLUMNS];
-        for (i, column) in columns.into_iter().enumerate() {
-            let column = column.filter(|value| !value.is_nan());
-            values[i] = column.map_or(pg_sys::Datum::from(0), float8);
-            nulls[i] = column.is_none();
+        let mut values = [Some(pg_sys::Datum::from(self.model.version)); 7];
+        for (value, column) in values.iter_mut().zip(columns) {
+            *value = column.filter(|value| !value.is_nan()).map(float8);
         }
-        let composite = match &mut self.composite {
-            Some(composite) => composite,
-            unknown => unknown.insert(PredictionType::find()?),
-        };
-        Ok(composite.form(values, nulls))
+        let prediction = ResultType::known(&mut self.prediction, c"prediction")?;
+        Ok(prediction.form(values))
     }
 }
 

@@ -24,6 +24,17 @@ pub enum Output {
     Interval,
     /// `ltv_predict_all`: composite type `ltv.prediction`.
     All,
+    /// `ltv_predict_state`: composite type `ltv.customer_state`; its days are an argument of each row.
+    State,
+    /// `ltv_predict_churn`: float8; its days are an argument of each row.
+    Churn,
+}
+
+impl Output {
+    /// Whether it is an output of the graph. The others are computed from the inputs alone.
+    pub fn needs_inference(self) -> bool {
+        !matches!(self, Self::State | Self::Churn)
+    }
 }
 
 /// One C function behind `ltv_predict*`. Plans are searched for its address, never for a name.
@@ -38,6 +49,6 @@ pub struct ScoringFunction {
     pub version: Option<usize>,
     /// Array, composite or jsonb, as the expression's type says.
     pub input: usize,
-    /// `float8`: the level of a quantile, the days of a horizon, the coverage of an interval.
+    /// `float8`: the level of a quantile, days, the coverage of an interval.
     pub argument: Option<usize>,
 }

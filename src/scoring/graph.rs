@@ -170,6 +170,9 @@ pub struct Graph {
     pub copied: bool,
     /// An input that a row need not have: the cut-off date, which has a default.
     pub optional: Option<usize>,
+    /// Where the history of a customer lies in a row: tensor and float of frequency, recency and t. The schema says whether
+    /// that tells a state.
+    pub history: Option<[(usize, usize); 3]>,
     /// Outputs that are declared to be a column are one, as far as is known.
     pub fills_buffers: std::cell::Cell<bool>,
 }
@@ -198,6 +201,7 @@ impl Graph {
             None => layout(&session.inputs, &schema, special.as_ref())?,
         };
         let outputs = map_outputs(&mut session, &schema)?;
+        let history = history_places(&schema, &slots)?;
         let width: Option<usize> = schema.inputs.iter().map(|i| i.kind.width()).sum();
         let contiguous = is_contiguous(&slots);
         let copied = tensors
@@ -223,6 +227,7 @@ impl Graph {
             contiguous,
             copied,
             optional,
+            history,
             fills_buffers: std::cell::Cell::new(true),
         })
     }
@@ -237,6 +242,35 @@ fn is_contiguous(slots: &[Slot]) -> bool {
         }
         _ => false,
     })
+}
+
+fn history_places(
+    schema: &Schema,
+    slots: &[Slot],
+) -> Result<Option<[(usize, usize); 3]>, GraphError> {
+    let Some(state) = &schema.state else {
+        return Ok(None);
+    };
+    let mut places = [(0, 0); 3];
+    for (place, name) in places.iter_mut().zip(state.features().names()) {
+        let inputs = schema.inputs.iter().zip(slots);
+        let mut numbers = inputs.filter(|(input, _)| input.kind == ColumnKind::Numeric);
+        *place = match numbers.find(|(input, _)| input.name == name) {
+            Some((
+                _,
+                Slot {
+                    tensor,
+                    cell: Cell::Float { offset, .. },
+                },
+            )) => (*tensor, *offset),
+            _ => {
+                return Err(mismatch(format!(
+                    "The state of customers is read from \"{name}\", which is no number among the inputs."
+                )));
+            }
+        };
+    }
+    Ok(Some(places))
 }
 
 /// All inputs are columns of one tensor.

@@ -23,12 +23,13 @@ mod interrupt;
 mod memory;
 mod model;
 mod offload;
-mod prediction_type;
+mod result_type;
 mod routed;
 mod rows;
 mod runtime;
 mod session;
 mod session_error;
+mod state;
 mod tensor;
 
 pub use batch::{Batch, float8};

@@ -29,6 +29,8 @@ pub enum OutputError {
     Intervals { model: String, version: i32 },
     #[error("model \"{model}\" predicts one horizon only")]
     Horizons { model: String, version: i32 },
+    #[error("model \"{model}\" does not know the state of customers")]
+    State { model: String, version: i32 },
 }
 
 /// What an argument beside the input cannot be.
@@ -94,6 +96,9 @@ impl Reportable for OutputError {
             Self::Horizons { version, .. } => {
                 format!("Version {version} has learned its target, and no shorter horizon.")
             }
+            Self::State { version, .. } => format!(
+                "Version {version} was imported, or trained without the features frequency, recency and t, or on customers of whom none came back."
+            ),
         })
     }
     fn hint(&self) -> Option<String> {
@@ -111,6 +116,9 @@ impl Reportable for OutputError {
                 }
                 Self::Horizons { .. } => {
                     "Make its features with ltv_create_features(..., horizons => '{30,90}'), and train it with objective ziln, tweedie, mse or huber."
+                }
+                Self::State { .. } => {
+                    "Train it here on features with the columns frequency, recency and t, as ltv_create_features makes them."
                 }
             }
             .to_owned(),
@@ -131,6 +139,7 @@ impl Model {
                 outputs.distribution.is_some() && self.graph.schema.intervals.is_some()
             }
             Output::All => true,
+            Output::State | Output::Churn => self.graph.history.is_some(),
         };
         if has {
             return Ok(());
@@ -141,6 +150,7 @@ impl Model {
             Output::Quantile => OutputError::Distribution { model, version },
             Output::Horizon | Output::Curve => OutputError::Horizons { model, version },
             Output::Interval => OutputError::Intervals { model, version },
+            Output::State | Output::Churn => OutputError::State { model, version },
             Output::Ltv | Output::All => OutputError::Amount { model, version },
         })
     }

@@ -180,6 +180,14 @@ impl Rows {
         }
     }
 
+    /// A float of a whole row in a float tensor.
+    pub fn float(&self, tensor: usize, row: usize, offset: usize) -> f32 {
+        match &self.columns[tensor] {
+            Column::Float { width, data } => data[row * width + offset],
+            _ => f32::NAN,
+        }
+    }
+
     pub fn set_category(&mut self, tensor: usize, id: i64) {
         if let Column::Category { data } = &mut self.columns[tensor]
             && let Some(last) = data.last_mut()

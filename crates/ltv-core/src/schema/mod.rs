@@ -5,6 +5,7 @@ mod intervals;
 
 pub use intervals::{COVERAGES, Intervals, Observed};
 
+use crate::btyd::State;
 use crate::error::{Error, Result};
 use crate::objective::Distribution;
 use crate::onnx::Derived;
@@ -122,6 +123,9 @@ pub struct Schema {
     /// Imported graphs: what is computed from their outputs, where these are no prediction as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub derived: Vec<Derived>,
+    /// What tells the state of a customer, where the inputs have what it reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
 }
 
 /// The output with the value by the end of a horizon that is not the longest: named like the label it is learned from.
@@ -145,6 +149,7 @@ impl Schema {
             packed: None,
             graph_outputs: BTreeMap::new(),
             derived: Vec::new(),
+            state: None,
         }
     }
 

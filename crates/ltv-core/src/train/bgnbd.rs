@@ -3,7 +3,7 @@
 use super::finish::report;
 use super::fit::network::Predictions;
 use super::purchase_features::{Columns, clean, horizon, training_customers};
-use super::{Control, Phase, Progress, TrainedModel};
+use super::{Control, Phase, Progress, TrainedModel, state};
 use crate::btyd::{self, BgNbd, Btyd, Customer, GammaGamma};
 use crate::data::{Split, TrainingTable};
 use crate::error::{Error, Result};
@@ -84,7 +84,9 @@ pub fn train(
     }
 
     control.progress(Progress::of(Phase::Exporting));
-    let (onnx, schema) = assemble(&model, &columns)?;
+    let (onnx, mut schema) = assemble(&model, &columns)?;
+    let train = rows_of(table, Split::Train);
+    schema.state = state::fit(table, &train, None, Some(horizon));
     Ok(TrainedModel {
         onnx,
         schema,

@@ -11,6 +11,7 @@
 //! | `fit` | the epochs of one network, the gradient of a batch, the optimiser |
 //! | `finish` | from several networks to one prediction: average, MBG/NBD, silence, calibration, season |
 //! | `version` | what a version row keeps: graph, weights, history |
+//! | `state` | MBG/NBD, for the state of customers |
 //! | `config`, `target`, `size`, `device`, `control` | settings, target, memory, CPU or GPU, and how to talk to the caller |
 //!
 //! A room uses those before it only: `compare -> run -> version -> finish -> fit -> rows`.
@@ -28,6 +29,7 @@ mod purchase_features;
 mod rows;
 mod run;
 mod size;
+mod state;
 mod target;
 mod version;
 

@@ -7,7 +7,8 @@ use super::finish::log_depth::LogDepth;
 use super::finish::season::Season;
 use super::finish::silence::Silence;
 use super::rows::folds;
-use super::target;
+use super::{state, target};
+use crate::btyd::State;
 use crate::data::{Split, TrainingTable};
 use crate::error::Result;
 use crate::objective::TargetStatistics;
@@ -31,6 +32,8 @@ pub struct Prepared {
     /// Rows in memory that something is fitted to.
     pub rows: Vec<u32>,
     pub beside: Beside,
+    /// What tells the state of a customer, where the features have what it reads.
+    pub state: Option<State>,
 }
 
 /// Fits the preprocessing and what stands beside the model. `n_rows`: all rows of the training, in memory or not.
@@ -62,8 +65,11 @@ pub fn prepare(
         control.notice(&remark);
     }
     let mbgnbd = blend::fit(table, &rows, recipe, members)?;
+    let purchases = mbgnbd.as_ref().map(blend::FittedMbgNbd::purchases);
+    let state = state::fit(table, &rows, purchases, options.horizon);
     let log_depth = LogDepth::of(table);
     Ok(Prepared {
+        state,
         preprocessing,
         features,
         target,

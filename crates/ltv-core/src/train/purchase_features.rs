@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 /// The features it reads, by the names that `ltv_create_features` gives them. The last is optional: with it the mean
 /// value of the repeat purchases is known exactly, without it that of all purchases stands in.
 const REQUIRED: [&str; 4] = ["frequency", "recency", "t", "monetary_mean"];
+/// Of these, how many tell when somebody bought.
+const TIMES: usize = 3;
 const OPTIONAL: &str = "first_amount";
 
 /// Larger values are taken for these, so that no input overflows: purchases, days, days, money, money.
@@ -33,20 +35,25 @@ pub struct Columns {
 
 impl Columns {
     pub fn find(table: &TrainingTable) -> Result<Self> {
-        Self::named(table, &[OPTIONAL])
+        Self::named(table, &REQUIRED, &[OPTIONAL])
     }
 
     /// Without the first amount: the mean value is that of all purchases.
     pub fn of_all_purchases(table: &TrainingTable) -> Result<Self> {
-        Self::named(table, &[])
+        Self::named(table, &REQUIRED, &[])
     }
 
-    fn named(table: &TrainingTable, optional: &[&str]) -> Result<Self> {
+    /// When somebody bought, and not for how much.
+    pub fn of_times(table: &TrainingTable) -> Result<Self> {
+        Self::named(table, &REQUIRED[..TIMES], &[])
+    }
+
+    fn named(table: &TrainingTable, required: &[&str], optional: &[&str]) -> Result<Self> {
         let mut found = Self {
             inputs: Vec::new(),
             position: Vec::new(),
         };
-        for &name in REQUIRED.iter().chain(optional) {
+        for &name in required.iter().chain(optional) {
             match table.numeric(name) {
                 Some((input, position)) => {
                     found.inputs.push(input.clone());
@@ -66,6 +73,16 @@ impl Columns {
             }
         }
         Ok(found)
+    }
+
+    /// Whether it is known when the customer bought for the first time, and how often since.
+    pub fn has_bought(&self, table: &TrainingTable, row: u32) -> bool {
+        let values = &table.matrix[row as usize * table.width..];
+        let is_known = |index: usize| {
+            let column = self.position.get(index);
+            column.is_some_and(|&column| values[column].is_finite())
+        };
+        is_known(0) && is_known(2)
     }
 
     /// The same cleaning as in the graph: what is missing counts as 0, times lie in order.
@@ -121,13 +138,28 @@ pub fn customers(graph: &mut GraphBuilder, columns: &Columns, raw: &Value) -> Cu
 pub fn training_customers(
     table: &TrainingTable,
     columns: &Columns,
-    mut rows: Vec<u32>,
+    rows: Vec<u32>,
     most: usize,
 ) -> Vec<Customer> {
+    some_customers(table, columns, &latest(table, rows), most)
+}
+
+/// The rows of the latest cut-off.
+pub fn latest(table: &TrainingTable, mut rows: Vec<u32>) -> Vec<u32> {
     if let Some(days) = &table.as_of {
         let latest = days.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         rows.retain(|&row| days[row as usize] == latest);
     }
+    rows
+}
+
+/// Of many rows as many, evenly spread, as there may be.
+pub fn some_customers(
+    table: &TrainingTable,
+    columns: &Columns,
+    rows: &[u32],
+    most: usize,
+) -> Vec<Customer> {
     let step = rows.len().div_ceil(most).max(1);
     rows.iter()
         .step_by(step)

@@ -378,7 +378,7 @@ impl<'a> Job<'a> {
             .map(|trees| &trees.forest)
             .filter(|_| finish.mix.is_some());
         let is_trees_alone = finish.mix.is_some_and(Mix::is_trees_alone);
-        let (onnx, schema, weights) = match forest {
+        let (onnx, mut schema, weights) = match forest {
             Some(forest) if is_trees_alone => {
                 finish.mix = None;
                 let (onnx, schema) = graph::assemble_trees(preprocessing, forest, &finish)?;
@@ -395,6 +395,7 @@ impl<'a> Job<'a> {
                 (onnx, schema, weights)
             }
         };
+        schema.state.clone_from(&prepared.state);
         Ok(TrainedModel {
             onnx,
             schema,

@@ -4,6 +4,7 @@
 
 use super::deviance::{deviance_at_total, deviance_of_mean};
 use super::mbgnbd::MbgNbd;
+use crate::btyd::BgNbd;
 use crate::data::TrainingTable;
 use crate::error::Result;
 use crate::onnx::{GraphBuilder, Value};
@@ -78,6 +79,11 @@ pub fn fit(
 }
 
 impl FittedMbgNbd {
+    /// How often customers buy.
+    pub fn purchases(&self) -> BgNbd {
+        self.law.purchases()
+    }
+
     /// Weighs it by held-out rows: the networks' values, its own, and what was spent. `None` where it is of no use.
     pub fn weigh(&self, networks: &[f32], own: &[f32], actual: &[f64], cap: f32) -> Option<Blend> {
         let sum = |values: &[f32]| -> f64 { values.iter().map(|&v| f64::from(v.min(cap))).sum() };

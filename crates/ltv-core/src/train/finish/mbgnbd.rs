@@ -14,7 +14,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 /// Customers whose histories decide the parameters; with ten times as many they move by a percent or two.
-const MOST_FITTED: usize = 10_000;
+pub const MOST_FITTED: usize = 10_000;
 
 /// The power of a customer's value of a purchase, relative to that of all customers. With 1 more of the money is found and less
 /// of the order, with 0.5 the reverse.
@@ -52,6 +52,11 @@ impl MbgNbd {
     /// In days.
     pub fn horizon(&self) -> f64 {
         self.horizon
+    }
+
+    /// How often customers buy, of the rows it was fitted to.
+    pub fn purchases(&self) -> BgNbd {
+        self.purchases
     }
 
     /// The expected values of all rows up to each of these days.

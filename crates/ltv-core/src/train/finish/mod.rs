@@ -12,7 +12,7 @@ pub mod curve;
 mod deviance;
 pub mod evaluate;
 pub mod log_depth;
-mod mbgnbd;
+pub mod mbgnbd;
 pub mod mix;
 pub mod report;
 pub mod season;

@@ -148,7 +148,8 @@ impl Finishing<'_> {
         let mut statistics = judged.statistics;
         statistics["gains"] = gains(self.forest, self.columns);
         control.progress(Progress::of(Phase::Exporting));
-        let (onnx, schema) = graph::assemble_trees(preprocessing, self.forest, &judged.finish)?;
+        let (onnx, mut schema) = graph::assemble_trees(preprocessing, self.forest, &judged.finish)?;
+        schema.state.clone_from(&prepared.state);
         Ok(TrainedModel {
             onnx,
             schema,
