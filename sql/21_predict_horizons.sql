@@ -1,5 +1,5 @@
--- Scoring by the end of several horizons, and intervals: ltv_predict_horizon, ltv_predict_curve and ltv_predict_interval,
--- for the inputs and with the volatility of ltv_predict; and what their results are good for.
+-- Scoring by the end of several horizons, and intervals: ltv_predict_horizon, ltv_predict_curve and
+-- ltv_predict_interval, for the inputs and with the volatility of ltv_predict; and what their results are good for.
 
 DO $do$
 DECLARE

@@ -43,8 +43,8 @@ BEGIN
             -- Of customers of yesterday nobody may know the longer ones.
             known := false;
             IF label = ANY (columns) THEN
-                EXECUTE format('SELECT EXISTS (SELECT FROM (%s%s) ltv_s WHERE ltv_s.%I IS NOT NULL)', query, E'\n', label)
-                INTO known;
+                EXECUTE format('SELECT EXISTS (SELECT FROM (%s%s) ltv_s WHERE ltv_s.%I IS NOT NULL)',
+                               query, E'\n', label) INTO known;
             END IF;
             found := CASE WHEN known
                           THEN (SELECT jsonb_object_agg(e.metric, e.value)
