@@ -1,5 +1,5 @@
--- Scoring by the end of several horizons, and intervals: ltv_predict_horizon, ltv_predict_curve, ltv_predict_interval, for
--- the inputs and with the volatility of ltv_predict; and what their results are good for.
+-- Scoring by the end of several horizons, and intervals: ltv_predict_horizon, ltv_predict_curve and
+-- ltv_predict_interval, for the inputs and with the volatility of ltv_predict; and what their results are good for.
 
 DO $do$
 DECLARE
@@ -32,7 +32,7 @@ BEGIN
                     -- Inlined, so that it is scored in batches like the others.
                     EXECUTE format(
                         'CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE sql %s PARALLEL SAFE COST 100 '
-                        'RETURN @extschema@.%1$I(%s)',
+                        'RETURN @extschema@.%1$I(%5$s)',
                         called.name, arguments, called.returned, pin.volatility,
                         pin.passed || 'input::pg_catalog.jsonb' || called.passed);
                 ELSE

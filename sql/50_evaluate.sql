@@ -74,7 +74,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT h.days::float8
     FROM ltv.readable_versions v, jsonb_array_elements_text(v.schema -> 'horizons') AS h(days)
-    WHERE v.model = $1 AND v.version = $2 AND target = 'ltv_' || h.days AND target <> v.recipe ->> 'target'
+    WHERE v.model = $1 AND v.version = $2 AND target = 'ltv_' || h.days::float8 AND target <> v.recipe ->> 'target'
 $$;
 COMMENT ON FUNCTION ltv.learned_horizon IS 'the days of a label if a version predicts it beside its target, else NULL';
 

@@ -18,6 +18,7 @@ DECLARE
     label text;
     found jsonb;
     columns text[];
+    known boolean;
 BEGIN
     SELECT v.recipe ->> 'target' AS target, v.schema -> 'horizons' AS horizons, v.metrics,
            v.statistics -> 'horizon' AS horizon
@@ -39,7 +40,13 @@ BEGIN
                                 WHERE (m ->> 'days')::float8 = days) END;
         ELSE
             label := CASE WHEN days < longest THEN 'ltv_' || days ELSE about.target END;
-            found := CASE WHEN label = ANY (columns)
+            -- Of customers of yesterday nobody may know the longer ones.
+            known := false;
+            IF label = ANY (columns) THEN
+                EXECUTE format('SELECT EXISTS (SELECT FROM (%s%s) ltv_s WHERE ltv_s.%I IS NOT NULL)',
+                               query, E'\n', label) INTO known;
+            END IF;
+            found := CASE WHEN known
                           THEN (SELECT jsonb_object_agg(e.metric, e.value)
                                 FROM ltv.metrics(model, query, used, label, NULL) e) END;
         END IF;

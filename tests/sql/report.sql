@@ -7,8 +7,8 @@ SELECT x[1] AS element, count(*) FROM page, regexp_matches(html, '<(svg|h2|polyl
 SELECT html ~ 'normalized Gini\)</td><td class="number">0\.\d+</td>' AS gini, html ~ '<td>recency</td><td>numeric</td>' AS features,
     html ~ 'Values are of 273 days' AS horizon, html ~ 'customers that were given' AS not_flattered FROM page;
 SELECT html ~ 'What the order relies on' AS importance, html !~ '<h2>Training' AS no_losses FROM page;
-SELECT html ~ '<h2>Training, network 1 of' AS losses, html ~ 'Options that are not the default' AS options, html ~ '<td>recency</td><td>numeric</td>' AS features,
-    html !~ 'https?://' AS self_contained, html !~ 'tenth' AS for_engineers FROM ltv_training_report('cdnow') html;
+SELECT html ~ '<h2>Training, network 1 of' AS losses, html ~ '<td>recency</td><td>numeric</td>' AS features,
+    html !~ 'https?://' AS self_contained, html !~ 'class="cards"' AS for_engineers FROM ltv_training_report('cdnow') html;
 SELECT ltv_training_report('cdnow', 99);
 SELECT ltv_report('cdnow') ~ 'of the customers held out of training' AS by_validation;
 SELECT ltv_report('no_such');

@@ -3,8 +3,7 @@
 use super::column::Column;
 use super::error::ReadError;
 use crate::value::Scalar;
-use ltv_core::data::MOST_HORIZONS;
-use ltv_core::objective::horizons::OBJECTIVES;
+use ltv_core::objective::horizons::{MOST_HORIZONS, OBJECTIVES};
 use ltv_core::recipe::Recipe;
 
 /// What is spent by some day.

@@ -2,9 +2,6 @@
 
 use super::order::{permute, pick};
 
-/// Horizons that one model predicts at most, the longest included.
-pub const MOST_HORIZONS: usize = 24;
-
 /// What each row spent from the end of one horizon to the end of the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Horizons {
@@ -15,7 +12,7 @@ pub struct Horizons {
 }
 
 impl Horizons {
-    /// Without rows. `days`: the ends of the horizons, ascending, two at least and [`MOST_HORIZONS`] at most.
+    /// Without rows. `days`: the ends of the horizons, ascending, two at least.
     pub fn new(days: Vec<f32>) -> Self {
         Self {
             days,

@@ -10,7 +10,7 @@ mod spill;
 mod transfer;
 
 pub use categories::CategoryColumn;
-pub use horizons::{Horizons, MOST_HORIZONS};
+pub use horizons::Horizons;
 pub use sequences::SequenceColumn;
 pub use spill::{RecordFormat, Records, SpilledRows, TrainingData};
 

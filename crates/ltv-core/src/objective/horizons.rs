@@ -7,10 +7,12 @@
 use super::terms::column;
 use super::{Distribution, HeadOutput, Loss, Objective, Prediction};
 use crate::batch::Mode;
-use crate::data::MOST_HORIZONS;
 use crate::error::{Error, Result};
 use crate::onnx::{GraphBuilder, Value};
 use candle_core::{DType, Tensor};
+
+/// Horizons that one model predicts at most, the longest included.
+pub const MOST_HORIZONS: usize = 24;
 
 macro_rules! numbered {
     ($prefix:literal, $($number:literal)*) => { [$(concat!($prefix, $number)),*] };
