@@ -45,9 +45,11 @@ impl Reportable for OutputError {
                     "Use ltv_predict_proba, or train it with objective ziln, cmltv or expltv."
                 }
                 Self::Probability { .. } => {
-                    "Train it with objective ziln, cmltv, expltv, bgnbd or purchase."
+                    "Train it with objective ziln, cmltv, expltv, mixture, cascade, bgnbd or purchase."
                 }
-                Self::Distribution { .. } => "Train it with objective ziln, cmltv or expltv.",
+                Self::Distribution { .. } => {
+                    "Train it with objective ziln, cmltv, expltv or mixture."
+                }
             }
             .to_owned(),
         )
