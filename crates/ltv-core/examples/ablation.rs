@@ -100,7 +100,12 @@ fn main() -> TestResult {
             };
             let options = std::env::args().nth(3).unwrap_or_else(|| "{}".to_owned());
             let options = serde_json::from_str(&options)?;
-            on_customers(&path, seeds.transpose()?.unwrap_or(SEEDS), variants, &options)?;
+            on_customers(
+                &path,
+                seeds.transpose()?.unwrap_or(SEEDS),
+                variants,
+                &options,
+            )?;
         }
     }
     Ok(())
