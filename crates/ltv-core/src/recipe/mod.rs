@@ -34,7 +34,7 @@ pub const TREES: &str = "trees";
 
 /// The objectives by name.
 pub const OBJECTIVES: &[&str] = &[
-    "mse", "huber", "tweedie", "purchase", "ziln", "cmltv", "expltv", "bgnbd",
+    "mse", "huber", "tweedie", "purchase", "ziln", "cmltv", "expltv", "mixture", "cascade", "bgnbd",
 ];
 
 /// Whether a backbone needs a sequence column.
