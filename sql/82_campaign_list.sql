@@ -167,7 +167,7 @@ WITH scored AS MATERIALIZED (
           FROM ({query}
           ) ltv_row) s
 ), ranked AS (
-    SELECT s.*, row_number() OVER (ORDER BY s.ltv DESC, s.draw * 65536 - floor(s.draw * 65536), s.id::text) AS rank,
+    SELECT s.*, row_number() OVER (ORDER BY s.ltv DESC, s.draw * 65536 - floor(s.draw * 65536), s.id) AS rank,
            count(*) OVER () AS n
     FROM scored s WHERE s.id IS NOT NULL AND s.ltv IS NOT NULL
 ), sorted AS MATERIALIZED (
@@ -178,8 +178,8 @@ WITH scored AS MATERIALIZED (
                 WHEN r.ltv * {margin} < {cost} THEN 4 ELSE 5 END AS step
     FROM ranked r{known_join}{suppressing_joins}{resting_joins}
 ), able AS MATERIALIZED (
-    SELECT s.*, row_number() OVER (ORDER BY s.rank) AS place, count(*) OVER (PARTITION BY s.tier) AS of_tier,
-           row_number() OVER (PARTITION BY s.tier ORDER BY s.draw, s.id::text) AS turn
+    SELECT s.*, {place} AS place, count(*) OVER (PARTITION BY s.tier) AS of_tier,
+           row_number() OVER (PARTITION BY s.tier ORDER BY s.draw, s.id) AS turn
     FROM sorted s WHERE s.step = 5
 ), shares AS MATERIALIZED (
     SELECT {share} AS share FROM able a
@@ -187,8 +187,7 @@ WITH scored AS MATERIALIZED (
     SELECT a.*, COALESCE(a.known, CASE WHEN {held_out} THEN 'hold_out' ELSE 'contact' END) AS arm
     FROM able a CROSS JOIN shares h
 ), counted AS (
-    SELECT a.*, count(*) FILTER (WHERE a.arm = 'contact') OVER (ORDER BY a.rank ROWS UNBOUNDED PRECEDING) AS contacts
-    FROM armed a
+    SELECT a.*, {contacts} AS contacts FROM armed a
 ), chosen AS MATERIALIZED (
     SELECT c.* FROM counted c WHERE {affordable}
 ), {writing}
@@ -225,6 +224,11 @@ $sql$, jsonb_build_object(
                              rmse, mean_actual, COALESCE(affordable || '::bigint', 'NULL'),
                              ' FILTER (WHERE a.place <= ' || affordable || ')') END,
         'held_out', CASE WHEN relation IS NULL THEN 'a.turn <= round(h.share * a.of_tier)' ELSE 'a.draw < h.share' END,
+        -- Each costs a sort.
+        'place', CASE WHEN affordable IS NULL OR definition ->> 'hold_out' IS NOT NULL THEN '0'
+                      ELSE 'row_number() OVER (ORDER BY s.rank)' END,
+        'contacts', CASE WHEN affordable IS NULL THEN '0'
+            ELSE 'count(*) FILTER (WHERE a.arm = ''contact'') OVER (ORDER BY a.rank ROWS UNBOUNDED PRECEDING)' END,
         'affordable', CASE WHEN affordable IS NULL THEN 'true'
                       ELSE format('c.contacts < %s OR c.contacts = %1$s AND c.arm = ''contact''', affordable) END,
         'writing', ltv.campaign_writing(name, relation, id_column, equals, day)));
@@ -239,8 +243,10 @@ AS $$
     UPDATE ONLY {name} m
     SET rank = c.rank, tier = c.tier, ltv = c.ltv, arm = c.arm, previous_tier = m.tier, left_at = NULL,
         change = CASE WHEN m.left_at IS NOT NULL THEN 'entered' WHEN m.tier <> c.tier THEN 'tier' END
-    FROM chosen c WHERE m.{id} {equals} c.id
-    RETURNING COALESCE(m.change, 'none') AS change
+    FROM chosen c
+    WHERE m.{id} {equals} c.id AND (m.change IS NOT NULL OR m.left_at IS NOT NULL
+          OR (m.rank, m.tier, m.ltv, m.arm, m.previous_tier) IS DISTINCT FROM (c.rank, c.tier, c.ltv, c.arm, m.tier))
+    RETURNING m.change
 ), departed AS (
     UPDATE ONLY {name} m
     SET rank = NULL, arm = NULL, previous_tier = m.tier, left_at = COALESCE(m.left_at, now()),
@@ -251,7 +257,7 @@ AS $$
 ), $sql$ END || $sql$entered AS (
     INSERT INTO {name} ({id}, rank, tier, ltv, arm, since, drawn_arm, drawn_tier, drawn_ltv, change)
     SELECT c.id, c.rank, c.tier, c.ltv, c.arm, {day}::date, c.arm, c.tier, c.ltv, 'entered'
-    FROM chosen c WHERE c.known IS NULL ORDER BY c.rank
+    FROM chosen c WHERE c.known IS NULL
     RETURNING change
 ), written AS (
     SELECT change FROM entered$sql$
