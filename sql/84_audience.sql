@@ -3,8 +3,8 @@
 --
 -- What the platforms ask for is stated in "Formatting guidelines for uploading hashed data" (Google Ads Help) and
 -- "Customer information parameters" (Meta for Developers). Patterns have no backslash, because
--- standard_conforming_strings may be off where these functions are called; they are called for each row, hence no SET
--- clauses, and bodies that were bound when they were made.
+-- standard_conforming_strings may be off where these functions are called. They are called for each row, hence no SET
+-- clauses: names are qualified, or were bound when the function was made.
 
 CREATE FUNCTION ltv.sha256_of(value text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN encode(sha256(convert_to(value, 'UTF8')), 'hex');
@@ -14,30 +14,46 @@ CREATE FUNCTION ltv.is_sha256(value text) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN btrim(value) ~ '^[0-9a-fA-F]{64}$';
 COMMENT ON FUNCTION ltv.is_sha256 IS 'whether a text is a SHA-256 in hexadecimal digits';
 
-CREATE FUNCTION ltv.normal_email(email text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN (SELECT e.address FROM (SELECT lower(regexp_replace(email, '[[:space:]]+', '', 'g')) AS address) e
-        WHERE e.address ~ '^[^@]+@[^@]+$');
-COMMENT ON FUNCTION ltv.normal_email IS 'an e-mail address in lower case without spaces; null for what is none';
-
-CREATE FUNCTION ltv.hashed_email(email text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN CASE WHEN ltv.is_sha256(email) THEN lower(btrim(email)) ELSE ltv.sha256_of(ltv.normal_email(email)) END;
+CREATE FUNCTION ltv.hashed_email(email text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $$
+DECLARE
+    address text := pg_catalog.lower(pg_catalog.regexp_replace(email, '[[:space:]]+', '', 'g'));
+BEGIN
+    IF address OPERATOR(pg_catalog.~) '^[0-9a-f]{64}$' THEN
+        RETURN address;
+    ELSIF address OPERATOR(pg_catalog.~) '^[^@]+@[^@]+$' THEN
+        RETURN ltv.sha256_of(address);
+    END IF;
+    RETURN NULL;
+END
+$$;
 COMMENT ON FUNCTION ltv.hashed_email
-    IS 'the SHA-256 of an e-mail address as Google and Meta hash it; one that is hashed already as it is';
+    IS 'the SHA-256 of an e-mail address as Google and Meta hash it, in lower case without spaces; one that is hashed '
+       'already as it is, null for what is none';
 
 -- Digits with the calling code, as E.164 has them behind the plus. A number without one is one of the country whose
 -- calling code is given; in most of them it is dialled behind a 0, which Italy keeps.
 CREATE FUNCTION ltv.international_phone(phone text, calling_code text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (
-    SELECT n.digits
-    FROM (SELECT regexp_replace(phone, '[(]0[)]|[^0-9+]', '', 'g') AS dialled) d,
-         LATERAL (SELECT regexp_replace(d.dialled, '[+]', '', 'g') AS plain) p,
-         LATERAL (SELECT CASE WHEN d.dialled LIKE '+%' THEN p.plain
-                              WHEN p.plain LIKE '00%' THEN substr(p.plain, 3)
-                              WHEN calling_code = '1' AND p.plain ~ '^1[0-9]{10}$' THEN p.plain
-                              WHEN calling_code = '39' THEN calling_code || p.plain
-                              ELSE calling_code || ltrim(p.plain, '0') END AS digits) n
-    WHERE n.digits ~ '^[1-9][0-9]{7,14}$');
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+DECLARE
+    dialled text := pg_catalog.regexp_replace(phone, '[(]0[)]|[^0-9+]', '', 'g');
+    digits text := pg_catalog.replace(dialled, '+', '');
+BEGIN
+    IF pg_catalog.left(dialled, 2) OPERATOR(pg_catalog.=) '00' THEN
+        digits := pg_catalog.substr(digits, 3);
+    ELSIF pg_catalog.left(dialled, 1) OPERATOR(pg_catalog.=) '+'
+          OR calling_code OPERATOR(pg_catalog.=) '1' AND digits OPERATOR(pg_catalog.~) '^1[0-9]{10}$' THEN
+        NULL;
+    ELSIF calling_code OPERATOR(pg_catalog.=) '39' THEN
+        digits := calling_code OPERATOR(pg_catalog.||) digits;
+    ELSE
+        digits := calling_code OPERATOR(pg_catalog.||) pg_catalog.ltrim(digits, '0');
+    END IF;
+    RETURN CASE WHEN digits OPERATOR(pg_catalog.~) '^[1-9][0-9]{7,14}$' THEN digits END;
+END
+$$;
 COMMENT ON FUNCTION ltv.international_phone IS 'a phone number as digits with its calling code; null for what is none';
 
 CREATE FUNCTION ltv.audience_email(email text, platform text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -70,11 +86,9 @@ COMMENT ON FUNCTION ltv.audience_country IS 'a country, as two letters, as a pla
 CREATE FUNCTION ltv.audience_zip(zip text, country text, platform text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN platform IN ('plain', 'google') THEN NULLIF(btrim(zip), '')
-            ELSE ltv.sha256_of((
-                SELECT NULLIF(CASE WHEN lower(btrim(country)) = 'us' THEN left(z.plain, 5)
-                                   WHEN lower(btrim(country)) = 'gb' THEN regexp_replace(z.plain, '[a-z]{2}$', '')
-                                   ELSE z.plain END, '')
-                FROM (SELECT lower(regexp_replace(zip, '[[:space:]-]', '', 'g')) AS plain) z)) END;
+            ELSE ltv.sha256_of(NULLIF(regexp_replace(lower(regexp_replace(zip, '[[:space:]-]', '', 'g')),
+                CASE lower(btrim(country)) WHEN 'us' THEN '^(.{5}).*$' WHEN 'gb' THEN '^(.*)[a-z]{2}$'
+                                           ELSE '^(.*)$' END, E'\\1'), '')) END;
 COMMENT ON FUNCTION ltv.audience_zip IS 'a postal code as a platform wants it';
 
 CREATE TYPE ltv.audience_row AS (
@@ -127,36 +141,51 @@ DECLARE
             SELECT count(*) FILTER (WHERE NOT a.found) AS unknown,
                    count(*) FILTER (WHERE btrim(a.email) ~ '^([0-9a-fA-F]{32}|[0-9a-fA-F]{40})$') AS other,
                    count(*) FILTER (WHERE a.email <> '' AND NOT ltv.is_sha256(a.email)
-                                    AND ltv.normal_email(a.email) IS NULL) AS emails,
+                                    AND a.email !~ '@') AS emails,
                    count(*) FILTER (WHERE a.phone <> '' AND NOT ltv.is_sha256(a.phone)
                                     AND ltv.international_phone(a.phone, %L) IS NULL) AS phones,
-                   count(*) FILTER (WHERE btrim(a.country) !~ '^[A-Za-z]{2}$') AS countries
+                   count(*) FILTER (WHERE btrim(a.country) !~ '^([A-Za-z]{2})?$') AS countries
             FROM (%s) a) s$sql$, calling_code, members));
 BEGIN
     IF (seen ->> 'unknown')::bigint > 0 THEN
-        RAISE NOTICE USING MESSAGE = format('%s members have no row in contacts', seen ->> 'unknown');
+        RAISE NOTICE USING MESSAGE = format('members without a row in contacts: %s', seen ->> 'unknown');
     END IF;
     IF platform = 'plain' THEN
         RETURN;
     END IF;
     IF (seen ->> 'emails')::bigint > 0 THEN
-        RAISE NOTICE USING MESSAGE = format('%s e-mails are no addresses and left out', seen ->> 'emails'),
+        RAISE NOTICE USING MESSAGE = format('e-mails left out: %s', seen ->> 'emails'),
             DETAIL = CASE WHEN (seen ->> 'other')::bigint > 0 THEN
-                format('%s of them look like MD5 or SHA-1; the platforms take SHA-256 only.', seen ->> 'other')
+                format('Of these, %s look like MD5 or SHA-1; the platforms take SHA-256 only.', seen ->> 'other')
                 ELSE 'They have no @, and are no SHA-256 either.' END;
     END IF;
     IF (seen ->> 'phones')::bigint > 0 THEN
-        RAISE NOTICE USING MESSAGE = format('%s phone numbers are left out', seen ->> 'phones'),
+        RAISE NOTICE USING MESSAGE = format('phone numbers left out: %s', seen ->> 'phones'),
             DETAIL = CASE WHEN calling_code IS NULL THEN 'They have no calling code.' ELSE 'They are none.' END,
             HINT = 'Numbers that begin with + or 00 have one; calling_code names that of the others.';
     END IF;
     IF (seen ->> 'countries')::bigint > 0 THEN
-        RAISE NOTICE USING MESSAGE = format('%s countries are left out', seen ->> 'countries'),
+        RAISE NOTICE USING MESSAGE = format('countries left out: %s', seen ->> 'countries'),
             DETAIL = 'They are not written as two letters, such as DE.';
     END IF;
 END
 $$;
 COMMENT ON FUNCTION ltv.say_unusable IS 'says what of the contacts of an audience cannot be used';
+
+-- What the contacts do not have is not computed.
+CREATE FUNCTION ltv.audience_columns(names text[], platform text, calling_code text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(CASE WHEN c.name = ANY (names) THEN format(c.call, platform, calling_code) ELSE 'NULL::text' END
+                      || ' AS ' || c.name, ', ' ORDER BY c.i)
+    FROM (VALUES (1, 'email', 'ltv.audience_email(a.email, %1$L)'),
+                 (2, 'phone', 'ltv.audience_phone(a.phone, %1$L, %2$L)'),
+                 (3, 'first_name', 'ltv.audience_name(a.first_name, %1$L)'),
+                 (4, 'last_name', 'ltv.audience_name(a.last_name, %1$L)'),
+                 (5, 'country', 'ltv.audience_country(a.country, %1$L)'),
+                 (6, 'zip', 'ltv.audience_zip(a.zip, a.country, %1$L)')) c(i, name, call)
+$$;
+COMMENT ON FUNCTION ltv.audience_columns IS 'the contacts of an audience as a platform wants them, as SQL';
 
 CREATE FUNCTION ltv.export_audience(
     relation regclass, platform text, contacts text, arm text, changes boolean, id_column text, calling_code text
@@ -189,14 +218,9 @@ BEGIN
     PERFORM ltv.say_unusable(members, platform, calling_code);
     RETURN QUERY EXECUTE format($sql$
         SELECT * FROM (
-            SELECT a.customer_id, ltv.audience_email(a.email, %1$L) AS email,
-                   ltv.audience_phone(a.phone, %1$L, %2$L) AS phone,
-                   ltv.audience_name(a.first_name, %1$L) AS first_name,
-                   ltv.audience_name(a.last_name, %1$L) AS last_name,
-                   ltv.audience_country(a.country, %1$L) AS country,
-                   ltv.audience_zip(a.zip, a.country, %1$L) AS zip, %3$s AS value, a.tier, a.change
-            FROM (%4$s) a WHERE a.found) r
-        WHERE %5$s$sql$, platform, calling_code,
+            SELECT a.customer_id, %s, %s AS value, a.tier, a.change
+            FROM (%s) a WHERE a.found) r
+        WHERE %s$sql$, ltv.audience_columns(names, platform, calling_code),
         CASE WHEN platform IN ('plain', 'meta_lookalike') THEN 'round(a.value::numeric, 2)::float8'
              ELSE 'NULL::float8' END, members,
         CASE WHEN platform = 'plain' THEN 'true'

@@ -7,6 +7,7 @@ alice, bob, admin = case.alice, case.bob, case.admin
 case.customers(bob)
 bob.trained("m", "bob.customers")
 bob.run("SELECT ltv_create_features('bob.features', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 90)")
+bob.run("CREATE TABLE bob.reached AS SELECT c.*, 'x@example.com' AS email FROM bob.customers c")
 bob.run("SELECT ltv_create_campaign('bob.campaign', 'm', 'bob.customers', start => '2020-06-01')")
 bob.run("CREATE TABLE bob.victim AS SELECT 1 AS i; CREATE SEQUENCE bob.counter")
 
@@ -39,7 +40,7 @@ PLACES = {
     "ltv_tier_movement": "SELECT count(*) FROM ltv_tier_movement('bob.customers', {}, tier_column => 'a')",
     "ltv_create_features, attributes": "SELECT ltv_create_features('bob.made', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 90, attributes => {})",
 }
-ROWS = {"ltv_campaign_result": "SELECT * FROM bob.orders", "ltv_campaign_curve": "SELECT * FROM bob.orders", "ltv_rfm_segments": "SELECT * FROM bob.orders", "ltv_export_audience": "SELECT customer_id, 'x@example.com' AS email, a, b, ltv FROM bob.customers", "ltv_rfm_summary": "SELECT * FROM bob.orders", "ltv_create_features": "SELECT * FROM bob.orders", "ltv_create_features, attributes": "SELECT DISTINCT ON (customer_id) customer_id, amount AS x FROM bob.orders"}
+ROWS = {"ltv_campaign_result": "SELECT * FROM bob.orders", "ltv_campaign_curve": "SELECT * FROM bob.orders", "ltv_rfm_segments": "SELECT * FROM bob.orders", "ltv_export_audience": "SELECT * FROM bob.reached", "ltv_rfm_summary": "SELECT * FROM bob.orders", "ltv_create_features": "SELECT * FROM bob.orders", "ltv_create_features, attributes": "SELECT DISTINCT ON (customer_id) customer_id, amount AS x FROM bob.orders"}
 missing = [name for name in PLACES if not admin.value("SELECT count(*) > 0 FROM pg_proc WHERE proname = %s", [name.split(",")[0]])]
 assert not missing, missing
 # Arguments that take a query, and that this list does not know yet.
@@ -100,7 +101,7 @@ for text in ("{rows}", "{rows};", " \n{rows} ;; ", "-- a comment\n{rows}", "/* a
         if place == "ltv_compare" or "ltv_train" in place or "eligible" in place:  # which is a condition
             continue
         rows = ROWS.get(place, "SELECT customer_id, a, b, ltv FROM bob.customers")
-        table = "bob.orders" if "FROM bob.orders" in rows and "attributes" not in place else "bob.customers"
+        table = "bob.reached" if "audience" in place else "bob.orders" if "FROM bob.orders" in rows and "attributes" not in place else "bob.customers"
         query = text.replace("{rows}", rows).replace("{table}", table)
         outcome = bob.try_(call.replace("{}", "'" + query.replace("'", "''") + "'"))
         if not outcome.ok and not (outcome.state == "42701" and "attributes" in place):
