@@ -67,7 +67,7 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_run_as';
 COMMENT ON FUNCTION ltv.run_as IS 'runs stored SQL with the rights of the role that it belongs to';
 
 -- Where the name has no schema, it is made in the one given, which is the caller's current one.
-CREATE FUNCTION ltv.new_relation(name text, schema name) RETURNS text
+CREATE FUNCTION ltv.new_relation(name text, schema name, kind text DEFAULT 'features') RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -98,7 +98,11 @@ BEGIN
     made := format('%I.%I', parts[1], parts[2]);
     IF to_regclass(made) IS NOT NULL THEN
         RAISE duplicate_table USING MESSAGE = format('relation "%s" already exists', name),
-            HINT = 'ltv_refresh_features fills existing features again; otherwise drop it, or choose another name.';
+            HINT = CASE kind
+                WHEN 'campaign' THEN 'ltv_refresh_campaign makes the list of an existing campaign again; otherwise '
+                                     'drop it, or choose another name.'
+                ELSE 'ltv_refresh_features fills existing features again; otherwise drop it, or choose another name.'
+                END;
     END IF;
     RETURN made;
 END

@@ -6,36 +6,73 @@ CREATE TYPE ltv.segment_row AS (
 );
 COMMENT ON TYPE ltv.segment_row IS 'one customer of a segment, see ltv_segment';
 
--- Tiers are shares of the customers, best first; with a budget, contact says for whom it is best spent.
+CREATE FUNCTION ltv.raise_argument(message text, hint text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE invalid_parameter_value USING MESSAGE = message, HINT = hint;
+END
+$$;
+COMMENT ON FUNCTION ltv.raise_argument IS 'an error about the value of an argument';
+
+-- Upper bounds of tiers as shares of the customers, best first.
+CREATE FUNCTION ltv.tier_bounds(shares float8[]) RETURNS float8[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF cardinality(shares) IS NULL OR cardinality(shares) = 0 OR array_position(shares, NULL) IS NOT NULL
+       OR 0 >= ANY (shares) OR abs((SELECT sum(s) FROM unnest(shares) s) - 1) > 1e-6 THEN
+        PERFORM ltv.raise_argument('shares must be positive and add up to 1',
+            'For example shares => ''{0.1,0.4,0.5}'': the best tenth, the next 40 %, the rest.');
+    END IF;
+    RETURN (SELECT array_agg(x.upto ORDER BY x.i)
+            FROM (SELECT u.i, sum(u.s) OVER (ORDER BY u.i) - 1e-9 AS upto
+                  FROM unnest(shares) WITH ORDINALITY AS u(s, i)) x);
+END
+$$;
+COMMENT ON FUNCTION ltv.tier_bounds IS 'where tiers of these shares end, or an error';
+
+-- Tiers by value: from the first threshold up, from the second up to it, and so on; the last one is below all of them.
+CREATE FUNCTION ltv.check_tier_values(thresholds float8[]) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF cardinality(thresholds) NOT BETWEEN 1 AND 100 OR array_ndims(thresholds) > 1
+       OR array_position(thresholds, NULL) IS NOT NULL
+       OR thresholds <> ARRAY(SELECT DISTINCT t FROM unnest(thresholds) t ORDER BY t DESC) THEN
+        PERFORM ltv.raise_argument('thresholds must be numbers from the largest to the least',
+            'For example thresholds => ''{1000,200,50}'': from 1000 up, from 200, from 50, and the rest.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_tier_values IS 'an error unless values at which tiers begin are in order';
+
+-- Tiers are shares of the customers, best first, or begin at values; with a budget, contact says for whom it is best
+-- spent.
 CREATE FUNCTION ltv.segment_query(
     model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8,
-    margin float8
+    margin float8, thresholds float8[]
 )
 RETURNS SETOF ltv.segment_row
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     call text;
-    bounds float8[];
+    bounds float8[] := CASE WHEN thresholds IS NULL THEN ltv.tier_bounds(shares) END;
+    rising float8[] := ARRAY(SELECT t FROM unnest(thresholds) t ORDER BY t);
 BEGIN
-    PERFORM ltv.check_model(model, 'predict');
+    PERFORM ltv.check_model(model, 'predict'), ltv.check_tier_values(thresholds);
     id_column := ltv.check_id_column((ltv.query_columns(query)).names, id_column, model);
-    IF cardinality(shares) IS NULL OR cardinality(shares) = 0 OR array_position(shares, NULL) IS NOT NULL
-       OR 0 >= ANY (shares)
-       OR abs((SELECT sum(s) FROM unnest(shares) s) - 1) > 1e-6 THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'shares must be positive and add up to 1',
-            HINT = 'For example shares => ''{0.1,0.4,0.5}'': the best tenth, the next 40 %, the rest.';
-    ELSIF budget < 0 OR cost_per_contact <= 0 OR margin <= 0 OR (budget IS NULL) <> (cost_per_contact IS NULL) THEN
+    IF budget < 0 OR cost_per_contact <= 0 OR margin <= 0 OR (budget IS NULL) <> (cost_per_contact IS NULL) THEN
         RAISE invalid_parameter_value USING MESSAGE = 'a budget needs the cost per contact, and both must be positive',
             HINT = 'For example budget => 1000, cost_per_contact => 0.80, margin => 0.25.';
     END IF;
-    SELECT array_agg(x.upto ORDER BY x.i) INTO bounds
-    FROM (SELECT u.i, sum(u.s) OVER (ORDER BY u.i) - 1e-9 AS upto FROM unnest(shares) WITH ORDINALITY AS u(s, i)) x;
     call := CASE WHEN version IS NULL THEN format('ltv.predict(%L::text, ltv_row)', model)
                  ELSE format('ltv.predict(%L::text, %s, ltv_row)', model, version) END;
     RETURN QUERY EXECUTE format($sql$
         SELECT r.customer_id, r.ltv, r.rank,
-               least(width_bucket((r.rank - 1)::float8 / r.customers, $1) + 1, cardinality($1)),
+               COALESCE(least(width_bucket((r.rank - 1)::float8 / r.customers, $1) + 1, cardinality($1)),
+                        cardinality($5) + 1 - width_bucket(r.ltv, $5)),
                r.rank::float8 / r.customers, r.revenue / NULLIF(r.total, 0),
                r.rank * $3 <= $2 AND r.ltv * $4 > $3
         FROM (SELECT s.customer_id, s.ltv, row_number() OVER best AS rank, count(*) OVER () AS customers,
@@ -43,7 +80,7 @@ BEGIN
               FROM (SELECT ltv_row.%I::text AS customer_id, %s AS ltv FROM (%s%s) ltv_row) s
               WINDOW best AS (ORDER BY s.ltv DESC, s.customer_id ROWS UNBOUNDED PRECEDING)) r
         ORDER BY r.rank$sql$, id_column, call, query, E'\n')
-    USING bounds, budget, cost_per_contact, margin;
+    USING bounds, budget, cost_per_contact, margin, rising;
 END
 $$;
 COMMENT ON FUNCTION ltv.segment_query IS 'see ltv_segment; the query is bound';
@@ -56,14 +93,17 @@ CREATE FUNCTION ltv.segment(
     version          bigint,
     budget           float8,
     cost_per_contact float8,
-    margin           float8
+    margin           float8,
+    thresholds       float8[]
 ) RETURNS SETOF ltv.segment_row
 LANGUAGE sql
 AS $$
     SELECT *
-    FROM ltv.segment_query(model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact, margin)
+    FROM ltv.segment_query(model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact, margin,
+                           thresholds)
 $$;
-COMMENT ON FUNCTION ltv.segment(text, text, float8[], text, bigint, float8, float8, float8) IS 'see ltv_segment';
+COMMENT ON FUNCTION ltv.segment(text, text, float8[], text, bigint, float8, float8, float8, float8[])
+    IS 'see ltv_segment';
 
 CREATE FUNCTION @extschema@.ltv_segment(
     model            text,
@@ -73,7 +113,8 @@ CREATE FUNCTION @extschema@.ltv_segment(
     version          bigint DEFAULT NULL,
     budget           float8 DEFAULT NULL,
     cost_per_contact float8 DEFAULT NULL,
-    margin           float8 DEFAULT 1
+    margin           float8 DEFAULT 1,
+    thresholds       float8[] DEFAULT NULL
 ) RETURNS TABLE (
     customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
     contact boolean
@@ -88,26 +129,30 @@ CREATE TYPE ltv.tier_summary AS (
 );
 COMMENT ON TYPE ltv.tier_summary IS 'one tier of a segment, see ltv_segment_summary';
 
-CREATE FUNCTION ltv.summarize_query(model text, query text, shares float8[], id_column text, version bigint)
+CREATE FUNCTION ltv.summarize_query(
+    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[]
+)
 RETURNS SETOF ltv.tier_summary
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT s.tier, count(*), sum(s.ltv), sum(s.ltv) / NULLIF(sum(sum(s.ltv)) OVER (), 0),
            avg(s.ltv), min(s.ltv), max(s.ltv)
-    FROM ltv.segment_query(model, query, shares, id_column, version, NULL, NULL, 1) s GROUP BY s.tier ORDER BY s.tier
+    FROM ltv.segment_query(model, query, shares, id_column, version, NULL, NULL, 1, thresholds) s
+    GROUP BY s.tier ORDER BY s.tier
 $$;
 COMMENT ON FUNCTION ltv.summarize_query IS 'see ltv_segment_summary; the query is bound';
 
-CREATE FUNCTION ltv.segment_summary(model text, query text, shares float8[],
-                                                id_column text, version bigint)
+CREATE FUNCTION ltv.segment_summary(
+    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[]
+)
 RETURNS SETOF ltv.tier_summary
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version) $$;
-COMMENT ON FUNCTION ltv.segment_summary(text, text, float8[], text, bigint) IS 'see ltv_segment_summary';
+AS $$ SELECT * FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version, thresholds) $$;
+COMMENT ON FUNCTION ltv.segment_summary(text, text, float8[], text, bigint, float8[]) IS 'see ltv_segment_summary';
 
 CREATE FUNCTION @extschema@.ltv_segment_summary(
     model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}', id_column text DEFAULT 'customer_id',
-    version bigint DEFAULT NULL
+    version bigint DEFAULT NULL, thresholds float8[] DEFAULT NULL
 )
 RETURNS TABLE (
     tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,

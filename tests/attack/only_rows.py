@@ -7,6 +7,8 @@ alice, bob, admin = case.alice, case.bob, case.admin
 case.customers(bob)
 bob.trained("m", "bob.customers")
 bob.run("SELECT ltv_create_features('bob.features', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 90)")
+bob.run("CREATE TABLE bob.reached AS SELECT c.*, 'x@example.com' AS email FROM bob.customers c")
+bob.run("SELECT ltv_create_campaign('bob.campaign', 'm', 'bob.customers', start => '2020-06-01')")
 bob.run("CREATE TABLE bob.victim AS SELECT 1 AS i; CREATE SEQUENCE bob.counter")
 
 # Every argument that takes a query. {} is the query as a literal.
@@ -29,9 +31,17 @@ PLACES = {
     "ltv_quantize": "SELECT ltv_quantize('m', 1, {})",
     "ltv_rfm_summary": "SELECT count(*) FROM ltv_rfm_summary({}, date_column => 'day', value_column => 'amount', as_of => '2021-06-01')",
     "ltv_create_features": "SELECT ltv_create_features('bob.made', {}, date_column => 'day', value_column => 'amount', horizon => 90)",
+    "ltv_create_campaign": "SELECT count(*) FROM ltv_create_campaign('bob.made', 'm', {})",
+    "ltv_create_campaign, eligible": "SELECT count(*) FROM ltv_create_campaign('bob.made', 'm', 'bob.customers', eligible => {})",
+    "ltv_create_campaign, suppress": "SELECT count(*) FROM ltv_create_campaign('bob.made', 'm', 'bob.customers', suppress => ARRAY[{}])",
+    "ltv_campaign_result": "SELECT count(*) FROM ltv_campaign_result('bob.campaign', {}, date_column => 'day', value_column => 'amount')",
+    "ltv_campaign_curve": "SELECT count(*) FROM ltv_campaign_curve('bob.campaign', {}, date_column => 'day', value_column => 'amount')",
+    "ltv_export_audience": "SELECT count(*) FROM ltv_export_audience('bob.campaign', 'plain', {})",
+    "ltv_rfm_segments": "SELECT count(*) FROM ltv_rfm_segments({}, date_column => 'day', value_column => 'amount')",
+    "ltv_tier_movement": "SELECT count(*) FROM ltv_tier_movement('bob.customers', {}, tier_column => 'a')",
     "ltv_create_features, attributes": "SELECT ltv_create_features('bob.made', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 90, attributes => {})",
 }
-ROWS = {"ltv_rfm_summary": "SELECT * FROM bob.orders", "ltv_create_features": "SELECT * FROM bob.orders", "ltv_create_features, attributes": "SELECT DISTINCT ON (customer_id) customer_id, amount AS x FROM bob.orders"}
+ROWS = {"ltv_campaign_result": "SELECT * FROM bob.orders", "ltv_campaign_curve": "SELECT * FROM bob.orders", "ltv_rfm_segments": "SELECT * FROM bob.orders", "ltv_export_audience": "SELECT * FROM bob.reached", "ltv_rfm_summary": "SELECT * FROM bob.orders", "ltv_create_features": "SELECT * FROM bob.orders", "ltv_create_features, attributes": "SELECT DISTINCT ON (customer_id) customer_id, amount AS x FROM bob.orders"}
 missing = [name for name in PLACES if not admin.value("SELECT count(*) > 0 FROM pg_proc WHERE proname = %s", [name.split(",")[0]])]
 assert not missing, missing
 # Arguments that take a query, and that this list does not know yet.
@@ -89,10 +99,10 @@ case.check("names of relations are names", bob.run(state) == before)
 for text in ("{rows}", "{rows};", " \n{rows} ;; ", "-- a comment\n{rows}", "/* a; comment */ {rows} -- end", "({rows})", "WITH x AS ({rows}) SELECT * FROM x", "SELECT q.* FROM ({rows}) q WHERE $$;$$ <> 'x'", "SELECT q.* FROM ({rows}) q WHERE E'\\'; --' IS NOT NULL",
              "TABLE {table}", "{table}", "select * from ({rows}) \"q;\"", "SELECT * FROM ({rows}) q /* /* nested */ */", "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT q.* FROM ({rows}) q WHERE (SELECT count(*) FROM n) = 3"):
     for place, call in PLACES.items():
-        if place == "ltv_compare" or "ltv_train" in place:
+        if place == "ltv_compare" or "ltv_train" in place or "eligible" in place:  # which is a condition
             continue
         rows = ROWS.get(place, "SELECT customer_id, a, b, ltv FROM bob.customers")
-        table = "bob.orders" if "FROM bob.orders" in rows and "attributes" not in place else "bob.customers"
+        table = "bob.reached" if "audience" in place else "bob.orders" if "FROM bob.orders" in rows and "attributes" not in place else "bob.customers"
         query = text.replace("{rows}", rows).replace("{table}", table)
         outcome = bob.try_(call.replace("{}", "'" + query.replace("'", "''") + "'"))
         if not outcome.ok and not (outcome.state == "42701" and "attributes" in place):

@@ -11,6 +11,7 @@ bob.trained("m", "bob.customers")
 bob.run("SELECT ltv_set_alias('m', 2, 'challenger')")
 bob.run("SELECT ltv_create_features('bob.features', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 90)")
 bob.trained("featured", "bob.features")
+bob.run("SELECT ltv_create_campaign('bob.campaign', 'm', 'bob.customers', eligible => 'a > 1', suppress => '{SELECT customer_id FROM bob.orders WHERE amount > 12}', cooldown => 7, start => '2020-06-01')")
 
 # Everything is volatile and tells on itself; each gives what PostgreSQL's own would, so that whoever uses it goes on.
 TYPES = ("text", "name", "int4", "int8", "int2", "float8", "float4", "numeric", "jsonb", "oid", "bool", "date", "timestamptz", "interval", "bytea", "regclass", "regrole", "xid8", '"char"', "varchar", "text[]", "float8[]", "int4[]")
@@ -79,6 +80,10 @@ case.forget()
 ONNX = "ltv_export_onnx('m', 1)"
 USES = (
     "SELECT count(*) FROM ltv_segment('m', 'TABLE bob.customers')", "SELECT count(*) FROM ltv_segment('m', 'bob.customers', budget => 10, cost_per_contact => 1)", "SELECT count(*) FROM ltv_segment_summary('m', 'TABLE bob.customers')",
+    "SELECT count(*) FROM ltv_create_campaign('bob.made', 'm', 'TABLE bob.customers', eligible => 'true', suppress => '{bob.customers}', cooldown => 7)", "SELECT count(*) FROM ltv_refresh_campaign('bob.campaign')",
+    "SELECT count(*) FROM ltv_campaign_result('bob.campaign', 'TABLE bob.orders', date_column => 'day', value_column => 'amount')", "SELECT count(*) FROM ltv_campaign_curve('bob.campaign', 'bob.orders', date_column => 'day', value_column => 'amount')",
+    "SELECT count(*) FROM ltv_export_audience('bob.campaign', 'google', 'SELECT customer_id, ''x@example.com'' AS email, ''1'' AS phone, ''a'' AS first_name, ''b'' AS last_name, ''DE'' AS country, ''1'' AS zip FROM bob.customers')", "SELECT * FROM ltv_campaigns",
+    "SELECT count(*) FROM ltv_rfm_segments('bob.orders', date_column => 'day', value_column => 'amount')", "SELECT count(*) FROM ltv_tier_movement('bob.customers', 'TABLE bob.customers', tier_column => 'a')",
     "SELECT * FROM ltv_evaluate('m')", "SELECT * FROM ltv_evaluate('m', 'TABLE bob.customers')", "SELECT * FROM ltv_decile_stats('m')", "SELECT * FROM ltv_decile_stats('m', 'bob.customers')", "SELECT ltv_monitor('m')",
     "SELECT ltv_monitor('m', 'TABLE bob.customers')", "SELECT ltv_monitor('featured')", "SELECT * FROM ltv_validate_data_skew('m', 'TABLE bob.customers')", "SELECT * FROM ltv_validate_data_drift('m', 'TABLE bob.customers', 'bob.customers')",
     "SELECT length(ltv_report('m'))", "SELECT length(ltv_report('m', 'bob.customers'))", "SELECT count(*) FROM ltv_explain_predict('m', 'TABLE bob.customers', samples => 2)", "SELECT count(*) FROM ltv_feature_importance('m', repeats => 1, rows => 20)",
@@ -101,7 +106,7 @@ for role, path in (("bob", "shared, bob, public"), ("bob", "shared, pg_catalog, 
     session.run(f"SET search_path = {path}; SET statement_timeout = '30s'")
     unusual = []
     for statement in USES:
-        text = statement.replace("bob.other", f"bob.other{len(path)}").replace("bob.viewed", f"bob.viewed{len(path)}")
+        text = statement.replace("bob.other", f"bob.other{len(path)}").replace("bob.made", f"bob.made{len(path)}").replace("bob.viewed", f"bob.viewed{len(path)}")
         outcome = session.try_(text)
         if not outcome.ok and outcome.state not in ("0A000", "42704", "55000", "42501", "2BP01"):
             unusual.append((statement, outcome))

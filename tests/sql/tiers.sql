@@ -1,0 +1,39 @@
+-- Tiers by shares and by value, the grid of recency, frequency and value, and movement between tiers, against plain SQL.
+\set ECHO none
+\i tests/onnx/graphs.sql
+\set ECHO all
+\set SHOW_CONTEXT never
+SELECT ltv_import_onnx('m', decode(:'same', 'base64'));
+CREATE TABLE shop AS SELECT i AS customer_id, (i * 7919 % 1000 + 1)::float8 AS x FROM generate_series(1, 1000) i;
+SELECT tier, customers, lowest_ltv, highest_ltv FROM ltv_segment_summary('m', 'shop');
+SELECT tier, customers, lowest_ltv, highest_ltv FROM ltv_segment_summary('m', 'shop', thresholds => '{900,500,1}');
+SELECT count(*) AS different FROM ltv_segment('m', 'shop', thresholds => '{900,500.5}') WHERE tier <> CASE WHEN ltv >= 900 THEN 1 WHEN ltv >= 500.5 THEN 2 ELSE 3 END;
+SELECT ltv_segment('m', 'shop', thresholds => '{1,2}');
+SELECT ltv_segment('m', 'shop', thresholds => '{}');
+SELECT ltv_segment('m', 'shop', thresholds => '{2,NULL}');
+SELECT ltv_segment('m', 'shop', shares => '{0.2,0.2}');
+
+-- Fifths: of those who are alike, the middle counts.
+CREATE TABLE orders AS SELECT i % 97 AS customer_id, date '2024-01-01' + i * 31 % 300 AS day, (i * 37 % 90 + 1)::numeric AS amount FROM generate_series(1, 400) i;
+INSERT INTO orders VALUES (5, '2024-12-01', 1000), (6, '2024-06-30', -1e6);
+CREATE TABLE grid AS SELECT * FROM ltv_rfm_segments('orders', date_column => 'day', value_column => 'amount', as_of => '2024-11-01');
+WITH purchases AS (SELECT customer_id, day, sum(amount) AS net FROM orders WHERE day <= '2024-11-01' GROUP BY 1, 2 HAVING sum(amount) > 0),
+customers AS (SELECT customer_id::text, date '2024-11-01' - max(day) AS days, count(*) AS n, sum(net) AS spend FROM purchases GROUP BY 1),
+scores AS (SELECT c.*, (SELECT LEAST(5, 1 + floor(5 * (count(*) FILTER (WHERE o.days > c.days) + (count(*) FILTER (WHERE o.days = c.days) - 1) / 2.0) / count(*))) FROM customers o) AS r,
+    (SELECT LEAST(5, 1 + floor(5 * (count(*) FILTER (WHERE o.n < c.n) + (count(*) FILTER (WHERE o.n = c.n) - 1) / 2.0) / count(*))) FROM customers o) AS f,
+    (SELECT LEAST(5, 1 + floor(5 * (count(*) FILTER (WHERE o.spend < c.spend) + (count(*) FILTER (WHERE o.spend = c.spend) - 1) / 2.0) / count(*))) FROM customers o) AS m FROM customers c)
+SELECT count(*), count(*) FILTER (WHERE (s.days, s.n, s.spend, s.r, s.f, s.m) IS DISTINCT FROM (g.days_since, g.orders, g.spend::numeric, g.r, g.f, g.m)) AS different FROM scores s FULL JOIN grid g USING (customer_id);
+SELECT segment, count(*), min(r) AS r, max(r), min((f + m + 1) / 2) AS fm, max((f + m + 1) / 2) FROM grid GROUP BY segment ORDER BY segment;
+SELECT max(days_since), count(*) FROM ltv_rfm_segments('orders', date_column => 'day', value_column => 'amount') WHERE days_since = 0;
+SELECT ltv_rfm_segments('orders', date_column => 'day', value_column => 'price');
+SELECT ltv_rfm_segments('orders');
+
+-- Movement.
+CREATE TABLE june (customer_id int, tier int);
+CREATE TABLE july (customer_id text, tier int);
+INSERT INTO june VALUES (1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, NULL);
+INSERT INTO july VALUES ('1', 1), ('2', 2), ('3', 2), ('4', 1), ('7', 2), ('6', 2);
+SELECT * FROM ltv_tier_movement('june', 'july');
+SELECT ltv_tier_movement('june', 'july', tier_column => 'level');
+SELECT ltv_tier_movement('june', 'SELECT * FROM july UNION ALL SELECT * FROM july');
+SELECT ltv_tier_movement('june', NULL);
