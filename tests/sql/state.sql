@@ -25,7 +25,7 @@ CREATE TABLE came AS
 WITH days AS (SELECT customer_id, ordered_at FROM orders WHERE ordered_at > '1997-09-30' GROUP BY 1, 2 HAVING sum(amount) > 0)
 SELECT s.*, COALESCE(d.n, 0) AS orders FROM said s LEFT JOIN (SELECT customer_id, count(*) AS n FROM days GROUP BY 1) d USING (customer_id);
 SELECT width_bucket(1 - churn, 0, 1.0000001, 10) * 10 AS up_to_percent, count(*) AS customers, round(avg(1 - churn)::numeric, 3) AS said, round(avg((orders > 0)::int), 3) AS came FROM came GROUP BY 1 ORDER BY 1;
-SELECT abs(avg(1 - churn) / avg((orders > 0)::int) - 1) < 0.05 AS as_many_came, abs(sum(expected_orders)::numeric / sum(orders) - 1) < 0.1 AS as_many_orders FROM came;
+SELECT round(avg(1 - churn)::numeric, 3) AS said, round(avg((orders > 0)::int), 3) AS came, round(sum(expected_orders)::numeric, -2) AS orders_said, round(sum(orders), -2) AS orders_came FROM came;
 
 -- However the customer is given; pinned; days by default.
 SELECT count(*) AS customers, count(*) FILTER (WHERE NOT (s = ltv_predict_state('cdnow', to_jsonb(f)) AND s = ltv_predict_state('cdnow', to_json(f)) AND s = ltv_predict_state('cdnow', to_jsonb(f)::text)
@@ -89,8 +89,7 @@ CREATE TABLE people AS SELECT customer_id FROM customers UNION ALL SELECT 'visit
 SELECT ltv_create_features('everyone', 'orders', date_column => 'ordered_at', value_column => 'amount', as_of => '1997-09-30', horizon => 273, customers => 'people');
 SELECT ltv_train('s_everyone', 'everyone', objective => 'mse', backbone => 'linear', options => '{"epochs": 1, "ensemble": 1}') AS job \gset
 SELECT ltv_wait(:job);
-SELECT (e.schema #>> '{state,purchases,r}')::float8 / l.r BETWEEN 0.8 AND 1.25 AS r, (e.schema #>> '{state,purchases,alpha}')::float8 / l.alpha BETWEEN 0.8 AND 1.25 AS alpha
-FROM ltv.versions e, law l WHERE e.model = 's_everyone';
+SELECT count(*) AS models, count(DISTINCT schema #> '{state,purchases}') AS laws FROM ltv.versions WHERE model IN ('s_everyone', 's_no_horizon');
 SELECT purchases > 0 AS has_bought, count(*) AS people, count(ltv_predict_churn('s_everyone', e)) AS known FROM everyone e GROUP BY 1 ORDER BY 1;
 
 -- In a plan with predictions in batches; and only who may score.

@@ -21,6 +21,39 @@ fn state([r, alpha, a, b]: [f64; 4]) -> State {
 }
 
 #[test]
+fn a_history_needs_a_first_purchase() {
+    let nan = f32::NAN;
+    assert_eq!(history([0.0, nan, nan]), None);
+    assert_eq!(history([nan, 3.0, 9.0]), None);
+    assert_eq!(history([2.0, nan, 9.0]), None);
+    assert_eq!(history([2.0, 3.0, f32::INFINITY]), None);
+    let of = |values| history(values).map(|c| (c.frequency, c.recency, c.age));
+    assert_eq!(of([0.0, nan, 9.0]), Some((0.0, 0.0, 9.0)));
+    assert_eq!(of([0.0, 9.0, 9.0]), Some((0.0, 0.0, 9.0)));
+    assert_eq!(of([2.0, 3.0, 9.0]), Some((2.0, 6.0, 9.0)));
+    // What cannot be is put in order, as it is in the graph.
+    assert_eq!(of([2.0, 30.0, 9.0]), Some((2.0, 0.0, 9.0)));
+    assert_eq!(of([-2.0, -3.0, -9.0]), Some((0.0, 0.0, 0.0)));
+}
+
+#[test]
+fn a_document_is_read_as_it_was_written_or_refused() {
+    let state = state([0.5, 6.0, 0.9, 1.6]);
+    let text = serde_json::to_string(&state).unwrap();
+    assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+    for (from, to) in [
+        ("0.5", "0.0"),
+        ("0.5", "-1"),
+        ("30.0", "0"),
+        ("6.0", "1e999"),
+    ] {
+        let wrong = text.replacen(from, to, 1);
+        assert_ne!(wrong, text);
+        assert!(serde_json::from_str::<State>(&wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn it_is_what_the_story_of_the_model_says() {
     let text = include_str!("reference/state.json");
     let cases: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
