@@ -187,6 +187,7 @@ CREATE TYPE ltv.campaign_result_row AS (
 );
 COMMENT ON TYPE ltv.campaign_result_row IS 'the result of a campaign, in all or of a tier, see ltv_campaign_result';
 
+-- OFFSET 0 keeps the effect from being computed for each of its fields.
 CREATE FUNCTION ltv.campaign_result_rows(measured jsonb, cost_per_contact float8, margin float8)
 RETURNS SETOF ltv.campaign_result_row
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -205,7 +206,7 @@ AS $$
                  COALESCE(sum((a ->> 'n')::bigint) FILTER (WHERE a -> 'held' = 'true'), 0)::bigint AS held_out,
                  sum((a ->> 'bounded')::bigint)::bigint AS bounded
           FROM jsonb_array_elements(measured -> 'arms') a GROUP BY 1) g,
-         LATERAL (SELECT ltv.campaign_effect(g.contact, g.hold_out) AS effect) e,
+         LATERAL (SELECT ltv.campaign_effect(g.contact, g.hold_out) AS effect OFFSET 0) e,
          LATERAL (SELECT cost_per_contact * g.contacted AS cost) p
     ORDER BY g.tier NULLS FIRST
 $$;
@@ -330,7 +331,7 @@ SELECT jsonb_build_object(
                  (jsonb_agg(d) FILTER (WHERE d -> 'held' = 'true')) -> 0 AS hold_out,
                  COALESCE(sum((d ->> 'n')::bigint) FILTER (WHERE d -> 'held' = 'false'), 0)::float8 AS n
           FROM jsonb_array_elements(measured -> 'days') d GROUP BY 1) g,
-         LATERAL (SELECT ltv.campaign_effect(g.contact, g.hold_out) AS effect) e
+         LATERAL (SELECT ltv.campaign_effect(g.contact, g.hold_out) AS effect OFFSET 0) e
     ORDER BY g.day;
 END
 $$;
