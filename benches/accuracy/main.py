@@ -1,7 +1,7 @@
 """Accuracy on data never seen: pg_ltv, through SQL, beside LightGBM and BG/NBD in Python.
 
     cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B,U,N,H] [--only ours|peers] [--docs]
-        [--ways defaults,trees,both,mixture,cascade] [--options JSON]
+        [--ways defaults,trees,both] [--options JSON]
 
 Protocol A: the customers of a held-out part, at the cut-off that the others are trained on. AX: the same, each fifth of the customers
 held out in turn, judged together, so that chance has less of a say. Protocol B: everybody at a later cut-off, trained at earlier
@@ -9,8 +9,8 @@ ones whose horizon has ended by then. Protocol U: as used: only the orders up to
 learn from, and everybody is judged. Protocol N: new customers, each looked at 30 days after the first order, on a table that nobody told pg_ltv
 anything about. Protocol H: one model of several horizons beside a model for each (horizons.py). Both sides see the same features, made by ltv_create_features, and the same training rows.
 pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`). Under U the simplest rule stands beside: what
-a customer spent in the last horizon, as it is and with its many ties at zero in the order of pg_ltv's predictions. Other ways on demand: trees alone, networks
-with trees beside them, and the objectives mixture and cascade.
+a customer spent in the last horizon, as it is and with its many ties at zero in the order of pg_ltv's predictions. Other ways on demand: trees alone, and networks
+with trees beside them.
 
 Results of separate runs are put together in target/bench/accuracy.json; --docs writes docs/accuracy.md and its picture from it.
 """
@@ -57,8 +57,6 @@ WAYS = {
     "defaults": ("pg_ltv defaults", "", {}),
     "trees": ("pg_ltv trees", ", backbone => 'trees'", {}),
     "both": ("pg_ltv networks and trees", "", {"blend_trees": True}),
-    "mixture": ("pg_ltv mixture", ", objective => 'mixture'", {}),
-    "cascade": ("pg_ltv cascade", ", objective => 'cascade'", {}),
 }
 
 

@@ -108,13 +108,11 @@ impl Reportable for OutputError {
                     "Use ltv_predict_proba, or train it with objective ziln, cmltv or expltv."
                 }
                 Self::Probability { .. } => {
-                    "Train it with objective ziln, cmltv, expltv, mixture, cascade, bgnbd or purchase."
+                    "Train it with objective ziln, cmltv, expltv, bgnbd or purchase."
                 }
-                Self::Distribution { .. } => {
-                    "Train it with objective ziln, cmltv, expltv or mixture."
-                }
+                Self::Distribution { .. } => "Train it with objective ziln, cmltv or expltv.",
                 Self::Intervals { .. } => {
-                    "Train it with objective ziln, cmltv, expltv or mixture, and leave the split to pg_ltv."
+                    "Train it with objective ziln, cmltv or expltv, and leave the split to pg_ltv."
                 }
                 Self::Horizons { .. } => {
                     "Make its features with ltv_create_features(..., horizons => '{30,90}'), and train it with objective ziln, tweedie, mse or huber."

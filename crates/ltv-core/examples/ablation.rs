@@ -1,11 +1,11 @@
 //! What each part of `cmltv` and `expltv` is worth: each switched off by option, on the simulations made for them and on
-//! a table of customers. And on such a table what other objectives are worth beside `ziln`.
+//! a table of customers.
 //!
-//!     cargo run --release --example ablation -- [features.csv [seeds [options objective,objective ...]]]
+//!     cargo run --release --example ablation -- [features.csv [seeds]]
 //!
 //! The file has a header and numbers; its columns `split` (`train`, `validation`, `test`) and `ltv` are the split and the
 //! target, `customer_id` and `as_of` are left out. Prints a Markdown table: mean and standard deviation over the seeds, and the mean
-//! difference to the whole objective with its standard error, or to `ziln` where objectives are named. `options` are of all of them, as JSON.
+//! difference to the whole objective with its standard error.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -80,32 +80,12 @@ fn variants() -> Vec<(&'static str, &'static str, Json)> {
     ]
 }
 
-/// `ziln`, and what is compared with it.
-fn beside_ziln(named: &str) -> Vec<(&str, &'static str, Json)> {
-    let others = named.split(',').map(|name| (name, "", json!({})));
-    std::iter::once(("ziln", "whole", json!({})))
-        .chain(others)
-        .collect()
-}
-
 fn main() -> TestResult {
     match std::env::args().nth(1) {
         None => simulated()?,
         Some(path) => {
             let seeds = std::env::args().nth(2).map(|text| text.parse());
-            let named = std::env::args().nth(4);
-            let variants = match &named {
-                Some(named) => beside_ziln(named),
-                None => variants(),
-            };
-            let options = std::env::args().nth(3).unwrap_or_else(|| "{}".to_owned());
-            let options = serde_json::from_str(&options)?;
-            on_customers(
-                &path,
-                seeds.transpose()?.unwrap_or(SEEDS),
-                variants,
-                &options,
-            )?;
+            on_customers(&path, seeds.transpose()?.unwrap_or(SEEDS))?;
         }
     }
     Ok(())
@@ -149,12 +129,7 @@ fn simulated() -> TestResult {
     Ok(())
 }
 
-fn on_customers(
-    path: &str,
-    seeds: u64,
-    variants: Vec<(&str, &str, Json)>,
-    of_all: &Json,
-) -> TestResult {
+fn on_customers(path: &str, seeds: u64) -> TestResult {
     println!(
         "| objective | | normalized Gini | Spearman | decile MAPE | total |\n|---|---|---|---|---|---|"
     );
@@ -162,11 +137,8 @@ fn on_customers(
     let unseen = customers.table("test")?;
     let actual: Vec<f64> = unseen.target().iter().map(|&y| f64::from(y)).collect();
     let mut whole: Vec<Vec<f64>> = Vec::new();
-    for (objective, name, mut options) in variants {
+    for (objective, name, mut options) in variants() {
         options["ensemble"] = json!(1);
-        for (key, value) in of_all.as_object().into_iter().flatten() {
-            options[key] = value.clone();
-        }
         let mut columns = vec![Vec::new(); 4];
         for seed in 1..=seeds {
             options["seed"] = json!(seed);
@@ -201,7 +173,7 @@ fn row(objective: &str, name: &str, columns: &[Vec<f64>], whole: &mut Vec<Vec<f6
     if name == "whole" {
         *whole = columns.to_vec();
     }
-    let compared = name != "whole" && name != "for comparison";
+    let compared = name != "whole" && objective != "ziln";
     let cells: Vec<String> = columns
         .iter()
         .zip(whole.iter())

@@ -424,7 +424,7 @@ fn few_payers_do_no_harm() -> TestResult {
             0.0
         };
     }
-    for objective in ["cmltv", "expltv", "ziln", "mixture", "cascade"] {
+    for objective in ["cmltv", "expltv", "ziln"] {
         for options in [
             json!({"ensemble": 1}),
             json!({"ensemble": 5}),

@@ -7,9 +7,8 @@ use common::{TestResult, assert_close, check_gradients, numbers, reference, stat
 use ltv_core::backbone::{self, Backbone, BackboneConfig};
 use ltv_core::batch::{InputShape, Mode};
 use ltv_core::objective::{
-    self, CascadeConfig, CmltvConfig, Distribution, ExpltvConfig, HeadOutput, MixtureConfig,
-    Objective, ObjectiveConfig, RegressionConfig, TargetStatistics, TargetTransform, TweedieConfig,
-    ZilnConfig, cmltv,
+    self, CmltvConfig, Distribution, ExpltvConfig, HeadOutput, Objective, ObjectiveConfig,
+    RegressionConfig, TargetStatistics, TargetTransform, TweedieConfig, ZilnConfig, cmltv,
 };
 use ltv_core::params::Params;
 use serde_json::Value as Json;
@@ -205,16 +204,6 @@ fn all_objectives() -> Vec<ObjectiveConfig> {
         ObjectiveConfig::Cmltv(one_view),
         ObjectiveConfig::Expltv(ExpltvConfig::default()),
         ObjectiveConfig::Expltv(one_expert),
-        ObjectiveConfig::Mixture(MixtureConfig::default()),
-        ObjectiveConfig::Mixture(MixtureConfig {
-            laws: 1,
-            sigma_floor: 0.5,
-        }),
-        ObjectiveConfig::Cascade(CascadeConfig::default()),
-        ObjectiveConfig::Cascade(CascadeConfig {
-            levels: 1,
-            ..CascadeConfig::default()
-        }),
     ]
 }
 

@@ -7,8 +7,8 @@ use common::{TestResult, backbones, graph_inputs, random_batch, run_onnx, statis
 use ltv_core::backbone::{self, BackboneConfig};
 use ltv_core::batch::{Batch, InputShape, Mode, SequenceShape};
 use ltv_core::objective::{
-    self, CascadeConfig, CmltvConfig, ExpltvConfig, MixtureConfig, ObjectiveConfig,
-    RegressionConfig, TargetTransform, TweedieConfig, ZilnConfig, cmltv,
+    self, CmltvConfig, ExpltvConfig, ObjectiveConfig, RegressionConfig, TargetTransform,
+    TweedieConfig, ZilnConfig, cmltv,
 };
 use ltv_core::onnx::{Axis, BATCH, ElementType, GraphBuilder};
 use ltv_core::params::Params;
@@ -43,8 +43,6 @@ fn objectives() -> Vec<ObjectiveConfig> {
         ObjectiveConfig::Cmltv(two_views),
         ObjectiveConfig::Expltv(ExpltvConfig::default()),
         ObjectiveConfig::Expltv(one_expert),
-        ObjectiveConfig::Mixture(MixtureConfig::default()),
-        ObjectiveConfig::Cascade(CascadeConfig::default()),
     ]
 }
 

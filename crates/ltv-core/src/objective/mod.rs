@@ -1,11 +1,9 @@
 //! Objectives: head + loss + prediction.
 
-mod cascade;
 pub mod cmltv;
 mod contrast;
 pub mod expltv;
 pub mod horizons;
-mod mixture;
 mod paying_rows;
 mod purchase;
 mod quantile;
@@ -15,10 +13,8 @@ mod tower;
 mod tweedie;
 pub mod ziln;
 
-pub use cascade::CascadeConfig;
 pub use cmltv::CmltvConfig;
 pub use expltv::ExpltvConfig;
-pub use mixture::MixtureConfig;
 pub use quantile::{inverse_gamma, inverse_normal, quantile};
 pub use regression::{RegressionConfig, TargetTransform};
 pub use tweedie::TweedieConfig;
@@ -211,10 +207,6 @@ pub enum ObjectiveConfig {
     Cmltv(CmltvConfig),
     /// A gate for whales and two experts.
     Expltv(ExpltvConfig),
-    /// Several zero-inflated lognormals, softly chosen among.
-    Mixture(MixtureConfig),
-    /// Amounts reached level by level.
-    Cascade(CascadeConfig),
 }
 
 /// Adds the head of `config` for the output of `backbone`.
@@ -250,12 +242,6 @@ pub fn build(
         }
         ObjectiveConfig::Expltv(config) => {
             Box::new(expltv::Expltv::new(params, width, config, statistics)?)
-        }
-        ObjectiveConfig::Mixture(config) => {
-            Box::new(mixture::Mixture::new(params, width, config, statistics)?)
-        }
-        ObjectiveConfig::Cascade(config) => {
-            Box::new(cascade::Cascade::new(params, width, config, statistics)?)
         }
     })
 }

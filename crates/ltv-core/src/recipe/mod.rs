@@ -34,7 +34,7 @@ pub const TREES: &str = "trees";
 
 /// The objectives by name.
 pub const OBJECTIVES: &[&str] = &[
-    "mse", "huber", "tweedie", "purchase", "ziln", "cmltv", "expltv", "mixture", "cascade", "bgnbd",
+    "mse", "huber", "tweedie", "purchase", "ziln", "cmltv", "expltv", "bgnbd",
 ];
 
 /// Whether a backbone needs a sequence column.

@@ -224,7 +224,7 @@ options! {
         huber_delta: f64 = 1.0, Number { min: 1e-6, max: 1e12 };
         /// `tweedie`: the variance grows with the mean to this power; near 1 like counts of purchases, near 2 like their amounts.
         tweedie_power: f64 = 1.5, Number { min: 1.01, max: 1.99 };
-        /// `ziln`, `expltv`, `mixture`, `cascade`: lower limit of sigma.
+        /// `ziln`, `expltv`: lower limit of sigma.
         sigma_floor: f64 = 1e-3, Number { min: 1e-6, max: 1.0 };
         /// `cmltv`: the law of the distribution view.
         view_distribution: String = "gamma".to_owned(), Choice(&["gamma", "lognormal"]);
@@ -254,10 +254,6 @@ options! {
         value_weight: f64 = 1.0, Number { min: 0.0, max: 1e6 };
         /// `expltv`: a whale and a general expert (2) or one for all (1).
         experts: usize = 2, Integer { min: 1, max: 2 };
-        /// `mixture`: zero-inflated lognormals among which each customer has shares.
-        laws: usize = 3, Integer { min: 1, max: 16 };
-        /// `cascade`: amounts that customers pass one after the other; half of those who pass one pass the next.
-        levels: usize = 4, Integer { min: 1, max: 12 };
     }
     "result" {
         /// Networks averaged inside one graph. With more than one, training and validation rows are dealt into as many folds, and each network

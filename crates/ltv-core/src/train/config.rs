@@ -7,8 +7,8 @@ use crate::backbone::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::objective::cmltv::{Law, View};
 use crate::objective::{
-    CascadeConfig, CmltvConfig, ExpltvConfig, MixtureConfig, ObjectiveConfig, RegressionConfig,
-    TargetTransform, TweedieConfig, ZilnConfig,
+    CmltvConfig, ExpltvConfig, ObjectiveConfig, RegressionConfig, TargetTransform, TweedieConfig,
+    ZilnConfig,
 };
 use crate::recipe::{Options, Recipe, USUAL_BACKBONE};
 
@@ -118,14 +118,6 @@ pub fn objective(recipe: &Recipe) -> Result<ObjectiveConfig> {
             whale_weight: options.whale_weight,
             sigma_floor: options.sigma_floor,
             experts: options.experts,
-        }),
-        "mixture" => ObjectiveConfig::Mixture(MixtureConfig {
-            laws: options.laws,
-            sigma_floor: options.sigma_floor,
-        }),
-        "cascade" => ObjectiveConfig::Cascade(CascadeConfig {
-            levels: options.levels,
-            sigma_floor: options.sigma_floor,
         }),
         other => return Err(unsupported("objective", other)),
     })

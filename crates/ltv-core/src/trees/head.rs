@@ -79,8 +79,6 @@ impl Head {
             },
             ObjectiveConfig::Cmltv(_) => return Err(Self::refused("cmltv")),
             ObjectiveConfig::Expltv(_) => return Err(Self::refused("expltv")),
-            ObjectiveConfig::Mixture(_) => return Err(Self::refused("mixture")),
-            ObjectiveConfig::Cascade(_) => return Err(Self::refused("cascade")),
         })
     }
 

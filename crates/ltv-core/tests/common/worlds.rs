@@ -141,65 +141,6 @@ pub fn whales(rows: usize, seed: u64) -> World {
     world
 }
 
-/// Each customer buys either a small thing or a large one, and the features say how likely which is: nobody spends anything in between. Where
-/// it is not `either`, everybody spends what lies that far between the two.
-pub fn small_or_large(rows: usize, seed: u64, either: bool) -> World {
-    const SMALL: f64 = 5.0;
-    const LARGE: f64 = 200.0;
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut world = World::default();
-    let x: Vec<Vec<f64>> = (0..rows).map(|_| normals(&mut rng, 4)).collect();
-    for x in &x {
-        let probability = sigmoid(0.5 * x[0]);
-        let large = sigmoid(2.0 * x[1] + x[2]);
-        let is_large = rng.random_bool(large);
-        let pays = rng.random_bool(probability);
-        let noise = (0.3 * standard_normal(&mut rng)).exp();
-        let (amount, expected) = match either {
-            true => (
-                if is_large { LARGE } else { SMALL },
-                LARGE * large + SMALL * (1.0 - large),
-            ),
-            false => {
-                let between = SMALL * (LARGE / SMALL).powf(large);
-                (between, between)
-            }
-        };
-        world.target.push(if pays { amount * noise } else { 0.0 });
-        let mean_noise = (0.5 * 0.3f64.powi(2)).exp();
-        world.truth.push(probability * expected * mean_noise);
-    }
-    world.numerics(&x);
-    world
-}
-
-/// Amounts are the rungs of a ladder, each ten times the one below; most customers never step on it. At each rung another feature says who
-/// goes on.
-pub fn ladder(rows: usize, seed: u64) -> World {
-    const RUNGS: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut world = World::default();
-    let x: Vec<Vec<f64>> = (0..rows).map(|_| normals(&mut rng, 5)).collect();
-    for x in &x {
-        let (mut amount, mut truth, mut reached) = (0.0, 0.0, 1.0);
-        let mut goes_on = true;
-        for (step, &rung) in RUNGS.iter().enumerate() {
-            let passes = sigmoid(2.5 * x[step] - if step == 0 { 2.0 } else { 0.0 });
-            goes_on &= rng.random_bool(passes);
-            if goes_on {
-                amount = rung;
-            }
-            reached *= passes;
-            truth += reached * (rung - if step == 0 { 0.0 } else { RUNGS[step - 1] });
-        }
-        let noise = (0.1 * standard_normal(&mut rng)).exp();
-        world.target.push(amount * noise);
-        world.truth.push(truth);
-    }
-    world.numerics(&x);
-    world
-}
-
 /// One customer in thirty pays, and three payments in ten are corrections of a few cents: in logarithms, which is all
 /// that a lognormal sees, outliers that outweigh the features.
 pub fn scarce_and_noisy(rows: usize, seed: u64) -> World {

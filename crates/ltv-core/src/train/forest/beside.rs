@@ -66,10 +66,9 @@ impl Grove {
             return Ok(None);
         }
         let head = match objective {
-            ObjectiveConfig::Cmltv(_)
-            | ObjectiveConfig::Expltv(_)
-            | ObjectiveConfig::Mixture(_)
-            | ObjectiveConfig::Cascade(_) => ObjectiveConfig::Ziln(ZilnConfig::default()),
+            ObjectiveConfig::Cmltv(_) | ObjectiveConfig::Expltv(_) => {
+                ObjectiveConfig::Ziln(ZilnConfig::default())
+            }
             other => other.clone(),
         };
         let head = Head::with_intervals(&head, &prepared.target, &prepared.intervals)?;
