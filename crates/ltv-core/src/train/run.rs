@@ -324,7 +324,7 @@ impl<'a> Job<'a> {
         trainer: &Trainer,
         networks: &[Network],
         histories: Vec<Value>,
-        mut trees: Option<Trees>,
+        trees: Option<Trees>,
     ) -> Result<TrainedModel> {
         self.control.progress(Progress::of(Phase::Validating));
         let Prepared {
@@ -367,10 +367,6 @@ impl<'a> Job<'a> {
                 &mut statistics,
                 &mut history,
             );
-        }
-        if let Some(trees) = &mut trees {
-            let kept = std::env::var("LTV_KEPT").ok().and_then(|k| k.parse().ok());
-            trees.forest.members.truncate(kept.unwrap_or(5));
         }
         self.control.progress(Progress::of(Phase::Exporting));
         let forest = trees
