@@ -28,7 +28,9 @@ BEGIN
             HINT = 'Wait for its training with ltv_wait, or choose a version with ltv_set_alias.';
     END IF;
     SELECT jsonb_build_object('version', v.version, 'horizon', v.statistics -> 'horizon',
-                              'has_state', v.schema -> 'state' IS NOT NULL)
+                              'has_state', v.schema -> 'state' IS NOT NULL,
+                              'longest', (SELECT max(h::float8)
+                                          FROM jsonb_array_elements_text(v.schema -> 'horizons') h))
     INTO facts FROM ltv.versions v WHERE v.model = prediction_facts.model AND v.version = used;
     IF facts IS NULL THEN
         RAISE undefined_object USING MESSAGE = format('version %s of model "%s" does not exist', used, model);
@@ -41,16 +43,18 @@ COMMENT ON FUNCTION ltv.prediction_facts(regrole, text, bigint) IS 'see the func
 CREATE FUNCTION ltv.prediction_facts(model text, version bigint) RETURNS jsonb
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION ltv.prediction_facts(text, bigint)
-    IS 'the version, its horizon in days, and whether it knows the state of customers';
+    IS 'the version, its horizons in days, and whether it knows the state of customers';
 
--- How what is predicted until the horizon spreads over the days: as the orders that the law of the model expects, or
--- else evenly. A version that predicts other horizons says so here.
+-- How what is predicted until the horizon spreads over the days: as a version of several horizons says, else as the
+-- orders that the law of the model expects, or else evenly.
 CREATE FUNCTION ltv.predicted_growth(model text, facts jsonb, features text, days text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format(CASE WHEN facts -> 'has_state' = 'true'
+    SELECT format(CASE WHEN facts ->> 'longest' IS NOT NULL
+                       THEN 'ltv.predict_horizon(%1$L::text, %2$s, %3$s, LEAST(%4$s, %5$s::float8))'
+                       WHEN facts -> 'has_state' = 'true'
                        THEN '(ltv.predict_state(%1$L::text, %2$s, %3$s, %4$s)).expected_orders' ELSE '%4$s' END,
-                  model, (facts ->> 'version')::int, features, days)
+                  model, (facts ->> 'version')::int, features, days, (facts ->> 'longest')::float8)
 $$;
 COMMENT ON FUNCTION ltv.predicted_growth
     IS 'SQL for what grows with the days as what is predicted of a customer does';

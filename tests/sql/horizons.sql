@@ -84,6 +84,9 @@ SELECT b.customers = h.customers AS customers, abs(b.actual - h.actual) < 1e-6 *
 FROM ltv_backtest('five', '2024-09-01', target => 'ltv_30') b, judged h WHERE h.horizon = 30;
 SELECT ltv_backtest('five', '2024-09-01', target => 'ltv_45');
 
+-- What a cohort is expected to bring spreads over the days as the curve says.
+SELECT count(*) > 3 AS cohorts, bool_and(value >= 0) AS positive, count(*) FILTER (WHERE predicted_revenue IS NOT NULL) > 0 AS predicted FROM ltv_cohorts('five', 'customers', as_of => '2024-09-01');
+
 -- Money over time: twice by hand.
 SELECT round(ltv_discount('{10,30}', '{73,365}', 0.21, 0.5)::numeric, 6) AS discounted, round((10 * 0.5 * 1.21 ^ (-73 / 730.0) + 20 * 0.5 * 1.21 ^ (-438 / 730.0))::numeric, 6) AS by_hand,
     ltv_discount('{10,30}', '{73,365}') AS undiscounted, ltv_discount(NULL, '{1}') AS nothing;
