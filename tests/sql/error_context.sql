@@ -38,6 +38,7 @@ INSERT INTO calls VALUES
     ('segment', $$SELECT * FROM ltv_segment('m', 't', shares => '{2}')$$), ('segment_summary', $$SELECT * FROM ltv_segment_summary('m', 't', id_column => 'no')$$), ('report', $$SELECT ltv_report('m', version => 9)$$),
     ('training_report', $$SELECT ltv_training_report('m', 9)$$), ('horizons', $$SELECT * FROM ltv_horizons('m', 'no_such')$$), ('discount', $$SELECT ltv_discount('{1}', '{}')$$),
     ('predict_horizon', $$SELECT ltv_predict_horizon('m', t, 5) FROM t$$), ('predict_curve', $$SELECT ltv_predict_curve('m', t) FROM t$$), ('predict_interval', $$SELECT ltv_predict_interval('m', t, 0.7) FROM t$$),
+    ('predict_state', $$SELECT ltv_predict_state('m', t) FROM t$$), ('predict_churn', $$SELECT ltv_predict_churn('m', t, 5) FROM t$$), ('cohorts', $$SELECT * FROM ltv_cohorts('m', 't')$$),
     ('explain_predict', $$SELECT * FROM ltv_explain_predict('m', 't', samples => 0)$$), ('feature_importance', $$SELECT * FROM ltv_feature_importance('m', 't', metric => 'no')$$), ('selection_weights', $$SELECT * FROM ltv_selection_weights('m')$$),
     ('export_onnx', $$SELECT ltv_export_onnx('m', 9)$$), ('import_onnx', $$SELECT ltv_import_onnx('m', 'x')$$), ('quantize', $$SELECT ltv_quantize('m', 9)$$),
     ('predict', $$SELECT ltv_predict('m', '{}'::jsonb)$$), ('predict', $$SELECT ltv_predict('m', 9, t) FROM t$$), ('predict', $$SELECT ltv_predict('m', 'no json')$$), ('predict_proba', $$SELECT ltv_predict_proba('no', t) FROM t$$),
