@@ -146,7 +146,8 @@ mod tests {
                 let share = inside as f64 / 5000.0;
                 // Four standard deviations of 5,000 new customers and of some 2,000 in a tier.
                 assert!((share - coverage).abs() < 0.04, "{coverage}: {share}");
-                assert!(by_law + 500 < inside, "{by_law} {inside}");
+                // The law alone misses by eight in a hundred and more.
+                assert!(by_law + 400 < inside, "{by_law} {inside}");
             }
         }
         Ok(())
