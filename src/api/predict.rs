@@ -4,8 +4,7 @@
 use super::call_site::score;
 use crate::error::guard;
 use crate::scoring::{Output, ScoringFunction};
-use pgrx::pg_guard;
-use pgrx::pg_sys;
+use pgrx::{pg_guard, pg_sys};
 
 /// The function behind an address, if it is one of ours.
 pub fn recognise(address: pg_sys::PGFunction) -> Option<&'static ScoringFunction> {

@@ -171,7 +171,7 @@ impl Call {
             let Some(runner) = &mut self.runner else {
                 return false;
             };
-            if !runner.takes(self.function.output, argument) {
+            if argument.is_some() && !runner.takes(self.function.output, argument) {
                 return false;
             }
             match push(runner, &mut self.input, slot, econtext) {

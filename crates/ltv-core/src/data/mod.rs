@@ -228,6 +228,13 @@ impl TrainingTable {
             .is_some_and(|days| days.iter().any(|day| Some(day) != days.first()))
     }
 
+    /// The latest cut-off whose horizon has ended, where rows have one; minus infinity where none has.
+    pub(crate) fn latest_cut_off(&self) -> Option<f32> {
+        let days = self.as_of.as_ref()?.iter().zip(&self.target);
+        let ended = days.filter(|(_, target)| !target.is_nan());
+        Some(ended.map(|(day, _)| *day).fold(f32::NEG_INFINITY, f32::max))
+    }
+
     /// Takes the cut-offs for no days of the calendar: each row has one of its own.
     pub fn forget_cut_offs(&mut self) {
         self.as_of = None;
@@ -415,16 +422,12 @@ impl RowWriter<'_> {
 
     /// Ends the row. `target` is the money spent, finite and not negative.
     pub fn finish(self, target: f64, split: Split, as_of: Option<f32>) -> Result<()> {
-        self.end(&[target], split, as_of)
+        self.finish_horizons(&[target], split, as_of)
     }
 
     /// Ends the row of a table with horizons by what was spent up to the end of each, NaN from the first one on whose time has not come; the
     /// others finite and not negative.
     pub fn finish_horizons(self, spent: &[f64], split: Split, as_of: Option<f32>) -> Result<()> {
-        self.end(spent, split, as_of)
-    }
-
-    fn end(self, spent: &[f64], split: Split, as_of: Option<f32>) -> Result<()> {
         if self.position != self.table.inputs.len() {
             return Err(Error::internal("a row ended before its last feature"));
         }

@@ -88,15 +88,9 @@ pub fn prepare(
 
 /// Whether each row is of the latest cut-off whose horizon has ended; empty where there is one cut-off only.
 fn is_latest(table: &TrainingTable) -> Vec<bool> {
-    let Some(days) = table
-        .as_of
-        .as_deref()
-        .filter(|_| table.has_several_cut_offs())
-    else {
-        return Vec::new();
-    };
-    let known = days.iter().zip(&table.target);
-    let known = known.filter(|(_, target)| !target.is_nan());
-    let latest = known.map(|(day, _)| *day).fold(f32::NEG_INFINITY, f32::max);
-    days.iter().map(|day| *day == latest).collect()
+    let days = table.as_of.as_deref().zip(table.latest_cut_off());
+    match days.filter(|_| table.has_several_cut_offs()) {
+        Some((days, latest)) => days.iter().map(|day| *day == latest).collect(),
+        None => Vec::new(),
+    }
 }

@@ -34,9 +34,7 @@ impl Season {
         log_depth: Option<&LogDepth>,
     ) -> Option<Self> {
         let (days, horizon) = (table.as_of.as_deref()?, horizon? as f32);
-        let known = days.iter().zip(&table.target);
-        let known = known.filter(|(_, target)| !target.is_nan());
-        let latest = known.map(|(day, _)| *day).fold(f32::NEG_INFINITY, f32::max);
+        let latest = table.latest_cut_off()?;
         let year_before = latest + horizon - YEAR;
         let is_same: Vec<bool> = days
             .iter()
