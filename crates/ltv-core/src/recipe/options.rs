@@ -191,7 +191,7 @@ options! {
         rounds: usize = 1000, Integer { min: 1, max: 20_000 };
         /// Rounds without a lower loss on the validation rows before boosting stops. By default 50, and 20 beside networks.
         round_patience: Option<usize> = None, Integer { min: 1, max: 20_000 };
-        /// What the values of a tree are multiplied with: the lower, the more rounds. By default 0.03, and 0.1 beside networks.
+        /// What the values of a tree are multiplied with: the lower, the more rounds. By default 0.03, and 0.2 beside networks.
         tree_learning_rate: Option<f64> = None, Number { min: 1e-4, max: 1.0 };
         /// Leaves of a tree at most.
         leaves: usize = 15, Integer { min: 2, max: 1024 };

@@ -208,7 +208,9 @@ impl HeldOut {
             let actual = known.bounded(known.predictions.value()).actual;
             let (own, of_trees) = (known.predictions.value(), held_out.pick(of_trees));
             let cap = finish.cap.unwrap_or(f32::INFINITY);
-            let mix = Mix::weigh(own, &of_trees, &actual, cap);
+            let mut outputs = held_out.predictions.columns.iter();
+            let can_be_alone = outputs.all(|(name, _)| trees.get(name).is_some());
+            let mix = Mix::weigh(own, &of_trees, &actual, cap, can_be_alone);
             held_out.predictions = match mix.is_trees_alone() {
                 true => trees,
                 false => mix.apply(held_out.predictions, &trees),

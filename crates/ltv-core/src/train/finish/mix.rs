@@ -23,8 +23,15 @@ pub struct Mix {
 }
 
 impl Mix {
-    /// From what networks and trees expect of rows that they were not trained on, and what was spent there.
-    pub fn weigh(networks: &[f32], trees: &[f32], actual: &[f64], cap: f32) -> Self {
+    /// From what networks and trees expect of rows that they were not trained on, and what was spent there. `can_be_alone`: whether trees say all
+    /// that networks say, so that these may be left out.
+    pub fn weigh(
+        networks: &[f32],
+        trees: &[f32],
+        actual: &[f64],
+        cap: f32,
+        can_be_alone: bool,
+    ) -> Self {
         let payers = actual.iter().filter(|&&y| y > 0.0).count();
         if payers < FEWEST_PAYERS {
             return Self { weight: 0.0 };
@@ -37,7 +44,12 @@ impl Mix {
                 .collect();
             deviance_at_total(&mixed, actual)
         };
-        let tried = WEIGHTS.map(|weight| (weight, of(weight)));
+        let is_possible = |weight: &&f32| can_be_alone || **weight < 1.0;
+        let tried: Vec<(f32, f64)> = WEIGHTS
+            .iter()
+            .filter(is_possible)
+            .map(|&weight| (weight, of(weight)))
+            .collect();
         let best = tried
             .iter()
             .map(|(_, found)| *found)
@@ -147,23 +159,30 @@ mod tests {
         (0..ROWS).map(of).unzip()
     }
 
-    fn weight(networks: f64, trees: f64) -> f32 {
+    fn weight(networks: f64, trees: f64, can_be_alone: bool) -> f32 {
         let (n, actual) = voices(networks, 3);
         let (t, _) = voices(trees, 4);
-        Mix::weigh(&n, &t, &actual, 1e9).weight
+        Mix::weigh(&n, &t, &actual, 1e9, can_be_alone).weight
     }
 
     #[test]
     fn the_better_voice_has_the_larger_weight_and_noise_none() {
-        assert_eq!(weight(1.0, 1.0), 0.5);
-        assert!(weight(3.0, 1.0) > 0.5 && weight(1.0, 3.0) < 0.5);
-        assert_eq!((weight(0.1, 12.0), weight(12.0, 0.1)), (0.0, 1.0));
+        assert_eq!(weight(1.0, 1.0, true), 0.5);
+        assert!(weight(3.0, 1.0, true) > 0.5 && weight(1.0, 3.0, true) < 0.5);
+        assert_eq!(
+            (weight(0.1, 12.0, true), weight(12.0, 0.1, true)),
+            (0.0, 1.0)
+        );
+        assert_eq!(weight(12.0, 0.1, false), 0.9);
     }
 
     #[test]
     fn without_payers_networks_are_left_as_they_are() {
         let values = [1.0; 100];
-        assert_eq!(Mix::weigh(&values, &values, &[0.0; 100], 9.0).weight, 0.0);
+        assert_eq!(
+            Mix::weigh(&values, &values, &[0.0; 100], 9.0, true).weight,
+            0.0
+        );
     }
 
     #[test]

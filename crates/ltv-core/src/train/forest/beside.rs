@@ -5,7 +5,7 @@ use super::rows::{self, TreeRows};
 use super::{BESIDE_NETWORKS, check_room, settings};
 use crate::data::TrainingTable;
 use crate::error::Result;
-use crate::objective::{ObjectiveConfig, ZilnConfig};
+use crate::objective::{ObjectiveConfig, TargetStatistics};
 use crate::recipe::{Recipe, USUAL_BACKBONE};
 use crate::train::control::Control;
 use crate::train::fit::network::Predictions;
@@ -50,8 +50,7 @@ pub struct Grove {
 }
 
 impl Grove {
-    /// Where the recipe wants trees beside its networks, or leaves it open and [`is_usual`]. Objectives that trees do not have are joined by trees of a
-    /// zero-inflated lognormal.
+    /// Where the recipe wants trees beside its networks, or leaves it open and [`is_usual`].
     pub fn of(
         table: &TrainingTable,
         prepared: &Prepared,
@@ -65,13 +64,8 @@ impl Grove {
         if !is_wanted || *objective == ObjectiveConfig::Purchase || columns.is_empty() {
             return Ok(None);
         }
-        let head = match objective {
-            ObjectiveConfig::Cmltv(_) | ObjectiveConfig::Expltv(_) => {
-                ObjectiveConfig::Ziln(ZilnConfig::default())
-            }
-            other => other.clone(),
-        };
-        let head = Head::with_intervals(&head, &prepared.target, &prepared.intervals)?;
+        let of = |spent: &TargetStatistics| Head::beside(objective, spent);
+        let head = Head::with_intervals(of, &prepared.target, &prepared.intervals)?;
         check_room(recipe, columns.len(), prepared.members * head.parts().len())?;
         let features = rows::bins(fitted, table, &prepared.rows, recipe.options.max_bins);
         Ok(Some(Self {
