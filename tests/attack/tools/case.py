@@ -177,9 +177,10 @@ class Case:
         return self.admin.connection.info.server_version // 10000
 
     def check(self, promise, kept, seen=""):
-        print(f"{'kept' if kept else 'BROKEN':6} {promise}{f': {seen}' if seen not in ('', None) else ''}", flush=True)
+        said = f"{promise}{f': {seen}' if seen not in ('', None) else ''}"
+        print(f"{'kept' if kept else 'BROKEN':6} {said}", flush=True)
         if not kept:
-            self.broken.append(promise)
+            self.broken.append(said)
         return kept
 
     def refused(self, promise, session, statement, states=("42501",), parameters=None):

@@ -4,6 +4,9 @@ use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+/// Lines of a failure that are told again at the end, where a long log is read first.
+const LINES_AGAIN: usize = 12;
+
 pub enum Outcome {
     Passed,
     /// With what a person needs to see.
@@ -24,7 +27,8 @@ impl From<anyhow::Result<()>> for Outcome {
 #[derive(Default)]
 struct Totals {
     passed: usize,
-    failed: Vec<String>,
+    /// By name, with the end of what a person needs to see.
+    failed: Vec<(String, String)>,
     skipped: usize,
 }
 
@@ -54,7 +58,9 @@ impl Report {
                 self.line("ok", 32, &format!("{name} ({seconds})"));
             }
             Outcome::Failed(detail) => {
-                totals.failed.push(name.to_string());
+                let lines: Vec<&str> = detail.trim_end().lines().collect();
+                let last = lines[lines.len().saturating_sub(LINES_AGAIN)..].join("\n");
+                totals.failed.push((name.to_string(), last));
                 self.line("FAIL", 31, &format!("{name} ({seconds})"));
                 for line in detail.trim_end().lines() {
                     println!("       {line}");
@@ -98,8 +104,11 @@ impl Report {
             return false;
         };
         println!();
-        for name in &totals.failed {
+        for (name, last) in &totals.failed {
             self.line("FAIL", 31, name);
+            for line in last.lines() {
+                println!("       {line}");
+            }
         }
         eprintln!("{:.0} s in all", self.started.elapsed().as_secs_f64());
         let skipped = match totals.skipped {
