@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 
 use super::report::Outcome;
 use super::sql::interleaved;
+use crate::reference;
 use crate::workspace::{Template, Workspace};
 
 const MARK: &str = "@@ block ";
@@ -42,6 +43,8 @@ pub fn pages(root: &Path) -> Vec<PathBuf> {
             }
         }
     }
+    let texts = root.join(reference::TEXTS);
+    pages.retain(|page| !page.starts_with(&texts));
     pages.retain(|page| fs::read_to_string(page).is_ok_and(|text| text.contains("```sql")));
     pages.sort();
     pages

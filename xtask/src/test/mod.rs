@@ -23,7 +23,7 @@ use crate::e2e::{self, Scenario};
 use crate::project::Project;
 use crate::setup::{self, Needs};
 use crate::workspace::Workspace;
-use crate::{attack, extension, files, postgres_install, releases, shell};
+use crate::{attack, extension, files, postgres_install, reference, releases, shell};
 use report::{Outcome, Report};
 use sql::Case;
 
@@ -56,6 +56,7 @@ enum Kind {
     Sql(Case),
     Isolation(Case),
     Docs(PathBuf),
+    Reference,
     Scenario(&'static Scenario),
     Script(PathBuf),
     Attack(PathBuf),
@@ -182,6 +183,7 @@ fn collect(project: &Project) -> Vec<Test> {
             .into_iter()
             .map(|(name, case)| Test::new("sql/", &name, Kind::Sql(case))),
     );
+    all.push(Test::new("docs/", "reference", Kind::Reference));
     all.extend(docs::pages(&project.root).into_iter().map(|page| {
         let name = page.strip_prefix(&project.root).unwrap_or(&page);
         Test::new(
@@ -239,6 +241,7 @@ impl Test {
             Kind::Scenario(scenario) => Outcome::from((scenario.run)(workspace)),
             Kind::Script(path) => Outcome::from(e2e::run_script(workspace, path)),
             Kind::Attack(path) => Outcome::from(attack::run(workspace, path)),
+            Kind::Reference => Outcome::from(reference::check(workspace)),
             Kind::Docs(page) => match docs::run(workspace, page) {
                 Ok(blocks) => {
                     for (line, outcome) in blocks {
