@@ -2,6 +2,7 @@
 
 mod attack;
 mod bench;
+mod book;
 mod cargo;
 mod cluster;
 mod cuda;
@@ -79,6 +80,8 @@ enum Task {
     },
     /// Every check and test, or those named; sets up what is missing
     Test(test::Options),
+    /// The documentation as a site, in target/book
+    Book,
     /// Write docs/reference from the catalog and docs/reference/texts
     Reference,
     /// Measure; without a name, say what can be measured
@@ -176,6 +179,7 @@ fn run(task: &Task) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Task::Book => book::build(&project)?,
         Task::Reference => reference::write(&project)?,
         Task::Bench { name, arguments } => bench::run(&project, name.as_deref(), arguments)?,
         Task::Package { pg_config } => package::run(&project, pg_config.as_deref())?,

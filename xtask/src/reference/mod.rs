@@ -18,6 +18,7 @@ use crate::setup::Needs;
 use crate::workspace::{Template, Workspace};
 use crate::{files, server, shell};
 use catalog::Catalog;
+pub use pages::anchor;
 use texts::Text;
 
 const DIRECTORY: &str = "docs/reference";

@@ -3,10 +3,12 @@
 //! A test's name is KIND/NAME: rust/clippy, sql/features, isolation/promote, e2e/crash, attack/queue, docs/README.md.
 
 mod docs;
+mod english;
 mod find;
 mod imports;
 mod isolation;
 mod lines;
+mod links;
 mod report;
 mod rust;
 mod sql;
