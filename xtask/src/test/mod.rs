@@ -61,11 +61,14 @@ enum Kind {
     Reference,
     Scenario(&'static Scenario),
     Script(PathBuf),
+    Client(PathBuf),
     Attack(PathBuf),
 }
 
 /// What builds the extension for another major version: not among others, but where its own name is given.
 const BY_NAME_ONLY: &[&str] = &["e2e/pg_upgrade"];
+/// Nor what needs programs and packages of others.
+const CLIENTS: &str = "client";
 
 struct Test {
     name: String,
@@ -77,10 +80,14 @@ pub fn run(project: &Project, options: &Options) -> Result<bool> {
     let mut tests = collect(project);
     let is_named = |test: &Test| {
         let mut names = options.names.iter();
-        names.any(|name| test.name.ends_with(name.as_str()))
+        names.any(|name| match test.kind {
+            Kind::Client(_) => name.starts_with(CLIENTS),
+            _ => test.name.ends_with(name.as_str()),
+        })
     };
     tests.retain(|test| {
-        options.list || !BY_NAME_ONLY.contains(&test.name.as_str()) || is_named(test)
+        let only_by_name = BY_NAME_ONLY.contains(&test.name.as_str()) || test.is_client();
+        options.list || !only_by_name || is_named(test)
     });
     if !options.names.is_empty() {
         tests.retain(|test| {
@@ -170,6 +177,13 @@ fn collect(project: &Project) -> Vec<Test> {
             .into_iter()
             .map(|path| Test::new("e2e/", &files::stem(&path), Kind::Script(path))),
     );
+    let mut clients = files::files(&tests.join("client"), "py");
+    clients.retain(|path| files::stem(path) != "tools");
+    all.extend(
+        clients
+            .into_iter()
+            .map(|path| Test::new("client/", &files::stem(&path), Kind::Client(path))),
+    );
     all.extend(
         attack::scripts(&tests)
             .into_iter()
@@ -222,9 +236,13 @@ impl Test {
         }
     }
 
+    fn is_client(&self) -> bool {
+        matches!(self.kind, Kind::Client(_))
+    }
+
     fn needs_python(&self) -> bool {
         match &self.kind {
-            Kind::Script(_) | Kind::Attack(_) => true,
+            Kind::Script(_) | Kind::Attack(_) | Kind::Client(_) => true,
             Kind::Scenario(scenario) => scenario.needs_python,
             _ => false,
         }
@@ -242,6 +260,10 @@ impl Test {
             Kind::Isolation(case) => isolation::run(workspace, case, bless),
             Kind::Scenario(scenario) => Outcome::from((scenario.run)(workspace)),
             Kind::Script(path) => Outcome::from(e2e::run_script(workspace, path)),
+            Kind::Client(path) => match e2e::run_client(workspace, path) {
+                Ok(Some(missing)) => Outcome::Skipped(missing),
+                other => Outcome::from(other.map(drop)),
+            },
             Kind::Attack(path) => Outcome::from(attack::run(workspace, path)),
             Kind::Reference => Outcome::from(reference::check(workspace)),
             Kind::Docs(page) => match docs::run(workspace, page) {
