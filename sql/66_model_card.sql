@@ -123,15 +123,25 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.card_rows IS 'pairs of a name and a value as rows of a table in Markdown';
 
+-- None where there is nothing in it, as of an imported version.
+CREATE FUNCTION ltv.card_section(title text, introduction text, columns text, rows text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN rows <> ''
+                THEN concat(E'\n## ', title, E'\n', E'\n' || introduction || E'\n', E'\n| ', columns, E' |\n|',
+                            repeat('---|', length(columns) - length(replace(columns, '|', '')) + 1), E'\n', rows)
+                ELSE '' END
+$$;
+COMMENT ON FUNCTION ltv.card_section IS 'a heading with a table in Markdown';
+
 CREATE FUNCTION ltv.model_card_markdown(model text, version bigint) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     card jsonb := ltv.model_card(model, version);
-    heading text := E'\n| | |\n|---|---|\n';
 BEGIN
     RETURN concat(
-        format(E'# %s, version %s\n', ltv.card_text(card ->> 'model'), card ->> 'version'), heading,
+        format(E'# %s, version %s\n', ltv.card_text(card ->> 'model'), card ->> 'version'), E'\n| | |\n|---|---|\n',
         ltv.card_rows(jsonb_build_array(
             jsonb_build_array('aliases', ltv.card_names(card -> 'aliases')),
             jsonb_build_array('objective', card -> 'objective'), jsonb_build_array('backbone', card -> 'backbone'),
@@ -141,24 +151,23 @@ BEGIN
             jsonb_build_array('pg_ltv', card -> 'pg_ltv_version'), jsonb_build_array('SHA-256', card -> 'checksum'))),
         E'\n## Intended use\n\n', ltv.card_list(card -> 'intended_use'),
         E'\n## Limits\n\n', ltv.card_list(card -> 'limits'),
-        E'\n## Training data\n', heading,
-        ltv.card_rows(jsonb_build_array(
+        ltv.card_section('Training data', NULL, ' | ', ltv.card_rows(jsonb_build_array(
             jsonb_build_array('relation', card #> '{data,relation}'),
             jsonb_build_array('SHA-256 of the query', card #> '{data,query_sha256}'),
             jsonb_build_array('rows', card #> '{data,rows}'), jsonb_build_array('paying', card #> '{data,paying_rows}'),
             jsonb_build_array('mean of the target', card #> '{data,target_mean}'),
-            jsonb_build_array('largest target', card #> '{data,target_max}'))),
-        E'\n## Metrics\n\n',
-        CASE card ->> 'evaluated_on' WHEN 'training' THEN E'On the rows that it was trained on.\n'
-             ELSE E'On customers that were held out of the training.\n' END, heading,
-        ltv.card_rows((SELECT jsonb_agg(jsonb_build_array(ltv.card_text(m.key), m.value) ORDER BY m.key)
-                       FROM jsonb_each(card -> 'metrics') m WHERE jsonb_typeof(m.value) = 'number')),
-        E'\n## Features\n\n| feature | type | missing | least | largest | categories |\n|---|---|---|---|---|---|\n',
-        (SELECT string_agg(format(E'| %s | %s | %s | %s | %s | %s |\n', ltv.card_text(f.e ->> 'name'),
-                    ltv.card_text(f.e ->> 'type'), ltv.card_number(f.e -> 'missing'), ltv.card_number(f.e -> 'min'),
-                    ltv.card_number(f.e -> 'max'),
-                    (SELECT count(*) FROM jsonb_object_keys(NULLIF(f.e -> 'categories', 'null')))), '' ORDER BY f.place)
-         FROM jsonb_array_elements(card -> 'inputs') WITH ORDINALITY AS f(e, place)));
+            jsonb_build_array('largest target', card #> '{data,target_max}')))),
+        ltv.card_section('Metrics', CASE card ->> 'evaluated_on' WHEN 'training'
+                THEN 'On the rows that it was trained on.' ELSE 'On customers that were held out of the training.' END,
+            ' | ', ltv.card_rows((SELECT jsonb_agg(jsonb_build_array(ltv.card_text(m.key), m.value) ORDER BY m.key)
+                                  FROM jsonb_each(card -> 'metrics') m WHERE jsonb_typeof(m.value) = 'number'))),
+        ltv.card_section('Features', NULL, 'feature | type | missing | least | largest | categories',
+            (SELECT string_agg(format(E'| %s | %s | %s | %s | %s | %s |\n', ltv.card_text(f.e ->> 'name'),
+                        ltv.card_text(f.e ->> 'type'), ltv.card_number(f.e -> 'missing'), ltv.card_number(f.e -> 'min'),
+                        ltv.card_number(f.e -> 'max'),
+                        (SELECT NULLIF(count(*), 0) FROM jsonb_object_keys(NULLIF(f.e -> 'categories', 'null')))), ''
+                        ORDER BY f.place)
+             FROM jsonb_array_elements(card -> 'inputs') WITH ORDINALITY AS f(e, place))));
 END
 $$;
 COMMENT ON FUNCTION ltv.model_card_markdown(text, bigint) IS 'see ltv_model_card_markdown';
