@@ -220,6 +220,12 @@ COMMENT ON FUNCTION ltv.loaded_models() IS 'the models that this session keeps r
 CREATE VIEW @extschema@.ltv_loaded_models AS SELECT * FROM ltv.loaded_models();
 COMMENT ON VIEW @extschema@.ltv_loaded_models
     IS 'the models that this session keeps ready to score, most recently used first';
+COMMENT ON COLUMN @extschema@.ltv_loaded_models.model IS 'the model';
+COMMENT ON COLUMN @extschema@.ltv_loaded_models.version IS 'the version';
+COMMENT ON COLUMN @extschema@.ltv_loaded_models.checksum IS 'SHA-256 of its ONNX graph';
+COMMENT ON COLUMN @extschema@.ltv_loaded_models.graph_bytes IS 'size of its ONNX graph';
+COMMENT ON COLUMN @extschema@.ltv_loaded_models.load_milliseconds IS 'how long loading it took';
+COMMENT ON COLUMN @extschema@.ltv_loaded_models.uses IS 'how often it was looked up since';
 GRANT SELECT ON @extschema@.ltv_loaded_models TO PUBLIC;
 
 -- json and text -----------------------------------------------------------------------------------------------------

@@ -297,4 +297,11 @@ SELECT f.relation AS features, c.relowner::regrole AS owner, f.definition ->> 's
        f.created_at, f.updated_at
 FROM ltv.feature_definitions f JOIN pg_class c ON c.oid = f.relation WHERE pg_has_role(c.relowner, 'USAGE');
 COMMENT ON VIEW @extschema@.ltv_features IS 'the features of the current role and of those whose rights it has';
+COMMENT ON COLUMN @extschema@.ltv_features.features IS 'the table or view';
+COMMENT ON COLUMN @extschema@.ltv_features.owner IS 'the role that owns it';
+COMMENT ON COLUMN @extschema@.ltv_features.source IS 'the order log: a relation or a query';
+COMMENT ON COLUMN @extschema@.ltv_features.as_of IS 'its cut-offs';
+COMMENT ON COLUMN @extschema@.ltv_features.horizon IS 'how far its label looks ahead';
+COMMENT ON COLUMN @extschema@.ltv_features.created_at IS 'when it was made';
+COMMENT ON COLUMN @extschema@.ltv_features.updated_at IS 'when it was made again';
 GRANT SELECT ON @extschema@.ltv_features TO PUBLIC;

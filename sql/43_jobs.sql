@@ -22,6 +22,32 @@ LEFT JOIN pg_catalog.pg_stat_activity a
 LEFT JOIN LATERAL (SELECT NULLIF(c.param3, 0) AS rows FROM pg_catalog.pg_stat_get_progress_info('COPY') c
                    WHERE c.pid = j.pid AND j.status = 'running' AND p.phase = 'reading') r ON true;
 COMMENT ON VIEW @extschema@.ltv_jobs IS 'training jobs, waiting, running and past, with their progress and errors';
+COMMENT ON COLUMN @extschema@.ltv_jobs.job IS 'its number';
+COMMENT ON COLUMN @extschema@.ltv_jobs.model IS 'the model that it makes a version of';
+COMMENT ON COLUMN @extschema@.ltv_jobs.kind IS 'train, retrain or compare';
+COMMENT ON COLUMN @extschema@.ltv_jobs.status
+    IS 'queued, running, succeeded, failed, canceled, or lost with its server';
+COMMENT ON COLUMN @extschema@.ltv_jobs.phase IS 'reading, preprocessing, training, validating, exporting or storing';
+COMMENT ON COLUMN @extschema@.ltv_jobs.step IS 'which network of an ensemble, which candidate of a comparison';
+COMMENT ON COLUMN @extschema@.ltv_jobs.epoch IS 'epochs done, over all networks';
+COMMENT ON COLUMN @extschema@.ltv_jobs.epochs IS 'epochs at most, over all networks';
+COMMENT ON COLUMN @extschema@.ltv_jobs.rows IS 'rows read so far, or read in all';
+COMMENT ON COLUMN @extschema@.ltv_jobs.rows_per_second IS 'rows per second, of reading or of training';
+COMMENT ON COLUMN @extschema@.ltv_jobs.training_loss IS 'loss of the last epoch';
+COMMENT ON COLUMN @extschema@.ltv_jobs.validation_loss IS 'loss of the last epoch on rows held out';
+COMMENT ON COLUMN @extschema@.ltv_jobs.eta IS 'time that is left, as estimated';
+COMMENT ON COLUMN @extschema@.ltv_jobs.memory_bytes IS 'the most memory that the worker had for itself so far';
+COMMENT ON COLUMN @extschema@.ltv_jobs.version IS 'the version that it made';
+COMMENT ON COLUMN @extschema@.ltv_jobs.role IS 'the role that it runs as';
+COMMENT ON COLUMN @extschema@.ltv_jobs.pid IS 'the process of its worker while it runs';
+COMMENT ON COLUMN @extschema@.ltv_jobs.created_at IS 'when it was queued';
+COMMENT ON COLUMN @extschema@.ltv_jobs.started_at IS 'when a worker took it';
+COMMENT ON COLUMN @extschema@.ltv_jobs.finished_at IS 'when it ended';
+COMMENT ON COLUMN @extschema@.ltv_jobs.duration IS 'from start to end, or to now';
+COMMENT ON COLUMN @extschema@.ltv_jobs.sqlstate IS 'the SQLSTATE of its error';
+COMMENT ON COLUMN @extschema@.ltv_jobs.message IS 'its error, or what there is to say of it';
+COMMENT ON COLUMN @extschema@.ltv_jobs.detail IS 'the detail of its error';
+COMMENT ON COLUMN @extschema@.ltv_jobs.hint IS 'what to do about it';
 GRANT SELECT ON @extschema@.ltv_jobs TO PUBLIC;
 
 -- Parsed here and now, and bound to the view: the schema that the extension is in may get another name.

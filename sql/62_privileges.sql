@@ -40,12 +40,62 @@ BEGIN
     SELECT $2, ltv.role_named($3), p FROM unnest(ltv.granted_privileges($4)) p ON CONFLICT DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION ltv.grant IS 'see ltv_grant';
+COMMENT ON FUNCTION ltv.grant(regrole, text, text, text) IS 'see ltv_grant';
 
-CREATE FUNCTION @extschema@.ltv_grant(model text, role text, privilege text DEFAULT 'predict') RETURNS void
+CREATE FUNCTION ltv.grant(model text, role text, privilege text) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.grant(text, text, text) IS 'grants a privilege on a model of the current role';
+
+-- A view reads its tables with the rights of its owner, but the functions in it are called by whoever reads it.
+CREATE FUNCTION ltv.grant_with_view(model text, role text, privilege text, view text, relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    grantee oid;
+    invoker boolean;
+    closed text;
+BEGIN
+    PERFORM ltv.grant(model, role, privilege);
+    IF view IS NULL THEN
+        RETURN;
+    ELSIF relation IS NULL THEN
+        RAISE wrong_object_type USING MESSAGE = format('"%s" is not the name of a view', view),
+            HINT = 'Create a view of the query first, then name it.';
+    END IF;
+    grantee := ltv.role_named(role);
+    EXECUTE format('GRANT SELECT ON %s TO %s', ltv.qualified_name(relation),
+                   CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(role) END);
+    SELECT n.nspname INTO closed FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = relation AND NOT CASE grantee WHEN 0 THEN has_schema_privilege('public', n.oid, 'USAGE')
+                                                ELSE has_schema_privilege(grantee, n.oid, 'USAGE') END;
+    IF closed IS NOT NULL THEN
+        RAISE NOTICE USING MESSAGE = format('role "%s" may not use schema "%s", where the view is', role, closed),
+            HINT = format('GRANT USAGE ON SCHEMA %I TO %s;', closed,
+                          CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(role) END);
+    END IF;
+    SELECT o.option_value::boolean INTO invoker
+    FROM pg_class c, pg_options_to_table(c.reloptions) o WHERE c.oid = relation AND o.option_name = 'security_invoker';
+    IF invoker THEN
+        RAISE NOTICE USING MESSAGE = format('%s reads its tables with the rights of whoever reads it', relation),
+            DETAIL = 'It was made with security_invoker.',
+            HINT = format('Grant role "%s" SELECT on these tables, too, or make the view without security_invoker.',
+                          role);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.grant_with_view IS 'see ltv_grant; the view is bound';
+
+CREATE FUNCTION ltv.grant(model text, role text, privilege text, view text) RETURNS void
+LANGUAGE sql
+AS $$ SELECT ltv.grant_with_view(model, role, privilege, view, ltv.bind_relation(view)) $$;
+COMMENT ON FUNCTION ltv.grant(text, text, text, text) IS 'see ltv_grant';
+
+CREATE FUNCTION @extschema@.ltv_grant(
+    model text, role text, privilege text DEFAULT 'predict', view text DEFAULT NULL
+) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_grant
-    IS 'lets a role (or public) score with a model (predict) or also look into it (read)';
+    IS 'lets a role (or public) score with a model (predict) or also look into it (read), and read a view that scores';
 
 -- Who was let in before knows the channel of the alerts, so that changes.
 CREATE FUNCTION ltv.revoke(caller regrole, model text, role text, privilege text) RETURNS void

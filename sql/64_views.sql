@@ -47,6 +47,21 @@ LEFT JOIN ltv.usable_aliases d ON d.model = m.model AND d.alias = 'challenger',
      LATERAL (SELECT count(*) AS versions, max(r.version) AS last_version, max(r.created_at) AS last_trained_at
               FROM ltv.readable_versions r WHERE r.model = m.model) v;
 COMMENT ON VIEW @extschema@.ltv_models IS 'the models that you may use';
+COMMENT ON COLUMN @extschema@.ltv_models.model IS 'its name';
+COMMENT ON COLUMN @extschema@.ltv_models.owner IS 'the role that owns it';
+COMMENT ON COLUMN @extschema@.ltv_models.state
+    IS 'ready, no champion, in training, training failed, never trained and the like';
+COMMENT ON COLUMN @extschema@.ltv_models.champion IS 'the version that ltv_predict uses';
+COMMENT ON COLUMN @extschema@.ltv_models.challenger IS 'the version that waits to replace it';
+COMMENT ON COLUMN @extschema@.ltv_models.versions IS 'how many versions you may look into';
+COMMENT ON COLUMN @extschema@.ltv_models.last_version IS 'the newest of them';
+COMMENT ON COLUMN @extschema@.ltv_models.last_trained_at IS 'when the newest one was made';
+COMMENT ON COLUMN @extschema@.ltv_models.created_at IS 'when the model was made';
+COMMENT ON COLUMN @extschema@.ltv_models.settings IS 'its promotion rule, thresholds and how many versions to keep';
+COMMENT ON COLUMN @extschema@.ltv_models.privileges
+    IS 'what was granted, as role=privilege: all of it to the owner, to others what they have';
+COMMENT ON COLUMN @extschema@.ltv_models.alert_channel
+    IS 'the channel to LISTEN to for alerts; NULL unless you may read the model';
 GRANT SELECT ON @extschema@.ltv_models TO PUBLIC;
 
 CREATE VIEW @extschema@.ltv_versions WITH (security_invoker = true) AS
@@ -58,6 +73,23 @@ SELECT v.model, v.version,
        v.created_at, pg_get_userbyid(v.created_by) AS created_by, v.job, v.pg_ltv_version, v.schema, v.recipe
 FROM ltv.readable_versions v;
 COMMENT ON VIEW @extschema@.ltv_versions IS 'the versions that you may look into';
+COMMENT ON COLUMN @extschema@.ltv_versions.model IS 'the model';
+COMMENT ON COLUMN @extschema@.ltv_versions.version IS 'its number, never given out twice';
+COMMENT ON COLUMN @extschema@.ltv_versions.aliases IS 'the aliases that name it';
+COMMENT ON COLUMN @extschema@.ltv_versions.source IS 'trained or imported';
+COMMENT ON COLUMN @extschema@.ltv_versions.objective IS 'what was learnt; NULL where it was imported';
+COMMENT ON COLUMN @extschema@.ltv_versions.backbone IS 'the shape of the network; NULL where there is none';
+COMMENT ON COLUMN @extschema@.ltv_versions.metrics IS 'how good it was on customers held out of its training';
+COMMENT ON COLUMN @extschema@.ltv_versions.n_rows IS 'rows that it was trained on';
+COMMENT ON COLUMN @extschema@.ltv_versions.training_seconds IS 'how long the training took';
+COMMENT ON COLUMN @extschema@.ltv_versions.bytes IS 'size of its ONNX graph';
+COMMENT ON COLUMN @extschema@.ltv_versions.checksum IS 'SHA-256 of its ONNX graph';
+COMMENT ON COLUMN @extschema@.ltv_versions.created_at IS 'when it was stored';
+COMMENT ON COLUMN @extschema@.ltv_versions.created_by IS 'the role that made it';
+COMMENT ON COLUMN @extschema@.ltv_versions.job IS 'the job that made it';
+COMMENT ON COLUMN @extschema@.ltv_versions.pg_ltv_version IS 'the version of pg_ltv that made it';
+COMMENT ON COLUMN @extschema@.ltv_versions.schema IS 'its inputs and outputs';
+COMMENT ON COLUMN @extschema@.ltv_versions.recipe IS 'how it was trained: relation or query, columns and options';
 GRANT SELECT ON @extschema@.ltv_versions TO PUBLIC;
 
 CREATE VIEW @extschema@.ltv_promotions WITH (security_invoker = true) AS
@@ -66,6 +98,15 @@ SELECT p.promotion, p.model, p.alias, p.from_version, p.to_version, p.at,
 FROM ltv.readable_promotions p;
 COMMENT ON VIEW @extschema@.ltv_promotions
     IS 'the history of aliases: who moved which, when, from where, to where and why';
+COMMENT ON COLUMN @extschema@.ltv_promotions.promotion IS 'its number';
+COMMENT ON COLUMN @extschema@.ltv_promotions.model IS 'the model';
+COMMENT ON COLUMN @extschema@.ltv_promotions.alias IS 'the alias that was moved';
+COMMENT ON COLUMN @extschema@.ltv_promotions.from_version IS 'the version that it named before; NULL: it was new';
+COMMENT ON COLUMN @extschema@.ltv_promotions.to_version IS 'the version that it names since; NULL: it was removed';
+COMMENT ON COLUMN @extschema@.ltv_promotions.at IS 'when';
+COMMENT ON COLUMN @extschema@.ltv_promotions.by IS 'the role that did it';
+COMMENT ON COLUMN @extschema@.ltv_promotions.reason IS 'why; for a retraining with the metrics of both versions';
+COMMENT ON COLUMN @extschema@.ltv_promotions.is_rollback IS 'whether it took another one back';
 GRANT SELECT ON @extschema@.ltv_promotions TO PUBLIC;
 
 -- One row per epoch of each network of the ensemble; training and validation

@@ -49,6 +49,12 @@ SELECT m.model, c.version AS champion, d.version AS challenger,
 FROM ltv.usable_models m LEFT JOIN ltv.usable_aliases c ON c.model = m.model AND c.alias = 'champion'
 LEFT JOIN ltv.usable_aliases d ON d.model = m.model AND d.alias = 'challenger';
 COMMENT ON VIEW @extschema@.ltv_traffic IS 'champion, challenger and the share of customers that the challenger scores';
+COMMENT ON COLUMN @extschema@.ltv_traffic.model IS 'the model';
+COMMENT ON COLUMN @extschema@.ltv_traffic.champion IS 'the version that scores everybody else';
+COMMENT ON COLUMN @extschema@.ltv_traffic.challenger IS 'the version that is tried';
+COMMENT ON COLUMN @extschema@.ltv_traffic.challenger_share
+    IS 'share of the customers that the challenger scores, 0 to 1';
+COMMENT ON COLUMN @extschema@.ltv_traffic.id_column IS 'the column whose value decides which customers these are';
 GRANT SELECT ON @extschema@.ltv_traffic TO PUBLIC;
 
 CREATE FUNCTION ltv.assigned_version(model text, customer_id text) RETURNS int

@@ -93,6 +93,16 @@ COMMENT ON FUNCTION ltv.schedules IS 'the schedules in pg_cron that are ours; no
 
 CREATE VIEW @extschema@.ltv_schedules WITH (security_invoker = true) AS SELECT * FROM ltv.schedules();
 COMMENT ON VIEW @extschema@.ltv_schedules IS 'what pg_cron does for models, and how its last runs went';
+COMMENT ON COLUMN @extschema@.ltv_schedules.jobid IS 'its number in pg_cron';
+COMMENT ON COLUMN @extschema@.ltv_schedules.model IS 'the model';
+COMMENT ON COLUMN @extschema@.ltv_schedules.action IS 'retrain or monitor';
+COMMENT ON COLUMN @extschema@.ltv_schedules.schedule IS 'when, as pg_cron has it';
+COMMENT ON COLUMN @extschema@.ltv_schedules.command IS 'the statement that runs';
+COMMENT ON COLUMN @extschema@.ltv_schedules.active IS 'whether pg_cron runs it';
+COMMENT ON COLUMN @extschema@.ltv_schedules.role IS 'the role that it runs as';
+COMMENT ON COLUMN @extschema@.ltv_schedules.last_run IS 'when it ran last';
+COMMENT ON COLUMN @extschema@.ltv_schedules.last_status IS 'how that ended';
+COMMENT ON COLUMN @extschema@.ltv_schedules.last_message IS 'what pg_cron noted of it';
 GRANT SELECT ON @extschema@.ltv_schedules TO PUBLIC;
 
 CREATE FUNCTION ltv.unschedule(model text, action text) RETURNS int

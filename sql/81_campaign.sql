@@ -25,6 +25,18 @@ SELECT c.relation AS campaign, r.relowner::regrole AS owner, c.definition ->> 'm
        (c.definition ->> 'cooldown')::int AS cooldown, c.created_at, c.updated_at
 FROM ltv.campaigns c JOIN pg_class r ON r.oid = c.relation WHERE pg_has_role(r.relowner, 'USAGE');
 COMMENT ON VIEW @extschema@.ltv_campaigns IS 'the campaigns of the current role and of those whose rights it has';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.campaign IS 'the table of its members';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.owner IS 'the role that owns it';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.model IS 'whose predictions ranked them';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.start IS 'its first day';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.hold_out IS 'share of the members who are not contacted';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.budget IS 'what may be spent; NULL: no limit';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.cost_per_contact IS 'what one contact costs';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.margin IS 'profit per unit of predicted value';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.eligible IS 'the condition that members meet';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.cooldown IS 'days in which nobody is contacted by two campaigns';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.created_at IS 'when it was made';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.updated_at IS 'when it was made again';
 GRANT SELECT ON @extschema@.ltv_campaigns TO PUBLIC;
 
 -- The columns of a campaign beside the id. What was known when a member came (drawn_*) never changes: it is what a

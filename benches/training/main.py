@@ -7,7 +7,7 @@
     growth/NAME   with rows, columns and batch size
     memory/NAME   many rows in little memory, beside the same in memory
 
-Without arguments everything is measured, about 20 minutes on two cores, and docs/training.md and its picture are written.
+Without arguments everything is measured, about 20 minutes on two cores, and docs/training_benchmark.md and its picture are written.
 --only takes the beginnings of names: `speed`, `speed/gru whole`. Results are kept in target/bench/training.json: parts left
 out stay as they are, as long as the sizes are the same, and --resume leaves out what is there already. A part that fails and a
 peer that cannot run are left out of the page, which says so. --docs measures nothing and writes the page from what there is.
@@ -168,7 +168,7 @@ def main():
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--large-rows", type=int, default=20_000_000)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--page", type=Path, default=ROOT / "docs", help="where training.md and its picture are written, if not in docs")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs", help="where training_benchmark.md and its picture are written, if not in docs")
     parser.add_argument("--docs", action="store_true", help="measure nothing, write the page from what there is")
     options = parser.parse_args()
     sizes = {"rows": options.rows, "large_rows": options.large_rows, "repeat": options.repeat}
@@ -184,10 +184,10 @@ def main():
         wanted = {name: part for name, part in parts(bench, options.large_rows).items() if name.startswith(tuple(options.only)) and name not in there}
         measure(wanted, results, lambda: STORE.write_text(json.dumps(results, indent=1)), lambda: bench.trainer.connection.closed)
     options.page.mkdir(parents=True, exist_ok=True)
-    if not (options.page / "training.md").exists():
-        shutil.copy(ROOT / "docs" / "training.md", options.page)
+    if not (options.page / "training_benchmark.md").exists():
+        shutil.copy(ROOT / "docs" / "training_benchmark.md", options.page)
     report.write(options.page, {name: results["parts"][name] for name in parts(None, options.large_rows) if name in results["parts"]}, results)
-    print(f"Wrote training.md and training.svg in {options.page}.")
+    print(f"Wrote training_benchmark.md and training.svg in {options.page}.")
     return 1 if results["failed"] else 0
 
 

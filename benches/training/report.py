@@ -1,4 +1,4 @@
-"""docs/training.md and docs/training.svg from the results of the training benchmark."""
+"""docs/training_benchmark.md and docs/training.svg from the results of the training benchmark."""
 
 import statistics
 
@@ -155,4 +155,4 @@ def write(folder, parts, results):
     left_out = results["missing"] | results["failed"]
     if left_out:
         texts.append("Left out on this machine: " + "; ".join(f"{what} ({why})" for what, why in left_out.items()) + ".")
-    write_generated(folder / "training.md", "training", "\n\n".join(texts))
+    write_generated(folder / "training_benchmark.md", "training", "\n\n".join(texts))

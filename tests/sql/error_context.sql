@@ -36,6 +36,7 @@ INSERT INTO calls VALUES
     ('campaign_result', $$SELECT ltv_campaign_result('t', 'orders', date_column => 'd', value_column => 'amount')$$), ('campaign_curve', $$SELECT ltv_campaign_curve('t', 'orders', date_column => 'd', value_column => 'amount')$$),
     ('export_audience', $$SELECT ltv_export_audience('t', 'plain')$$), ('rfm_segments', $$SELECT ltv_rfm_segments('orders', date_column => 'no', value_column => 'amount')$$), ('tier_movement', $$SELECT ltv_tier_movement('t', 't')$$),
     ('segment', $$SELECT * FROM ltv_segment('m', 't', shares => '{2}')$$), ('segment_summary', $$SELECT * FROM ltv_segment_summary('m', 't', id_column => 'no')$$), ('report', $$SELECT ltv_report('m', version => 9)$$),
+    ('model_card', $$SELECT ltv_model_card('m', 9)$$), ('model_card_markdown', $$SELECT ltv_model_card_markdown('no')$$), ('grant', $$SELECT ltv_grant('m', 'public', view => 'no_such')$$),
     ('training_report', $$SELECT ltv_training_report('m', 9)$$), ('horizons', $$SELECT * FROM ltv_horizons('m', 'no_such')$$), ('discount', $$SELECT ltv_discount('{1}', '{}')$$),
     ('predict_horizon', $$SELECT ltv_predict_horizon('m', t, 5) FROM t$$), ('predict_curve', $$SELECT ltv_predict_curve('m', t) FROM t$$), ('predict_interval', $$SELECT ltv_predict_interval('m', t, 0.7) FROM t$$),
     ('predict_state', $$SELECT ltv_predict_state('m', t) FROM t$$), ('predict_churn', $$SELECT ltv_predict_churn('m', t, 5) FROM t$$), ('cohorts', $$SELECT * FROM ltv_cohorts('m', 't')$$),

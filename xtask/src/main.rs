@@ -2,6 +2,7 @@
 
 mod attack;
 mod bench;
+mod book;
 mod cargo;
 mod cluster;
 mod cuda;
@@ -15,6 +16,7 @@ mod postgres_install;
 mod process;
 mod project;
 mod python;
+mod reference;
 mod releases;
 mod server;
 mod setup;
@@ -78,6 +80,10 @@ enum Task {
     },
     /// Every check and test, or those named; sets up what is missing
     Test(test::Options),
+    /// The documentation as a site, in target/book
+    Book,
+    /// Write docs/reference from the catalog and docs/reference/texts
+    Reference,
     /// Measure; without a name, say what can be measured
     Bench {
         name: Option<String>,
@@ -173,6 +179,8 @@ fn run(task: &Task) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Task::Book => book::build(&project)?,
+        Task::Reference => reference::write(&project)?,
         Task::Bench { name, arguments } => bench::run(&project, name.as_deref(), arguments)?,
         Task::Package { pg_config } => package::run(&project, pg_config.as_deref())?,
         Task::BuildCuda(options) => cuda::build(&project, options)?,

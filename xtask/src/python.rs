@@ -34,15 +34,15 @@ pub fn pip(project: &Project) -> Result<Command> {
     let python = if has_pip() {
         interpreter()?
     } else {
-        bare_environment(project)?
+        bare_environment(project, "venv")?
     };
     let mut command = Command::new(python);
     command.args(["-m", "pip", "--disable-pip-version-check"]);
     Ok(command)
 }
 
-fn bare_environment(project: &Project) -> Result<PathBuf> {
-    let directory = project.home.join("venv");
+fn bare_environment(project: &Project, name: &str) -> Result<PathBuf> {
+    let directory = project.home.join(name);
     let python = directory.join("bin/python");
     if !python.is_file() {
         shell::capture(
@@ -56,16 +56,21 @@ fn bare_environment(project: &Project) -> Result<PathBuf> {
 
 /// The interpreter of an environment that has everything in tests/requirements.txt.
 pub fn environment(project: &Project) -> Result<PathBuf> {
+    environment_of(project, "venv", "tests/requirements.txt")
+}
+
+/// The same of an environment of another name, with what another file lists.
+pub fn environment_of(project: &Project, name: &str, requirements: &str) -> Result<PathBuf> {
     // Scenarios run side by side; the second one waits until the environment is complete.
     static MAKING: Mutex<()> = Mutex::new(());
     let _making = MAKING.lock();
-    let requirements = project.root.join("tests/requirements.txt");
+    let requirements = project.root.join(requirements);
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
-    let python = bare_environment(project)?;
-    let stamp = project.home.join("venv/requirements.txt");
+    let python = bare_environment(project, name)?;
+    let stamp = project.home.join(name).join("requirements.txt");
     if fs::read_to_string(&stamp).ok().as_deref() != Some(wanted.as_str()) {
-        shell::step("Installing the Python packages that the tests compare with");
+        shell::step("Installing Python packages for the tests");
         shell::capture(
             Command::new(&python)
                 .args(["-m", "pip", "--disable-pip-version-check", "install"])

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, free_port};
 use crate::workspace::{Template, Workspace};
 use crate::{onnxruntime, python, shell};
 
@@ -134,6 +134,36 @@ pub fn run_script(workspace: &Workspace, script: &Path) -> Result<()> {
         .env("ORT_DYLIB_PATH", onnxruntime::library(&workspace.shared)?);
     shell::capture(&mut command)?;
     workspace.cluster.drop_database(&database)
+}
+
+/// tests/client/NAME.py, likewise; exit status 77 means that a program is missing, which it has named.
+pub fn run_client(workspace: &Workspace, script: &Path) -> Result<Option<String>> {
+    let text = fs::read_to_string(script)?;
+    let template = Template::wanted_by(&text, Template::Extension)?;
+    let python = python::environment_of(
+        &workspace.shared,
+        "venv-client",
+        "tests/client/requirements.txt",
+    )?;
+    let name = script.file_stem().unwrap_or_default().to_string_lossy();
+    let database = workspace.database(&name, template)?;
+    let mut command = Command::new(python);
+    command
+        .arg(script)
+        .current_dir(&workspace.directory)
+        .env("PG_LTV_URL", workspace.cluster.url(&database))
+        .env("PG_LTV_ROOT", &workspace.project.root)
+        .env("PG_LTV_FREE_PORT", free_port()?.to_string());
+    let output = shell::output(&mut command)?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.code() == Some(77) {
+        return Ok(Some(printed.trim().to_owned()));
+    }
+    if !output.status.success() {
+        bail!("{printed}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    workspace.cluster.drop_database(&database)?;
+    Ok(None)
 }
 
 /// Wait for a condition, asked every tenth of a second.

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 
 use super::report::Outcome;
 use super::sql::interleaved;
+use crate::reference;
 use crate::workspace::{Template, Workspace};
 
 const MARK: &str = "@@ block ";
@@ -29,7 +30,15 @@ struct Part {
     blocks: Vec<Block>,
 }
 
+/// The pages with sql blocks.
 pub fn pages(root: &Path) -> Vec<PathBuf> {
+    let mut pages = all_pages(root);
+    pages.retain(|page| fs::read_to_string(page).is_ok_and(|text| text.contains("```sql")));
+    pages
+}
+
+/// The README and every page of docs/.
+pub fn all_pages(root: &Path) -> Vec<PathBuf> {
     let mut pages = vec![root.join("README.md")];
     let mut directories = vec![root.join("docs")];
     while let Some(directory) = directories.pop() {
@@ -42,7 +51,8 @@ pub fn pages(root: &Path) -> Vec<PathBuf> {
             }
         }
     }
-    pages.retain(|page| fs::read_to_string(page).is_ok_and(|text| text.contains("```sql")));
+    let texts = root.join(reference::TEXTS);
+    pages.retain(|page| !page.starts_with(&texts));
     pages.sort();
     pages
 }

@@ -3,10 +3,12 @@
 //! A test's name is KIND/NAME: rust/clippy, sql/features, isolation/promote, e2e/crash, attack/queue, docs/README.md.
 
 mod docs;
+mod english;
 mod find;
 mod imports;
 mod isolation;
 mod lines;
+mod links;
 mod report;
 mod rust;
 mod sql;
@@ -23,7 +25,7 @@ use crate::e2e::{self, Scenario};
 use crate::project::Project;
 use crate::setup::{self, Needs};
 use crate::workspace::Workspace;
-use crate::{attack, extension, files, postgres_install, releases, shell};
+use crate::{attack, extension, files, postgres_install, reference, releases, shell};
 use report::{Outcome, Report};
 use sql::Case;
 
@@ -56,13 +58,17 @@ enum Kind {
     Sql(Case),
     Isolation(Case),
     Docs(PathBuf),
+    Reference,
     Scenario(&'static Scenario),
     Script(PathBuf),
+    Client(PathBuf),
     Attack(PathBuf),
 }
 
 /// What builds the extension for another major version: not among others, but where its own name is given.
 const BY_NAME_ONLY: &[&str] = &["e2e/pg_upgrade"];
+/// Nor what needs programs and packages of others.
+const CLIENTS: &str = "client";
 
 struct Test {
     name: String,
@@ -74,10 +80,14 @@ pub fn run(project: &Project, options: &Options) -> Result<bool> {
     let mut tests = collect(project);
     let is_named = |test: &Test| {
         let mut names = options.names.iter();
-        names.any(|name| test.name.ends_with(name.as_str()))
+        names.any(|name| match test.kind {
+            Kind::Client(_) => name.starts_with(CLIENTS),
+            _ => test.name.ends_with(name.as_str()),
+        })
     };
     tests.retain(|test| {
-        options.list || !BY_NAME_ONLY.contains(&test.name.as_str()) || is_named(test)
+        let only_by_name = BY_NAME_ONLY.contains(&test.name.as_str()) || test.is_client();
+        options.list || !only_by_name || is_named(test)
     });
     if !options.names.is_empty() {
         tests.retain(|test| {
@@ -167,6 +177,13 @@ fn collect(project: &Project) -> Vec<Test> {
             .into_iter()
             .map(|path| Test::new("e2e/", &files::stem(&path), Kind::Script(path))),
     );
+    let mut clients = files::files(&tests.join("client"), "py");
+    clients.retain(|path| files::stem(path) != "tools");
+    all.extend(
+        clients
+            .into_iter()
+            .map(|path| Test::new("client/", &files::stem(&path), Kind::Client(path))),
+    );
     all.extend(
         attack::scripts(&tests)
             .into_iter()
@@ -182,6 +199,7 @@ fn collect(project: &Project) -> Vec<Test> {
             .into_iter()
             .map(|(name, case)| Test::new("sql/", &name, Kind::Sql(case))),
     );
+    all.push(Test::new("docs/", "reference", Kind::Reference));
     all.extend(docs::pages(&project.root).into_iter().map(|page| {
         let name = page.strip_prefix(&project.root).unwrap_or(&page);
         Test::new(
@@ -218,9 +236,13 @@ impl Test {
         }
     }
 
+    fn is_client(&self) -> bool {
+        matches!(self.kind, Kind::Client(_))
+    }
+
     fn needs_python(&self) -> bool {
         match &self.kind {
-            Kind::Script(_) | Kind::Attack(_) => true,
+            Kind::Script(_) | Kind::Attack(_) | Kind::Client(_) => true,
             Kind::Scenario(scenario) => scenario.needs_python,
             _ => false,
         }
@@ -238,7 +260,12 @@ impl Test {
             Kind::Isolation(case) => isolation::run(workspace, case, bless),
             Kind::Scenario(scenario) => Outcome::from((scenario.run)(workspace)),
             Kind::Script(path) => Outcome::from(e2e::run_script(workspace, path)),
+            Kind::Client(path) => match e2e::run_client(workspace, path) {
+                Ok(Some(missing)) => Outcome::Skipped(missing),
+                other => Outcome::from(other.map(drop)),
+            },
             Kind::Attack(path) => Outcome::from(attack::run(workspace, path)),
+            Kind::Reference => Outcome::from(reference::check(workspace)),
             Kind::Docs(page) => match docs::run(workspace, page) {
                 Ok(blocks) => {
                     for (line, outcome) in blocks {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::report::{Outcome, Report};
-use super::{find, imports, lines};
+use super::{english, find, imports, lines, links};
 use crate::cargo;
 use crate::onnxruntime;
 use crate::postgres_install::Install;
@@ -20,6 +20,8 @@ pub const NAMES: &[&str] = &[
     "rust/imports",
     "rust/where",
     "rust/lines",
+    "rust/english",
+    "rust/links",
     "rust/clippy",
     "rust/doc",
     "rust/ltv-core",
@@ -35,6 +37,8 @@ pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
         "rust/imports" => Outcome::from(imports::check(project)),
         "rust/where" => Outcome::from(find::check(project)),
         "rust/lines" => Outcome::from(lines::check(project)),
+        "rust/english" => Outcome::from(english::check(project)),
+        "rust/links" => Outcome::from(links::check(project)),
         "rust/clippy" => clippy(project, install, &["--all-targets"]),
         "rust/doc" => documentation(project, install),
         name if name.starts_with("rust/postgresql-") => other_release(project, name),
