@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -33,17 +33,26 @@ const RELEASES: &[Release] = &[
     },
 ];
 
-/// The pg_config of this major version: this machine's, or that of a package fetched for it.
+/// The pg_config of this major version, with a server: this machine's, or that of a package fetched for it.
 pub fn pg_config(project: &Project, major: u32) -> Result<PathBuf> {
+    find(project, major, Install::has_server)
+}
+
+/// The same, but headers will do.
+pub fn headers(project: &Project, major: u32) -> Result<PathBuf> {
+    find(project, major, |_| true)
+}
+
+fn find(project: &Project, major: u32, suits: impl Fn(&Install) -> bool) -> Result<PathBuf> {
     let installed = postgres_install::candidates()
         .iter()
         .filter_map(|path| Install::from_pg_config(path).ok())
-        .find(|found| found.major == major && found.has_server() && found.has_headers());
+        .find(|found| found.major == major && found.has_headers() && suits(found));
     if let Some(found) = installed {
         return Ok(found.pg_config);
     }
     let release = Release::of(major)
-        .with_context(|| format!("PostgreSQL {major} is not installed and cannot be fetched"))?;
+        .with_context(|| format!("PostgreSQL {major} is not installed and cannot be fetched; PG_CONFIG names one elsewhere"))?;
     Ok(release.install(project)?.pg_config)
 }
 
@@ -59,12 +68,19 @@ impl Release {
 
     pub fn install(&self, project: &Project) -> Result<Install> {
         let bin = self.unpacked(project)?.join(self.directory).join("bin");
-        // Unpacking leaves that out.
-        for program in
-            fs::read_dir(&bin).with_context(|| format!("cannot read {}", bin.display()))?
-        {
-            fs::set_permissions(program?.path(), fs::Permissions::from_mode(0o755))?;
-        }
-        Install::from_pg_config(&bin.join("pg_config"))
+        // Unpacking leaves out what may be run.
+        allow_running(&bin)?;
+        let install = Install::from_pg_config(&bin.join("pg_config"))?;
+        allow_running(&install.lib.join("pgxs/src/test/isolation"))?;
+        Ok(install)
     }
+}
+
+fn allow_running(directory: &Path) -> Result<()> {
+    for program in
+        fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?
+    {
+        fs::set_permissions(program?.path(), fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }

@@ -12,6 +12,8 @@ mod jobs;
 mod kill;
 mod memory;
 mod moving;
+mod packages;
+mod release;
 mod roles;
 mod runtime;
 mod schedule;
@@ -74,6 +76,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("replica", moving::replica),
     Scenario::new("subscriber", subscriber::follows),
     Scenario::new("pg_upgrade", upgrade::to_another_major),
+    Scenario::new("packages", packages::packages),
+    Scenario::new("upgrade_from_release", release::upgrades),
     Scenario::new("dump_and_restore", moving::dump_and_restore),
     Scenario::new("two_databases", moving::two_databases),
     Scenario::new("encodings", encodings::databases),

@@ -7,8 +7,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::report::{Outcome, Report};
-use super::{find, imports, lines};
+use super::{dependencies, find, imports, lines};
 use crate::cargo;
+use crate::frozen;
 use crate::onnxruntime;
 use crate::postgres_install::Install;
 use crate::project::Project;
@@ -20,6 +21,9 @@ pub const NAMES: &[&str] = &[
     "rust/imports",
     "rust/where",
     "rust/lines",
+    "rust/dependencies",
+    "rust/licences",
+    "rust/release",
     "rust/clippy",
     "rust/doc",
     "rust/ltv-core",
@@ -35,6 +39,9 @@ pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
         "rust/imports" => Outcome::from(imports::check(project)),
         "rust/where" => Outcome::from(find::check(project)),
         "rust/lines" => Outcome::from(lines::check(project)),
+        "rust/dependencies" => Outcome::from(dependencies::check(project)),
+        "rust/licences" => Outcome::from(dependencies::licences(project)),
+        "rust/release" => Outcome::from(frozen::check(project)),
         "rust/clippy" => clippy(project, install, &["--all-targets"]),
         "rust/doc" => documentation(project, install),
         name if name.starts_with("rust/postgresql-") => other_release(project, name),
