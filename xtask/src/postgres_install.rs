@@ -68,6 +68,14 @@ impl Install {
         self.bin.join(name)
     }
 
+    /// `15.20`. What was built with the headers of this release may not load in an earlier one.
+    pub fn number(&self) -> Result<&str> {
+        self.version
+            .split_whitespace()
+            .nth(1)
+            .with_context(|| format!("`{}` is no version", self.version))
+    }
+
     /// The cargo feature that selects this major version.
     pub fn feature(&self) -> String {
         format!("pg{}", self.major)

@@ -94,6 +94,7 @@ pub fn programs(names: &[&str]) -> Result<()> {
         .filter(|name| shell::on_path(name).is_none())
         .map(|name| match *name {
             "dpkg-shlibdeps" => "dpkg-dev".to_owned(),
+            "rpmbuild" => "rpm".to_owned(),
             name => name.to_owned(),
         })
         .collect();

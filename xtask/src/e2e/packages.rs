@@ -12,8 +12,8 @@ use super::ensure_eq;
 use crate::workspace::Workspace;
 use crate::{package, project, releases, setup, shell};
 
-/// The distributions whose own PostgreSQL this is, and that the package is therefore tried in.
-const SYSTEMS: &[(u32, &str)] = &[(15, "bookworm"), (17, "trixie")];
+/// The distributions whose own PostgreSQL this is: the package is tried in those that debootstrap knows.
+const SYSTEMS: &[(u32, &str)] = &[(15, "bookworm"), (16, "noble"), (17, "trixie")];
 
 /// From orders to a ranking in five statements, by an ordinary role.
 const RANKING: &str = "
@@ -27,7 +27,7 @@ const RANKING: &str = "
 
 pub fn packages(workspace: &Workspace) -> Result<()> {
     ensure!(project::is_root(), "packages are tried by root only");
-    setup::programs(&["dpkg-shlibdeps", "lintian", "debootstrap"])?;
+    setup::programs(&["dpkg-shlibdeps", "lintian", "debootstrap", "rpmbuild"])?;
     let major = workspace.install.major;
     let made = package::package(
         &workspace.shared,
@@ -46,11 +46,39 @@ pub fn packages(workspace: &Workspace) -> Result<()> {
                 .arg(path),
         )?;
     }
-    of_the_archive(workspace, find(".tar.gz")?)?;
-    match SYSTEMS.iter().find(|(its, _)| *its == major) {
-        Some((_, suite)) => in_a_bare_system(workspace, suite, package),
-        None => Ok(()),
+    let inside = shell::capture(
+        Command::new("rpm")
+            .args(["--query", "--list", "--requires", "--package"])
+            .arg(find(".rpm")?),
+    )?;
+    for line in [
+        format!("/usr/pgsql-{major}/lib/pg_ltv.so"),
+        format!("/usr/pgsql-{major}/lib/pg_ltv/libonnxruntime.so"),
+        format!("/usr/pgsql-{major}/share/extension/pg_ltv.control"),
+        format!(
+            "postgresql{major}-server >= {}",
+            workspace.install.number()?
+        ),
+    ] {
+        ensure!(
+            inside.lines().any(|found| found == line),
+            "the rpm has no {line}"
+        );
     }
+    of_the_archive(workspace, find(".tar.gz")?)?;
+    for (_, suite) in SYSTEMS.iter().filter(|(its, _)| *its == major) {
+        if Path::new("/usr/share/debootstrap/scripts")
+            .join(suite)
+            .exists()
+        {
+            in_a_bare_system(workspace, suite, package)?;
+        } else {
+            shell::say(format!(
+                "debootstrap does not know {suite}: not tried there"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The papers are there; where PostgreSQL can, it takes the extension from where it was unpacked.
@@ -104,7 +132,16 @@ fn from_elsewhere(workspace: &Workspace, place: &Path) -> Result<()> {
             ("dynamic_library_path", &lib),
         ],
     )?;
-    let said = cluster.psql("ltv", RANKING)?;
+    let file = workspace.new_directory("ranking.sql");
+    fs::write(&file, RANKING)?;
+    let mut psql = cluster.psql_command("ltv");
+    psql.args([
+        "--no-align",
+        "--tuples-only",
+        "--set=ON_ERROR_STOP=1",
+        "--file",
+    ]);
+    let said = shell::capture(psql.arg(&file))?;
     ensure_eq(said.lines().last(), Some("ranked 10"), "the ranking")?;
     cluster.destroy();
     Ok(())
@@ -118,6 +155,9 @@ fn in_a_bare_system(workspace: &Workspace, suite: &str, package: &Path) -> Resul
             .args(["--variant=minbase", suite])
             .arg(&root),
     )?;
+    let sources = root.join("etc/apt/sources.list");
+    let own = fs::read_to_string(&sources)?;
+    fs::write(&sources, own + &updates(suite)?)?;
     fs::copy(package, root.join("tmp/pg_ltv.deb"))?;
     fs::write(root.join("tmp/ranking.sql"), RANKING)?;
     let major = workspace.install.major;
@@ -154,4 +194,35 @@ fn in_a_bare_system(workspace: &Workspace, suite: &str, package: &Path) -> Resul
     }
     fs::remove_dir_all(&root)?;
     Ok(())
+}
+
+/// Where this machine has its updates from, for another suite of its distribution: the newest minor release is there.
+fn updates(suite: &str) -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release")?;
+    let field = |name: &str| {
+        let mut lines = release.lines();
+        lines
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .unwrap_or_default()
+    };
+    let codename = field("VERSION_CODENAME");
+    let origin = field("NAME")
+        .trim_matches('"')
+        .split(' ')
+        .next()
+        .unwrap_or_default();
+    let targets = shell::capture(
+        Command::new("apt-get")
+            .args([
+                "indextargets",
+                "--format",
+                "$(SITE) $(RELEASE) $(COMPONENT)",
+            ])
+            .args(["Created-By: Packages", &format!("Origin: {origin}")]),
+    )?;
+    Ok(targets
+        .lines()
+        .filter(|line| line.contains(&format!(" {codename}-")))
+        .map(|line| format!("deb {}\n", line.replace(codename, suite)))
+        .collect())
 }

@@ -49,7 +49,7 @@ pub fn packages(release: &Release) -> Result<Vec<PathBuf>> {
     write(&overrides, OVERRIDES.replace("PACKAGE", &name))?;
     let depends = format!(
         "postgresql-{major} (>= {}), {}",
-        minor(&release.install.version)?,
+        release.install.number()?,
         shared_libraries(release, &libraries)?
     );
     let package = package.finish("database", &depends, "", DESCRIPTION)?;
@@ -72,14 +72,6 @@ pub fn packages(release: &Release) -> Result<Vec<PathBuf>> {
 
 fn version(release: &Release) -> String {
     format!("{}-1", release.built.version)
-}
-
-/// `15.20` out of `PostgreSQL 15.20 (Debian ...)`: what was built with its headers may not load before it.
-fn minor(version: &str) -> Result<&str> {
-    version
-        .split_whitespace()
-        .nth(1)
-        .with_context(|| format!("`{version}` is no version"))
 }
 
 /// Leaves the library without names, which go below `to`; returns the names of its build, if it has any.

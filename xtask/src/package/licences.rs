@@ -114,7 +114,7 @@ pub fn notices(dependencies: &Dependencies) -> Result<String> {
             } else {
                 &authors
             };
-            found.push(MIT.replace("HOLDER", &format!("{holder} ({})", each.name)));
+            found.push(MIT.replace("<copyright holders>", &format!("{holder} ({})", each.name)));
         }
         for text in found {
             by_text.entry(text).or_default().push(each.title());

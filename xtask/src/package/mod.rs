@@ -1,8 +1,9 @@
-//! `cargo xtask package`: the built extension as an archive and as Debian packages, with all that the law wants beside it.
+//! `cargo xtask package`: the built extension as an archive, Debian packages and an rpm, with all that the law wants beside it.
 
 mod bom;
 mod debian;
 pub mod licences;
+mod rpm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,9 @@ pub fn package(project: &Project, pg_config: Option<&Path>) -> Result<Vec<PathBu
     let mut made = vec![archive(&release)?];
     if shell::on_path("dpkg-deb").is_some() {
         made.extend(debian::packages(&release)?);
+    }
+    if shell::on_path("rpmbuild").is_some() {
+        made.push(rpm::package(&release, &made[0])?);
     }
     for path in &made {
         println!("{}", path.display());
