@@ -1,5 +1,6 @@
 //! `cargo xtask`: set up, try, test, measure and package pg_ltv.
 
+mod apt;
 mod attack;
 mod bench;
 mod cargo;

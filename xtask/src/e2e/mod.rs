@@ -26,7 +26,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::cluster::Cluster;
 use crate::workspace::{Template, Workspace};
@@ -108,6 +108,18 @@ pub fn customers(cluster: &Cluster, database: &str, rows: usize) -> Result<()> {
         ),
     )
     .map(drop)
+}
+
+/// `-- --with MAJOR`: another major version than that of the run.
+pub fn with_major(workspace: &Workspace) -> Result<Option<u32>> {
+    let given = workspace.arguments.iter().position(|word| word == "--with");
+    given
+        .and_then(|place| workspace.arguments.get(place + 1))
+        .map(|major| {
+            let number = major.parse();
+            number.with_context(|| format!("`{major}` is no major version"))
+        })
+        .transpose()
 }
 
 /// Train on table `customers` and wait; returns the job.

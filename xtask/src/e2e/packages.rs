@@ -8,9 +8,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::ensure_eq;
+use super::{ensure_eq, with_major};
+use crate::postgres_install::Install;
 use crate::workspace::Workspace;
-use crate::{package, project, releases, setup, shell};
+use crate::{apt, package, project, releases, setup, shell};
 
 /// The distributions whose own PostgreSQL this is: the package is tried in those that debootstrap knows.
 const SYSTEMS: &[(u32, &str)] = &[(15, "bookworm"), (16, "noble"), (17, "trixie")];
@@ -28,11 +29,10 @@ const RANKING: &str = "
 pub fn packages(workspace: &Workspace) -> Result<()> {
     ensure!(project::is_root(), "packages are tried by root only");
     setup::programs(&["dpkg-shlibdeps", "lintian", "debootstrap", "rpmbuild"])?;
-    let major = workspace.install.major;
-    let made = package::package(
-        &workspace.shared,
-        Some(&releases::headers(&workspace.shared, major)?),
-    )?;
+    let major = with_major(workspace)?.unwrap_or(workspace.install.major);
+    let pg_config = releases::headers(&workspace.shared, major)?;
+    let install = Install::from_pg_config(&pg_config)?;
+    let made = package::package(&workspace.shared, Some(&pg_config))?;
     let find = |part: &str| -> Result<&PathBuf> {
         let mut paths = made.iter();
         let found = paths.find(|path| path.to_string_lossy().contains(part));
@@ -55,23 +55,20 @@ pub fn packages(workspace: &Workspace) -> Result<()> {
         format!("/usr/pgsql-{major}/lib/pg_ltv.so"),
         format!("/usr/pgsql-{major}/lib/pg_ltv/libonnxruntime.so"),
         format!("/usr/pgsql-{major}/share/extension/pg_ltv.control"),
-        format!(
-            "postgresql{major}-server >= {}",
-            workspace.install.number()?
-        ),
+        format!("postgresql{major}-server >= {}", install.headers_release()?),
     ] {
         ensure!(
             inside.lines().any(|found| found == line),
             "the rpm has no {line}"
         );
     }
-    of_the_archive(workspace, find(".tar.gz")?)?;
+    of_the_archive(workspace, major, find(".tar.gz")?)?;
     for (_, suite) in SYSTEMS.iter().filter(|(its, _)| *its == major) {
         if Path::new("/usr/share/debootstrap/scripts")
             .join(suite)
             .exists()
         {
-            in_a_bare_system(workspace, suite, package)?;
+            in_a_bare_system(workspace, major, suite, package)?;
         } else {
             shell::say(format!(
                 "debootstrap does not know {suite}: not tried there"
@@ -82,7 +79,7 @@ pub fn packages(workspace: &Workspace) -> Result<()> {
 }
 
 /// The papers are there; where PostgreSQL can, it takes the extension from where it was unpacked.
-fn of_the_archive(workspace: &Workspace, archive: &Path) -> Result<()> {
+fn of_the_archive(workspace: &Workspace, major: u32, archive: &Path) -> Result<()> {
     let place = workspace.new_directory("archive");
     fs::create_dir_all(&place)?;
     shell::capture(
@@ -103,7 +100,7 @@ fn of_the_archive(workspace: &Workspace, archive: &Path) -> Result<()> {
         let text = fs::read_to_string(place.join(paper)).with_context(|| paper.to_owned())?;
         ensure!(text.contains(words), "{paper} does not say {words}");
     }
-    if workspace.install.major < 18 {
+    if major < 18 || major != workspace.install.major {
         return Ok(());
     }
     let extension = workspace.install.share.join("extension");
@@ -147,7 +144,7 @@ fn from_elsewhere(workspace: &Workspace, place: &Path) -> Result<()> {
     Ok(())
 }
 
-fn in_a_bare_system(workspace: &Workspace, suite: &str, package: &Path) -> Result<()> {
+fn in_a_bare_system(workspace: &Workspace, major: u32, suite: &str, package: &Path) -> Result<()> {
     let root = workspace.new_directory(suite);
     shell::step(format!("Fetching a bare {suite}"));
     shell::capture(
@@ -156,11 +153,11 @@ fn in_a_bare_system(workspace: &Workspace, suite: &str, package: &Path) -> Resul
             .arg(&root),
     )?;
     let sources = root.join("etc/apt/sources.list");
-    let own = fs::read_to_string(&sources)?;
-    fs::write(&sources, own + &updates(suite)?)?;
+    // With its updates: the newest minor release is there.
+    let lines = fs::read_to_string(&sources)? + &apt::sources(suite)?.join("\n") + "\n";
+    fs::write(&sources, lines)?;
     fs::copy(package, root.join("tmp/pg_ltv.deb"))?;
     fs::write(root.join("tmp/ranking.sql"), RANKING)?;
-    let major = workspace.install.major;
     fs::write(
         root.join("tmp/try"),
         format!(
@@ -194,35 +191,4 @@ fn in_a_bare_system(workspace: &Workspace, suite: &str, package: &Path) -> Resul
     }
     fs::remove_dir_all(&root)?;
     Ok(())
-}
-
-/// Where this machine has its updates from, for another suite of its distribution: the newest minor release is there.
-fn updates(suite: &str) -> Result<String> {
-    let release = fs::read_to_string("/etc/os-release")?;
-    let field = |name: &str| {
-        let mut lines = release.lines();
-        lines
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-            .unwrap_or_default()
-    };
-    let codename = field("VERSION_CODENAME");
-    let origin = field("NAME")
-        .trim_matches('"')
-        .split(' ')
-        .next()
-        .unwrap_or_default();
-    let targets = shell::capture(
-        Command::new("apt-get")
-            .args([
-                "indextargets",
-                "--format",
-                "$(SITE) $(RELEASE) $(COMPONENT)",
-            ])
-            .args(["Created-By: Packages", &format!("Origin: {origin}")]),
-    )?;
-    Ok(targets
-        .lines()
-        .filter(|line| line.contains(&format!(" {codename}-")))
-        .map(|line| format!("deb {}\n", line.replace(codename, suite)))
-        .collect())
 }

@@ -49,7 +49,7 @@ pub fn packages(release: &Release) -> Result<Vec<PathBuf>> {
     write(&overrides, OVERRIDES.replace("PACKAGE", &name))?;
     let depends = format!(
         "postgresql-{major} (>= {}), {}",
-        release.install.number()?,
+        release.install.headers_release()?,
         shared_libraries(release, &libraries)?
     );
     let package = package.finish("database", &depends, "", DESCRIPTION)?;

@@ -17,7 +17,7 @@ pub fn package(release: &Release, archive: &Path) -> Result<PathBuf> {
         Command::new("rpmbuild")
             .arg("-bb")
             .args(define("major", &release.install.major.to_string()))
-            .args(define("minor", release.install.number()?))
+            .args(define("minor", &release.install.headers_release()?))
             .args(define("ltv_version", &release.built.version))
             .args(define("_topdir", &place.display().to_string()))
             .args(define("_sourcedir", &release.output.display().to_string()))
