@@ -192,9 +192,28 @@ fn bundled_path() -> PathBuf {
     library_directory().join("libonnxruntime.so")
 }
 
-/// `$libdir/pg_ltv`: libraries that are opened when they are needed.
+/// `pg_ltv` beside this library, wherever that was loaded from: libraries that are opened when they are needed.
 pub fn library_directory() -> PathBuf {
-    // SAFETY: PostgreSQL fills pkglib_path, NUL-terminated, at process start.
-    let libdir = unsafe { CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) };
-    Path::new(OsStr::from_bytes(libdir.to_bytes())).join("pg_ltv")
+    loaded_from()
+        .and_then(|library| Some(library.parent()?.join("pg_ltv")))
+        .unwrap_or_else(|| {
+            // SAFETY: PostgreSQL fills pkglib_path, NUL-terminated, at process start.
+            let libdir = unsafe { CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) };
+            Path::new(OsStr::from_bytes(libdir.to_bytes())).join("pg_ltv")
+        })
+}
+
+/// The file that this code is in.
+fn loaded_from() -> Option<PathBuf> {
+    let mut found = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
+    let here: fn() -> Option<PathBuf> = loaded_from;
+    // SAFETY: any address may be asked for; the record is read only if the call filled it, and its name lives as long as the library.
+    let name = unsafe {
+        if libc::dladdr(here as *const libc::c_void, found.as_mut_ptr()) == 0 {
+            return None;
+        }
+        CStr::from_ptr(found.assume_init().dli_fname)
+    };
+    let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+    path.is_absolute().then(|| path.to_path_buf())
 }

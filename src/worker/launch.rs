@@ -10,8 +10,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The library as `CREATE FUNCTION` names it, so that a process never loads two copies.
-const LIBRARY: &str = "$libdir/pg_ltv";
+/// The library as `CREATE FUNCTION` names it: wherever `dynamic_library_path` leads to it.
+const LIBRARY: &str = "pg_ltv";
 const WORKER_TYPE: &str = "pg_ltv worker";
 
 /// How long a worker may take from its start to its claim; until then this backend starts no second one for the job.

@@ -72,7 +72,7 @@ GRANT EXECUTE ON FUNCTION ltv_train TO PUBLIC;
 -- Only where it is looked at is it known that a temporary object or a queue is out of place.
 CREATE FUNCTION number(i int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT i';
 CREATE INDEX ON good (number(a));
-CREATE OR REPLACE FUNCTION number(i int) RETURNS int VOLATILE LANGUAGE sql AS $$ SELECT ltv_train('m', query => 'SELECT customer_id, a, ltv FROM good')::int $$;
+CREATE OR REPLACE FUNCTION number(i int) RETURNS int VOLATILE LANGUAGE sql AS $$ SELECT public.ltv_train('m', query => 'SELECT customer_id, a, ltv FROM public.good')::int $$;
 ANALYZE good;
 SELECT count(*) FROM ltv_jobs WHERE status IN ('queued', 'running');
 DROP OWNED BY train_jobs_user;

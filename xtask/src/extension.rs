@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::postgres_install::Install;
 use crate::project::Project;
-use crate::{cargo, cuda, onnxruntime};
+use crate::{cargo, cuda, onnxruntime, shell};
 
 /// What an installation consists of.
 pub struct Built {
@@ -74,7 +75,8 @@ fn is_part(path: &Path) -> bool {
     digits > 0 && name[digits..].starts_with('_')
 }
 
-fn upgrades(project: &Project) -> Result<Vec<PathBuf>> {
+/// Each `pg_ltv--A--B.sql`: a step from version A to B.
+pub fn upgrades(project: &Project) -> Result<Vec<PathBuf>> {
     let mut files = sql_files(&project.root.join("sql"))?;
     files.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -107,6 +109,19 @@ impl Built {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             self.cuda.push((format!("cuda/{name}"), path));
         }
+        Ok(self)
+    }
+
+    pub fn has_cuda(&self) -> bool {
+        !self.cuda.is_empty()
+    }
+
+    /// Without the lines of the sources, which are three quarters of the library. Traces of crashes keep their names.
+    pub fn without_debug_lines(mut self, project: &Project) -> Result<Built> {
+        let copy = project.root.join("target/stripped").join("libpg_ltv.so");
+        Content::File(&self.library).put(&copy)?;
+        strip_debug_lines(&copy)?;
+        self.library = copy;
         Ok(self)
     }
 
@@ -150,6 +165,38 @@ impl Built {
     }
 }
 
+/// Take out of an installation what [`Built::install_into`] puts there, of whatever version; returns what it was.
+pub fn remove_from(install: &Install) -> Result<Vec<PathBuf>> {
+    let mut removed = Vec::new();
+    for directory in [&install.lib, &install.share.join("extension")] {
+        for entry in fs::read_dir(directory)
+            .with_context(|| format!("cannot read {}", directory.display()))?
+        {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let ours = ["pg_ltv", "pg_ltv.control", "pg_ltv.so"].contains(&name.as_ref())
+                || name.starts_with("pg_ltv--");
+            if ours && path.is_dir() {
+                fs::remove_dir_all(&path)?;
+            } else if ours {
+                fs::remove_file(&path)?;
+            } else {
+                continue;
+            }
+            removed.push(path);
+        }
+    }
+    removed.sort();
+    Ok(removed)
+}
+
+pub fn strip_debug_lines(library: &Path) -> Result<()> {
+    if shell::on_path("strip").is_some() {
+        shell::capture(Command::new("strip").arg("--strip-debug").arg(library))?;
+    }
+    Ok(())
+}
+
 /// A path below the library or the extension directory of an installation.
 pub enum Target {
     Library(String),
@@ -177,12 +224,8 @@ impl Content<'_> {
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = parent.join(format!(".{name}.{}", std::process::id()));
-        let is_library = path
-            .to_string_lossy()
-            .contains(std::env::consts::DLL_SUFFIX);
-        let mode = if is_library { 0o755 } else { 0o644 };
         fs::write(&temporary, bytes)
-            .and_then(|()| fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)))
+            .and_then(|()| fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)))
             .and_then(|()| fs::rename(&temporary, path))
             .with_context(|| format!("cannot write {}", path.display()))
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: set up, try, test, measure and package pg_ltv.
 
+mod apt;
 mod attack;
 mod bench;
 mod book;
@@ -7,9 +8,12 @@ mod cargo;
 mod cluster;
 mod cuda;
 mod demo;
+mod dependencies;
 mod e2e;
 mod extension;
 mod files;
+mod freeze;
+mod frozen;
 mod onnxruntime;
 mod package;
 mod postgres_install;
@@ -92,16 +96,20 @@ enum Task {
         arguments: Vec<String>,
     },
     /// The built extension as files to install elsewhere, in target/package
-    Package {
-        /// The pg_config of the PostgreSQL to build for
-        #[arg(long)]
-        pg_config: Option<PathBuf>,
-    },
+    Package(package::Options),
+    /// Keep the present version, in tests/upgrade, as one that upgrades start from
+    Freeze,
     /// The library that trains on NVIDIA GPUs; `install` and `package` take it along
     BuildCuda(cuda::Options),
     /// Build and install into your own PostgreSQL
     Install {
         /// The pg_config of the PostgreSQL to install into
+        #[arg(long)]
+        pg_config: Option<PathBuf>,
+    },
+    /// Take what `install` put there out of your own PostgreSQL
+    Uninstall {
+        /// The pg_config of the PostgreSQL that has it
         #[arg(long)]
         pg_config: Option<PathBuf>,
     },
@@ -182,9 +190,11 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Book => book::build(&project)?,
         Task::Reference => reference::write(&project)?,
         Task::Bench { name, arguments } => bench::run(&project, name.as_deref(), arguments)?,
-        Task::Package { pg_config } => package::run(&project, pg_config.as_deref())?,
+        Task::Package(options) => package::run(&project, options)?,
+        Task::Freeze => freeze::run(&project)?,
         Task::BuildCuda(options) => cuda::build(&project, options)?,
         Task::Install { pg_config } => server::install(&project, pg_config.as_deref())?,
+        Task::Uninstall { pg_config } => server::uninstall(pg_config.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -41,6 +41,25 @@ pub fn library(project: &Project) -> Result<PathBuf> {
     Ok(target.join(FILE_NAME))
 }
 
+/// Its licence, and the notices of what it is made with.
+pub fn papers(project: &Project) -> Result<Vec<PathBuf>> {
+    const NAMES: &[&str] = &["LICENSE", "ThirdPartyNotices.txt"];
+    let directory = directory(project);
+    if NAMES.iter().any(|name| !directory.join(name).is_file()) {
+        let unpacked = wheel::unpacked(project, "onnxruntime", VERSION)?;
+        fs::create_dir_all(&directory)?;
+        for name in NAMES {
+            fs::copy(
+                unpacked.join("onnxruntime").join(name),
+                directory.join(name),
+            )
+            .with_context(|| format!("the package of ONNX Runtime has no {name}"))?;
+        }
+        fs::remove_dir_all(&unpacked)?;
+    }
+    Ok(NAMES.iter().map(|name| directory.join(name)).collect())
+}
+
 fn find_library(directory: &Path) -> Result<PathBuf> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

@@ -68,6 +68,18 @@ impl Install {
         self.bin.join(name)
     }
 
+    /// `15.20`: the release of the headers. What was built with them may not load in an earlier one.
+    pub fn headers_release(&self) -> Result<String> {
+        let path = self.include_server.join("pg_config.h");
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        text.lines()
+            .find_map(|line| line.strip_prefix("#define PG_VERSION \""))
+            .and_then(|rest| rest.split(['"', ' ']).next())
+            .map(str::to_owned)
+            .with_context(|| format!("{} names no version", path.display()))
+    }
+
     /// The cargo feature that selects this major version.
     pub fn feature(&self) -> String {
         format!("pg{}", self.major)

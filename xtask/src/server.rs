@@ -236,7 +236,9 @@ pub fn psql(project: &Project, options: &Options, arguments: &[String]) -> Resul
 pub fn install(project: &Project, pg_config: Option<&Path>) -> Result<()> {
     let target = setup::ensure(project, Needs::default(), pg_config)?;
     shell::step(format!("Building the extension for {}", target.version));
-    let built = extension::build(project, &target)?.with_cuda(project, true)?;
+    let built = extension::build(project, &target)?
+        .with_cuda(project, true)?
+        .without_debug_lines(project)?;
     if let Err(error) = built.install_into(&target) {
         return Err(error.context(format!(
             "cannot install into {}; with root's rights: sudo env \"PATH=$PATH\" cargo xtask install --pg-config {}",
@@ -249,5 +251,29 @@ pub fn install(project: &Project, pg_config: Option<&Path>) -> Result<()> {
         target.lib.display(),
         target.share.join("extension").display()
     ));
+    Ok(())
+}
+
+/// Out of the user's own PostgreSQL: all files of whatever version. Databases that have the extension keep what is theirs.
+pub fn uninstall(pg_config: Option<&Path>) -> Result<()> {
+    let target = postgres_install::find(pg_config)?
+        .context("there is no PostgreSQL with server headers; name it with --pg-config")?;
+    let removed = extension::remove_from(&target).with_context(|| {
+        format!(
+            "cannot uninstall from {}; with root's rights: sudo env \"PATH=$PATH\" cargo xtask uninstall --pg-config {}",
+            target.lib.display(),
+            target.pg_config.display()
+        )
+    })?;
+    if removed.is_empty() {
+        shell::say(format!("{} has no pg_ltv.", target.version));
+        return Ok(());
+    }
+    for path in removed {
+        shell::say(format!("Removed {}", path.display()));
+    }
+    shell::say(
+        "In a database that has the extension its functions fail until it is installed again; drop extension pg_ltv works.",
+    );
     Ok(())
 }

@@ -87,6 +87,23 @@ fn missing_packages(
     Ok(packages)
 }
 
+/// Programs that a few commands need, installed if they are missing.
+pub fn programs(names: &[&str]) -> Result<()> {
+    let packages: Vec<String> = names
+        .iter()
+        .filter(|name| shell::on_path(name).is_none())
+        .map(|name| match *name {
+            "dpkg-shlibdeps" => "dpkg-dev".to_owned(),
+            "rpmbuild" => "rpm".to_owned(),
+            name => name.to_owned(),
+        })
+        .collect();
+    match packages.is_empty() {
+        true => Ok(()),
+        false => install_packages(&packages),
+    }
+}
+
 /// A server of the distribution's that only lacks its headers.
 fn server_without_headers() -> Option<u32> {
     (OLDEST..=NEWEST)

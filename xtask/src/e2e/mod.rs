@@ -12,6 +12,8 @@ mod jobs;
 mod kill;
 mod memory;
 mod moving;
+mod packages;
+mod release;
 mod roles;
 mod runtime;
 mod schedule;
@@ -24,7 +26,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::cluster::{Cluster, free_port};
 use crate::workspace::{Template, Workspace};
@@ -74,6 +76,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("replica", moving::replica),
     Scenario::new("subscriber", subscriber::follows),
     Scenario::new("pg_upgrade", upgrade::to_another_major),
+    Scenario::new("packages", packages::packages),
+    Scenario::new("upgrade_from_release", release::upgrades),
     Scenario::new("dump_and_restore", moving::dump_and_restore),
     Scenario::new("two_databases", moving::two_databases),
     Scenario::new("encodings", encodings::databases),
@@ -104,6 +108,18 @@ pub fn customers(cluster: &Cluster, database: &str, rows: usize) -> Result<()> {
         ),
     )
     .map(drop)
+}
+
+/// `-- --with MAJOR`: another major version than that of the run.
+pub fn with_major(workspace: &Workspace) -> Result<Option<u32>> {
+    let given = workspace.arguments.iter().position(|word| word == "--with");
+    given
+        .and_then(|place| workspace.arguments.get(place + 1))
+        .map(|major| {
+            let number = major.parse();
+            number.with_context(|| format!("`{major}` is no major version"))
+        })
+        .transpose()
 }
 
 /// Train on table `customers` and wait; returns the job.

@@ -2,10 +2,10 @@
 //!
 //! Builds the extension for a second major version, in the target directory that there is; so it runs only when it is named.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::moving::{CONTENT, SCORES, STORED};
-use super::{customers, ensure_eq, train};
+use super::{customers, ensure_eq, train, with_major};
 use crate::cluster::{Cluster, StopMode};
 use crate::postgres_install::{self, Install, NEWEST, OLDEST};
 use crate::workspace::{QUICK, Workspace};
@@ -13,11 +13,8 @@ use crate::{extension, releases, shell};
 
 /// `-- --with MAJOR`: the other version; by default the newest, or the oldest where this is the newest.
 fn other_major(workspace: &Workspace) -> Result<u32> {
-    let given = workspace.arguments.iter().position(|word| word == "--with");
-    match given.and_then(|place| workspace.arguments.get(place + 1)) {
-        Some(major) => major
-            .parse()
-            .with_context(|| format!("`{major}` is no major version")),
+    match with_major(workspace)? {
+        Some(major) => Ok(major),
         None if workspace.install.major == NEWEST => Ok(OLDEST),
         None => Ok(NEWEST),
     }

@@ -2,6 +2,7 @@
 //!
 //! A test's name is KIND/NAME: rust/clippy, sql/features, isolation/promote, e2e/crash, attack/queue, docs/README.md.
 
+mod dependencies;
 mod docs;
 mod english;
 mod find;
@@ -65,8 +66,8 @@ enum Kind {
     Attack(PathBuf),
 }
 
-/// What builds the extension for another major version: not among others, but where its own name is given.
-const BY_NAME_ONLY: &[&str] = &["e2e/pg_upgrade"];
+/// What builds or fetches much: not among others, but where its own name is given.
+const BY_NAME_ONLY: &[&str] = &["e2e/packages", "e2e/pg_upgrade"];
 /// Nor what needs programs and packages of others.
 const CLIENTS: &str = "client";
 

@@ -7,8 +7,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::report::{Outcome, Report};
-use super::{english, find, imports, lines, links};
+use super::{dependencies, english, find, imports, lines, links};
 use crate::cargo;
+use crate::frozen;
 use crate::onnxruntime;
 use crate::postgres_install::Install;
 use crate::project::Project;
@@ -22,6 +23,9 @@ pub const NAMES: &[&str] = &[
     "rust/lines",
     "rust/english",
     "rust/links",
+    "rust/dependencies",
+    "rust/licences",
+    "rust/release",
     "rust/clippy",
     "rust/doc",
     "rust/ltv-core",
@@ -39,6 +43,9 @@ pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
         "rust/lines" => Outcome::from(lines::check(project)),
         "rust/english" => Outcome::from(english::check(project)),
         "rust/links" => Outcome::from(links::check(project)),
+        "rust/dependencies" => Outcome::from(dependencies::check(project)),
+        "rust/licences" => Outcome::from(dependencies::licences(project)),
+        "rust/release" => Outcome::from(frozen::check(project)),
         "rust/clippy" => clippy(project, install, &["--all-targets"]),
         "rust/doc" => documentation(project, install),
         name if name.starts_with("rust/postgresql-") => other_release(project, name),

@@ -17,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 pub type TestResult<T = ()> = Result<T, Box<dyn Error>>;
@@ -285,11 +286,31 @@ pub fn graph_inputs(graph: &mut GraphBuilder, shape: &InputShape) -> GraphInputs
     }
 }
 
+/// What `cargo xtask` has put into the checkout.
+fn fetched() -> Option<PathBuf> {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.pg_ltv");
+    let mut libraries = std::fs::read_dir(home)
+        .ok()?
+        .flatten()
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("onnxruntime-")
+        })
+        .map(|entry| entry.path().join("libonnxruntime.so"));
+    libraries.find(|library| library.is_file())
+}
+
 pub fn environment() -> &'static ort::environment::Environment {
     static ENVIRONMENT: OnceLock<ort::environment::Environment> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
-        let library = std::env::var("ORT_DYLIB_PATH")
-            .expect("set ORT_DYLIB_PATH to the ONNX Runtime library, as `cargo xtask test` does");
+        let library = std::env::var_os("ORT_DYLIB_PATH")
+            .map(PathBuf::from)
+            .or_else(fetched)
+            .expect(
+                "`cargo xtask setup` fetches ONNX Runtime; or set ORT_DYLIB_PATH to its library",
+            );
         ort::environment::init_from(library)
             .expect("ONNX Runtime loads")
             .build()
