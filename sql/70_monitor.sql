@@ -31,13 +31,15 @@ CREATE TABLE ltv.alerts (
     alert   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     model   text NOT NULL,
-    version int NOT NULL,
-    run     bigint NOT NULL,
-    feature text NOT NULL,
+    kind    text NOT NULL CHECK (kind IN ('drift', 'step', 'training')),
+    version int,
+    run     bigint,
+    feature text,
     message text NOT NULL
 );
 CREATE INDEX ON ltv.alerts (model, alert);
-COMMENT ON TABLE ltv.alerts IS 'drifted features found by ltv_monitor';
+COMMENT ON TABLE ltv.alerts
+    IS 'drifted features found by ltv_monitor, steps of chains that failed, retrainings that failed or got worse';
 
 SELECT pg_catalog.pg_extension_config_dump('ltv.monitoring', '');
 SELECT pg_catalog.pg_extension_config_dump('ltv.monitoring_run', '');
@@ -365,9 +367,10 @@ SELECT run, at, model, version, feature, kind, n, psi, js_distance, missing_then
 FROM ltv.readable_monitoring;
 COMMENT ON VIEW @extschema@.ltv_monitoring IS 'what ltv_monitor found, one row per run and feature';
 CREATE VIEW @extschema@.ltv_alerts WITH (security_invoker = true) AS
-SELECT alert, at, model, version, run, feature, message FROM ltv.readable_alerts;
+SELECT alert, at, model, kind, version, run, feature, message FROM ltv.readable_alerts;
 COMMENT ON VIEW @extschema@.ltv_alerts
-    IS 'drifted features found by ltv_monitor; new ones are told on the channel that ltv_models.alert_channel names';
+    IS 'drifted features (drift), steps of chains that failed (step), retrainings that failed or got worse (training); '
+       'new ones are told on the channel that ltv_models.alert_channel names';
 GRANT SELECT ON @extschema@.ltv_monitoring, @extschema@.ltv_alerts TO PUBLIC;
 
 -- Whether a mean prediction lies outside the band of the earlier runs of the version: 2 standard deviations of a new
@@ -384,7 +387,30 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.outside_band IS 'says so if a mean prediction is outside the band of earlier runs';
 
--- Writes a run and its alerts down and tells the channel of the model, which only those know who may read the model.
+-- Writes an alert down and tells the channel of the model, which only those know who may read the model.
+CREATE FUNCTION ltv.raise_alert(
+    model text, kind text, version int, run bigint, feature text, message text
+) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    raised ltv.alerts;
+BEGIN
+    INSERT INTO ltv.alerts (model, kind, version, run, feature, message)
+    VALUES (raise_alert.model, raise_alert.kind, raise_alert.version, raise_alert.run, raise_alert.feature,
+            raise_alert.message)
+    RETURNING * INTO raised;
+    PERFORM pg_notify(m.alert_channel, json_strip_nulls(json_build_object(
+        'model', raised.model, 'kind', raised.kind, 'version', raised.version, 'run', raised.run,
+        'feature', raised.feature, 'message', left(raised.message, 1000)))::text)
+    FROM ltv.models m WHERE m.model = raised.model;
+    RETURN raised.alert;
+END
+$$;
+COMMENT ON FUNCTION ltv.raise_alert IS 'writes an alert down and tells it';
+REVOKE ALL ON FUNCTION ltv.raise_alert FROM PUBLIC;
+
+-- Writes a run and its alerts down.
 CREATE FUNCTION ltv.record_run(model text, version int, findings jsonb) RETURNS int
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION ltv.record_run(text, int, jsonb) IS 'records what ltv_monitor found; returns the number of alerts';
@@ -406,13 +432,8 @@ BEGIN
     FROM jsonb_to_recordset(findings) AS f(
         feature text, kind text, n bigint, psi float8, js_distance float8, missing_then float8, missing_now float8,
         mean_then float8, mean_now float8, threshold float8, drifted boolean, reason text);
-    INSERT INTO ltv.alerts (model, version, run, feature, message)
-    SELECT m.model, m.version, m.run, m.feature, m.reason FROM ltv.monitoring m WHERE m.run = this_run AND m.drifted;
-    GET DIAGNOSTICS raised = ROW_COUNT;
-    PERFORM pg_notify(m.alert_channel, json_build_object(
-        'model', a.model, 'version', a.version, 'run', a.run, 'feature', a.feature,
-        'message', left(a.message, 1000))::text)
-    FROM ltv.alerts a JOIN ltv.models m USING (model) WHERE a.run = this_run;
+    SELECT count(ltv.raise_alert(m.model, 'drift', m.version, m.run, m.feature, m.reason)) INTO raised
+    FROM ltv.monitoring m WHERE m.run = this_run AND m.drifted;
     RETURN raised;
 END
 $$;
