@@ -61,7 +61,8 @@ BEGIN
         END IF;
         known := CASE given.step WHEN 'score' THEN '{minimum_change}' WHEN 'refresh' THEN '{}' ELSE
             (SELECT array_remove(array_remove(f.arguments, 'model'), 'query') FROM ltv.functions f
-             WHERE f.public AND f.name = 'ltv_' || given.step) END;
+             WHERE f.public AND f.name = 'ltv_' || given.step)
+            || CASE given.step WHEN 'monitor' THEN '{stop}'::text[] END END;
         SELECT k INTO unknown FROM jsonb_object_keys(given.value) k WHERE k <> ALL (known) LIMIT 1;
         IF FOUND THEN
             RAISE invalid_parameter_value USING
@@ -80,17 +81,19 @@ $$;
 COMMENT ON FUNCTION ltv.check_step_arguments IS 'an error unless these are arguments of the steps of a chain';
 
 CREATE FUNCTION ltv.step_arguments(
-    arguments jsonb, OUT minimum_change float8, OUT monitored_version bigint, OUT thresholds jsonb, OUT retrain boolean,
-    OUT promote text, OUT metric text, OUT minimum_gain float8, OUT warm_start boolean, OUT as_of text,
+    arguments jsonb, OUT minimum_change float8, OUT monitored_version bigint, OUT thresholds jsonb,
+    OUT retrain boolean, OUT stop boolean, OUT promote text, OUT metric text, OUT minimum_gain float8,
+    OUT warm_start boolean, OUT as_of text,
     OUT options jsonb, OUT version bigint
 )
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT COALESCE(s.minimum_change, 0.01), m.version, m.thresholds, COALESCE(m.retrain, false),
-           r.promote, r.metric, r.minimum_gain, COALESCE(r.warm_start, false), r.as_of, COALESCE(r.options, '{}'),
-           r.version
+           COALESCE(m.stop, false), r.promote, r.metric, r.minimum_gain, COALESCE(r.warm_start, false),
+           r.as_of, COALESCE(r.options, '{}'), r.version
     FROM jsonb_to_record(COALESCE(arguments -> 'score', '{}')) s(minimum_change float8),
-         jsonb_to_record(COALESCE(arguments -> 'monitor', '{}')) m(version bigint, thresholds jsonb, retrain boolean),
+         jsonb_to_record(COALESCE(arguments -> 'monitor', '{}'))
+             m(version bigint, thresholds jsonb, retrain boolean, stop boolean),
          jsonb_to_record(COALESCE(arguments -> 'retrain', '{}'))
              r(promote text, metric text, minimum_gain float8, warm_start boolean, as_of text, options jsonb,
                version bigint)

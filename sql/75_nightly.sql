@@ -204,8 +204,10 @@ DECLARE
     raised int := ltv.monitor_query(night ->> 'model', source, given.monitored_version, given.thresholds,
                                     given.retrain);
 BEGIN
-    RETURN (SELECT jsonb_build_object('rows', m.n, 'message', 'alerts: ' || raised) FROM ltv.readable_monitoring m
-            WHERE m.model = night ->> 'model' ORDER BY m.run DESC LIMIT 1);
+    -- An error would take back what was found.
+    RETURN (SELECT jsonb_build_object('rows', m.n, 'message', 'alerts: ' || raised)
+                   || CASE WHEN raised > 0 AND given.stop THEN '{"sqlstate": "55000"}' ELSE '{}' END::jsonb
+            FROM ltv.readable_monitoring m WHERE m.model = night ->> 'model' ORDER BY m.run DESC LIMIT 1);
 END
 $$;
 COMMENT ON FUNCTION ltv.night_monitor IS 'the step monitor';
@@ -268,45 +270,75 @@ END
 $$;
 COMMENT ON FUNCTION ltv.end_night IS 'tells the scheduler that a night failed';
 
--- What is to be done: what the caller's chain says, and the arguments that are given instead.
-CREATE FUNCTION ltv.night(
-    model text, steps text[], source text, features regclass, scores text, id_column text, time_zone text,
-    arguments jsonb
-) RETURNS jsonb
+-- The caller's chain of these steps, or the only one that has them all.
+CREATE FUNCTION ltv.chain_for(model text, steps text[]) RETURNS ltv.chains
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    kept record;
-    found bigint;
+    kept ltv.chains;
+    other ltv.chains;
+BEGIN
+    FOR other IN
+        SELECT c.* FROM ltv.own_chains c
+        WHERE c.model = chain_for.model AND c.owner = quote_ident(current_user)::regrole
+          AND (steps IS NULL OR c.steps @> steps)
+        ORDER BY c.steps = steps DESC, c.steps
+    LOOP
+        IF kept.steps IS NOT NULL THEN
+            RAISE ambiguous_function USING MESSAGE = format('model "%s" has several such chains', model),
+                HINT = format('Name the steps: CALL ltv_nightly(%L, %L). The view ltv_schedules lists them.', model,
+                              other.steps);
+        END IF;
+        kept := other;
+        EXIT WHEN kept.steps = steps;
+    END LOOP;
+    RETURN kept;
+END
+$$;
+COMMENT ON FUNCTION ltv.chain_for IS 'the chain of the caller''s that has these steps; null where there is none';
+
+-- What is to be done: what the caller's chain says, and the arguments that are given instead.
+CREATE FUNCTION ltv.night(
+    model text, steps text[], source text, features regclass, scores text, id_column text, time_zone text,
+    arguments jsonb, day date
+) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
+AS $$
+DECLARE
+    kept ltv.chains;
+    today date;
     reads record;
     writes record;
     night jsonb;
 BEGIN
-    PERFORM ltv.check_model(model, 'predict');
-    SELECT count(*) OVER () AS chains, c.* INTO kept FROM ltv.own_chains c
-    WHERE c.model = night.model AND c.steps = COALESCE(night.steps, c.steps)
-      AND c.owner = quote_ident(current_user)::regrole;
-    IF kept.chains > 1 THEN
-        RAISE ambiguous_function USING MESSAGE = format('model "%s" has %s chains', model, kept.chains),
-            HINT = format('Name the steps: CALL ltv_nightly(%L, %L). The view ltv_schedules lists them.', model,
-                          kept.steps);
-    ELSIF kept.chains IS NULL THEN
-        night := ltv.chain(model, COALESCE(steps, '{refresh,score,monitor}'), source, features, scores, id_column,
-                           time_zone, COALESCE(arguments, '{}'));
+    PERFORM ltv.check_model(model, 'predict'), ltv.check_steps(COALESCE(steps, '{score}'));
+    kept := ltv.chain_for(model, steps);
+    steps := COALESCE(steps, kept.steps, '{refresh,score,monitor}');
+    IF kept.steps IS NULL THEN
+        night := ltv.chain(model, steps, source, features, scores, id_column, time_zone, COALESCE(arguments, '{}'));
     ELSE
         reads := ltv.followed(kept.features, kept.definition -> 'features_followed');
         writes := ltv.followed(kept.scores, kept.definition -> 'scores_followed');
-        night := kept.definition || jsonb_build_object('features', reads.relation, 'scores', writes.relation)
+        arguments := COALESCE(arguments, (SELECT COALESCE(jsonb_object_agg(a.key, a.value), '{}')
+                                          FROM jsonb_each(kept.definition -> 'arguments') a
+                                          WHERE a.key = ANY (steps)));
+        night := kept.definition || jsonb_build_object('features', reads.relation, 'scores', writes.relation,
+                                                       'steps', steps, 'arguments', arguments)
             || jsonb_strip_nulls(jsonb_build_object('replaced_by', reads.replaced_by, 'scores', scores,
-                   'id_column', id_column, 'time_zone', time_zone, 'arguments', arguments));
+                                                    'id_column', id_column, 'time_zone', time_zone));
         IF source IS NOT NULL THEN
             night := night - 'replaced_by'
                 || jsonb_build_object('source', source, 'features', ltv.qualified_name(features));
         END IF;
         PERFORM now() AT TIME ZONE time_zone,
-                ltv.check_step_arguments(kept.steps, night -> 'arguments'), ltv.check_chain(night);
+                ltv.check_step_arguments(steps, night -> 'arguments'), ltv.check_chain(night);
     END IF;
-    RETURN night || jsonb_build_object('day', (clock_timestamp() AT TIME ZONE (night ->> 'time_zone'))::date);
+    today := (clock_timestamp() AT TIME ZONE (night ->> 'time_zone'))::date;
+    IF day > today THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('the day %s lies in the future', day),
+            DETAIL = format('Today is %s in time zone %s.', today, night ->> 'time_zone');
+    END IF;
+    RETURN night || jsonb_build_object('chain', kept.steps, 'day', COALESCE(day, today));
 END
 $$;
 COMMENT ON FUNCTION ltv.night IS 'what a call of ltv_nightly is to do, or an error';
@@ -319,14 +351,15 @@ CREATE PROCEDURE @extschema@.ltv_nightly(
     scores    text DEFAULT NULL,
     id_column text DEFAULT NULL,
     time_zone text DEFAULT NULL,
-    arguments jsonb DEFAULT NULL
+    arguments jsonb DEFAULT NULL,
+    day       date DEFAULT NULL
 )
 LANGUAGE plpgsql
 AS $$
 DECLARE
     commits boolean := ltv.may_commit();
     night jsonb := ltv.night(model, steps, ltv.bind_query(features), ltv.bind_relation(features),
-                             ltv.bind_scores(scores), id_column, time_zone, arguments);
+                             ltv.bind_scores(scores), id_column, time_zone, arguments, day);
     run bigint := ltv.begin_night(model, ltv.night_steps(night));
     failed jsonb;
 BEGIN

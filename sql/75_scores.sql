@@ -61,7 +61,7 @@ COMMENT ON FUNCTION ltv.make_score_table IS 'makes a table of scores';
 CREATE FUNCTION ltv.scoring_version(model text, names text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN d.share IS NULL THEN format('%s', c.version)
+    SELECT CASE WHEN d.share IS NULL THEN COALESCE(c.version::text, 'NULL::int')
                 WHEN d.id_column = ANY (names)
                 THEN format('CASE WHEN ltv.customer_position(ltv_row.%I::text) < %s THEN %s ELSE %s END', d.id_column,
                             d.share, d.version, c.version)
@@ -88,7 +88,7 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION ltv.follow_scores(text, text[], text) IS 'keeps which table a chain of the caller''s has made';
 
 CREATE FUNCTION ltv.night_score(night jsonb) RETURNS jsonb
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET DateStyle = ISO
 AS $$
 DECLARE
     model text := night ->> 'model';
@@ -103,15 +103,17 @@ DECLARE
 BEGIN
     PERFORM ltv.check_single('pg_catalog, pg_temp', source, id_column, format('a.%I', id_column), NULL, 'features');
     IF relation IS NULL THEN
-        PERFORM ltv.make_score_table(name, id_column, source), ltv.follow_scores(model, ltv.night_steps(night), name);
+        PERFORM ltv.make_score_table(name, id_column, source),
+                ltv.follow_scores(model, ARRAY(SELECT jsonb_array_elements_text(NULLIF(night -> 'chain', 'null'))),
+                                  name);
     ELSE
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', name);
         PERFORM ltv.check_score_table(name, relation, id_column, source);
         EXECUTE format('SELECT max(s.valid_from) FROM %s s', name) INTO last_day;
         IF last_day > day THEN
             RAISE object_not_in_prerequisite_state USING
-                MESSAGE = format('%s has scores of %s, but today is %s', name, last_day, day),
-                DETAIL = format('Today is that of time zone %s.', night ->> 'time_zone');
+                MESSAGE = format('%s has scores of %s already, which is after %s', name, last_day, day),
+                DETAIL = format('The day is that of time zone %s, or the argument day.', night ->> 'time_zone');
         END IF;
     END IF;
     EXECUTE ltv.fill_in($sql$
