@@ -159,9 +159,8 @@ CREATE TYPE ltv.feature_drift AS (
 );
 COMMENT ON TYPE ltv.feature_drift IS 'one feature as it was and as it is now, see ltv_validate_data_drift';
 
--- Customers grow older than those that a model was trained on: that is no news. A year after training the PSI of t was up
--- to 2.7 on an open shop and 9.4 where nobody new came, that of recency up to 0.8 and 2.4; a log that stopped for two
--- months has 8 for recency.
+-- Customers grow older than those that a model was trained on: that is no news. Within a year of training the PSI of t
+-- was up to 2.7 in an open shop and 9.4 where nobody new came, that of recency up to 0.8 and 2.4.
 CREATE FUNCTION ltv.drift_threshold(feature text, kind text) RETURNS float8
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$

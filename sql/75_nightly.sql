@@ -176,6 +176,7 @@ DECLARE
     today date := (night ->> 'day')::date;
     as_of text;
     filled bigint;
+    silence int;
 BEGIN
     IF jsonb_array_length(spec -> 'as_of') > 1 THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('%s has several cut-offs', relation),
@@ -188,9 +189,10 @@ BEGIN
                                'YYYY-MM-DD HH24:MI:SS') || 'Z' END;
     PERFORM ltv.refresh_features(relation, as_of::ltv.cutoffs);
     IF spec -> 'materialized' = 'true' THEN
-        EXECUTE format('SELECT count(*) FROM (%s) s', source) INTO filled;
+        EXECUTE format('SELECT count(*), min(s.recency) FROM (%s) s', source) INTO filled, silence;
     END IF;
-    RETURN jsonb_build_object('rows', filled, 'message', 'as of ' || as_of);
+    RETURN jsonb_build_object('rows', filled, 'message', concat_ws(', ', 'as of ' || as_of,
+                                                                   'days since the last order: ' || silence));
 END
 $$;
 COMMENT ON FUNCTION ltv.night_refresh IS 'the step refresh';
@@ -281,8 +283,8 @@ BEGIN
     FOR other IN
         SELECT c.* FROM ltv.own_chains c
         WHERE c.model = chain_for.model AND c.owner = quote_ident(current_user)::regrole
-          AND (steps IS NULL OR c.steps @> steps)
-        ORDER BY c.steps = steps DESC, c.steps
+          AND (chain_for.steps IS NULL OR c.steps @> chain_for.steps)
+        ORDER BY c.steps = chain_for.steps DESC, c.steps
     LOOP
         IF kept.steps IS NOT NULL THEN
             RAISE ambiguous_function USING MESSAGE = format('model "%s" has several such chains', model),
@@ -322,8 +324,10 @@ BEGIN
         arguments := COALESCE(arguments, (SELECT COALESCE(jsonb_object_agg(a.key, a.value), '{}')
                                           FROM jsonb_each(kept.definition -> 'arguments') a
                                           WHERE a.key = ANY (steps)));
-        night := kept.definition || jsonb_build_object('features', reads.relation, 'scores', writes.relation,
-                                                       'steps', steps, 'arguments', arguments)
+        -- What a dump brought is a name or nothing.
+        night := kept.definition || jsonb_build_object(
+                'model', model, 'features', reads.relation, 'steps', steps, 'arguments', arguments,
+                'scores', CASE WHEN writes.relation IS NOT NULL THEN ltv.relation_name(writes.relation, NULL) END)
             || jsonb_strip_nulls(jsonb_build_object('replaced_by', reads.replaced_by, 'scores', scores,
                                                     'id_column', id_column, 'time_zone', time_zone));
         IF source IS NOT NULL THEN

@@ -20,10 +20,12 @@ SELECT ltv_schedule('retail', NULL, '{refresh,monitor,score}', 'serving', 'score
 
 -- The day after: what was bought until the evening before is known. In week 30 amounts arrive in pence; once a month the model is retrained.
 \set VERBOSITY sqlstate
+\set ECHO errors
 \o /dev/null
 SELECT format('UPDATE clock SET today = %L, unit = %s', date '2010-12-08' + 7 * week, CASE week WHEN 30 THEN 100 ELSE 1 END), format('CALL ltv_nightly(''retail'', day => %L)', date '2010-12-09' + 7 * week),
     CASE WHEN week % 4 = 0 THEN 'CALL ltv_nightly(''retail'', ''{retrain}'')' END, CASE WHEN week % 4 = 0 THEN 'SELECT ltv_wait(max(job)) FROM ltv_jobs' END FROM generate_series(1, 52) week ORDER BY week \gexec
 \o
+\set ECHO all
 \set VERBOSITY default
 -- Every night is on record; only in that of the bug nobody was scored.
 SELECT step, status, count(*) FROM ltv_nightly_steps GROUP BY 1, 2 ORDER BY 1, 2;
