@@ -166,6 +166,16 @@ CREATE FUNCTION ltv.save_chain(definition jsonb) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION ltv.save_chain(jsonb) IS 'keeps a chain of the caller''s';
 
+-- By what belongs to the extension: anybody with a schema "cron" could have a table of that name in it.
+CREATE FUNCTION ltv.has_cron() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_cron'
+                   WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.classid = 'pg_class'::regclass
+                     AND d.objid = to_regclass('cron.job'))
+$$;
+COMMENT ON FUNCTION ltv.has_cron IS 'whether pg_cron is installed in this database';
+
 CREATE FUNCTION ltv.schedule_name(model text, steps text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT format('ltv %s %s', array_to_string(steps, ','), model) $$;
@@ -193,7 +203,7 @@ BEGIN
         RAISE NOTICE USING MESSAGE = 'the chain is kept, and nothing runs it',
             HINT = format('Let your scheduler run: %s;', command);
         RETURN NULL;
-    ELSIF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
+    ELSIF NOT ltv.has_cron() THEN
         RAISE feature_not_supported USING
             MESSAGE = format('pg_cron is not installed in database "%s"', current_database()),
             DETAIL = 'Schedules are run by pg_cron.',
@@ -265,7 +275,7 @@ RETURNS TABLE (
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF to_regclass('cron.job') IS NOT NULL AND has_schema_privilege('cron', 'USAGE') THEN
+    IF ltv.has_cron() AND has_schema_privilege('cron', 'USAGE') THEN
         RETURN QUERY EXECUTE $sql$
             SELECT j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::name, r.start_time, r.status,
                    r.return_message

@@ -86,6 +86,32 @@ END
 $$;
 COMMENT ON FUNCTION ltv.close_lost_nights IS 'marks the steps whose session is gone';
 
+-- What pg_cron could not even start since the last night, of which nothing is on record here.
+CREATE FUNCTION ltv.alert_missed_nights(caller regrole, model text, steps text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    since timestamptz := (SELECT max(s.started_at) FROM ltv.nightly_steps s
+                          WHERE s.model = alert_missed_nights.model AND s.role = caller);
+    missed record;
+BEGIN
+    IF NOT ltv.has_cron() OR since IS NULL THEN
+        RETURN;
+    END IF;
+    FOR missed IN EXECUTE $sql$
+        SELECT d.start_time, d.return_message FROM cron.job_run_details d JOIN cron.job j USING (jobid)
+        WHERE j.jobname = $1 AND j.username = pg_get_userbyid($2) AND j.database = current_database()
+          AND d.status = 'failed' AND d.start_time > $3 AND NOT EXISTS (
+              SELECT FROM ltv.nightly_steps s
+              WHERE s.role = $2 AND s.started_at BETWEEN d.start_time AND COALESCE(d.end_time, 'infinity'))
+        ORDER BY d.start_time$sql$ USING ltv.schedule_name(model, steps), caller, since
+    LOOP
+        PERFORM ltv.alert_step(caller, model, 'start', format('at %s, %s', missed.start_time, missed.return_message));
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION ltv.alert_missed_nights IS 'raises an alert over runs that pg_cron could not start';
+
 CREATE FUNCTION ltv.begin_night(caller regrole, model text, steps text[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -93,7 +119,8 @@ DECLARE
     this_run bigint;
     other record;
 BEGIN
-    PERFORM ltv.check_model(caller, model, 'predict'), ltv.check_steps(steps), ltv.close_lost_nights(caller, model);
+    PERFORM ltv.check_model(caller, model, 'predict'), ltv.check_steps(steps),
+            ltv.close_lost_nights(caller, model), ltv.alert_missed_nights(caller, model, steps);
     this_run := nextval('ltv.nightly_run');
     INSERT INTO ltv.nightly_steps (run, place, model, step, role, status, started_at, backend_start, query_start)
     SELECT this_run, s.place, begin_night.model, s.step, caller, CASE s.place WHEN 1 THEN 'running' ELSE 'waiting' END,

@@ -48,6 +48,14 @@ bob.run("CALL ltv_nightly('m', '{monitor}')")
 bob.run("DROP TABLE alice.read")
 alice.run("CREATE VIEW alice.read AS SELECT c.*, alice.spy('view') AS spied FROM alice.customers c; GRANT SELECT ON alice.read TO PUBLIC")
 case.refused("nor is what she put in place of what he read", bob, "CALL ltv_nightly('m', '{monitor}')", ("55000",))
+# What looks like pg_cron and belongs to her is not asked.
+admin.run("CREATE SCHEMA cron AUTHORIZATION alice; GRANT USAGE ON SCHEMA cron TO PUBLIC")
+alice.run("CREATE VIEW cron.job AS SELECT 1::bigint AS jobid, 'ltv score m' AS jobname, '* * * * *' AS schedule, 'x' AS command, true AS active, 'bob' AS username, current_database() AS database, alice.spy('cron') AS s; CREATE VIEW cron.job_run_details AS SELECT j.jobid, 1 AS runid, now() AS start_time, now() AS end_time, 'failed' AS status, alice.spy('cron')::text AS return_message FROM cron.job j; "
+          "CREATE FUNCTION cron.schedule(text, text, text) RETURNS bigint LANGUAGE sql AS 'SELECT alice.spy(''cron'')::bigint'; CREATE FUNCTION cron.unschedule(bigint) RETURNS boolean LANGUAGE sql AS 'SELECT alice.spy(''cron'') = 0'; GRANT ALL ON ALL TABLES IN SCHEMA cron TO PUBLIC")
+for session in (bob, admin):
+    for statement in ("SELECT * FROM ltv_schedules", "SELECT ltv_schedule('m', '* * * * *', '{score}', 'bob.customers', 'bob.more')", "CALL ltv_nightly('m', '{score}', 'bob.customers', 'bob.scores')", "SELECT ltv_schedule('m', NULL, '{score}', 'bob.customers', 'bob.more')", "SELECT ltv_unschedule('m')"):
+        session.try_(statement)
+admin.run("DROP SCHEMA cron CASCADE")
 foreign = sorted(spy for spy in case.spied() if spy[1] != "alice")
 case.check("her code ran as nobody else", not foreign, foreign)
 

@@ -58,6 +58,17 @@ pub fn retrain(workspace: &Workspace) -> Result<()> {
         "scores",
     )?;
 
+    // So is a night that pg_cron could not start, once the next one begins.
+    cluster.psql(
+        "ltv",
+        "insert into cron.job_run_details (jobid, runid, database, username, command, status, return_message, start_time, end_time)
+         select jobid, 1000000, database, username, command, 'failed', 'connection failed', clock_timestamp(), clock_timestamp() from cron.job",
+    )?;
+    wait_until("the night that never began to be told", 150, || {
+        let told = "select count(*) > 0 from ltv_alerts where kind = 'step' and message like 'step \"start\": at % connection failed'";
+        Ok(cluster.psql("ltv", told)? == "t")
+    })?;
+
     // A step that fails is an alert, the scheduler sees it, and what is behind it does not run.
     cluster.psql("ltv", "alter table customers rename to gone_for_now")?;
     cluster.psql("ltv", "create table customers as select 1 as customer_id")?;
