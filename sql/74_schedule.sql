@@ -171,8 +171,8 @@ CREATE FUNCTION ltv.has_cron() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_cron'
-                   WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.classid = 'pg_class'::regclass
-                     AND d.objid = to_regclass('cron.job'))
+                   WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+                     AND d.classid = 'pg_class'::regclass AND d.objid = to_regclass('cron.job'))
 $$;
 COMMENT ON FUNCTION ltv.has_cron IS 'whether pg_cron is installed in this database';
 
