@@ -21,6 +21,11 @@ SELECT c.* FROM ltv.chains c WHERE pg_has_role(current_user, c.owner, 'USAGE');
 COMMENT ON VIEW ltv.own_chains IS 'the chains of the current role and of those whose rights it has';
 GRANT SELECT ON ltv.own_chains TO PUBLIC;
 
+CREATE FUNCTION ltv.texts(list jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY(SELECT jsonb_array_elements_text(NULLIF(list, 'null')));
+COMMENT ON FUNCTION ltv.texts IS 'a list of texts as an array';
+
 CREATE FUNCTION ltv.check_steps(steps text[]) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -105,7 +110,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     model text := definition ->> 'model';
-    steps text[] := ARRAY(SELECT jsonb_array_elements_text(definition -> 'steps'));
+    steps text[] := ltv.texts(definition -> 'steps');
 BEGIN
     PERFORM ltv.check_model(model, CASE
         WHEN 'retrain' = ANY (steps) OR definition #> '{arguments,monitor,retrain}' = 'true' THEN 'owner'
@@ -150,7 +155,7 @@ AS $$
 BEGIN
     PERFORM ltv.check_model(caller, definition ->> 'model', 'predict');
     INSERT INTO ltv.chains AS c (model, owner, steps, definition, features, scores)
-    VALUES (definition ->> 'model', caller, ARRAY(SELECT jsonb_array_elements_text(definition -> 'steps')),
+    VALUES (definition ->> 'model', caller, ltv.texts(definition -> 'steps'),
             definition || jsonb_build_object(
                 'features_followed', ltv.to_follow(definition ->> 'features'),
                 'scores_followed', COALESCE(ltv.to_follow(definition ->> 'scores'),
@@ -165,6 +170,29 @@ COMMENT ON FUNCTION ltv.save_chain(regrole, jsonb) IS 'see the function without 
 CREATE FUNCTION ltv.save_chain(definition jsonb) RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION ltv.save_chain(jsonb) IS 'keeps a chain of the caller''s';
+
+-- After a step: a table of scores that was made belongs to the chain, and names are those of today.
+CREATE FUNCTION ltv.follow_chain(caller regrole, model text, steps text[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE ltv.chains c
+    SET features = COALESCE(ltv.relation_named(n.features), c.features),
+        scores = COALESCE(ltv.relation_named(n.scores), c.scores),
+        definition = c.definition || jsonb_build_object(
+            'features_followed', COALESCE(ltv.to_follow(n.features), c.definition -> 'features_followed'),
+            'scores_followed', COALESCE(ltv.to_follow(n.scores), c.definition -> 'scores_followed'))
+    FROM (SELECT k.steps, CASE WHEN f.replaced_by IS NULL THEN f.relation END AS features,
+                 CASE WHEN s.replaced_by IS NULL THEN s.relation END AS scores
+          FROM ltv.chains k, LATERAL ltv.followed(k.features, k.definition -> 'features_followed') f,
+               LATERAL ltv.followed(k.scores, k.definition -> 'scores_followed') s
+          WHERE k.model = follow_chain.model AND k.owner = caller AND k.steps = follow_chain.steps) n
+    WHERE c.model = follow_chain.model AND c.owner = caller AND c.steps = n.steps
+$$;
+COMMENT ON FUNCTION ltv.follow_chain(regrole, text, text[]) IS 'see the function without caller';
+
+CREATE FUNCTION ltv.follow_chain(model text, steps text[]) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.follow_chain(text, text[]) IS 'keeps what the relations of a chain of the caller''s are called';
 
 -- By what belongs to the extension: anybody with a schema "cron" could have a table of that name in it.
 CREATE FUNCTION ltv.has_cron() RETURNS boolean
@@ -193,7 +221,7 @@ CREATE FUNCTION ltv.schedule_chain(definition jsonb, cron text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    steps text[] := ARRAY(SELECT jsonb_array_elements_text(definition -> 'steps'));
+    steps text[] := ltv.texts(definition -> 'steps');
     command text := ltv.schedule_command(definition ->> 'model', steps);
     scheduled bigint;
 BEGIN

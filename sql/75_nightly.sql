@@ -270,6 +270,7 @@ BEGIN
     BEGIN
         outcome := CASE step WHEN 'refresh' THEN ltv.night_refresh(night) WHEN 'score' THEN ltv.night_score(night)
                              WHEN 'monitor' THEN ltv.night_monitor(night) ELSE ltv.night_retrain(night) END;
+        PERFORM ltv.follow_chain(night ->> 'model', ltv.texts(night -> 'chain'));
     EXCEPTION WHEN query_canceled OR OTHERS THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                                 hint = PG_EXCEPTION_HINT;
@@ -374,6 +375,11 @@ END
 $$;
 COMMENT ON FUNCTION ltv.night IS 'what a call of ltv_nightly is to do, or an error';
 
+CREATE FUNCTION ltv.night_steps(night jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN ltv.texts(night -> 'steps');
+COMMENT ON FUNCTION ltv.night_steps IS 'the steps of a night';
+
 -- Without a search_path of its own, which would forbid it to commit: nothing here has a name that is looked up in one.
 CREATE PROCEDURE @extschema@.ltv_nightly(
     model     text,
@@ -391,13 +397,14 @@ DECLARE
     commits boolean := ltv.may_commit();
     night jsonb := ltv.night(model, steps, ltv.bind_query(features), ltv.bind_relation(features),
                              ltv.bind_scores(scores), id_column, time_zone, arguments, day);
-    run bigint := ltv.begin_night(model, ltv.night_steps(night));
+    todo text[] := ltv.night_steps(night);
+    run bigint := ltv.begin_night(model, todo);
     failed jsonb;
 BEGIN
     IF commits THEN
         COMMIT;
     END IF;
-    FOR place IN 1 .. pg_catalog.cardinality(ltv.night_steps(night)) LOOP
+    FOR place IN 1 .. pg_catalog.cardinality(todo) LOOP
         failed := ltv.run_step(night, run, place);
         IF commits THEN
             COMMIT;
@@ -412,11 +419,6 @@ $$;
 COMMENT ON PROCEDURE @extschema@.ltv_nightly
     IS 'runs the chain of a model, or the steps given, and commits after each; what became of them is in '
        'ltv_nightly_steps';
-
-CREATE FUNCTION ltv.night_steps(night jsonb) RETURNS text[]
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT ARRAY(SELECT jsonb_array_elements_text(night -> 'steps')) $$;
-COMMENT ON FUNCTION ltv.night_steps IS 'the steps of a night';
 
 -- What there is ----------------------------------------------------------------------------------------------------
 

@@ -72,21 +72,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.scoring_version IS 'which version scores a customer, as SQL; null where the input decides';
 
-CREATE FUNCTION ltv.follow_scores(caller regrole, model text, steps text[], name text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    UPDATE ltv.chains c
-    SET scores = ltv.relation_named(name),
-        definition = c.definition || jsonb_build_object('scores_followed', ltv.to_follow(name))
-    WHERE c.model = follow_scores.model AND c.owner = caller AND c.steps = follow_scores.steps
-      AND c.definition ->> 'scores' = name AND c.scores IS DISTINCT FROM ltv.relation_named(name)
-$$;
-COMMENT ON FUNCTION ltv.follow_scores(regrole, text, text[], text) IS 'see the function without caller';
-
-CREATE FUNCTION ltv.follow_scores(model text, steps text[], name text) RETURNS void
-LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION ltv.follow_scores(text, text[], text) IS 'keeps which table a chain of the caller''s has made';
-
 CREATE FUNCTION ltv.night_score(night jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET DateStyle = ISO
 AS $$
@@ -103,9 +88,7 @@ DECLARE
 BEGIN
     PERFORM ltv.check_single('pg_catalog, pg_temp', source, id_column, format('a.%I', id_column), NULL, 'features');
     IF relation IS NULL THEN
-        PERFORM ltv.make_score_table(name, id_column, source),
-                ltv.follow_scores(model, ARRAY(SELECT jsonb_array_elements_text(NULLIF(night -> 'chain', 'null'))),
-                                  name);
+        PERFORM ltv.make_score_table(name, id_column, source);
     ELSE
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', name);
         PERFORM ltv.check_score_table(name, relation, id_column, source);

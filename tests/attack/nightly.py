@@ -17,11 +17,11 @@ chains = admin.run("SELECT * FROM ltv.chains")
 steps = admin.run("SELECT * FROM ltv.nightly_steps")
 case.check("she ends none of it", alice.value("SELECT ltv_unschedule('m')") == 0)
 case.check("and finds none to run", not alice.try_("CALL ltv_nightly('m')").ok)
-for statement in ("SELECT ltv.begin_night('bob'::regrole, 'm', '{score}')", "SELECT ltv.end_step('bob'::regrole, 1, 1, '{}')", "SELECT ltv.save_chain('bob'::regrole, '{}')", "SELECT ltv.delete_chains('bob'::regrole, 'm', NULL)", "SELECT ltv.follow_scores('bob'::regrole, 'm', '{score,monitor}', 'alice.x')",
-                  "SELECT ltv.close_lost_nights('bob'::regrole, 'm')", "SELECT ltv.raise_alert('m', 'step', 1, 1, 'x', 'hello')", "SELECT ltv.alert_step('bob'::regrole, 'm', 'score', 'hello')", "DELETE FROM ltv.chains", "UPDATE ltv.nightly_steps SET status = 'lost'", "SELECT * FROM ltv.alerts", "LOCK TABLE ltv.nightly_steps"):
+for statement in ("SELECT ltv.begin_night('bob'::regrole, 'm', '{score}')", "SELECT ltv.end_step('bob'::regrole, 1, 1, '{}')", "SELECT ltv.save_chain('bob'::regrole, '{}')", "SELECT ltv.delete_chains('bob'::regrole, 'm', NULL)", "SELECT ltv.follow_chain('bob'::regrole, 'm', '{score,monitor}')",
+                  "SELECT ltv.close_lost_nights('bob'::regrole, 'm')", "SELECT ltv.alert_missed_nights('bob'::regrole, 'm', '{score}')", "SELECT ltv.raise_alert('m', 'step', 1, 1, 'x', 'hello')", "SELECT ltv.alert_step('bob'::regrole, 'm', 'score', 'hello')", "DELETE FROM ltv.chains", "UPDATE ltv.nightly_steps SET status = 'lost'", "SELECT * FROM ltv.alerts", "DO $$ BEGIN LOCK TABLE ltv.nightly_steps; END $$"):
     case.refused(f"refused to alice: {statement[:60]}", alice, statement)
 # What she may call writes of herself only.
-for statement in ("SELECT ltv.end_step(1, 1, '{\"message\": \"forged\"}')", "SELECT ltv.end_step(1, 1, '[]')", "SELECT ltv.follow_scores('m', '{score,monitor}', 'alice.customers')", "SELECT ltv.delete_chains('m', NULL)", "SELECT ltv.begin_night('m', '{score}')"):
+for statement in ("SELECT ltv.end_step(1, 1, '{\"message\": \"forged\"}')", "SELECT ltv.end_step(1, 1, '[]')", "SELECT ltv.follow_chain('m', '{score,monitor}')", "SELECT ltv.delete_chains('m', NULL)", "SELECT ltv.begin_night('m', '{score}')"):
     alice.try_(statement)
 case.check("the record of bob is what it was", admin.run("SELECT * FROM ltv.nightly_steps WHERE role = 'bob'::regrole") == steps and admin.run("SELECT * FROM ltv.chains") == chains)
 case.check("a night that she has begun does not stop bob's", bob.try_("CALL ltv_nightly('m')").ok)

@@ -27,12 +27,13 @@ SELECT format('UPDATE clock SET today = %L, unit = %s', date '2010-12-08' + 7 * 
 \o
 \set ECHO all
 \set VERBOSITY default
--- Every night is on record; only in that of the bug nobody was scored.
-SELECT step, status, count(*) FROM ltv_nightly_steps GROUP BY 1, 2 ORDER BY 1, 2;
-SELECT s.run AS night, s.step, s.status FROM ltv_nightly_steps s WHERE s.status IN ('failed', 'skipped') ORDER BY s.run, s.started_at;
+-- Every night is on record; where the features alarmed nobody was scored, as in that of the bug.
+SELECT count(*) FILTER (WHERE step = 'refresh') AS refreshed, count(*) FILTER (WHERE step = 'monitor' AND status = 'failed') AS stopped,
+       count(*) FILTER (WHERE step = 'score' AND status = 'skipped') AS not_scored, count(*) FILTER (WHERE step = 'score' AND status = 'succeeded') AS scored, count(*) FILTER (WHERE step = 'retrain') AS retrained FROM ltv_nightly_steps;
 CREATE VIEW weeks AS SELECT run, run = 30 AS pence FROM (SELECT DISTINCT run FROM ltv_monitoring) r;
--- The table of scores: what it has of a week.
-SELECT count(*) FILTER (WHERE valid_to IS NULL) BETWEEN 4000 AND 5000 AS customers, count(DISTINCT valid_from) AS days, max(valid_from) AS last_day, count(*) AS rows FROM scores;
+SELECT a.feature, count(*) AS alerts FROM ltv_alerts a JOIN weeks w USING (run) WHERE NOT w.pence GROUP BY 1 ORDER BY 1;
+-- The table of scores: a row for each change, one of each customer that holds.
+SELECT count(*) FILTER (WHERE valid_to IS NULL) = (SELECT count(*) FROM serving) AS everybody, count(DISTINCT valid_from) BETWEEN 45 AND 51 AS days, count(*) < 0.9 * 48 * (SELECT count(*) FROM serving) AS less_than_by_day FROM scores;
 -- The bug was found before anybody was scored: every amount alarmed. In no other week did one.
 SELECT bool_and(m.drifted) AS all_amounts_alarmed, count(*) AS amounts FROM weeks w JOIN ltv_monitoring m USING (run)
 WHERE w.pence AND m.feature IN ('monetary_mean', 'monetary_max', 'monetary_last', 'first_amount');

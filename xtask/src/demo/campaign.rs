@@ -91,5 +91,5 @@ fn result(client: &mut Client) -> Result<String> {
             show::money(row.get("profit")),
         ]);
     }
-    Ok(format!("{table}{conclusion}"))
+    Ok(format!("{table}In all, {conclusion}."))
 }
