@@ -338,13 +338,14 @@ $$;
 COMMENT ON FUNCTION ltv.settle_version
     IS 'gives a new version its place, champion, challenger or none, and ends the job';
 
--- However it ended: with an error, or with its worker gone.
+-- However it ended: with an error, or with its worker gone. What the error said is for the owner of the job.
 CREATE FUNCTION ltv.alert_retraining() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM ltv.raise_alert(new.model, 'training', NULL, NULL, NULL,
-        format('job %s %s: %s', new.job, CASE new.status WHEN 'lost' THEN 'was lost' ELSE 'failed' END, new.message));
+        format('job %s %s with SQLSTATE %s', new.job, CASE new.status WHEN 'lost' THEN 'was lost' ELSE 'failed' END,
+               new.sqlstate));
     RETURN NULL;
 END
 $$;

@@ -49,13 +49,14 @@ COMMENT ON FUNCTION ltv.may_commit IS 'whether the procedure that asks may end i
 
 -- The record -------------------------------------------------------------------------------------------------------
 
--- Whoever may look into the model is told; of a step of somebody else, only its runner knows.
-CREATE FUNCTION ltv.alert_step(role regrole, model text, step text, message text) RETURNS void
+-- Whoever may look into the model is told that, not what the error said, which may be of data that he may not see. Of a
+-- step of somebody who may not look into it, only the record tells.
+CREATE FUNCTION ltv.alert_step(role regrole, model text, step text, what text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF ltv.has_privilege(role, model, 'read') THEN
-        PERFORM ltv.raise_alert(model, 'step', NULL, NULL, NULL, format('step "%s": %s', step, message));
+        PERFORM ltv.raise_alert(model, 'step', NULL, NULL, NULL, format('step "%s" %s', step, what));
     END IF;
 END
 $$;
@@ -76,11 +77,11 @@ BEGIN
           AND NOT EXISTS (SELECT FROM pg_stat_get_activity(s.pid) a
                           WHERE a.backend_start IS NOT DISTINCT FROM s.backend_start
                             AND a.query_start IS NOT DISTINCT FROM s.query_start)
-        RETURNING s.run, s.step, s.message
+        RETURNING s.run, s.step
     LOOP
         UPDATE ltv.nightly_steps s SET status = 'skipped', message = format('step "%s" was lost', gone.step)
         WHERE s.run = gone.run AND s.status = 'waiting';
-        PERFORM ltv.alert_step(caller, model, gone.step, gone.message);
+        PERFORM ltv.alert_step(caller, model, gone.step, format('was lost in run %s', gone.run));
     END LOOP;
 END
 $$;
@@ -99,14 +100,15 @@ BEGIN
         RETURN;
     END IF;
     FOR missed IN EXECUTE $sql$
-        SELECT d.start_time, d.return_message FROM cron.job_run_details d JOIN cron.job j USING (jobid)
+        SELECT d.start_time FROM cron.job_run_details d JOIN cron.job j USING (jobid)
         WHERE j.jobname = $1 AND j.username = pg_get_userbyid($2) AND j.database = current_database()
           AND d.status = 'failed' AND d.start_time > $3 AND NOT EXISTS (
               SELECT FROM ltv.nightly_steps s
               WHERE s.role = $2 AND s.started_at BETWEEN d.start_time AND COALESCE(d.end_time, 'infinity'))
         ORDER BY d.start_time$sql$ USING ltv.schedule_name(model, steps), caller, since
     LOOP
-        PERFORM ltv.alert_step(caller, model, 'start', format('at %s, %s', missed.start_time, missed.return_message));
+        PERFORM ltv.alert_step(caller, model, steps[1], format('could not be started by pg_cron at %s',
+                                                               missed.start_time));
     END LOOP;
 END
 $$;
@@ -155,7 +157,8 @@ BEGIN
     IF ended.status = 'failed' THEN
         UPDATE ltv.nightly_steps s SET status = 'skipped', message = format('step "%s" failed', ended.step)
         WHERE s.run = end_step.run AND s.role = caller AND s.status = 'waiting';
-        PERFORM ltv.alert_step(caller, ended.model, ended.step, ended.message);
+        PERFORM ltv.alert_step(caller, ended.model, ended.step,
+                               format('failed with SQLSTATE %s in run %s', ended.sqlstate, ended.run));
     ELSE
         UPDATE ltv.nightly_steps s SET status = 'running', started_at = clock_timestamp()
         WHERE s.run = end_step.run AND s.place = end_step.place + 1 AND s.role = caller AND s.status = 'waiting';

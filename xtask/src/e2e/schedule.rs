@@ -65,7 +65,7 @@ pub fn retrain(workspace: &Workspace) -> Result<()> {
          select jobid, 1000000, database, username, command, 'failed', 'connection failed', clock_timestamp(), clock_timestamp() from cron.job",
     )?;
     wait_until("the night that never began to be told", 150, || {
-        let told = "select count(*) > 0 from ltv_alerts where kind = 'step' and message like 'step \"start\": at % connection failed'";
+        let told = "select count(*) > 0 from ltv_alerts where kind = 'step' and message like 'step \"score\" could not be started by pg_cron at %'";
         Ok(cluster.psql("ltv", told)? == "t")
     })?;
 
