@@ -66,13 +66,12 @@ CREATE FUNCTION ltv.run_as(
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_run_as';
 COMMENT ON FUNCTION ltv.run_as IS 'runs stored SQL with the rights of the role that it belongs to';
 
--- Where the name has no schema, it is made in the one given, which is the caller's current one.
-CREATE FUNCTION ltv.new_relation(name text, schema name, kind text DEFAULT 'features') RETURNS text
+-- Where the name has no schema, it is one of the schema given, which is the caller's current one.
+CREATE FUNCTION ltv.relation_name(name text, schema name) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     parts text[];
-    made text;
 BEGIN
     IF name IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'the name must not be null';
@@ -95,7 +94,17 @@ BEGIN
             MESSAGE = COALESCE('schema "' || parts[1] || '" does not exist',
                                'no schema has been selected to create in');
     END IF;
-    made := format('%I.%I', parts[1], parts[2]);
+    RETURN format('%I.%I', parts[1], parts[2]);
+END
+$$;
+COMMENT ON FUNCTION ltv.relation_name IS 'the qualified, quoted name of a relation, which may have to be made';
+
+CREATE FUNCTION ltv.new_relation(name text, schema name, kind text DEFAULT 'features') RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    made text := ltv.relation_name(name, schema);
+BEGIN
     IF to_regclass(made) IS NOT NULL THEN
         RAISE duplicate_table USING MESSAGE = format('relation "%s" already exists', name),
             HINT = CASE kind

@@ -21,6 +21,18 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.are_event_logs IS 'whether a value is what a definition keeps of event logs';
 
+CREATE FUNCTION ltv.refuse_damaged(wrong text, what text, writer text, hint text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF wrong IS NOT NULL THEN
+        RAISE invalid_object_definition USING MESSAGE = format('the definition of the %s is damaged', what),
+            DETAIL = format('It is not as %s wrote it: %s.', writer, wrong), HINT = hint;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.refuse_damaged IS 'an error where a definition that the catalog keeps is not as it was written';
+
 CREATE FUNCTION ltv.check_definition(definition jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO SET IntervalStyle = postgres
 AS $$
@@ -93,11 +105,8 @@ BEGIN
             wrong := SQLERRM;
         END;
     END IF;
-    IF wrong IS NOT NULL THEN
-        RAISE invalid_object_definition USING MESSAGE = 'the definition of the features is damaged',
-            DETAIL = format('It is not as ltv_create_features wrote it: %s.', wrong),
-            HINT = 'Drop the relation and make the features again.';
-    END IF;
+    PERFORM ltv.refuse_damaged(wrong, 'features', 'ltv_create_features',
+                               'Drop the relation and make the features again.');
     RETURN definition;
 END
 $$;

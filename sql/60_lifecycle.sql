@@ -312,6 +312,8 @@ BEGIN
     DELETE FROM ltv.privileges p WHERE p.model = delete_model.model;
     DELETE FROM ltv.monitoring m WHERE m.model = delete_model.model;
     DELETE FROM ltv.alerts a WHERE a.model = delete_model.model;
+    DELETE FROM ltv.chains c WHERE c.model = delete_model.model;
+    DELETE FROM ltv.nightly_steps s WHERE s.model = delete_model.model;
     DELETE FROM ltv.versions v WHERE v.model = delete_model.model;
     DELETE FROM ltv.models m WHERE m.model = delete_model.model;
 END

@@ -308,6 +308,9 @@ BEGIN
     ELSE
         PERFORM ltv.move_alias(role, model, 'challenger', version, reason, NULL);
     END IF;
+    IF measured ? 'error' OR ltv.goodness(metric, after) < ltv.goodness(metric, before) THEN
+        PERFORM ltv.raise_alert(model, 'training', version, NULL, NULL, reason);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION ltv.judge IS 'lets the promotion rule decide what becomes of a retrained version';
@@ -334,5 +337,21 @@ END
 $$;
 COMMENT ON FUNCTION ltv.settle_version
     IS 'gives a new version its place, champion, challenger or none, and ends the job';
+
+-- However it ended: with an error, or with its worker gone. What the error said is for the owner of the job.
+CREATE FUNCTION ltv.alert_retraining() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM ltv.raise_alert(new.model, 'training', NULL, NULL, NULL,
+        format('job %s %s with SQLSTATE %s', new.job, CASE new.status WHEN 'lost' THEN 'was lost' ELSE 'failed' END,
+               new.sqlstate));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION ltv.alert_retraining IS 'raises an alert over a retraining that failed';
+CREATE TRIGGER alert_retraining AFTER UPDATE OF status ON ltv.jobs FOR EACH ROW
+WHEN (new.kind = 'retrain' AND new.status IN ('failed', 'lost') AND old.status NOT IN ('failed', 'lost'))
+EXECUTE FUNCTION ltv.alert_retraining();
 
 REVOKE ALL ON FUNCTION ltv.trial_of, ltv.judge, ltv.settle_version FROM PUBLIC;

@@ -1,11 +1,5 @@
 -- For marketing: customers in tiers by predicted value, and whom to reach within a budget.
 
-CREATE TYPE ltv.segment_row AS (
-    customer_id text, ltv float8, rank bigint, tier int, customer_share float8,
-    revenue_share float8, contact boolean
-);
-COMMENT ON TYPE ltv.segment_row IS 'one customer of a segment, see ltv_segment';
-
 CREATE FUNCTION ltv.raise_argument(message text, hint text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -47,13 +41,47 @@ END
 $$;
 COMMENT ON FUNCTION ltv.check_tier_values IS 'an error unless values at which tiers begin are in order';
 
+CREATE FUNCTION ltv.check_tier_names(names text[], tiers int) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF names IS NOT NULL AND (
+        cardinality(names) <> tiers OR array_ndims(names) > 1 OR array_position(names, NULL) IS NOT NULL
+        OR (SELECT count(DISTINCT n) FROM unnest(names) n) <> tiers) THEN
+        PERFORM ltv.raise_argument(format('tier_names must be %s different names', tiers),
+            'One for each tier, the best first. Thresholds make one tier more than there are thresholds: '
+            'thresholds => ''{1000,200}'', tier_names => ''{gold,silver,bronze}''.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_tier_names IS 'an error unless each tier has a name of its own';
+
+-- The type that ids are to have; as text they may be given whatever they are.
+CREATE FUNCTION ltv.check_id_type(query text, id_column text, wanted regtype) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    columns record := ltv.query_columns(query);
+    own regtype := columns.types[ltv.check_column(columns.names, id_column, 'id_column')];
+BEGIN
+    IF wanted <> 'text'::regtype AND wanted <> own THEN
+        RAISE datatype_mismatch USING MESSAGE = format('"%s" is of type %s, not %s', id_column, own, wanted),
+            HINT = format('Give NULL::%s, or call ltv_segment for ids as text.', own);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_id_type IS 'an error unless ids are of a type';
+
 -- Tiers are shares of the customers, best first, or begin at values; with a budget, contact says for whom it is best
 -- spent.
 CREATE FUNCTION ltv.segment_query(
-    model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8,
-    margin float8, thresholds float8[]
+    id_type anyelement, model text, query text, shares float8[], id_column text, version bigint, budget float8,
+    cost_per_contact float8, margin float8, thresholds float8[], tier_names text[]
 )
-RETURNS SETOF ltv.segment_row
+RETURNS TABLE (
+    customer_id anyelement, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
+    contact boolean, tier_name text
+)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -61,8 +89,10 @@ DECLARE
     bounds float8[] := CASE WHEN thresholds IS NULL THEN ltv.tier_bounds(shares) END;
     rising float8[] := ARRAY(SELECT t FROM unnest(thresholds) t ORDER BY t);
 BEGIN
-    PERFORM ltv.check_model(model, 'predict'), ltv.check_tier_values(thresholds);
+    PERFORM ltv.check_model(model, 'predict'), ltv.check_tier_values(thresholds),
+            ltv.check_tier_names(tier_names, COALESCE(cardinality(bounds), cardinality(rising) + 1));
     id_column := ltv.check_id_column((ltv.query_columns(query)).names, id_column, model);
+    PERFORM ltv.check_id_type(query, id_column, pg_typeof(id_type));
     IF budget < 0 OR cost_per_contact <= 0 OR margin <= 0 OR (budget IS NULL) <> (cost_per_contact IS NULL) THEN
         RAISE invalid_parameter_value USING MESSAGE = 'a budget needs the cost per contact, and both must be positive',
             HINT = 'For example budget => 1000, cost_per_contact => 0.80, margin => 0.25.';
@@ -70,40 +100,71 @@ BEGIN
     call := CASE WHEN version IS NULL THEN format('ltv.predict(%L::text, ltv_row)', model)
                  ELSE format('ltv.predict(%L::text, %s, ltv_row)', model, version) END;
     RETURN QUERY EXECUTE format($sql$
-        SELECT r.customer_id, r.ltv, r.rank,
-               COALESCE(least(width_bucket((r.rank - 1)::float8 / r.customers, $1) + 1, cardinality($1)),
-                        cardinality($5) + 1 - width_bucket(r.ltv, $5)),
-               r.rank::float8 / r.customers, r.revenue / NULLIF(r.total, 0),
-               r.rank * $3 <= $2 AND r.ltv * $4 > $3
-        FROM (SELECT s.customer_id, s.ltv, row_number() OVER best AS rank, count(*) OVER () AS customers,
-                     sum(s.ltv) OVER best AS revenue, sum(s.ltv) OVER () AS total
-              FROM (SELECT ltv_row.%I::text AS customer_id, %s AS ltv FROM (%s%s) ltv_row) s
-              WINDOW best AS (ORDER BY s.ltv DESC, s.customer_id ROWS UNBOUNDED PRECEDING)) r
-        ORDER BY r.rank$sql$, id_column, call, query, E'\n')
-    USING bounds, budget, cost_per_contact, margin, rising;
+        SELECT t.customer_id, t.ltv, t.rank, t.tier, t.rank::float8 / t.customers, t.revenue / NULLIF(t.total, 0),
+               t.rank * $3 <= $2 AND t.ltv * $4 > $3, ($6)[t.tier]
+        FROM (SELECT r.*, COALESCE(least(width_bucket((r.rank - 1)::float8 / r.customers, $1) + 1, cardinality($1)),
+                                   cardinality($5) + 1 - width_bucket(r.ltv, $5)) AS tier
+              FROM (SELECT s.customer_id, s.ltv, row_number() OVER best AS rank, count(*) OVER () AS customers,
+                           sum(s.ltv) OVER best AS revenue, sum(s.ltv) OVER () AS total
+                    FROM (SELECT ltv_row.%I%s AS customer_id, %s AS ltv FROM (%s%s) ltv_row) s
+                    WINDOW best AS (ORDER BY s.ltv DESC, s.customer_id::text ROWS UNBOUNDED PRECEDING)) r) t
+        ORDER BY t.rank$sql$, id_column, CASE WHEN pg_typeof(id_type) = 'text'::regtype THEN '::text' ELSE '' END,
+        call, query, E'\n')
+    USING bounds, budget, cost_per_contact, margin, rising, tier_names;
 END
 $$;
 COMMENT ON FUNCTION ltv.segment_query IS 'see ltv_segment; the query is bound';
 
-CREATE FUNCTION ltv.segment(
-    model            text,
-    query            text,
-    shares           float8[],
-    id_column        text,
-    version          bigint,
-    budget           float8,
-    cost_per_contact float8,
-    margin           float8,
-    thresholds       float8[]
-) RETURNS SETOF ltv.segment_row
+CREATE FUNCTION ltv.segment_as(
+    id_type anyelement, model text, query text, shares float8[], id_column text, version bigint, budget float8,
+    cost_per_contact float8, margin float8, thresholds float8[], tier_names text[]
+) RETURNS TABLE (
+    customer_id anyelement, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
+    contact boolean, tier_name text
+)
 LANGUAGE sql
 AS $$
     SELECT *
-    FROM ltv.segment_query(model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact, margin,
-                           thresholds)
+    FROM ltv.segment_query(id_type, model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact,
+                           margin, thresholds, tier_names)
 $$;
-COMMENT ON FUNCTION ltv.segment(text, text, float8[], text, bigint, float8, float8, float8, float8[])
-    IS 'see ltv_segment';
+COMMENT ON FUNCTION ltv.segment_as IS 'see ltv_segment_as';
+
+-- PostgreSQL takes the type of a result from an argument that is there, so it cannot have a default.
+CREATE FUNCTION @extschema@.ltv_segment_as(
+    id_type          anyelement,
+    model            text,
+    query            text,
+    shares           float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}',
+    id_column        text DEFAULT 'customer_id',
+    version          bigint DEFAULT NULL,
+    budget           float8 DEFAULT NULL,
+    cost_per_contact float8 DEFAULT NULL,
+    margin           float8 DEFAULT 1,
+    thresholds       float8[] DEFAULT NULL,
+    tier_names       text[] DEFAULT NULL
+) RETURNS TABLE (
+    customer_id anyelement, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
+    contact boolean, tier_name text
+)
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
+COMMENT ON FUNCTION @extschema@.ltv_segment_as
+    IS 'ltv_segment with ids of their own type, for example ltv_segment_as(NULL::bigint, ...)';
+
+CREATE FUNCTION ltv.segment(
+    model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8,
+    margin float8, thresholds float8[], tier_names text[]
+) RETURNS TABLE (
+    customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
+    contact boolean, tier_name text
+)
+LANGUAGE sql
+AS $$
+    SELECT *
+    FROM ltv.segment_as(NULL::pg_catalog.text, model, query, shares, id_column, version, budget, cost_per_contact,
+                        margin, thresholds, tier_names)
+$$;
+COMMENT ON FUNCTION ltv.segment IS 'see ltv_segment';
 
 CREATE FUNCTION @extschema@.ltv_segment(
     model            text,
@@ -114,10 +175,11 @@ CREATE FUNCTION @extschema@.ltv_segment(
     budget           float8 DEFAULT NULL,
     cost_per_contact float8 DEFAULT NULL,
     margin           float8 DEFAULT 1,
-    thresholds       float8[] DEFAULT NULL
+    thresholds       float8[] DEFAULT NULL,
+    tier_names       text[] DEFAULT NULL
 ) RETURNS TABLE (
     customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
-    contact boolean
+    contact boolean, tier_name text
 )
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_segment
@@ -125,38 +187,42 @@ COMMENT ON FUNCTION @extschema@.ltv_segment
 
 CREATE TYPE ltv.tier_summary AS (
     tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8,
-    lowest_ltv float8, highest_ltv float8
+    lowest_ltv float8, highest_ltv float8, tier_name text
 );
 COMMENT ON TYPE ltv.tier_summary IS 'one tier of a segment, see ltv_segment_summary';
 
 CREATE FUNCTION ltv.summarize_query(
-    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[]
+    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[], tier_names text[]
 )
 RETURNS SETOF ltv.tier_summary
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT s.tier, count(*), sum(s.ltv), sum(s.ltv) / NULLIF(sum(sum(s.ltv)) OVER (), 0),
-           avg(s.ltv), min(s.ltv), max(s.ltv)
-    FROM ltv.segment_query(model, query, shares, id_column, version, NULL, NULL, 1, thresholds) s
-    GROUP BY s.tier ORDER BY s.tier
+           avg(s.ltv), min(s.ltv), max(s.ltv), s.tier_name
+    FROM ltv.segment_query(NULL::text, model, query, shares, id_column, version, NULL, NULL, 1, thresholds,
+                           tier_names) s
+    GROUP BY s.tier, s.tier_name ORDER BY s.tier
 $$;
 COMMENT ON FUNCTION ltv.summarize_query IS 'see ltv_segment_summary; the query is bound';
 
 CREATE FUNCTION ltv.segment_summary(
-    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[]
+    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[], tier_names text[]
 )
 RETURNS SETOF ltv.tier_summary
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version, thresholds) $$;
-COMMENT ON FUNCTION ltv.segment_summary(text, text, float8[], text, bigint, float8[]) IS 'see ltv_segment_summary';
+AS $$
+    SELECT *
+    FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version, thresholds, tier_names)
+$$;
+COMMENT ON FUNCTION ltv.segment_summary IS 'see ltv_segment_summary';
 
 CREATE FUNCTION @extschema@.ltv_segment_summary(
     model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}', id_column text DEFAULT 'customer_id',
-    version bigint DEFAULT NULL, thresholds float8[] DEFAULT NULL
+    version bigint DEFAULT NULL, thresholds float8[] DEFAULT NULL, tier_names text[] DEFAULT NULL
 )
 RETURNS TABLE (
     tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,
-    highest_ltv float8
+    highest_ltv float8, tier_name text
 )
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_segment_summary IS 'the tiers of ltv_segment with their expected revenue';

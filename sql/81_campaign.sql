@@ -99,11 +99,8 @@ BEGIN
             wrong := SQLERRM;
         END;
     END IF;
-    IF wrong IS NOT NULL THEN
-        RAISE invalid_object_definition USING MESSAGE = 'the definition of the campaign is damaged',
-            DETAIL = format('It is not as ltv_create_campaign wrote it: %s.', wrong),
-            HINT = 'Make a new campaign. The members stand in the table, which is as it was.';
-    END IF;
+    PERFORM ltv.refuse_damaged(wrong, 'campaign', 'ltv_create_campaign',
+                               'Make a new campaign. The members stand in the table, which is as it was.');
     RETURN definition;
 END
 $$;

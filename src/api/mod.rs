@@ -3,6 +3,7 @@
 mod call_site;
 mod caller;
 mod collect;
+mod commits;
 mod evaluate;
 pub mod export;
 mod feature_rows;

@@ -7,6 +7,7 @@ alice, bob, admin = case.alice, case.bob, case.admin
 case.customers(bob)
 bob.trained("m", "bob.customers")
 bob.run("SELECT ltv_create_features('bob.features', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 90)")
+bob.run("CREATE TABLE bob.bought AS SELECT customer_id, customer_id AS order_id, now() AS conversion_time, 'x' AS gclid, ltv AS value FROM bob.customers; CREATE TABLE bob.scored AS SELECT customer_id, ltv FROM bob.customers")
 bob.run("CREATE TABLE bob.reached AS SELECT c.*, 'x@example.com' AS email FROM bob.customers c")
 bob.run("SELECT ltv_create_campaign('bob.campaign', 'm', 'bob.customers', start => '2020-06-01')")
 bob.run("CREATE TABLE bob.victim AS SELECT 1 AS i; CREATE SEQUENCE bob.counter")
@@ -19,6 +20,9 @@ PLACES = {
     "ltv_evaluate": "SELECT count(*) FROM ltv_evaluate('m', {})",
     "ltv_decile_stats": "SELECT count(*) FROM ltv_decile_stats('m', {})",
     "ltv_segment": "SELECT count(*) FROM ltv_segment('m', {})",
+    "ltv_segment_as": "SELECT count(*) FROM ltv_segment_as(NULL::int, 'm', {})",
+    "ltv_schedule": "SELECT ltv_schedule('m', NULL, '{score}', {}, 'bob.scores')",
+    "ltv_nightly": "CALL ltv_nightly('m', '{monitor}', {})",
     "ltv_segment_summary": "SELECT count(*) FROM ltv_segment_summary('m', {})",
     "ltv_monitor": "SELECT ltv_monitor('m', {})",
     "ltv_validate_data_skew": "SELECT count(*) FROM ltv_validate_data_skew('m', {})",
@@ -37,17 +41,20 @@ PLACES = {
     "ltv_campaign_result": "SELECT count(*) FROM ltv_campaign_result('bob.campaign', {}, date_column => 'day', value_column => 'amount')",
     "ltv_campaign_curve": "SELECT count(*) FROM ltv_campaign_curve('bob.campaign', {}, date_column => 'day', value_column => 'amount')",
     "ltv_export_audience": "SELECT count(*) FROM ltv_export_audience('bob.campaign', 'plain', {})",
+    "ltv_export_conversions": "SELECT count(*) FROM ltv_export_conversions({}, 'bob.scored', 'First order')",
+    "ltv_export_conversions, scores": "SELECT count(*) FROM ltv_export_conversions('bob.bought', {}, 'First order')",
+    "ltv_export_conversions, sent": "SELECT count(*) FROM ltv_export_conversions('bob.bought', 'bob.scored', 'First order', sent => {})",
     "ltv_rfm_segments": "SELECT count(*) FROM ltv_rfm_segments({}, date_column => 'day', value_column => 'amount')",
     "ltv_tier_movement": "SELECT count(*) FROM ltv_tier_movement('bob.customers', {}, tier_column => 'a')",
     "ltv_create_features, attributes": "SELECT ltv_create_features('bob.made', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 90, attributes => {})",
 }
-ROWS = {"ltv_campaign_result": "SELECT * FROM bob.orders", "ltv_campaign_curve": "SELECT * FROM bob.orders", "ltv_rfm_segments": "SELECT * FROM bob.orders", "ltv_export_audience": "SELECT * FROM bob.reached", "ltv_rfm_summary": "SELECT * FROM bob.orders", "ltv_create_features": "SELECT * FROM bob.orders", "ltv_create_features, attributes": "SELECT DISTINCT ON (customer_id) customer_id, amount AS x FROM bob.orders"}
+ROWS = {"ltv_export_conversions": "SELECT * FROM bob.bought", "ltv_export_conversions, sent": "SELECT * FROM bob.bought", "ltv_campaign_result": "SELECT * FROM bob.orders", "ltv_campaign_curve": "SELECT * FROM bob.orders", "ltv_rfm_segments": "SELECT * FROM bob.orders", "ltv_export_audience": "SELECT * FROM bob.reached", "ltv_rfm_summary": "SELECT * FROM bob.orders", "ltv_create_features": "SELECT * FROM bob.orders", "ltv_create_features, attributes": "SELECT DISTINCT ON (customer_id) customer_id, amount AS x FROM bob.orders"}
 missing = [name for name in PLACES if not admin.value("SELECT count(*) > 0 FROM pg_proc WHERE proname = %s", [name.split(",")[0]])]
 assert not missing, missing
 # Arguments that take a query, and that this list does not know yet.
 known = {name.split(",")[0] for name in PLACES} | {"ltv_train_now"}  # which takes what ltv_train takes, and waits
 others = admin.run("""SELECT p.proname, a.name FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_ltv',
-    unnest(p.proargnames[1:p.pronargs]) a(name) WHERE p.proname LIKE 'ltv\\_%' AND (a.name LIKE 'query%' OR a.name IN ('source', 'costs', 'attributes', 'customers', 'contacts', 'eligible', 'suppress')) ORDER BY 1""")
+    unnest(p.proargnames[1:p.pronargs]) a(name) WHERE p.proname LIKE 'ltv\\_%' AND (a.name LIKE 'query%' OR a.name IN ('source', 'costs', 'attributes', 'customers', 'contacts', 'eligible', 'suppress', 'conversions', 'scores', 'sent', 'features')) ORDER BY 1""")
 for function, argument in others:
     if function not in known:
         print(f"      not tried here: {function}({argument})")
@@ -102,7 +109,7 @@ for text in ("{rows}", "{rows};", " \n{rows} ;; ", "-- a comment\n{rows}", "/* a
         if place == "ltv_compare" or "ltv_train" in place or "eligible" in place:  # which is a condition
             continue
         rows = ROWS.get(place, "SELECT customer_id, a, b, ltv FROM bob.customers")
-        table = "bob.reached" if "audience" in place else "bob.orders" if "FROM bob.orders" in rows and "attributes" not in place else "bob.customers"
+        table = "bob.reached" if "audience" in place else "bob.bought" if "bob.bought" in rows else "bob.orders" if "FROM bob.orders" in rows and "attributes" not in place else "bob.customers"
         query = text.replace("{rows}", rows).replace("{table}", table)
         outcome = bob.try_(call.replace("{}", "'" + query.replace("'", "''") + "'"))
         if not outcome.ok and not (outcome.state == "42701" and "attributes" in place):

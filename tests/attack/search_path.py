@@ -79,7 +79,7 @@ case.forget()
 
 ONNX = "ltv_export_onnx('m', 1)"
 USES = (
-    "SELECT count(*) FROM ltv_segment('m', 'TABLE bob.customers')", "SELECT count(*) FROM ltv_segment('m', 'bob.customers', budget => 10, cost_per_contact => 1)", "SELECT count(*) FROM ltv_segment_summary('m', 'TABLE bob.customers')",
+    "SELECT count(*) FROM ltv_segment('m', 'TABLE bob.customers')", "SELECT count(*) FROM ltv_segment_as(NULL::int, 'm', 'TABLE bob.customers')", "SELECT count(*) FROM ltv_segment('m', 'bob.customers', budget => 10, cost_per_contact => 1)", "SELECT count(*) FROM ltv_segment_summary('m', 'TABLE bob.customers')",
     "SELECT count(*) FROM ltv_create_campaign('bob.made', 'm', 'TABLE bob.customers', eligible => 'true', suppress => '{bob.customers}', cooldown => 7)", "SELECT count(*) FROM ltv_refresh_campaign('bob.campaign')",
     "SELECT count(*) FROM ltv_campaign_result('bob.campaign', 'TABLE bob.orders', date_column => 'day', value_column => 'amount')", "SELECT count(*) FROM ltv_campaign_curve('bob.campaign', 'bob.orders', date_column => 'day', value_column => 'amount')",
     "SELECT count(*) FROM ltv_export_audience('bob.campaign', 'google', 'SELECT customer_id, ''x@example.com'' AS email, ''1'' AS phone, ''a'' AS first_name, ''b'' AS last_name, ''DE'' AS country, ''1'' AS zip FROM bob.customers')", "SELECT * FROM ltv_campaigns",
@@ -95,7 +95,7 @@ USES = (
     "SELECT ltv_create_features('bob.viewed', 'TABLE bob.orders', date_column => 'day', value_column => 'amount', horizon => 60, materialized => false)", "SELECT count(*) FROM bob.viewed",
     "SELECT count(*) FROM ltv_rfm_summary('bob.orders', date_column => 'day', value_column => 'amount')", "SELECT ltv_set_alias('m', 1)", "SELECT ltv_rollback('m')", "SELECT ltv_set_traffic('m', 0.5, 'customer_id')", "SELECT ltv_assigned_version('m', '5')",
     "SELECT ltv_set_promotion('m', 'if_better', 'mae', 0.1)", "SELECT ltv_set_thresholds('m', '{\"a\": 0.2}')", "SELECT ltv_keep_versions('m', 3)", "SELECT ltv_drop_alias('m', 'challenger')", "SELECT ltv_grant('m', 'public', 'read')",
-    "SELECT ltv_revoke('m', 'public')", "SELECT ltv_schedule('m', '0 3 * * *', 'monitor')", "SELECT ltv_unschedule('m')", f"SELECT ltv_import_onnx('again', {ONNX})", "SELECT ltv_drop_version('again', 1)", "SELECT ltv_drop_model('again')",
+    "SELECT ltv_revoke('m', 'public')", "SELECT ltv_schedule('m', '0 3 * * *', '{monitor}')", "SELECT ltv_schedule('m', NULL, '{score}', 'bob.customers', 'bob.scores')", "CALL ltv_nightly('m', '{score}')", "CALL ltv_nightly('m', '{score,monitor}', 'TABLE bob.customers', 'bob.scores', arguments => '{\"score\": {\"minimum_change\": 0}}')", "CALL ltv_nightly('featured', '{refresh,retrain}', 'bob.features')", "SELECT * FROM ltv_nightly_steps", "SELECT ltv_unschedule('m')", f"SELECT ltv_import_onnx('again', {ONNX})", "SELECT ltv_drop_version('again', 1)", "SELECT ltv_drop_model('again')",
     "SELECT ltv_compare('m', 'bob.customers', options => '{\"epochs\": 1, \"ensemble\": 1}')", "SELECT sum(ltv_predict('m', c)) FROM bob.customers c", "SELECT ltv_predict('m', 1, ARRAY[1, 2])", "SELECT ltv_predict_all('m', '{\"a\": 1}'::jsonb)",
     "SELECT * FROM ltv_models", "SELECT * FROM ltv_versions", "SELECT * FROM public.ltv_jobs", "SELECT * FROM ltv_promotions", "SELECT * FROM public.ltv_traffic", "SELECT * FROM ltv_monitoring", "SELECT * FROM public.ltv_alerts", "SELECT * FROM ltv_schedules",
 )

@@ -14,7 +14,11 @@ FROM generate_series(1, 40) i, LATERAL (
 CREATE FUNCTION shifted(changes text) RETURNS TABLE (feature text, drifted boolean) LANGUAGE sql AS $$
     SELECT s.feature, s.drifted FROM ltv_validate_data_skew('cdnow',
         format('SELECT (jsonb_populate_record(f, %s)).* FROM cdnow_features f WHERE split = ''test''', changes)) s WHERE s.drifted AND s.feature <> 'ltv' ORDER BY 1 $$;
-SELECT * FROM shifted($$jsonb_build_object('recency', f.recency + 60)$$);
+SELECT * FROM shifted($$jsonb_build_object('recency', f.recency * 24)$$);
+-- Customers grow older: that alarms only where a threshold says so.
+SELECT * FROM shifted($$jsonb_build_object('recency', f.recency + 60, 't', f.t + 60)$$) WHERE feature IN ('recency', 't');
+SELECT feature, threshold, drifted, reason ~ '^PSI [0-9.]+ is above 0.2$' AS psi FROM ltv_validate_data_skew('cdnow', 'SELECT (jsonb_populate_record(f, jsonb_build_object(''recency'', f.recency + 60, ''t'', f.t + 60))).* FROM cdnow_features f', thresholds => '{"t": 0.2, "recency": 0.2}') WHERE feature IN ('recency', 't');
+SELECT feature, threshold, drifted, psi > 0.2 AS moved FROM ltv_validate_data_skew('cdnow', 'SELECT (jsonb_populate_record(f, jsonb_build_object(''recency'', f.recency + 60, ''t'', f.t + 60))).* FROM cdnow_features f') WHERE feature IN ('recency', 't');
 SELECT * FROM shifted($$jsonb_build_object('monetary_mean', f.monetary_mean * 100)$$);
 SELECT * FROM shifted($$CASE WHEN f.customer_id < '05000' THEN '{"t": null}' ELSE '{}' END::jsonb$$);
 SELECT * FROM shifted($$jsonb_build_object('count_90', f.count_90 + 1)$$);

@@ -12,6 +12,15 @@ SELECT ltv_segment('m', 'shop', thresholds => '{1,2}');
 SELECT ltv_segment('m', 'shop', thresholds => '{}');
 SELECT ltv_segment('m', 'shop', thresholds => '{2,NULL}');
 SELECT ltv_segment('m', 'shop', shares => '{0.2,0.2}');
+-- Ids of their own type, tiers with names.
+SELECT pg_typeof(customer_id), customer_id, ltv, rank, tier, tier_name, contact FROM ltv_segment_as(NULL::int, 'm', 'shop', thresholds => '{900,500}', tier_names => '{gold,silver,bronze}', budget => 1, cost_per_contact => 0.5) LIMIT 3;
+SELECT count(*) AS different FROM ltv_segment_as(NULL::int, 'm', 'shop') a FULL JOIN ltv_segment('m', 'shop') b ON a.customer_id::text = b.customer_id WHERE (a.ltv, a.rank, a.tier, a.customer_share, a.revenue_share) IS DISTINCT FROM (b.ltv, b.rank, b.tier, b.customer_share, b.revenue_share);
+SELECT pg_typeof(customer_id) FROM ltv_segment_as(NULL::text, 'm', 'shop') LIMIT 1;
+SELECT tier, tier_name, customers FROM ltv_segment_summary('m', 'shop', shares => '{0.1,0.9}', tier_names => '{best,others}');
+SELECT customer_id FROM ltv_segment_as(NULL::bigint, 'm', 'shop');
+SELECT customer_id FROM ltv_segment_as(NULL::int, 'm', 'shop', id_column => 'nobody');
+SELECT ltv_segment('m', 'shop', thresholds => '{900,500}', tier_names => '{gold,silver}');
+SELECT ltv_segment_summary('m', 'shop', shares => '{0.1,0.9}', tier_names => '{gold,gold}');
 
 -- Fifths: of those who are alike, the middle counts.
 CREATE TABLE orders AS SELECT i % 97 AS customer_id, date '2024-01-01' + i * 31 % 300 AS day, (i * 37 % 90 + 1)::numeric AS amount FROM generate_series(1, 400) i;

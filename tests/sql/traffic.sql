@@ -55,10 +55,9 @@ SELECT ltv_monitor('empty');
 
 -- Without pg_cron.
 \set VERBOSITY sqlstate
-SELECT ltv_schedule('m', '0 3 * * 1');
+SELECT ltv_schedule('m', '0 3 * * 1', '{retrain}');
 \set VERBOSITY default
-SELECT ltv_schedule('m', '0 3 * * 1', 'monitor', '{"colour": "red"}');
-SELECT ltv_schedule('m', '0 3 * * 1', 'dance');
-SELECT ltv_schedule('m', NULL);
+SELECT ltv_schedule('m', '0 3 * * 1', '{monitor}', arguments => '{"monitor": {"colour": "red"}}');
+SELECT ltv_schedule('m', '0 3 * * 1', '{dance}');
 TABLE ltv_schedules;
 SELECT ltv_unschedule('m');

@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the main job on real data, in plain SQL on the private cluster. A second run reuses what is there.
 
+mod campaign;
 pub mod game;
 mod show;
 mod train;
@@ -93,6 +94,8 @@ pub fn run(project: &Project, options: &server::Options) -> Result<()> {
         Some(EXPORT),
         &exported,
     );
+
+    campaign::show(&mut client, &mut clock, 7)?;
 
     println!("\nTime\n\n{}", clock.table());
     println!(

@@ -86,7 +86,8 @@ pub const STORED: &str = "
     select ltv_create_features('app.features', 'app.orders', date_column => 'day', value_column => 'amount', as_of => '2024-06-30', horizon => 60,
         events => '{\"visits\": {\"source\": \"app.orders\", \"date_column\": \"day\"}}');
     create table app.complaints as select customer_id from customers limit 5;
-    select ltv_create_campaign('app.campaign', 'm', 'customers', suppress => '{app.complaints}', start => '2024-03-01')";
+    select ltv_create_campaign('app.campaign', 'm', 'customers', suppress => '{app.complaints}', start => '2024-03-01');
+    select ltv_schedule('m', null, '{score,monitor}', 'customers', 'app.scores')";
 
 /// Everything that must be the same in the copy.
 pub const CONTENT: &str = "select concat_ws(' / ',
@@ -98,6 +99,7 @@ pub const CONTENT: &str = "select concat_ws(' / ',
     (select string_agg(concat_ws(' ', relation::text, definition ->> 'horizon', orders::text, events::text), ',') from ltv.feature_definitions),
     (select string_agg(concat_ws(' ', relation::text, definition ->> 'draw', customers::text, suppress::text), ',') from ltv.campaigns),
     (select count(*) || ' ' || count(*) filter (where arm = 'hold_out') from app.campaign),
+    (select string_agg(concat_ws(' ', model, owner::text, steps, features::text, definition ->> 'scores'), ',') from ltv.chains),
     (select string_agg(job || status, ',' order by job) from ltv.jobs where job <= 2),
     (select string_agg(concat_ws(' ', run, model, version, feature, psi, drifted), ',' order by run, feature) from ltv.monitoring),
     (select string_agg(concat_ws(' ', alert, run, feature, message), ',' order by alert) from ltv.alerts),
@@ -355,6 +357,7 @@ fn by_schema(workspace: &Workspace, source: &str, scores: &str) -> Result<()> {
             "--table=ltv.*",
             "--exclude-table=ltv.feature_definitions",
             "--exclude-table=ltv.campaigns",
+            "--exclude-table=ltv.chains",
         ],
     )?;
     restore(workspace, &copy, &models, &[])?;
