@@ -125,7 +125,7 @@ COMMENT ON FUNCTION @extschema@.ltv_segment
 
 CREATE TYPE ltv.tier_summary AS (
     tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8,
-    lowest_ltv float8, highest_ltv float8
+    lowest_ltv float8, highest_ltv float8, revenue_low float8, revenue_high float8
 );
 COMMENT ON TYPE ltv.tier_summary IS 'one tier of a segment, see ltv_segment_summary';
 
@@ -133,12 +133,23 @@ CREATE FUNCTION ltv.summarize_query(
     model text, query text, shares float8[], id_column text, version bigint, thresholds float8[]
 )
 RETURNS SETOF ltv.tier_summary
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT s.tier, count(*), sum(s.ltv), sum(s.ltv) / NULLIF(sum(sum(s.ltv)) OVER (), 0),
-           avg(s.ltv), min(s.ltv), max(s.ltv)
-    FROM ltv.segment_query(model, query, shares, id_column, version, NULL, NULL, 1, thresholds) s
-    GROUP BY s.tier ORDER BY s.tier
+DECLARE
+    spread ltv.spread;
+BEGIN
+    PERFORM ltv.check_model(model, 'predict');
+    spread := ltv.spread(ltv.prediction_facts(model, version) -> 'spread');
+    RETURN QUERY
+    SELECT t.tier, t.customers, t.expected, t.expected / NULLIF(sum(t.expected) OVER (), 0), t.mean, t.lowest,
+           t.highest, (ltv.sum_interval(t.expected, t.variance, spread.level))[1],
+           (ltv.sum_interval(t.expected, t.variance, spread.level))[2]
+    FROM (SELECT s.tier, count(*) AS customers, sum(s.ltv) AS expected, avg(s.ltv) AS mean, min(s.ltv) AS lowest,
+                 max(s.ltv) AS highest, sum(ltv.variance_of(spread, s.ltv)) AS variance
+          FROM ltv.segment_query(model, query, shares, id_column, version, NULL, NULL, 1, thresholds) s
+          GROUP BY s.tier) t
+    ORDER BY t.tier;
+END
 $$;
 COMMENT ON FUNCTION ltv.summarize_query IS 'see ltv_segment_summary; the query is bound';
 
@@ -156,7 +167,8 @@ CREATE FUNCTION @extschema@.ltv_segment_summary(
 )
 RETURNS TABLE (
     tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,
-    highest_ltv float8
+    highest_ltv float8, revenue_low float8, revenue_high float8
 )
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_segment_summary IS 'the tiers of ltv_segment with their expected revenue';
+COMMENT ON FUNCTION @extschema@.ltv_segment_summary
+    IS 'the tiers of ltv_segment with their expected revenue and its 80 % interval';

@@ -5,7 +5,7 @@
 \set SHOW_CONTEXT never
 SELECT ltv_import_onnx('m', decode(:'same', 'base64'));
 CREATE TABLE shop AS SELECT i AS customer_id, (i * 7919 % 1000 + 1)::float8 AS x FROM generate_series(1, 1000) i;
-SELECT tier, customers, lowest_ltv, highest_ltv FROM ltv_segment_summary('m', 'shop');
+SELECT tier, customers, lowest_ltv, highest_ltv, revenue_low FROM ltv_segment_summary('m', 'shop');
 SELECT tier, customers, lowest_ltv, highest_ltv FROM ltv_segment_summary('m', 'shop', thresholds => '{900,500,1}');
 SELECT count(*) AS different FROM ltv_segment('m', 'shop', thresholds => '{900,500.5}') WHERE tier <> CASE WHEN ltv >= 900 THEN 1 WHEN ltv >= 500.5 THEN 2 ELSE 3 END;
 SELECT ltv_segment('m', 'shop', thresholds => '{1,2}');

@@ -1,14 +1,16 @@
 //! Calibration and judgement of a trained ensemble on the rows that it has not seen.
 
+use super::Finish;
 use super::blend::FittedMbgNbd;
 use super::bounded::Bounded;
 use super::calibration::Calibration;
 use super::curve::{self, Curve};
 use super::log_depth::LogDepth;
 use super::mix::Mix;
+use super::report::{self, Band};
 use super::season::Season;
 use super::silence::Silence;
-use super::{Finish, report};
+use super::spread::{Spread, Surprise};
 use crate::data::Horizons;
 use crate::error::{Error, Result};
 use crate::metrics::{Customers, TotalRatio};
@@ -80,6 +82,8 @@ pub struct Beside {
     pub log_depth: Option<LogDepth>,
     /// Whether each row is of the latest cut-off whose horizon has ended; empty where there is one cut-off only.
     pub is_latest: Vec<bool>,
+    /// The day of the cut-off of each row; empty where the relation has none.
+    pub days: Vec<i32>,
 }
 
 impl Beside {
@@ -132,10 +136,12 @@ pub fn judge(
     let of_sample = finish.combine(members, trees, &own, None);
     let mut features = features.to_vec();
     features.push(describe_values("ltv", "prediction", of_sample.value(), 0));
+    let mut spread = None;
     let metrics = match held_out.rows.is_empty() {
         true => {
             let seen = HeldOut::with(ensemble, sample, of_sample).known();
-            seen.metrics(ensemble, target, "training")?
+            let band = report::law_band(ensemble.distribution, &seen.predictions);
+            seen.metrics(ensemble, target, band, "training")?
         }
         false => {
             let own = beside.expected(&held_out.rows);
@@ -145,12 +151,17 @@ pub fn judge(
                 ..held_out
             };
             judged.remark(ensemble, &correction);
-            finish.intervals = judged.intervals(ensemble, beside, &correction);
+            let observed = judged.observed(ensemble, &correction);
+            let law = ensemble.distribution;
+            finish.intervals = judged.intervals(law, &observed, beside, |_| true);
+            spread = judged.spread(beside, &correction);
+            let band = judged.unseen_band(law, &observed, beside);
+            let band = band.or_else(|| report::law_band(law, &judged.predictions));
             let on = match ensemble.folds.len() {
                 1 => "validation",
                 _ => "cross-validation",
             };
-            judged.metrics(ensemble, target, on)?
+            judged.metrics(ensemble, target, band, on)?
         }
     };
     let statistics = json!({
@@ -161,6 +172,7 @@ pub fn judge(
         "trees": finish.mix,
         "bgnbd": finish.blend,
         "season_factor": correction.season_log.exp(),
+        "spread": spread,
     });
     Ok(Judged {
         finish,
@@ -344,18 +356,12 @@ impl HeldOut {
         }
     }
 
-    /// Intervals that hold on the latest customers, of whom those to come will be most like.
-    fn intervals(
-        &self,
-        ensemble: &Ensemble,
-        beside: &Beside,
-        correction: &Correction,
-    ) -> Option<Intervals> {
+    /// The law of each row and what was spent, without the season, which is of the time of use.
+    fn observed(&self, ensemble: &Ensemble, correction: &Correction) -> Option<Vec<Observed>> {
         let law = ensemble.distribution?;
         let [p, first, second] = law.parameters().map(|name| self.predictions.get(name));
         let (p, first, second) = (p?, first?, second?);
         let value = self.predictions.value();
-        // The season is of the time of use, not of these rows.
         let season = correction.season_log;
         let parameters = |place: usize| {
             let [p, first, second] = [p, first, second].map(|of| f64::from(of[place]));
@@ -364,26 +370,73 @@ impl HeldOut {
                 Distribution::ZeroInflatedGamma => [p, first, second * season.exp()],
             }
         };
-        let counts = |row: u32| {
-            beside
-                .is_latest
-                .get(row as usize)
-                .is_none_or(|latest| *latest)
-        };
+        let rows = (0..self.rows.len()).map(|place| Observed {
+            value: value[place],
+            parameters: parameters(place),
+            spent: self.actual[place],
+        });
+        Some(rows.collect())
+    }
+
+    /// Intervals that hold on the latest customers, of whom those to come will be most like; of customers that `counts`.
+    fn intervals(
+        &self,
+        law: Option<Distribution>,
+        observed: &Option<Vec<Observed>>,
+        beside: &Beside,
+        counts: impl Fn(u32) -> bool,
+    ) -> Option<Intervals> {
+        let observed = observed.as_ref()?;
+        let is_latest = |row: u32| beside.is_latest.get(row as usize) != Some(&false);
         let customers = (0..self.rows.len())
-            .filter(|&place| counts(self.rows[place]))
-            .map(|place| Observed {
-                value: value[place],
-                parameters: parameters(place),
-                spent: self.actual[place],
-            });
-        Intervals::fit(law, customers.collect())
+            .filter(|&place| is_latest(self.rows[place]) && counts(self.customers[place]))
+            .map(|place| observed[place]);
+        Intervals::fit(law?, customers.collect())
+    }
+
+    /// The 80 % interval of each row by what the other half of the customers did: intervals hold what they promise on the customers that they were moved for.
+    fn unseen_band(
+        &self,
+        law: Option<Distribution>,
+        observed: &Option<Vec<Observed>>,
+        beside: &Beside,
+    ) -> Option<Band> {
+        let halves = [0, 1]
+            .map(|half| self.intervals(law, observed, beside, |customer| customer % 2 != half));
+        let [Some(even), Some(odd)] = halves else {
+            return None;
+        };
+        let (mut low, mut high) = (Vec::new(), Vec::new());
+        for (customer, row) in self.customers.iter().zip(observed.as_ref()?) {
+            let half = if customer % 2 == 0 { &even } else { &odd };
+            let [from, to] = half.of(law?, row.parameters, row.value, 0.8)?;
+            low.push(from);
+            high.push(to);
+        }
+        Some((low, high))
+    }
+
+    /// How far what is spent lies from what is expected.
+    fn spread(&self, beside: &Beside, correction: &Correction) -> Option<Spread> {
+        let value = self.predictions.get("ltv")?;
+        let usual = correction.season_log.exp();
+        let rows = (0..self.rows.len()).map(|place| Surprise {
+            value: f64::from(value[place]) / usual,
+            spent: self.actual[place],
+            customer: self.customers[place],
+            day: beside
+                .days
+                .get(self.rows[place] as usize)
+                .map_or(0, |day| *day),
+        });
+        Spread::fit(rows.collect())
     }
 
     fn metrics(
         &self,
         ensemble: &Ensemble,
         target: &TargetStatistics,
+        band: Option<Band>,
         evaluated_on: &str,
     ) -> Result<Value> {
         let options = ensemble.options;
@@ -394,7 +447,7 @@ impl HeldOut {
             &self.actual,
             &self.predictions,
             &self.customers,
-            ensemble.distribution,
+            band,
             whale,
         )?;
         metrics.insert("evaluated_on".into(), json!(evaluated_on));
