@@ -1,9 +1,9 @@
 -- Intervals of sums of predictions. Quantiles of customers do not add up, variances do.
 
-CREATE TYPE ltv.spread AS (tiers float8[], dispersion float8[], level float8);
+CREATE TYPE ltv.spread AS (tiers float8[], dispersion float8[], level float8, tier float8);
 COMMENT ON TYPE ltv.spread
-    IS 'where tiers of predictions begin, the variance of a customer of each over prediction ^ 1.5, and the standard '
-       'deviation of the logarithm of the level of all predictions';
+    IS 'where tiers of predictions begin, the variance of a customer of each over prediction ^ 1.5, the standard '
+       'deviation of the logarithm of the level of all predictions, and of that of a tier beside it';
 
 CREATE FUNCTION ltv.spread(facts jsonb) RETURNS ltv.spread
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -15,7 +15,7 @@ AS $$
                          ARRAY(SELECT d.v::float8
                                FROM jsonb_array_elements_text(facts -> 'dispersion') WITH ORDINALITY AS d(v, i)
                                ORDER BY d.i),
-                         (facts ->> 'level')::float8)::ltv.spread END
+                         (facts ->> 'level')::float8, (facts ->> 'tier')::float8)::ltv.spread END
 $$;
 COMMENT ON FUNCTION ltv.spread IS 'what a version keeps of the error of its predictions; NULL where it keeps none';
 
@@ -74,3 +74,29 @@ CREATE FUNCTION ltv.prediction_facts(model text, version bigint) RETURNS jsonb
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_for_caller';
 COMMENT ON FUNCTION ltv.prediction_facts(text, bigint)
     IS 'the version, its horizons in days, whether it knows the state of customers, and the error of its predictions';
+
+-- What is spent until the horizon is taken as paid in the middle of it, as ltv_discount takes what is spent between
+-- two of them.
+CREATE FUNCTION ltv.discount_factor(model text, version bigint, discount_rate float8) RETURNS float8
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    facts jsonb;
+BEGIN
+    IF (discount_rate > -1 AND discount_rate < 'infinity') IS NOT TRUE THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'the discount rate must be a number above -1',
+            HINT = 'It is a share per year: 0.1 is 10 % a year.';
+    ELSIF discount_rate = 0 THEN
+        RETURN 1;
+    END IF;
+    facts := ltv.prediction_facts(model, version);
+    IF ((facts ->> 'horizon')::float8 > 0) IS NOT TRUE THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('it is not known how far model "%s" looks ahead', model),
+            DETAIL = format('Version %s was trained without a horizon.', facts ->> 'version'),
+            HINT = 'Train it on features made by ltv_create_features, or with the option "horizon".';
+    END IF;
+    RETURN (1 + discount_rate) ^ (-(facts ->> 'horizon')::float8 / 730);
+END
+$$;
+COMMENT ON FUNCTION ltv.discount_factor IS 'what money of the horizon of a version is worth today';

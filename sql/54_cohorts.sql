@@ -72,9 +72,14 @@ WITH customers AS MATERIALIZED (
           ) ltv_f) r
     WHERE r.start IS NOT NULL
 ), cohorts AS (
-    SELECT c.cohort, pg_catalog.count(*) AS customers, pg_catalog.min(c.seen) AS seen,
-           pg_catalog.sum(c.predicted) AS predicted, pg_catalog.sum(c.variance) AS variance
-    FROM customers c GROUP BY c.cohort
+    SELECT t.cohort, pg_catalog.sum(t.customers)::bigint AS customers, pg_catalog.min(t.seen) AS seen,
+           pg_catalog.sum(t.predicted) AS predicted,
+           pg_catalog.sum(t.variance + pg_catalog.power(({spread}).tier * t.predicted, 2::float8)) AS variance
+    FROM (SELECT c.cohort, pg_catalog.count(*) AS customers, pg_catalog.min(c.seen) AS seen,
+                 pg_catalog.sum(c.predicted) AS predicted, pg_catalog.sum(c.variance) AS variance
+          FROM customers c
+          GROUP BY c.cohort, pg_catalog.width_bucket(c.predicted, ({spread}).tiers)) t
+    GROUP BY t.cohort
 ), shares AS (
     -- Of what is predicted until the horizon, the share until some days before it; of some customers, which are enough.
     SELECT s.cohort, s.day, COALESCE(s.grown / NULLIF(pg_catalog.max(s.grown) OVER (PARTITION BY s.cohort),

@@ -51,7 +51,7 @@ COMMENT ON FUNCTION ltv.check_tier_values IS 'an error unless values at which ti
 -- spent.
 CREATE FUNCTION ltv.segment_query(
     model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8,
-    margin float8, thresholds float8[]
+    margin float8, thresholds float8[], discount_rate float8
 )
 RETURNS SETOF ltv.segment_row
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -80,7 +80,7 @@ BEGIN
               FROM (SELECT ltv_row.%I::text AS customer_id, %s AS ltv FROM (%s%s) ltv_row) s
               WINDOW best AS (ORDER BY s.ltv DESC, s.customer_id ROWS UNBOUNDED PRECEDING)) r
         ORDER BY r.rank$sql$, id_column, call, query, E'\n')
-    USING bounds, budget, cost_per_contact, margin, rising;
+    USING bounds, budget, cost_per_contact, margin * ltv.discount_factor(model, version, discount_rate), rising;
 END
 $$;
 COMMENT ON FUNCTION ltv.segment_query IS 'see ltv_segment; the query is bound';
@@ -94,15 +94,16 @@ CREATE FUNCTION ltv.segment(
     budget           float8,
     cost_per_contact float8,
     margin           float8,
-    thresholds       float8[]
+    thresholds       float8[],
+    discount_rate    float8
 ) RETURNS SETOF ltv.segment_row
 LANGUAGE sql
 AS $$
     SELECT *
     FROM ltv.segment_query(model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact, margin,
-                           thresholds)
+                           thresholds, discount_rate)
 $$;
-COMMENT ON FUNCTION ltv.segment(text, text, float8[], text, bigint, float8, float8, float8, float8[])
+COMMENT ON FUNCTION ltv.segment(text, text, float8[], text, bigint, float8, float8, float8, float8[], float8)
     IS 'see ltv_segment';
 
 CREATE FUNCTION @extschema@.ltv_segment(
@@ -114,7 +115,8 @@ CREATE FUNCTION @extschema@.ltv_segment(
     budget           float8 DEFAULT NULL,
     cost_per_contact float8 DEFAULT NULL,
     margin           float8 DEFAULT 1,
-    thresholds       float8[] DEFAULT NULL
+    thresholds       float8[] DEFAULT NULL,
+    discount_rate    float8 DEFAULT 0
 ) RETURNS TABLE (
     customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
     contact boolean
@@ -125,12 +127,14 @@ COMMENT ON FUNCTION @extschema@.ltv_segment
 
 CREATE TYPE ltv.tier_summary AS (
     tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8,
-    lowest_ltv float8, highest_ltv float8, revenue_low float8, revenue_high float8
+    lowest_ltv float8, highest_ltv float8, revenue_low float8, revenue_high float8,
+    present_value float8
 );
 COMMENT ON TYPE ltv.tier_summary IS 'one tier of a segment, see ltv_segment_summary';
 
 CREATE FUNCTION ltv.summarize_query(
-    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[]
+    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[], margin float8,
+    discount_rate float8
 )
 RETURNS SETOF ltv.tier_summary
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -139,35 +143,49 @@ DECLARE
     spread ltv.spread;
 BEGIN
     PERFORM ltv.check_model(model, 'predict');
+    IF (margin > 0 AND margin < 'infinity') IS NOT TRUE THEN
+        PERFORM ltv.raise_argument('the margin must be greater than 0', 'For example margin => 0.35.');
+    END IF;
     spread := ltv.spread(ltv.prediction_facts(model, version) -> 'spread');
     RETURN QUERY
     SELECT t.tier, t.customers, t.expected, t.expected / NULLIF(sum(t.expected) OVER (), 0), t.mean, t.lowest,
            t.highest, (ltv.sum_interval(t.expected, t.variance, spread.level))[1],
-           (ltv.sum_interval(t.expected, t.variance, spread.level))[2]
-    FROM (SELECT s.tier, count(*) AS customers, sum(s.ltv) AS expected, avg(s.ltv) AS mean, min(s.ltv) AS lowest,
-                 max(s.ltv) AS highest, sum(ltv.variance_of(spread, s.ltv)) AS variance
-          FROM ltv.segment_query(model, query, shares, id_column, version, NULL, NULL, 1, thresholds) s
-          GROUP BY s.tier) t
+           (ltv.sum_interval(t.expected, t.variance, spread.level))[2],
+           t.expected * margin * ltv.discount_factor(model, version, discount_rate)
+    FROM (SELECT b.tier, sum(b.customers)::bigint AS customers, sum(b.expected) AS expected,
+                 sum(b.expected) / sum(b.customers) AS mean, min(b.lowest) AS lowest, max(b.highest) AS highest,
+                 sum(b.variance + (spread.tier * b.expected) ^ 2) AS variance
+          FROM (SELECT s.tier, count(*) AS customers, sum(s.ltv) AS expected, min(s.ltv) AS lowest,
+                       max(s.ltv) AS highest, sum(ltv.variance_of(spread, s.ltv)) AS variance
+                FROM ltv.segment_query(model, query, shares, id_column, version, NULL, NULL, 1, thresholds, 0) s
+                GROUP BY s.tier, width_bucket(s.ltv, spread.tiers)) b
+          GROUP BY b.tier) t
     ORDER BY t.tier;
 END
 $$;
 COMMENT ON FUNCTION ltv.summarize_query IS 'see ltv_segment_summary; the query is bound';
 
 CREATE FUNCTION ltv.segment_summary(
-    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[]
+    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[], margin float8,
+    discount_rate float8
 )
 RETURNS SETOF ltv.tier_summary
 LANGUAGE sql
-AS $$ SELECT * FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version, thresholds) $$;
-COMMENT ON FUNCTION ltv.segment_summary(text, text, float8[], text, bigint, float8[]) IS 'see ltv_segment_summary';
+AS $$
+    SELECT * FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version, thresholds, margin,
+                                      discount_rate)
+$$;
+COMMENT ON FUNCTION ltv.segment_summary(text, text, float8[], text, bigint, float8[], float8, float8)
+    IS 'see ltv_segment_summary';
 
 CREATE FUNCTION @extschema@.ltv_segment_summary(
     model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}', id_column text DEFAULT 'customer_id',
-    version bigint DEFAULT NULL, thresholds float8[] DEFAULT NULL
+    version bigint DEFAULT NULL, thresholds float8[] DEFAULT NULL, margin float8 DEFAULT 1,
+    discount_rate float8 DEFAULT 0
 )
 RETURNS TABLE (
     tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,
-    highest_ltv float8, revenue_low float8, revenue_high float8
+    highest_ltv float8, revenue_low float8, revenue_high float8, present_value float8
 )
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_segment_summary

@@ -17,14 +17,17 @@ DECLARE
 BEGIN
     EXECUTE format($sql$
         SELECT jsonb_agg(to_jsonb(t) || jsonb_build_object('low', r.ends[1], 'high', r.ends[2]) ORDER BY t.tier)
-        FROM (SELECT s.tier, count(*) AS customers, sum(s.predicted) AS predicted, sum(s.actual) AS actual,
-                     sum(ltv.variance_of($1, s.predicted)) AS variance
-              FROM (SELECT x.actual, x.predicted,
-                           width_bucket((row_number() OVER best - 1)::float8 / count(*) OVER (), $2) + 1 AS tier
-                    FROM (SELECT q.actual, (q.p).ltv AS predicted FROM (%s) q) x
-                    WHERE x.predicted IS NOT NULL WINDOW best AS (ORDER BY x.predicted DESC)) s
-              GROUP BY GROUPING SETS ((s.tier), ())) t,
-             LATERAL (SELECT ltv.sum_interval(t.predicted, t.variance, $1.level) AS ends) r
+        FROM (SELECT b.tier, sum(b.customers) AS customers, sum(b.predicted) AS predicted, sum(b.actual) AS actual,
+                     sum(b.variance + (($1).tier * b.predicted) ^ 2) AS variance
+              FROM (SELECT s.tier, count(*) AS customers, sum(s.predicted) AS predicted, sum(s.actual) AS actual,
+                           sum(ltv.variance_of($1, s.predicted)) AS variance
+                    FROM (SELECT x.actual, x.predicted,
+                                 width_bucket((row_number() OVER best - 1)::float8 / count(*) OVER (), $2) + 1 AS tier
+                          FROM (SELECT q.actual, (q.p).ltv AS predicted FROM (%s) q) x
+                          WHERE x.predicted IS NOT NULL WINDOW best AS (ORDER BY x.predicted DESC)) s
+                    GROUP BY s.tier, width_bucket(s.predicted, ($1).tiers)) b
+              GROUP BY GROUPING SETS ((b.tier), ())) t,
+             LATERAL (SELECT ltv.sum_interval(t.predicted, t.variance, ($1).level) AS ends) r
         $sql$, ltv.scored_query(model, version, query, NULL))
     INTO tiers USING spread, ltv.tier_bounds('{0.01,0.09,0.2,0.3,0.4}');
     RETURN COALESCE(tiers, '[]');
@@ -46,6 +49,7 @@ DECLARE
     importance jsonb;
     drift jsonb;
     tiers jsonb;
+    perfect jsonb;
     cohorts jsonb;
 BEGIN
     IF with_cohorts THEN
@@ -65,6 +69,9 @@ BEGIN
         SELECT jsonb_agg(to_jsonb(d) ORDER BY d.decile) INTO deciles
         FROM ltv.decile_stats_of_query(model, query, used, NULL, 10) d;
         tiers := ltv.report_tiers(model, used, query);
+        EXECUTE 'SELECT ltv.deciles(s.actual, s.actual, 10) FROM ('
+            || ltv.scored_query(model, used, query, NULL) || ') s'
+            INTO perfect;
         SELECT jsonb_agg(to_jsonb(i) ORDER BY i.importance DESC) INTO importance
         FROM (SELECT * FROM ltv.importance_of_query(model, query, used, 'normalized_gini', 1, NULL, 5000) i
               WHERE i.importance > 0 ORDER BY i.importance DESC LIMIT 10) i;
@@ -90,6 +97,9 @@ BEGIN
                               FROM ltv.horizons_of_query(model, query, used, false) h
                               WHERE about.schema -> 'horizons' IS NOT NULL AND h.customers > 0), '[]'),
         'deciles', COALESCE(deciles, '[]'),
+        'perfect', COALESCE((SELECT jsonb_agg(p -> 'cumulative_revenue_share' ORDER BY p -> 'decile')
+                             FROM jsonb_array_elements(perfect) p
+                             WHERE p -> 'cumulative_revenue_share' <> 'null'), '[]'),
         'total', (SELECT t FROM jsonb_array_elements(tiers) t WHERE t -> 'tier' = 'null'),
         'tiers', COALESCE((SELECT jsonb_agg(t ORDER BY t -> 'tier') FROM jsonb_array_elements(tiers) t
                            WHERE t -> 'tier' <> 'null'), '[]'),

@@ -108,5 +108,11 @@ SELECT count(*) > 3 AS cohorts, bool_and(value >= 0) AS positive, count(*) FILTE
 -- Money over time: twice by hand.
 SELECT round(ltv_discount('{10,30}', '{73,365}', 0.21, 0.5)::numeric, 6) AS discounted, round((10 * 0.5 * 1.21 ^ (-73 / 730.0) + 20 * 0.5 * 1.21 ^ (-438 / 730.0))::numeric, 6) AS by_hand,
     ltv_discount('{10,30}', '{73,365}') AS undiscounted, ltv_discount(NULL, '{1}') AS nothing;
+SELECT abs(present_value / (expected_revenue * 0.5 * 1.21 ^ (-90 / 730.0)) - 1) < 1e-9 AS tier FROM ltv_segment_summary('five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''', '{1}', margin => 0.5, discount_rate => 0.21);
+SELECT count(*) FILTER (WHERE contact <> (ltv * 0.5 * 1.21 ^ (-90 / 730.0) > 20)) AS other, count(*) FILTER (WHERE contact <> (ltv * 0.5 > 20)) > 0 AS fewer
+FROM ltv_segment('five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''', budget => 1e9, cost_per_contact => 20, margin => 0.5, discount_rate => 0.21);
+SELECT abs(c.expected_profit / (c.expected_value * 0.5 * 1.21 ^ (-90 / 730.0)) - 1) < 1e-9 AS campaign FROM ltv_create_campaign('discounted', 'five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''', margin => 0.5, discount_rate => 0.21) c WHERE step = 'contact';
+SELECT abs(c.value_low / s.revenue_low - 1) < 1e-9 AS low, abs(c.value_high / s.revenue_high - 1) < 1e-9 AS high FROM ltv_create_campaign('everybody', 'five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''') c,
+    ltv_segment_summary('five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''', '{1}') s WHERE c.step = 'within_budget';
 SELECT ltv_discount('{1,2}', '{30}');
 SELECT ltv_discount('{1}', '{30}', -1);

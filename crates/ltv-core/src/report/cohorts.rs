@@ -6,7 +6,7 @@ use super::words::number;
 use maud::{Markup, html};
 
 /// Ages that a table on a page has room for.
-const MOST_AGES: usize = 10;
+const MOST_AGES: usize = 9;
 /// The latest cohorts.
 const MOST_COHORTS: usize = 24;
 /// Curves that can be told apart.
@@ -46,25 +46,35 @@ impl Report {
                 tr {
                     th { "start" } th.number { "customers" }
                     @for &age in &shown { th.number { (number(day(age))) } }
-                    @if has_costs { th.number { "cost" } th.number { "value to cost" } th.number { "paid back on day" } }
                 }
                 @for rows in &cohorts {
                     tr {
-                        td { (rows[0].cohort) } td.number { (number(rows[0].customers)) }
+                        td.day { (rows[0].cohort) } td.number { (number(rows[0].customers)) }
                         @for &age in &shown {
                             @match rows.get(age) {
                                 Some(row) => td.number.ahead[row.is_ahead()] style={ "--heat:" (heat(row.money(), greatest)) "%" } { (number(row.money())) },
                                 None => td {},
                             }
                         }
-                        @if has_costs {
-                            td.number { (number(rows[0].cost)) }
-                            td.number { (number(rows[0].ltv_to_cac)) }
-                            td.number { (payback(rows[0])) }
-                        }
                     }
                 }
             } }
+            @if has_costs {
+                div.table { table {
+                    tr {
+                        th { "start" }
+                        @for name in ["customers", "cost of each", "value to cost", "paid back on day"] { th.number { (name) } }
+                    }
+                    @for rows in &cohorts {
+                        tr {
+                            td.day { (rows[0].cohort) } td.number { (number(rows[0].customers)) }
+                            td.number { (number(rows[0].cost)) }
+                            td.number { (number(rows[0].ltv_to_cac)) }
+                            td.number { @if rows[0].cost.is_finite() { (payback(rows[0])) } }
+                        }
+                    }
+                } }
+            }
         }
     }
 }
@@ -177,7 +187,7 @@ mod tests {
         let html = triangle(many.collect())?;
         assert_eq!(html.matches("<tr>").count(), 1 + MOST_COHORTS);
         assert!(
-            !html.contains("<td>5</td>") && html.contains("<td>6</td>"),
+            !html.contains("<td class=\"day\">5</td>") && html.contains("<td class=\"day\">6</td>"),
             "{html}"
         );
         Ok(())

@@ -43,6 +43,9 @@ pub struct Report {
     /// Groups of equal size, the best predicted first; none where no rows were given.
     #[serde(default)]
     pub deciles: Vec<Decile>,
+    /// Share of all revenue of the best groups if customers were in the order of what they spent.
+    #[serde(default)]
+    pub perfect: Vec<f64>,
     /// Several horizons, the shortest first; none where the version has one.
     #[serde(default)]
     pub horizons: Vec<Horizon>,

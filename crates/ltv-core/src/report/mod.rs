@@ -181,9 +181,31 @@ impl Report {
         }
         let of = |value: fn(&Decile) -> f64| self.deciles.iter().map(value).collect::<Vec<_>>();
         let count = self.deciles.len() as f64;
-        let mut found = vec![0.0];
-        found.extend(of(|group| 100.0 * group.cumulative_revenue_share));
+        let percents = |shares: Vec<f64>| -> Vec<f64> {
+            let shares = std::iter::once(0.0).chain(shares);
+            shares.map(|share| 100.0 * share).collect()
+        };
+        let found = percents(of(|group| group.cumulative_revenue_share));
         let chance = (0..=self.deciles.len()).map(|group| 100.0 * group as f64 / count);
+        let mut gain = vec![
+            Series {
+                name: "this model",
+                values: found,
+                ahead: 0,
+            },
+            Series {
+                name: "chance",
+                values: chance.collect(),
+                ahead: 0,
+            },
+        ];
+        if !self.perfect.is_empty() {
+            gain.push(Series {
+                name: "perfect",
+                values: percents(self.perfect.clone()),
+                ahead: 0,
+            });
+        }
         html! {
             h2 { "Ten groups, the best predicted first" }
             (chart::bars(
@@ -197,10 +219,7 @@ impl Report {
             h2 { "Share of the revenue found" }
             (chart::lines(
                 &Axes { x: "tenths of the customers, the best predicted first", y: "% of all revenue", place: "tenths" },
-                &[
-                    Series { name: "this model", values: found, ahead: 0 },
-                    Series { name: "chance", values: chance.collect(), ahead: 0 },
-                ],
+                &gain,
                 &(0..=self.deciles.len()).map(|group| group.to_string()).collect::<Vec<_>>(),
             ))
         }
@@ -246,7 +265,7 @@ impl Report {
                         td { (said.map_or(metric.metric.as_str(), |words| words.called)) }
                         td.number { (words::metric_value(&metric.metric, metric.value)) }
                         td.quiet { (said.map_or("", |words| words.meaning)) }
-                        td.quiet { code { (metric.metric) } }
+                        td.quiet.name { code { (metric.metric) } }
                     }
                 }
             } }

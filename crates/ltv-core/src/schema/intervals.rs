@@ -61,6 +61,28 @@ impl Intervals {
         Some(Self { tiers, moves })
     }
 
+    /// The share of customers inside their 80 % interval and how wide it is on average, for each half by what the other half did: on the customers that they
+    /// were moved for intervals hold what they promise. Rows of one customer are in one half.
+    pub fn judge(law: Distribution, customers: &[(u32, Observed)]) -> Option<[f64; 2]> {
+        let of_half = |half: u32| {
+            let rows = customers
+                .iter()
+                .filter(move |(customer, _)| customer % 2 == half);
+            rows.map(|(_, row)| *row)
+        };
+        let (mut inside, mut width) = (0, 0.0);
+        for half in 0..2 {
+            let fitted = Self::fit(law, of_half(1 - half).collect())?;
+            for row in of_half(half) {
+                let [low, high] = fitted.of(law, row.parameters, row.value, 0.8)?;
+                inside += usize::from((low..=high).contains(&row.spent));
+                width += high - low;
+            }
+        }
+        let rows = customers.len() as f64;
+        Some([inside as f64 / rows, width / rows])
+    }
+
     /// The ends of the interval of a customer; `None` for a coverage that is not one of [`COVERAGES`].
     pub fn of(
         &self,

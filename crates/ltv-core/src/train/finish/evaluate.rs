@@ -1,16 +1,15 @@
 //! Calibration and judgement of a trained ensemble on the rows that it has not seen.
 
-use super::Finish;
 use super::blend::FittedMbgNbd;
 use super::bounded::Bounded;
 use super::calibration::Calibration;
 use super::curve::{self, Curve};
 use super::log_depth::LogDepth;
 use super::mix::Mix;
-use super::report::{self, Band};
 use super::season::Season;
 use super::silence::Silence;
 use super::spread::{Spread, Surprise};
+use super::{Finish, report};
 use crate::data::Horizons;
 use crate::error::{Error, Result};
 use crate::metrics::{Customers, TotalRatio};
@@ -140,8 +139,7 @@ pub fn judge(
     let metrics = match held_out.rows.is_empty() {
         true => {
             let seen = HeldOut::with(ensemble, sample, of_sample).known();
-            let band = report::law_band(ensemble.distribution, &seen.predictions);
-            seen.metrics(ensemble, target, band, "training")?
+            seen.metrics(ensemble, target, "training")?
         }
         false => {
             let own = beside.expected(&held_out.rows);
@@ -151,17 +149,24 @@ pub fn judge(
                 ..held_out
             };
             judged.remark(ensemble, &correction);
-            let observed = judged.observed(ensemble, &correction);
-            let law = ensemble.distribution;
-            finish.intervals = judged.intervals(law, &observed, beside, |_| true);
             spread = judged.spread(beside, &correction);
-            let band = judged.unseen_band(law, &observed, beside);
-            let band = band.or_else(|| report::law_band(law, &judged.predictions));
+            let observed = ensemble
+                .distribution
+                .and_then(|law| Some((law, judged.observed(law, beside, &correction)?)));
             let on = match ensemble.folds.len() {
                 1 => "validation",
                 _ => "cross-validation",
             };
-            judged.metrics(ensemble, target, band, on)?
+            let mut metrics = judged.metrics(ensemble, target, on)?;
+            if let Some((law, observed)) = &observed {
+                let all = observed.iter().map(|(_, customer)| *customer);
+                finish.intervals = Intervals::fit(*law, all.collect());
+                if let Some([inside, width]) = Intervals::judge(*law, observed) {
+                    metrics["interval_coverage"] = json!(inside);
+                    metrics["interval_width"] = json!(width);
+                }
+            }
+            metrics
         }
     };
     let statistics = json!({
@@ -356,64 +361,36 @@ impl HeldOut {
         }
     }
 
-    /// The law of each row and what was spent, without the season, which is of the time of use.
-    fn observed(&self, ensemble: &Ensemble, correction: &Correction) -> Option<Vec<Observed>> {
-        let law = ensemble.distribution?;
+    /// Customers, the law of each and what was spent, of the rows that customers to come will be most like: those a year before the model is used, where the
+    /// season is known from them, and of the latest cut-off else.
+    fn observed(
+        &self,
+        law: Distribution,
+        beside: &Beside,
+        correction: &Correction,
+    ) -> Option<Vec<(u32, Observed)>> {
         let [p, first, second] = law.parameters().map(|name| self.predictions.get(name));
         let (p, first, second) = (p?, first?, second?);
         let value = self.predictions.value();
-        let season = correction.season_log;
-        let parameters = |place: usize| {
-            let [p, first, second] = [p, first, second].map(|of| f64::from(of[place]));
-            match law {
-                Distribution::ZeroInflatedLognormal => [p, first - season, second],
-                Distribution::ZeroInflatedGamma => [p, first, second * season.exp()],
-            }
-        };
-        let rows = (0..self.rows.len()).map(|place| Observed {
-            value: value[place],
-            parameters: parameters(place),
-            spent: self.actual[place],
-        });
-        Some(rows.collect())
-    }
-
-    /// Intervals that hold on the latest customers, of whom those to come will be most like; of customers that `counts`.
-    fn intervals(
-        &self,
-        law: Option<Distribution>,
-        observed: &Option<Vec<Observed>>,
-        beside: &Beside,
-        counts: impl Fn(u32) -> bool,
-    ) -> Option<Intervals> {
-        let observed = observed.as_ref()?;
+        let season = beside
+            .season
+            .as_ref()
+            .filter(|_| correction.season_log != 0.0);
         let is_latest = |row: u32| beside.is_latest.get(row as usize) != Some(&false);
-        let customers = (0..self.rows.len())
-            .filter(|&place| is_latest(self.rows[place]) && counts(self.customers[place]))
-            .map(|place| observed[place]);
-        Intervals::fit(law?, customers.collect())
-    }
-
-    /// The 80 % interval of each row by what the other half of the customers did: intervals hold what they promise on the customers that they were moved for.
-    fn unseen_band(
-        &self,
-        law: Option<Distribution>,
-        observed: &Option<Vec<Observed>>,
-        beside: &Beside,
-    ) -> Option<Band> {
-        let halves = [0, 1]
-            .map(|half| self.intervals(law, observed, beside, |customer| customer % 2 != half));
-        let [Some(even), Some(odd)] = halves else {
-            return None;
+        let is_like = |row: u32| match season {
+            Some(season) => season.is_same(row),
+            None => is_latest(row),
         };
-        let (mut low, mut high) = (Vec::new(), Vec::new());
-        for (customer, row) in self.customers.iter().zip(observed.as_ref()?) {
-            let half = if customer % 2 == 0 { &even } else { &odd };
-            let [from, to] = half.of(law?, row.parameters, row.value, 0.8)?;
-            low.push(from);
-            high.push(to);
-        }
-        Some((low, high))
+        let places = (0..self.rows.len()).filter(|&place| is_like(self.rows[place]));
+        let observed = places.map(|place| {
+            let row = Observed {
+                value: value[place],
+                parameters: [p, first, second].map(|of| f64::from(of[place])),
+                spent: self.actual[place],
+            };
+            (self.customers[place], row)
+        });
+        Some(observed.collect())
     }
 
     /// How far what is spent lies from what is expected.
@@ -436,7 +413,6 @@ impl HeldOut {
         &self,
         ensemble: &Ensemble,
         target: &TargetStatistics,
-        band: Option<Band>,
         evaluated_on: &str,
     ) -> Result<Value> {
         let options = ensemble.options;
@@ -447,7 +423,7 @@ impl HeldOut {
             &self.actual,
             &self.predictions,
             &self.customers,
-            band,
+            ensemble.distribution,
             whale,
         )?;
         metrics.insert("evaluated_on".into(), json!(evaluated_on));

@@ -8,33 +8,31 @@ use crate::objective::{Distribution, quantile};
 use crate::train::fit::network::Predictions;
 use serde_json::{Map, Value, json};
 
-/// The low and the high ends of an interval of each row.
-pub type Band = (Vec<f64>, Vec<f64>);
-
-/// The 10 % and 90 % quantiles of the predicted law.
-pub fn law_band(distribution: Option<Distribution>, predictions: &Predictions) -> Option<Band> {
-    let law = distribution?;
-    let [p, first, second] = law.parameters().map(|name| predictions.get(name));
-    let columns = [p?, first?, second?];
-    let at = |q: f64| -> Vec<f64> {
-        (0..columns[0].len())
-            .map(|row| quantile(law, columns.map(|column| f64::from(column[row])), q))
-            .collect()
-    };
-    Some((at(0.1), at(0.9)))
-}
-
 pub fn evaluate(
     actual: &[f64],
     predictions: &Predictions,
     customers: &[u32],
-    band: Option<Band>,
+    distribution: Option<Distribution>,
     whale_threshold: f64,
 ) -> Result<Map<String, Value>> {
     let widen = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
     let prediction = widen(predictions.value());
     let purchase = predictions.get("purchase_probability").map(widen);
     let whale = predictions.get("whale_probability").map(widen);
+    let band = distribution.and_then(|law| {
+        let names = law.parameters();
+        let columns = [
+            predictions.get(names[0])?,
+            predictions.get(names[1])?,
+            predictions.get(names[2])?,
+        ];
+        let at = |q: f64| -> Vec<f64> {
+            (0..actual.len())
+                .map(|row| quantile(law, columns.map(|column| f64::from(column[row])), q))
+                .collect()
+        };
+        Some((at(0.1), at(0.9)))
+    });
     let all = metrics::evaluate(&Observations {
         actual,
         prediction: &prediction,

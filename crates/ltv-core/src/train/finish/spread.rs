@@ -2,7 +2,8 @@
 //!
 //! Quantiles of customers do not add up; variances do. That of one customer is taken from the customers held out who were predicted about as much: in each
 //! tenth of them the squares of the surprises over the predictions to the power of 1.5, for who is expected to spend more also varies more. To that comes
-//! what moves all customers together: the level of the predictions is known from the customers held out only, and is not the same at each cut-off.
+//! what moves all customers together, or all of a tier: the level of the predictions is known from the customers held out only, and is not the same at each
+//! cut-off.
 
 use crate::metrics::{Customers, TotalRatio};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub struct Spread {
     pub dispersion: Vec<f64>,
     /// Standard deviation of the logarithm of the level.
     pub level: f64,
+    /// The same of each tier beside that.
+    pub tier: f64,
 }
 
 /// A row held out.
@@ -49,15 +52,17 @@ impl Spread {
             return None;
         }
         let by_chance = chance(&rows)?;
-        let between = between_cut_offs(&rows);
+        let between = excess(&rows);
         rows.sort_by(|a, b| a.value.total_cmp(&b.value));
         let place = |tier: usize| tier * rows.len() / count;
-        let tiers = (1..count).map(|tier| rows[place(tier)].value).collect();
-        let dispersion = (0..count).map(|tier| dispersion(&rows[place(tier)..place(tier + 1)]));
+        let tiers: Vec<&[Surprise]> = (0..count)
+            .map(|tier| &rows[place(tier)..place(tier + 1)])
+            .collect();
         Some(Self {
-            tiers,
-            dispersion: dispersion.collect(),
-            level: (by_chance + between).sqrt(),
+            tiers: tiers[1..].iter().map(|tier| tier[0].value).collect(),
+            dispersion: tiers.iter().map(|tier| dispersion(tier)).collect(),
+            level: (by_chance + between.unwrap_or(0.0).max(0.0)).sqrt(),
+            tier: of_tiers(&tiers, between).sqrt(),
         })
     }
 }
@@ -88,30 +93,43 @@ fn chance(rows: &[Surprise]) -> Option<f64> {
     Some((ratio(rows)?.width().ln() / BETWEEN_LIMITS).powi(2))
 }
 
-/// How much more than by chance the totals of cut-offs differ, as a variance of logarithms.
-fn between_cut_offs(rows: &[Surprise]) -> f64 {
+/// Of each cut-off the logarithm of the ratio of the totals, and its variance by chance.
+fn by_cut_off(rows: &[Surprise]) -> Vec<(f64, f64)> {
     let mut by_day: BTreeMap<i32, Vec<Surprise>> = BTreeMap::new();
     for row in rows {
         by_day.entry(row.day).or_default().push(*row);
     }
-    let known: Vec<(f64, f64)> = by_day
-        .values()
-        .filter_map(|rows| {
-            let found = ratio(rows).filter(|found| found.ratio > 0.0)?;
-            Some((
-                found.ratio.ln(),
-                (found.width().ln() / BETWEEN_LIMITS).powi(2),
-            ))
-        })
-        .collect();
+    let found = by_day.values().filter_map(|rows| {
+        let found = ratio(rows).filter(|found| found.ratio > 0.0)?;
+        Some((
+            found.ratio.ln(),
+            (found.width().ln() / BETWEEN_LIMITS).powi(2),
+        ))
+    });
+    found.collect()
+}
+
+/// How much more than by chance the totals of cut-offs differ, as a variance of logarithms; `None` where there are too few of them.
+fn excess(rows: &[Surprise]) -> Option<f64> {
+    let known = by_cut_off(rows);
     if known.len() < FEWEST_CUT_OFFS {
-        return 0.0;
+        return None;
     }
     let count = known.len() as f64;
     let mean = known.iter().map(|(log, _)| log).sum::<f64>() / count;
     let squares: f64 = known.iter().map(|(log, _)| (log - mean).powi(2)).sum();
     let by_chance = known.iter().map(|(_, variance)| variance).sum::<f64>() / count;
-    (squares / (count - 1.0) - by_chance).max(0.0)
+    Some(squares / (count - 1.0) - by_chance)
+}
+
+/// The same of tiers, beyond what all of them have in common.
+fn of_tiers(tiers: &[&[Surprise]], in_common: Option<f64>) -> f64 {
+    let Some(in_common) = in_common else {
+        return 0.0;
+    };
+    let found: Vec<f64> = tiers.iter().filter_map(|rows| excess(rows)).collect();
+    let mean = found.iter().sum::<f64>() / found.len().max(1) as f64;
+    (mean - in_common.max(0.0)).max(0.0)
 }
 
 #[cfg(test)]
@@ -143,13 +161,15 @@ mod tests {
     fn holds(spread: &Spread, rows: &[Surprise]) -> bool {
         let expected: f64 = rows.iter().map(|row| row.value).sum();
         let spent: f64 = rows.iter().map(|row| row.spent).sum();
-        let variance: f64 = rows
-            .iter()
-            .map(|row| {
-                let tier = spread.tiers.partition_point(|bound| *bound <= row.value);
-                spread.dispersion[tier] * row.value.powf(1.5)
-            })
-            .sum();
+        let mut sums = vec![0.0; spread.dispersion.len()];
+        let mut variance = 0.0;
+        for row in rows {
+            let tier = spread.tiers.partition_point(|bound| *bound <= row.value);
+            variance += spread.dispersion[tier] * row.value.powf(1.5);
+            sums[tier] += row.value;
+        }
+        let of_tiers: f64 = sums.iter().map(|sum| (spread.tier * sum).powi(2)).sum();
+        let variance = variance + of_tiers;
         let log_variance = (1.0 + variance / expected.powi(2) + spread.level.powi(2)).ln();
         let away = (spent / expected).ln() + log_variance / 2.0;
         away.abs() <= 1.281_552 * log_variance.sqrt()
@@ -196,6 +216,7 @@ mod tests {
             held += usize::from(holds(&spread, &later));
             let without = Spread {
                 level: 0.0,
+                tier: 0.0,
                 ..spread
             };
             held_without += usize::from(holds(&without, &later));
