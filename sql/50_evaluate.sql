@@ -58,6 +58,12 @@ AS 'MODULE_PATHNAME', 'ltv_predict_horizon_version';
 COMMENT ON FUNCTION ltv.predict_horizon(text, int, record, float8)
     IS 'ltv_predict_horizon of a pinned version, for functions of the extension';
 
+CREATE FUNCTION ltv.predict_interval(model text, version int, input record, coverage float8) RETURNS float8[]
+LANGUAGE c IMMUTABLE PARALLEL SAFE COST 100 SUPPORT ltv.predict_support
+AS 'MODULE_PATHNAME', 'ltv_predict_interval_version';
+COMMENT ON FUNCTION ltv.predict_interval(text, int, record, float8)
+    IS 'ltv_predict_interval of a pinned version, for functions of the extension';
+
 -- SQL for a target as a number: an amount, or whether something happened.
 CREATE FUNCTION ltv.target_value(row_name text, target text, type oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -78,6 +84,16 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.learned_horizon IS 'the days of a label if a version predicts it beside its target, else NULL';
 
+-- SQL for the 80 % interval of a row scored as p: with a promise where the version has such, else of its law.
+CREATE FUNCTION ltv.scored_interval(model text, version int, input text, days float8) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN days IS NULL AND v.schema -> 'intervals' IS NOT NULL
+                THEN format('ltv.predict_interval(%L, %s, %s, 0.8)', model, version, input) ELSE 'NULL::float8[]' END
+    FROM ltv.readable_versions v WHERE v.model = $1 AND v.version = $2
+$$;
+COMMENT ON FUNCTION ltv.scored_interval IS 'SQL for the interval of a row, NULL where the version has none';
+
 -- The rows of a bound query, scored once each, with the target that the version was trained on unless another is named.
 CREATE FUNCTION ltv.scored_query(model text, version int, query text, target text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -92,12 +108,12 @@ BEGIN
     place := ltv.check_column(columns.names, target, 'target');
     days := ltv.learned_horizon(model, version, target);
     RETURN format(
-        'SELECT %s AS actual, %s AS p FROM (%s%s) ltv_s WHERE ltv_s.%I IS NOT NULL OFFSET 0',
+        'SELECT %s AS actual, %s AS p, %s AS band FROM (%s%s) ltv_s WHERE ltv_s.%I IS NOT NULL OFFSET 0',
         ltv.target_value('ltv_s', target, columns.types[place]),
         CASE WHEN days IS NULL THEN format('ltv.predict_all(%L, %s, ltv_s)', model, version)
              ELSE format('ROW(ltv.predict_horizon(%L, %s, ltv_s, %s), NULL, NULL, NULL, NULL, NULL, %2$s)'
                          '::ltv.prediction', model, version, days) END,
-        query, E'\n', target);
+        ltv.scored_interval(model, version, 'ltv_s', days), query, E'\n', target);
 END
 $$;
 COMMENT ON FUNCTION ltv.scored_query
@@ -165,7 +181,7 @@ DECLARE
     metrics jsonb;
 BEGIN
     EXECUTE 'SELECT ltv.evaluation(s.actual, (s.p).ltv, (s.p).purchase_probability, (s.p).whale_probability, '
-            '(s.p).p10, (s.p).p90, $1) FROM ('
+            'COALESCE(s.band[1], (s.p).p10), COALESCE(s.band[2], (s.p).p90), $1) FROM ('
         || ltv.scored_query(model, version, query, target) || ') s'
         INTO metrics USING COALESCE(whale_threshold, ltv.whale_threshold(model, version));
     RETURN metrics;
@@ -201,7 +217,8 @@ BEGIN
                 '{rows,payers,normalized_gini,spearman,auc,decile_mape,total_ratio,total_ratio_low,total_ratio_high,'
                 'mean_actual,mean_prediction,rmse,mae,log_loss,'
                 'revenue_capture_1,revenue_capture_5,revenue_capture_10,revenue_capture_20,'
-                'top_recall_1,top_recall_5,top_recall_10,top_recall_20,interval_coverage}'::text[])
+                'top_recall_1,top_recall_5,top_recall_10,top_recall_20,'
+                'interval_coverage,interval_width}'::text[])
                  WITH ORDINALITY AS o(metric, i) ON o.metric = m.key
             WHERE jsonb_typeof(m.value) = 'number');
 END

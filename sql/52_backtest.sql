@@ -14,7 +14,7 @@ COMMENT ON FUNCTION ltv.champion_at IS 'the version that was champion at a momen
 CREATE TYPE ltv.cutoff_metrics AS (
     cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8,
     actual float8, total_ratio float8, normalized_gini float8, spearman float8, auc float8,
-    decile_mape float8, mae float8
+    decile_mape float8, mae float8, interval_coverage float8, interval_width float8
 );
 COMMENT ON TYPE ltv.cutoff_metrics IS 'a model judged at one cut-off, see ltv_backtest';
 
@@ -107,14 +107,15 @@ BEGIN
     RETURN QUERY
     SELECT r.cutoff, r.used_version, r.was_champion, r.rows::bigint, r.mean_prediction * r.rows,
            r.mean_actual * r.rows,
-           r.total_ratio, r.normalized_gini, r.spearman, r.auc, r.decile_mape, r.mae
+           r.total_ratio, r.normalized_gini, r.spearman, r.auc, r.decile_mape, r.mae,
+           r.interval_coverage, r.interval_width
     FROM jsonb_to_recordset(ltv.run_as(owner, NULL, NULL, 'SELECT ltv.backtest_rows($2)', jsonb_build_object(
         'name', ltv.qualified_name(relation), 'definition', spec, 'model', model, 'version', version, 'as_of', as_of,
         'target', COALESCE(target, 'ltv'))))
         AS r (
             cutoff date, used_version int, was_champion boolean, rows float8, mean_prediction float8,
             mean_actual float8, total_ratio float8, normalized_gini float8, spearman float8, auc float8,
-            decile_mape float8, mae float8
+            decile_mape float8, mae float8, interval_coverage float8, interval_width float8
         ) ORDER BY r.cutoff;
 END
 $$;
@@ -132,7 +133,8 @@ CREATE FUNCTION @extschema@.ltv_backtest(
 )
 RETURNS TABLE (
     cutoff date, used_version int, was_champion boolean, customers bigint, predicted float8, actual float8,
-    total_ratio float8, normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8
+    total_ratio float8, normalized_gini float8, spearman float8, auc float8, decile_mape float8, mae float8,
+    interval_coverage float8, interval_width float8
 )
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_backtest IS

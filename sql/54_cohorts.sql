@@ -5,45 +5,10 @@
 
 CREATE TYPE ltv.cohort_age AS (
     cohort date, age int, days int, customers bigint, revenue float8, predicted_revenue float8, value float8,
-    cost float8, ltv_to_cac float8, payback_day int
+    cost float8, ltv_to_cac float8, payback_day int, predicted_low float8, predicted_high float8,
+    payback_earliest int, payback_latest int
 );
 COMMENT ON TYPE ltv.cohort_age IS 'a cohort at an age, see ltv_cohorts';
-
--- What whoever may score with a model has to know of what it predicts.
-CREATE FUNCTION ltv.prediction_facts(caller regrole, model text, version bigint) RETURNS jsonb
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    used bigint := version;
-    facts jsonb;
-BEGIN
-    PERFORM ltv.check_model(caller, model, 'predict');
-    IF used IS NULL THEN
-        SELECT a.version INTO used FROM ltv.aliases a
-        WHERE a.model = prediction_facts.model AND a.alias = 'champion';
-    END IF;
-    IF used IS NULL THEN
-        RAISE object_not_in_prerequisite_state USING MESSAGE = format('model "%s" has no champion', model),
-            DETAIL = 'No version was trained yet, or the alias was removed.',
-            HINT = 'Wait for its training with ltv_wait, or choose a version with ltv_set_alias.';
-    END IF;
-    SELECT jsonb_build_object('version', v.version, 'horizon', v.statistics -> 'horizon',
-                              'has_state', v.schema -> 'state' IS NOT NULL,
-                              'longest', (SELECT max(h::float8)
-                                          FROM jsonb_array_elements_text(v.schema -> 'horizons') h))
-    INTO facts FROM ltv.versions v WHERE v.model = prediction_facts.model AND v.version = used;
-    IF facts IS NULL THEN
-        RAISE undefined_object USING MESSAGE = format('version %s of model "%s" does not exist', used, model);
-    END IF;
-    RETURN facts;
-END
-$$;
-COMMENT ON FUNCTION ltv.prediction_facts(regrole, text, bigint) IS 'see the function without caller';
-
-CREATE FUNCTION ltv.prediction_facts(model text, version bigint) RETURNS jsonb
-LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION ltv.prediction_facts(text, bigint)
-    IS 'the version, its horizons in days, and whether it knows the state of customers';
 
 -- How what is predicted until the horizon spreads over the days: as a version of several horizons says, else as the
 -- orders that the law of the model expects, or else evenly.
@@ -99,6 +64,7 @@ BEGIN
     RETURN ltv.fill_in($sql$
 WITH customers AS MATERIALIZED (
     SELECT r.customer, r.features, r.predicted, r.start, {today} - r.start AS seen,
+           ltv.variance_of({spread}, r.predicted) AS variance,
            pg_catalog.date_trunc({period}, r.start::timestamp)::pg_catalog.date AS cohort
     FROM (SELECT ltv_f.{id} AS customer, ltv_f AS features, {today} - ltv_f.{age} AS start,
                  ltv.predict({model}::text, {version}, ltv_f) AS predicted
@@ -106,7 +72,14 @@ WITH customers AS MATERIALIZED (
           ) ltv_f) r
     WHERE r.start IS NOT NULL
 ), cohorts AS (
-    SELECT c.cohort, pg_catalog.count(*) AS customers, pg_catalog.min(c.seen) AS seen FROM customers c GROUP BY c.cohort
+    SELECT t.cohort, pg_catalog.sum(t.customers)::bigint AS customers, pg_catalog.min(t.seen) AS seen,
+           pg_catalog.sum(t.predicted) AS predicted,
+           pg_catalog.sum(t.variance + pg_catalog.power(({spread}).tier * t.predicted, 2::float8)) AS variance
+    FROM (SELECT c.cohort, pg_catalog.count(*) AS customers, pg_catalog.min(c.seen) AS seen,
+                 pg_catalog.sum(c.predicted) AS predicted, pg_catalog.sum(c.variance) AS variance
+          FROM customers c
+          GROUP BY c.cohort, pg_catalog.width_bucket(c.predicted, ({spread}).tiers)) t
+    GROUP BY t.cohort
 ), shares AS (
     -- Of what is predicted until the horizon, the share until some days before it; of some customers, which are enough.
     SELECT s.cohort, s.day, COALESCE(s.grown / NULLIF(pg_catalog.max(s.grown) OVER (PARTITION BY s.cohort),
@@ -138,31 +111,46 @@ WITH customers AS MATERIALIZED (
     FROM cohorts c CROSS JOIN LATERAL pg_catalog.generate_series(0, c.seen + {horizon}, {step}) a(age)
 ), ages AS (
     SELECT f.cohort, f.age, pg_catalog.sum(f.spent) AS spent, pg_catalog.sum(f.predicted) AS predicted,
-           pg_catalog.sum(f.spent + f.predicted) * {margin}::float8
-               * pg_catalog.power({discount}::float8, f.age::float8 / -365::float8) AS value
+           {margin}::float8 * pg_catalog.power({discount}::float8, f.age::float8 / -365::float8) AS worth
     FROM flows f GROUP BY f.cohort, f.age
 ), curve AS (
-    SELECT a.cohort, a.age, pg_catalog.sum(a.spent) OVER until AS spent,
-           pg_catalog.sum(a.predicted) OVER until AS predicted, pg_catalog.sum(a.value) OVER until AS value
-    FROM ages a WINDOW until AS (PARTITION BY a.cohort ORDER BY a.age)
+    -- What is still to come by an age varies as much as its share of all that is to come.
+    SELECT v.*, ltv.sum_interval(v.predicted, c.variance * (v.predicted / NULLIF(c.predicted, 0::float8)),
+                                 ({spread}).level) AS range
+    FROM (SELECT a.cohort, a.age, pg_catalog.sum(a.spent) OVER until AS spent,
+                 pg_catalog.sum(a.predicted) OVER until AS predicted,
+                 pg_catalog.sum(a.spent * a.worth) OVER until AS earned,
+                 pg_catalog.sum(a.predicted * a.worth) OVER until AS to_earn
+          FROM ages a WINDOW until AS (PARTITION BY a.cohort ORDER BY a.age)) v
+    JOIN cohorts c ON c.cohort = v.cohort
 ), money AS (
-    SELECT c.cohort, k.cost, pg_catalog.sum(a.value) / NULLIF(k.cost, 0::float8) AS ltv_to_cac
+    SELECT c.cohort, k.cost, pg_catalog.sum((a.spent + a.predicted) * a.worth) / NULLIF(k.cost, 0::float8) AS ltv_to_cac
     FROM cohorts c JOIN ages a ON a.cohort = c.cohort
     JOIN pg_catalog.jsonb_to_recordset({costs}::pg_catalog.jsonb) AS k(cohort pg_catalog.date, cost float8)
         ON k.cohort = c.cohort
     GROUP BY c.cohort, k.cost
 ), payback AS (
-    SELECT m.cohort, pg_catalog.min(v.age) AS day
+    SELECT m.cohort, pg_catalog.min(v.age) FILTER (WHERE v.earned + v.to_earn >= m.cost) AS day,
+           pg_catalog.min(v.age) FILTER (WHERE v.earned + r.high >= m.cost) AS earliest,
+           pg_catalog.min(v.age) FILTER (WHERE v.earned + r.low >= m.cost) AS latest
     FROM money m JOIN cohorts c ON c.cohort = m.cohort
-    JOIN curve v ON v.cohort = m.cohort AND v.value >= m.cost AND v.age <= c.seen + {horizon}
+    JOIN curve v ON v.cohort = m.cohort AND v.age <= c.seen + {horizon}
+    CROSS JOIN LATERAL (SELECT CASE WHEN v.predicted = 0::float8 THEN 0::float8
+                                    ELSE v.to_earn * (v.range[1] / v.predicted) END AS low,
+                               CASE WHEN v.predicted = 0::float8 THEN 0::float8
+                                    ELSE v.to_earn * (v.range[2] / v.predicted) END AS high) r
     GROUP BY m.cohort
 )
 SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r) ORDER BY r.cohort, r.days)
 FROM (SELECT v.cohort, v.age / {step} AS age, v.age AS days, c.customers,
              CASE WHEN v.age <= c.seen THEN v.spent / c.customers::float8 END AS revenue,
              CASE WHEN v.age > c.seen THEN (v.spent + v.predicted) / c.customers::float8 END AS predicted_revenue,
-             v.value / c.customers::float8 AS value, m.cost / c.customers::float8 AS cost, m.ltv_to_cac,
-             b.day AS payback_day
+             (v.earned + v.to_earn) / c.customers::float8 AS value, m.cost / c.customers::float8 AS cost, m.ltv_to_cac,
+             b.day AS payback_day,
+             CASE WHEN v.age > c.seen THEN (v.spent + v.range[1]) / c.customers::float8 END AS predicted_low,
+             CASE WHEN v.age > c.seen THEN (v.spent + v.range[2]) / c.customers::float8 END AS predicted_high,
+             CASE WHEN {is_known} THEN b.earliest END AS payback_earliest,
+             CASE WHEN {is_known} THEN b.latest END AS payback_latest
       FROM curve v JOIN cohorts c ON c.cohort = v.cohort
       LEFT JOIN money m ON m.cohort = v.cohort
       LEFT JOIN payback b ON b.cohort = v.cohort
@@ -176,6 +164,8 @@ FROM (SELECT v.cohort, v.age / {step} AS age, v.age AS days, c.customers,
         'growth', ltv.predicted_growth(argument ->> 'model', argument -> 'facts', 'p.features', 'k.day::float8'),
         'knots', quote_literal(ARRAY(SELECT DISTINCT k * horizon / 12 AS day FROM generate_series(0, 12) k
                                      ORDER BY day)::text),
+        'spread', format('%L::ltv.spread', ltv.spread(argument #> '{facts,spread}')),
+        'is_known', CASE WHEN argument #> '{facts,spread,level}' IS NULL THEN 'false' ELSE 'true' END,
         'orders', ltv.features_orders(definition, context.today),
         'match', CASE WHEN listed THEN (ltv.id_match(
                      definition ->> 'customers', id_column, 'c.customer', 'customers',
@@ -304,7 +294,8 @@ CREATE FUNCTION @extschema@.ltv_cohorts(
     version       bigint DEFAULT NULL
 ) RETURNS TABLE (
     cohort date, age int, days int, customers bigint, revenue float8, predicted_revenue float8, value float8,
-    cost float8, ltv_to_cac float8, payback_day int
+    cost float8, ltv_to_cac float8, payback_day int, predicted_low float8, predicted_high float8,
+    payback_earliest int, payback_latest int
 )
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_cohorts

@@ -76,7 +76,8 @@ COMMENT ON FUNCTION ltv.check_id_type IS 'an error unless ids are of a type';
 -- spent.
 CREATE FUNCTION ltv.segment_query(
     id_type anyelement, model text, query text, shares float8[], id_column text, version bigint, budget float8,
-    cost_per_contact float8, margin float8, thresholds float8[], tier_names text[]
+    cost_per_contact float8, margin float8, thresholds float8[], tier_names text[],
+    discount_rate float8
 )
 RETURNS TABLE (
     customer_id anyelement, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
@@ -110,14 +111,16 @@ BEGIN
                     WINDOW best AS (ORDER BY s.ltv DESC, s.customer_id::text ROWS UNBOUNDED PRECEDING)) r) t
         ORDER BY t.rank$sql$, id_column, CASE WHEN pg_typeof(id_type) = 'text'::regtype THEN '::text' ELSE '' END,
         call, query, E'\n')
-    USING bounds, budget, cost_per_contact, margin, rising, tier_names;
+    USING bounds, budget, cost_per_contact, margin * ltv.discount_factor(model, version, discount_rate), rising,
+          tier_names;
 END
 $$;
 COMMENT ON FUNCTION ltv.segment_query IS 'see ltv_segment; the query is bound';
 
 CREATE FUNCTION ltv.segment_as(
     id_type anyelement, model text, query text, shares float8[], id_column text, version bigint, budget float8,
-    cost_per_contact float8, margin float8, thresholds float8[], tier_names text[]
+    cost_per_contact float8, margin float8, thresholds float8[], tier_names text[],
+    discount_rate float8
 ) RETURNS TABLE (
     customer_id anyelement, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
     contact boolean, tier_name text
@@ -126,7 +129,7 @@ LANGUAGE sql
 AS $$
     SELECT *
     FROM ltv.segment_query(id_type, model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact,
-                           margin, thresholds, tier_names)
+                           margin, thresholds, tier_names, discount_rate)
 $$;
 COMMENT ON FUNCTION ltv.segment_as IS 'see ltv_segment_as';
 
@@ -142,7 +145,8 @@ CREATE FUNCTION @extschema@.ltv_segment_as(
     cost_per_contact float8 DEFAULT NULL,
     margin           float8 DEFAULT 1,
     thresholds       float8[] DEFAULT NULL,
-    tier_names       text[] DEFAULT NULL
+    tier_names       text[] DEFAULT NULL,
+    discount_rate    float8 DEFAULT 0
 ) RETURNS TABLE (
     customer_id anyelement, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
     contact boolean, tier_name text
@@ -153,7 +157,7 @@ COMMENT ON FUNCTION @extschema@.ltv_segment_as
 
 CREATE FUNCTION ltv.segment(
     model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8,
-    margin float8, thresholds float8[], tier_names text[]
+    margin float8, thresholds float8[], tier_names text[], discount_rate float8
 ) RETURNS TABLE (
     customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
     contact boolean, tier_name text
@@ -162,7 +166,7 @@ LANGUAGE sql
 AS $$
     SELECT *
     FROM ltv.segment_as(NULL::pg_catalog.text, model, query, shares, id_column, version, budget, cost_per_contact,
-                        margin, thresholds, tier_names)
+                        margin, thresholds, tier_names, discount_rate)
 $$;
 COMMENT ON FUNCTION ltv.segment IS 'see ltv_segment';
 
@@ -176,7 +180,8 @@ CREATE FUNCTION @extschema@.ltv_segment(
     cost_per_contact float8 DEFAULT NULL,
     margin           float8 DEFAULT 1,
     thresholds       float8[] DEFAULT NULL,
-    tier_names       text[] DEFAULT NULL
+    tier_names       text[] DEFAULT NULL,
+    discount_rate    float8 DEFAULT 0
 ) RETURNS TABLE (
     customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
     contact boolean, tier_name text
@@ -187,42 +192,67 @@ COMMENT ON FUNCTION @extschema@.ltv_segment
 
 CREATE TYPE ltv.tier_summary AS (
     tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8,
-    lowest_ltv float8, highest_ltv float8, tier_name text
+    lowest_ltv float8, highest_ltv float8, revenue_low float8, revenue_high float8,
+    present_value float8, tier_name text
 );
 COMMENT ON TYPE ltv.tier_summary IS 'one tier of a segment, see ltv_segment_summary';
 
 CREATE FUNCTION ltv.summarize_query(
-    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[], tier_names text[]
+    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[], margin float8,
+    discount_rate float8, tier_names text[]
 )
 RETURNS SETOF ltv.tier_summary
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT s.tier, count(*), sum(s.ltv), sum(s.ltv) / NULLIF(sum(sum(s.ltv)) OVER (), 0),
-           avg(s.ltv), min(s.ltv), max(s.ltv), s.tier_name
-    FROM ltv.segment_query(NULL::text, model, query, shares, id_column, version, NULL, NULL, 1, thresholds,
-                           tier_names) s
-    GROUP BY s.tier, s.tier_name ORDER BY s.tier
+DECLARE
+    spread ltv.spread;
+BEGIN
+    PERFORM ltv.check_model(model, 'predict');
+    IF (margin > 0 AND margin < 'infinity') IS NOT TRUE THEN
+        PERFORM ltv.raise_argument('the margin must be greater than 0', 'For example margin => 0.35.');
+    END IF;
+    spread := ltv.spread(ltv.prediction_facts(model, version) -> 'spread');
+    RETURN QUERY
+    SELECT t.tier, t.customers, t.expected, t.expected / NULLIF(sum(t.expected) OVER (), 0), t.mean, t.lowest,
+           t.highest, (ltv.sum_interval(t.expected, t.variance, spread.level))[1],
+           (ltv.sum_interval(t.expected, t.variance, spread.level))[2],
+           t.expected * margin * ltv.discount_factor(model, version, discount_rate), t.tier_name
+    FROM (SELECT b.tier, b.tier_name, sum(b.customers)::bigint AS customers, sum(b.expected) AS expected,
+                 sum(b.expected) / sum(b.customers) AS mean, min(b.lowest) AS lowest, max(b.highest) AS highest,
+                 sum(b.variance + (spread.tier * b.expected) ^ 2) AS variance
+          FROM (SELECT s.tier, s.tier_name, count(*) AS customers, sum(s.ltv) AS expected, min(s.ltv) AS lowest,
+                       max(s.ltv) AS highest, sum(ltv.variance_of(spread, s.ltv)) AS variance
+                FROM ltv.segment_query(NULL::text, model, query, shares, id_column, version, NULL, NULL, 1, thresholds,
+                                       tier_names, 0) s
+                GROUP BY s.tier, s.tier_name, width_bucket(s.ltv, spread.tiers)) b
+          GROUP BY b.tier, b.tier_name) t
+    ORDER BY t.tier;
+END
 $$;
 COMMENT ON FUNCTION ltv.summarize_query IS 'see ltv_segment_summary; the query is bound';
 
 CREATE FUNCTION ltv.segment_summary(
-    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[], tier_names text[]
+    model text, query text, shares float8[], id_column text, version bigint, thresholds float8[], margin float8,
+    discount_rate float8, tier_names text[]
 )
 RETURNS SETOF ltv.tier_summary
 LANGUAGE sql
 AS $$
-    SELECT *
-    FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version, thresholds, tier_names)
+    SELECT * FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version, thresholds, margin,
+                                      discount_rate, tier_names)
 $$;
 COMMENT ON FUNCTION ltv.segment_summary IS 'see ltv_segment_summary';
 
 CREATE FUNCTION @extschema@.ltv_segment_summary(
     model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}', id_column text DEFAULT 'customer_id',
-    version bigint DEFAULT NULL, thresholds float8[] DEFAULT NULL, tier_names text[] DEFAULT NULL
+    version bigint DEFAULT NULL, thresholds float8[] DEFAULT NULL, margin float8 DEFAULT 1,
+    discount_rate float8 DEFAULT 0, tier_names text[] DEFAULT NULL
 )
 RETURNS TABLE (
     tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,
-    highest_ltv float8, tier_name text
+    highest_ltv float8, revenue_low float8, revenue_high float8, present_value float8,
+    tier_name text
 )
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
-COMMENT ON FUNCTION @extschema@.ltv_segment_summary IS 'the tiers of ltv_segment with their expected revenue';
+COMMENT ON FUNCTION @extschema@.ltv_segment_summary
+    IS 'the tiers of ltv_segment with their expected revenue and its 80 % interval';

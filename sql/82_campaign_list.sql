@@ -5,7 +5,8 @@
 -- spent, and the budget cuts both arms at the same place, so that their members are alike.
 
 CREATE TYPE ltv.campaign_step AS (
-    step text, customers bigint, left_out bigint, expected_value float8, cost float8, expected_profit float8
+    step text, customers bigint, left_out bigint, expected_value float8, cost float8, expected_profit float8,
+    value_low float8, value_high float8
 );
 COMMENT ON TYPE ltv.campaign_step IS 'one step of the choice of members, see ltv_create_campaign';
 
@@ -195,10 +196,13 @@ SELECT jsonb_build_object(
     'query', (SELECT count(*) FROM scored), 'share', (SELECT h.share FROM shares h),
     'repeated', (SELECT min(d.id) FROM (SELECT s.id::text AS id FROM scored s WHERE s.id IS NOT NULL
                                         GROUP BY s.id HAVING count(*) > 1) d),
-    'steps', (SELECT jsonb_object_agg(g.step, jsonb_build_array(g.n, g.value))
-              FROM (SELECT s.step, count(*) AS n, sum(s.ltv) AS value FROM sorted s GROUP BY s.step) g),
-    'arms', (SELECT jsonb_object_agg(g.arm, jsonb_build_array(g.n, g.value))
-             FROM (SELECT c.arm, count(*) AS n, sum(c.ltv) AS value FROM chosen c GROUP BY c.arm) g),
+    'steps', (SELECT jsonb_object_agg(g.step, jsonb_build_array(g.n, g.value, g.variance))
+              FROM (SELECT s.step, count(*) AS n, sum(s.ltv) AS value, sum(ltv.variance_of({spread}, s.ltv)) AS variance
+                    FROM sorted s GROUP BY s.step) g),
+    'arms', (SELECT jsonb_object_agg(g.arm, jsonb_build_array(g.n, g.value, g.variance))
+             FROM (SELECT c.arm, count(*) AS n, sum(c.ltv) AS value, sum(ltv.variance_of({spread}, c.ltv)) AS variance
+                   FROM chosen c GROUP BY c.arm) g),
+    'level', sqrt(({spread}).level ^ 2 + ({spread}).tier ^ 2),
     'changes', (SELECT jsonb_object_agg(g.change, g.n)
                 FROM (SELECT w.change, count(*) AS n FROM written w WHERE w.change IS NOT NULL GROUP BY w.change) g))
 $sql$, jsonb_build_object(
@@ -210,6 +214,8 @@ $sql$, jsonb_build_object(
                      ELSE format('ltv.predict(%L::text, %s, ltv_row)', definition ->> 'model',
                                  definition ->> 'version') END,
         'query', scored_query,
+        'spread', format('%L::ltv.spread', ltv.spread(ltv.prediction_facts(
+            definition ->> 'model', (definition ->> 'version')::bigint) -> 'spread')),
         'tier', ltv.tier_of(definition),
         'suppressed', suppressing.hits, 'suppressing_joins', suppressing.joins,
         'resting', resting.hits, 'resting_joins', resting.joins,
@@ -271,34 +277,39 @@ CREATE FUNCTION ltv.campaign_funnel(definition jsonb, counted jsonb) RETURNS SET
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH steps AS (
-        SELECT s.step, s.name, COALESCE(sum(v.n), 0)::bigint AS n, sum(v.value) AS value
+        SELECT s.step, s.name, COALESCE(sum(v.n), 0)::bigint AS n, sum(v.value) AS value,
+               sum(v.variance) AS variance
         FROM (VALUES (1, 'scored'), (2, 'eligible'), (3, 'not_suppressed'), (4, 'rested'), (5, 'profitable'))
              s(step, name)
-        LEFT JOIN (SELECT k.key::int AS step, (k.value ->> 0)::bigint AS n, (k.value ->> 1)::float8 AS value
+        LEFT JOIN (SELECT k.key::int AS step, (k.value ->> 0)::bigint AS n, (k.value ->> 1)::float8 AS value,
+                          (k.value ->> 2)::float8 AS variance
                    FROM jsonb_each(NULLIF(counted -> 'steps', 'null')) k) v ON v.step >= s.step
         GROUP BY s.step, s.name
     ), arms AS (
         SELECT a.arm, COALESCE((counted #>> ARRAY['arms', a.arm, '0'])::bigint, 0) AS n,
-               (counted #>> ARRAY['arms', a.arm, '1'])::float8 AS value
+               (counted #>> ARRAY['arms', a.arm, '1'])::float8 AS value,
+               (counted #>> ARRAY['arms', a.arm, '2'])::float8 AS variance
         FROM unnest('{hold_out,contact}'::text[]) a(arm)
-    ), sizes (i, step, n, value) AS (
-        SELECT 0, 'query', (counted ->> 'query')::bigint, NULL
-        UNION ALL SELECT s.step, s.name, s.n, s.value FROM steps s
-        UNION ALL SELECT 6, 'within_budget', sum(a.n)::bigint, sum(a.value) FROM arms a
+    ), sizes (i, step, n, value, variance) AS (
+        SELECT 0, 'query', (counted ->> 'query')::bigint, NULL, NULL
+        UNION ALL SELECT s.step, s.name, s.n, s.value, s.variance FROM steps s
+        UNION ALL SELECT 6, 'within_budget', sum(a.n)::bigint, sum(a.value), sum(a.variance) FROM arms a
     )
-    SELECT f.step, f.customers, f.left_out, f.expected_value, f.cost, f.expected_profit FROM (
+    SELECT f.step, f.customers, f.left_out, f.expected_value, f.cost, f.expected_profit, i.ends[1], i.ends[2] FROM (
         SELECT r.i, r.step, r.n AS customers, lag(r.n) OVER (ORDER BY r.i) - r.n AS left_out, r.value AS expected_value,
-               NULL::float8 AS cost, NULL::float8 AS expected_profit
+               NULL::float8 AS cost, NULL::float8 AS expected_profit, r.variance
         FROM sizes r
         UNION ALL
         SELECT CASE a.arm WHEN 'hold_out' THEN 7 ELSE 8 END, a.arm, a.n, NULL, a.value,
-               a.n * c.cost, a.value * (definition ->> 'margin')::float8 - a.n * c.cost
+               a.n * c.cost, a.value * (definition ->> 'margin')::float8 - a.n * c.cost, a.variance
         FROM arms a, LATERAL (SELECT CASE a.arm WHEN 'contact' THEN (definition ->> 'cost_per_contact')::float8
                                      END AS cost) c
         UNION ALL
-        SELECT 9 + c.i, c.change, COALESCE((counted #>> ARRAY['changes', c.key])::bigint, 0), NULL, NULL, NULL, NULL
+        SELECT 9 + c.i, c.change, COALESCE((counted #>> ARRAY['changes', c.key])::bigint, 0), NULL, NULL, NULL, NULL,
+               NULL
         FROM (VALUES (1, 'entered', 'entered'), (2, 'left', 'left'), (3, 'changed_tier', 'tier')) c(i, change, key)
         WHERE definition -> 'refreshed' = 'true'
-    ) f ORDER BY f.i
+    ) f, LATERAL (SELECT ltv.sum_interval(f.expected_value, f.variance, (counted ->> 'level')::float8) AS ends) i
+    ORDER BY f.i
 $$;
 COMMENT ON FUNCTION ltv.campaign_funnel IS 'the steps of the choice of members with their sizes';

@@ -112,7 +112,7 @@ CREATE FUNCTION ltv.make_campaign(
     name text, model text, query text, query_relation regclass, scored_query text, hold_out float8, shares float8[],
     budget float8, cost_per_contact float8, margin float8, eligible text, suppressed jsonb, cooldown float8,
     detect float8, id_column text, email_column text, version bigint, start date, time_zone text, draw text,
-    thresholds float8[], path text
+    thresholds float8[], discount_rate float8, path text
 ) RETURNS SETOF ltv.campaign_step
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
 AS $$
@@ -134,7 +134,8 @@ BEGIN
         'email_column', email_column, 'eligible', eligible, 'suppress', suppressed, 'cooldown', cooldown::int,
         'hold_out', COALESCE(hold_out, CASE WHEN detect IS NULL THEN 0.1 END), 'detect', detect,
         'bounds', ltv.tier_bounds(shares), 'thresholds', thresholds,
-        'budget', budget, 'cost_per_contact', cost_per_contact, 'margin', margin,
+        'budget', budget, 'cost_per_contact', cost_per_contact,
+        'margin', margin * ltv.discount_factor(model, version, discount_rate),
         'start', day, 'time_zone', time_zone, 'search_path', path,
         'draw', COALESCE(draw, (parse_ident(name))[2]));
     PERFORM ltv.check_campaign_columns(spec, scored_query);
@@ -168,7 +169,7 @@ COMMENT ON FUNCTION ltv.make_campaign IS 'see ltv_create_campaign; sources are b
 CREATE FUNCTION ltv.create_campaign(
     name text, model text, query text, hold_out float8, shares float8[], budget float8, cost_per_contact float8,
     margin float8, eligible text, suppress text[], cooldown float8, detect float8, id_column text, email_column text,
-    version bigint, start date, time_zone text, draw text, thresholds float8[]
+    version bigint, start date, time_zone text, draw text, thresholds float8[], discount_rate float8
 ) RETURNS SETOF ltv.campaign_step
 LANGUAGE sql
 AS $$
@@ -178,7 +179,7 @@ AS $$
             ltv.given_query(query), ltv.condition_of(ltv.given_query(query), eligible))), hold_out, shares, budget,
         cost_per_contact, margin, ltv.condition_of(ltv.given_query(query), eligible), ltv.bind_suppressed(suppress),
         cooldown, detect, id_column, email_column, version, start, time_zone, draw, thresholds,
-        pg_catalog.current_setting('search_path'))
+        discount_rate, pg_catalog.current_setting('search_path'))
 $$;
 COMMENT ON FUNCTION ltv.create_campaign IS 'see ltv_create_campaign';
 
@@ -201,9 +202,11 @@ CREATE FUNCTION @extschema@.ltv_create_campaign(
     start            date DEFAULT NULL,
     time_zone        text DEFAULT 'UTC',
     draw             text DEFAULT NULL,
-    thresholds       float8[] DEFAULT NULL
+    thresholds       float8[] DEFAULT NULL,
+    discount_rate    float8 DEFAULT 0
 ) RETURNS TABLE (
-    step text, customers bigint, left_out bigint, expected_value float8, cost float8, expected_profit float8
+    step text, customers bigint, left_out bigint, expected_value float8, cost float8, expected_profit float8,
+    value_low float8, value_high float8
 )
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_create_campaign
@@ -280,7 +283,8 @@ AS $$ SELECT * FROM ltv.refresh_campaign(ltv.bind_relation(name)) $$;
 COMMENT ON FUNCTION ltv.refresh_campaign(text) IS 'see ltv_refresh_campaign';
 
 CREATE FUNCTION @extschema@.ltv_refresh_campaign(name text) RETURNS TABLE (
-    step text, customers bigint, left_out bigint, expected_value float8, cost float8, expected_profit float8
+    step text, customers bigint, left_out bigint, expected_value float8, cost float8, expected_profit float8,
+    value_low float8, value_high float8
 )
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_refresh_campaign

@@ -60,6 +60,14 @@ SET client_min_messages = warning;
 SELECT min(days) FILTER (WHERE age = 1) AS quarter FROM ltv_cohorts('cdnow', 'cdnow_features', 'quarter', as_of => '1997-09-30');
 SELECT count(DISTINCT cohort) AS weeks, bool_and(extract(isodow FROM cohort) = 1) AS mondays, min(days) FILTER (WHERE age = 1) AS week FROM ltv_cohorts('cdnow', 'cdnow_features', 'week', as_of => '1997-09-30');
 
+-- What is predicted and the day of payback have intervals; of what is past nothing is left open.
+SELECT bool_and(predicted_low < predicted_revenue AND predicted_revenue < predicted_high) AS around, count(predicted_low) = count(predicted_revenue) AS where_predicted, count(payback_earliest) AS no_costs FROM cohorts;
+SELECT payback_earliest = payback_day AND payback_latest = payback_day AS sure
+FROM ltv_cohorts('cdnow', 'cdnow_features', costs => 'SELECT date ''1997-02-01'' AS cohort, 90000 AS cost', margin => 0.4, as_of => '1997-09-30') WHERE cohort = '1997-02-01' AND age = 0;
+SELECT count(DISTINCT c.cohort) AS cohorts, bool_and(payback_earliest < payback_day AND (payback_day < payback_latest) IS NOT FALSE) AS open, bool_and(payback_earliest > 180) AS to_come
+FROM (SELECT cohort, max(customers * revenue) AS so_far, max(customers * predicted_revenue) AS in_the_end FROM cohorts GROUP BY 1) s, LATERAL
+    ltv_cohorts('cdnow', 'cdnow_features', costs => format('SELECT %L::date AS cohort, %s AS cost', s.cohort, 0.6 * s.so_far + 0.4 * s.in_the_end), as_of => '1997-09-30') c WHERE c.cohort = s.cohort;
+
 -- To the end of the log by default. Models that do not know how customers come back spread the prediction evenly.
 SELECT max(days) FILTER (WHERE revenue IS NOT NULL) AS seen, max(days) AS ahead FROM ltv_cohorts('cdnow', 'cdnow_features') WHERE cohort = '1997-01-01';
 SELECT ltv_train('even', 'cdnow_features', features => '{frequency,monetary_mean}', objective => 'mse', backbone => 'linear', options => '{"epochs": 1, "ensemble": 1}') AS job \gset

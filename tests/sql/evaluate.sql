@@ -9,7 +9,7 @@ CREATE TABLE customers AS SELECT * FROM (VALUES (1, 0, 0), (2, 0, 4), (3, 0, 2),
 SELECT * FROM ltv_evaluate('m', 'customers');
 SELECT count(*) AS differences FROM (SELECT * FROM ltv_evaluate('m', 'customers') EXCEPT SELECT * FROM ltv_evaluate('m', 'SELECT a, b, ltv AS spent FROM customers;', 1, target => 'spent')) d;
 SELECT * FROM ltv_evaluate('m', 'customers', whale_threshold => 4) WHERE metric LIKE 'top_recall%';
-SELECT metric FROM ltv_evaluate('z', 'SELECT a AS z, b AS m, ltv FROM customers') WHERE metric IN ('log_loss', 'interval_coverage');
+SELECT metric FROM ltv_evaluate('z', 'SELECT a AS z, b AS m, ltv FROM customers') WHERE metric IN ('log_loss', 'interval_coverage', 'interval_width');
 SELECT * FROM ltv_decile_stats('m', 'customers', groups => 2);
 SELECT count(*) FROM ltv_decile_stats('m', 'customers');
 -- The aggregates go with GROUP BY.

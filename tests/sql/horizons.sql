@@ -47,6 +47,13 @@ SELECT ltv_predict_horizon('five', a, NULL) AS no_day, ltv_predict_horizon('five
 SELECT count(*) AS customers, count(*) FILTER (WHERE NOT (0 <= i[1] AND i[1] <= i[2] AND i[2] <= j[2] AND j[1] <= i[1])) AS not_nested
 FROM (SELECT ltv_predict_interval('five', c, 0.5) AS i, ltv_predict_interval('five', c, 0.95) AS j FROM customers c WHERE customer_id::int % 3 > 0) x;
 SELECT ltv_predict_interval('five', a, 0.8) = ltv_predict_interval('five', 1, to_jsonb(a), 0.8) AS same, ltv_predict_interval('five', a, NULL) AS no_share FROM asked a LIMIT 1;
+-- An evaluation judges them, of the longest horizon; with the version is kept what customers showed who had no part in moving them.
+SELECT abs(c.value - e.inside) < 1e-9 AS coverage, abs(w.value / e.width - 1) < 1e-9 AS width
+FROM (SELECT avg((ltv BETWEEN i[1] AND i[2])::int) AS inside, avg(i[2] - i[1]) AS width FROM (SELECT c.ltv, ltv_predict_interval('five', c, 0.8) AS i FROM customers c WHERE as_of = '2024-09-01' AND c.ltv IS NOT NULL) x) e,
+    ltv_evaluate('five', 'SELECT * FROM customers WHERE as_of = ''2024-09-01''') c, ltv_evaluate('five', 'SELECT * FROM customers WHERE as_of = ''2024-09-01''') w WHERE c.metric = 'interval_coverage' AND w.metric = 'interval_width';
+SELECT metric FROM ltv_evaluate('five', 'SELECT * FROM customers WHERE as_of = ''2024-09-01''', target => 'ltv_30') WHERE metric LIKE 'interval%';
+SELECT (metrics ->> 'interval_coverage')::float8 BETWEEN 0.7 AND 0.9 AS held, (metrics ->> 'interval_width')::float8 > 0 AS wide, jsonb_array_length(statistics #> '{spread,dispersion}') - jsonb_array_length(statistics #> '{spread,tiers}') AS bounds, (statistics #>> '{spread,level}')::float8 > 0 AS level
+FROM ltv.versions WHERE model = 'five';
 SELECT ltv_predict_interval('five', a, 0.7) FROM asked a LIMIT 1;
 SELECT ltv_predict_interval('tweedie', a, 0.8) FROM asked a LIMIT 1;
 
@@ -82,7 +89,18 @@ SELECT ltv_report('alone') !~ 'By when' AS alone;
 
 SELECT b.customers = h.customers AS customers, abs(b.actual - h.actual) < 1e-6 * h.actual AS actual, abs(b.predicted - h.predicted) < 1e-5 * h.predicted AS predicted
 FROM ltv_backtest('five', '2024-09-01', target => 'ltv_30') b, judged h WHERE h.horizon = 30;
+SELECT b.interval_coverage = c.value AS coverage, b.interval_width = w.value AS width FROM ltv_backtest('five', '2024-09-01') b, ltv_evaluate('five', 'SELECT * FROM customers WHERE as_of = ''2024-09-01''') c,
+    ltv_evaluate('five', 'SELECT * FROM customers WHERE as_of = ''2024-09-01''') w WHERE c.metric = 'interval_coverage' AND w.metric = 'interval_width';
 SELECT ltv_backtest('five', '2024-09-01', target => 'ltv_45');
+
+-- Sums of customers have an interval: by hand.
+WITH facts AS (SELECT statistics -> 'spread' AS s FROM ltv.versions WHERE model = 'five'),
+scored AS (SELECT v, (SELECT count(*) FROM facts, jsonb_array_elements_text(s -> 'tiers') t WHERE t::float8 <= v) AS tier FROM (SELECT ltv_predict('five', c) AS v FROM customers c WHERE as_of = '2024-11-10') x),
+sums AS (SELECT sum(v) AS expected, sum((s -> 'dispersion' ->> tier::int)::float8 * v ^ 1.5) AS variance, max((s ->> 'level')::float8) AS level FROM scored, facts),
+law AS (SELECT expected, ln(1 + variance / expected ^ 2 + level ^ 2) AS squared FROM sums)
+SELECT abs(t.revenue_low / (l.expected * exp(-1.281551565545 * sqrt(squared) - squared / 2)) - 1) < 1e-6 AS low, abs(t.revenue_high / (l.expected * exp(1.281551565545 * sqrt(squared) - squared / 2)) - 1) < 1e-6 AS high,
+    t.revenue_low < t.expected_revenue AND t.expected_revenue < t.revenue_high AS around
+FROM ltv_segment_summary('five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''', '{1}') t, law l;
 
 -- What a cohort is expected to bring spreads over the days as the curve says.
 SELECT count(*) > 3 AS cohorts, bool_and(value >= 0) AS positive, count(*) FILTER (WHERE predicted_revenue IS NOT NULL) > 0 AS predicted FROM ltv_cohorts('five', 'customers', as_of => '2024-09-01');
@@ -90,5 +108,11 @@ SELECT count(*) > 3 AS cohorts, bool_and(value >= 0) AS positive, count(*) FILTE
 -- Money over time: twice by hand.
 SELECT round(ltv_discount('{10,30}', '{73,365}', 0.21, 0.5)::numeric, 6) AS discounted, round((10 * 0.5 * 1.21 ^ (-73 / 730.0) + 20 * 0.5 * 1.21 ^ (-438 / 730.0))::numeric, 6) AS by_hand,
     ltv_discount('{10,30}', '{73,365}') AS undiscounted, ltv_discount(NULL, '{1}') AS nothing;
+SELECT abs(present_value / (expected_revenue * 0.5 * 1.21 ^ (-90 / 730.0)) - 1) < 1e-9 AS tier FROM ltv_segment_summary('five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''', '{1}', margin => 0.5, discount_rate => 0.21);
+SELECT count(*) FILTER (WHERE contact <> (ltv * 0.5 * 1.21 ^ (-90 / 730.0) > 20)) AS other, count(*) FILTER (WHERE contact <> (ltv * 0.5 > 20)) > 0 AS fewer
+FROM ltv_segment('five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''', budget => 1e9, cost_per_contact => 20, margin => 0.5, discount_rate => 0.21);
+SELECT abs(c.expected_profit / (c.expected_value * 0.5 * 1.21 ^ (-90 / 730.0)) - 1) < 1e-9 AS campaign FROM ltv_create_campaign('discounted', 'five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''', margin => 0.5, discount_rate => 0.21) c WHERE step = 'contact';
+SELECT abs(c.value_low / s.revenue_low - 1) < 1e-9 AS low, abs(c.value_high / s.revenue_high - 1) < 1e-9 AS high FROM ltv_create_campaign('everybody', 'five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''') c,
+    ltv_segment_summary('five', 'SELECT * FROM customers WHERE as_of = ''2024-11-10''', '{1}') s WHERE c.step = 'within_budget';
 SELECT ltv_discount('{1,2}', '{30}');
 SELECT ltv_discount('{1}', '{30}', -1);

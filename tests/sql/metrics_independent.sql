@@ -65,6 +65,7 @@ expected (metric, value) AS (
     UNION ALL SELECT 'revenue_capture_' || k, share FROM n, unnest('{1,5,10,20}'::int[]) k, share_of_best('y', 'p') s WHERE s.place = round(rows * k / 100.0)
     UNION ALL SELECT 'top_recall_' || k, share FROM n, unnest('{1,5,10,20}'::int[]) k, share_of_best('(y >= 60)::int', 'wp') s WHERE s.place = round(rows * k / 100.0)
     UNION ALL SELECT 'interval_coverage', avg((y BETWEEN p10 AND p90)::int) FROM scored
+    UNION ALL SELECT 'interval_width', avg(p90 - p10) FROM scored
     -- Of the limits, how likely chance is to stay below them.
     UNION ALL SELECT 'total_ratio_high', 0.025
     UNION ALL SELECT 'total_ratio_low', 0.975

@@ -11,6 +11,12 @@ SELECT html ~ '<h2>Training, network 1 of' AS losses, html ~ '<td>recency</td><t
     html !~ 'https?://' AS self_contained, html !~ 'class="cards"' AS for_engineers FROM ltv_training_report('cdnow') html;
 SELECT ltv_training_report('cdnow', 99);
 SELECT ltv_report('cdnow') ~ 'of the customers held out of training' AS by_validation;
+-- Tiers with the intervals of their sums, and cohorts where the features are named.
+SELECT html ~ '<h2>Tiers</h2>' AS tiers, html ~ 'in four of five cases between' AS total, html !~ '<h2>Cohorts</h2>' AS no_cohorts FROM page;
+SELECT html ~ '<h2>Cohorts</h2>' AS cohorts, html ~ 'class="line0 dashed"' AS forecast, html ~ '<th class="number">paid back on day</th>' AS payback, html !~ '<h2>Tiers</h2>' AS no_tiers
+FROM ltv_report('cdnow', features => 'cdnow_features', costs => 'SELECT date ''1997-01-01'' AS cohort, 100000 AS cost') html;
+SELECT ltv_report('cdnow', features => 'SELECT 1');
+SELECT ltv_report('cdnow', costs => 'SELECT 1');
 SELECT ltv_report('no_such');
 -- A document of another form; a name that is HTML.
 SELECT ltv.report_page('{"model": 1}');

@@ -5,8 +5,13 @@
 \set SHOW_CONTEXT never
 SELECT ltv_import_onnx('m', decode(:'same', 'base64'));
 CREATE TABLE shop AS SELECT i AS customer_id, (i * 7919 % 1000 + 1)::float8 AS x FROM generate_series(1, 1000) i;
-SELECT tier, customers, lowest_ltv, highest_ltv FROM ltv_segment_summary('m', 'shop');
+SELECT tier, customers, lowest_ltv, highest_ltv, revenue_low FROM ltv_segment_summary('m', 'shop');
 SELECT tier, customers, lowest_ltv, highest_ltv FROM ltv_segment_summary('m', 'shop', thresholds => '{900,500,1}');
+-- Money over time: by the middle of the horizon, which an imported model does not know.
+SELECT tier, present_value = expected_revenue * 0.5 AS by_margin FROM ltv_segment_summary('m', 'shop', '{1}', margin => 0.5);
+SELECT ltv_segment_summary('m', 'shop', discount_rate => 0.1);
+SELECT ltv_segment_summary('m', 'shop', discount_rate => -1);
+SELECT ltv_segment_summary('m', 'shop', margin => 0);
 SELECT count(*) AS different FROM ltv_segment('m', 'shop', thresholds => '{900,500.5}') WHERE tier <> CASE WHEN ltv >= 900 THEN 1 WHEN ltv >= 500.5 THEN 2 ELSE 3 END;
 SELECT ltv_segment('m', 'shop', thresholds => '{1,2}');
 SELECT ltv_segment('m', 'shop', thresholds => '{}');

@@ -52,8 +52,8 @@ impl Choice {
         if asked == "cpu" || is_automatic && (rows < worth_it || !library::is_installed()) {
             return Ok(Self::cpu(None));
         }
-        if recipe.objective == "bgnbd" && recipe.compare.is_none() {
-            let note = "BG/NBD has no network to train on a GPU and was fitted on the CPU";
+        if recipe::is_law(&recipe.objective) && recipe.compare.is_none() {
+            let note = "the objective has no network to train on a GPU and was fitted on the CPU";
             return Ok(Self::cpu((!is_automatic).then(|| note.to_owned())));
         }
         if recipe.backbone == recipe::TREES && recipe.compare.is_none() {

@@ -10,12 +10,14 @@ mod export;
 mod fit;
 mod gamma_gamma;
 mod quadrature;
+mod sbg;
 mod state;
 mod surface;
 
 pub use bgnbd::{BgNbd, Dropout};
 pub use export::{CustomerValues, Worth, export, export_value, flat, rows, turned};
 pub use gamma_gamma::GammaGamma;
+pub use sbg::{Contracts, Sbg};
 pub use state::{CustomerState, HistoryFeatures, State, history};
 
 use serde::{Deserialize, Serialize};

@@ -25,7 +25,7 @@ pub struct Observations<'a> {
     pub whale_probability: Option<&'a [f64]>,
     /// y >= this is a whale; `None` leaves the recall of whales out.
     pub whale_threshold: Option<f64>,
-    /// 10 % and 90 % quantiles of each customer's predicted distribution.
+    /// Low and high end of an 80 % interval of each customer.
     pub band: Option<(&'a [f64], &'a [f64])>,
     /// The predictions are probabilities, not money: metrics in money are left out.
     pub without_value: bool,
@@ -145,6 +145,8 @@ pub fn evaluate(observed: &Observations) -> Result<Vec<Metric>> {
             .filter(|&i| actual[i] >= low[i] && actual[i] <= high[i])
             .count();
         push("interval_coverage", Some(inside as f64 / rows));
+        let widths = low.iter().zip(high).map(|(low, high)| high - low);
+        push("interval_width", Some(widths.sum::<f64>() / rows));
     }
     Ok(metrics)
 }

@@ -69,6 +69,11 @@ impl Compare {
         let grid = combinations(&given["search"], checked.seed)?;
         let trials = number(given, "trials", 1.0, 1e6)?.map_or(usize::MAX, |n| n as usize);
         let budget_seconds = number(given, "budget", 1.0, LONGEST)?.unwrap_or(BUDGET);
+        if objectives.iter().flatten().any(|name| name == "sbg") {
+            return Err(Error::invalid("objective \"sbg\" cannot be compared")
+                .detail("It is for customers under contract, the others are for customers without.")
+                .hint("Train it with ltv_train."));
+        }
         if objectives.iter().flatten().any(|name| name == "purchase") {
             return Err(Error::invalid("objective \"purchase\" cannot be compared")
                 .detail("It predicts whether a customer buys, not how much.")

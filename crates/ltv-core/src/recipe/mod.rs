@@ -34,8 +34,13 @@ pub const TREES: &str = "trees";
 
 /// The objectives by name.
 pub const OBJECTIVES: &[&str] = &[
-    "mse", "huber", "tweedie", "purchase", "ziln", "cmltv", "expltv", "bgnbd",
+    "mse", "huber", "tweedie", "purchase", "ziln", "cmltv", "expltv", "bgnbd", "sbg",
 ];
+
+/// Whether an objective is a law of a few numbers, without a network or trees.
+pub fn is_law(objective: &str) -> bool {
+    matches!(objective, "bgnbd" | "sbg")
+}
 
 /// Whether a backbone needs a sequence column.
 pub fn reads_sequences(backbone: &str) -> bool {
@@ -156,7 +161,7 @@ impl Recipe {
 
     /// Trees take some of the objectives, and none of the options of networks.
     pub fn check_trees(&self) -> Result<()> {
-        if self.backbone != TREES || self.objective == "bgnbd" {
+        if self.backbone != TREES || is_law(&self.objective) {
             return self.options.refuse_directions(&self.backbone);
         }
         if !crate::trees::OBJECTIVES.contains(&self.objective.as_str()) {

@@ -213,7 +213,9 @@ options! {
         monotone_decreasing: Vec<String> = Vec::new(), Columns;
     }
     "objective" {
-        /// BG/NBD: length of the prediction window in days. By default that of the relation's features.
+        /// `sbg`: length of the period of a contract in days. By default a month.
+        period: f64 = 30.4375, Number { min: 1.0, max: 3653.0 };
+        /// Length of the prediction window in days, which `bgnbd` and `sbg` need. By default that of the relation's features.
         horizon: Option<f64> = None, Number { min: 0.01, max: 1e5 };
         /// Learn what is spent by the end of shorter horizons too: the columns `ltv_<days>`, and `ltv`, whose horizon is shorter than the target's. By default where there are
         /// such columns and the objective is `mse`, `huber`, `tweedie` or `ziln`; `true` makes it an error where it cannot be done.

@@ -16,6 +16,8 @@ const TICKS: f64 = 6.0;
 pub(super) struct Series<'a> {
     pub name: &'a str,
     pub values: Vec<f64>,
+    /// As many of the last values are predicted: their line is dashed.
+    pub ahead: usize,
 }
 
 /// What stands along the axes.
@@ -99,33 +101,39 @@ pub(super) fn bars(axes: &Axes, series: &[Series], names: &[String]) -> Markup {
     )
 }
 
-/// Lines over 0, 1, 2 ... or, with `first` of 1, over 1, 2, 3 ...
-pub(super) fn lines(axes: &Axes, series: &[Series], first: usize) -> Markup {
+/// Lines over places, each with its name.
+pub(super) fn lines(axes: &Axes, series: &[Series], names: &[String]) -> Markup {
     let scale = Scale::of(series);
     let places = series.iter().map(|s| s.values.len()).max().unwrap_or(0);
     let room = (WIDTH - LEFT - RIGHT) / places.saturating_sub(1).max(1) as f64;
     let every = round_step((places as f64 / 10.0).max(1.0)) as usize;
     let x = |place: usize| LEFT + room * place as f64;
+    let name = |place: usize| names.get(place).map_or("", String::as_str);
+    let points = |values: &[f64], from: usize, to: usize| {
+        let drawn = finite(values).filter(|(place, _)| (from..to).contains(place));
+        let drawn =
+            drawn.map(|(place, value)| format!("{},{}", round(x(place)), round(scale.y(value))));
+        drawn.collect::<Vec<_>>().join(" ")
+    };
     frame(
         axes,
         series,
         &scale,
         &html! {
             @for (index, one) in series.iter().enumerate() {
-                polyline.{ "line" (index) } points=(
-                    finite(&one.values)
-                        .map(|(place, value)| format!("{},{}", round(x(place)), round(scale.y(value))))
-                        .collect::<Vec<_>>()
-                        .join(" ")
-                ) {}
+                @let known = one.values.len().saturating_sub(one.ahead);
+                polyline.{ "line" (index) } points=(points(&one.values, 0, known)) {}
+                @if one.ahead > 0 {
+                    polyline.{ "line" (index) " dashed" } points=(points(&one.values, known.saturating_sub(1), one.values.len())) {}
+                }
                 @for (place, value) in finite(&one.values) {
                     circle.{ "fill" (index) } cx=(round(x(place))) cy=(round(scale.y(value))) r="2.5" {
-                        title { (one.name) ", " (axes.place) " " (place + first) ": " (number(value)) }
+                        title { (one.name) ", " (axes.place) " " (name(place)) ": " (number(value)) }
                     }
                 }
             }
-            @for place in (0..places).filter(|place| (place + first).is_multiple_of(every)) {
-                (label(x(place), &(place + first).to_string()))
+            @for place in (0..places).step_by(every) {
+                (label(x(place), name(place)))
             }
         },
     )
@@ -175,6 +183,7 @@ mod tests {
         [Series {
             name: "a & b",
             values: values.to_vec(),
+            ahead: 0,
         }]
     }
 
@@ -210,7 +219,11 @@ mod tests {
                 &series(&[1.0, f64::NAN, f64::INFINITY]),
                 &["1".to_owned()],
             ),
-            lines(&AXES, &series(&[1.0, f64::NAN, f64::INFINITY]), 1),
+            lines(
+                &AXES,
+                &series(&[1.0, f64::NAN, f64::INFINITY]),
+                &["1".to_owned()],
+            ),
         ] {
             let svg = drawn.into_string();
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
@@ -231,10 +244,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_predicted_is_dashed_from_the_last_known_value_on() {
+        let [one] = series(&[1.0, 2.0, 3.0, 4.0]);
+        let svg = lines(&AXES, &[Series { ahead: 2, ..one }], &[]).into_string();
+        let points = |class: &str| {
+            let from = svg.split(&format!("class=\"{class}\" points=\"")).nth(1);
+            let points = from.and_then(|rest| rest.split('"').next()).unwrap_or("");
+            points.split(' ').count()
+        };
+        assert_eq!((points("line0"), points("line0 dashed")), (2, 3), "{svg}");
+    }
+
+    #[test]
     fn nothing_at_all_can_be_drawn() {
         assert!(bars(&AXES, &[], &[]).into_string().ends_with("</svg>"));
         assert!(
-            lines(&AXES, &series(&[]), 0)
+            lines(&AXES, &series(&[]), &[])
                 .into_string()
                 .ends_with("</svg>")
         );

@@ -43,9 +43,21 @@ pub struct Report {
     /// Groups of equal size, the best predicted first; none where no rows were given.
     #[serde(default)]
     pub deciles: Vec<Decile>,
+    /// Share of all revenue of the best groups if customers were in the order of what they spent.
+    #[serde(default)]
+    pub perfect: Vec<f64>,
     /// Several horizons, the shortest first; none where the version has one.
     #[serde(default)]
     pub horizons: Vec<Horizon>,
+    /// What all of the customers are predicted to spend; none where no rows were given.
+    #[serde(default)]
+    pub total: Option<Tier>,
+    /// Groups by predicted value as `ltv_segment` makes them, the best first.
+    #[serde(default)]
+    pub tiers: Vec<Tier>,
+    /// Cohorts by age, the oldest first.
+    #[serde(default)]
+    pub cohorts: Vec<Cohort>,
     /// What the order of the customers relies on, the most important first.
     #[serde(default)]
     pub importance: Vec<Importance>,
@@ -145,6 +157,73 @@ pub struct Horizon {
     /// See `ltv_evaluate`.
     #[serde(deserialize_with = "finite")]
     pub normalized_gini: f64,
+}
+
+/// What customers together are predicted to spend, and what they spent.
+#[derive(Deserialize)]
+pub struct Tier {
+    /// How many there are.
+    #[serde(deserialize_with = "finite")]
+    pub customers: f64,
+    /// The sum of the predictions.
+    #[serde(deserialize_with = "finite")]
+    pub predicted: f64,
+    /// Low end of its 80 % interval.
+    #[serde(deserialize_with = "finite")]
+    pub low: f64,
+    /// High end of its 80 % interval.
+    #[serde(deserialize_with = "finite")]
+    pub high: f64,
+    /// What was spent.
+    #[serde(deserialize_with = "finite")]
+    pub actual: f64,
+}
+
+/// A cohort at an age, as a row of `ltv_cohorts`.
+#[derive(Deserialize)]
+pub struct Cohort {
+    /// The first day of the month.
+    pub cohort: String,
+    /// After the start.
+    #[serde(deserialize_with = "finite")]
+    pub days: f64,
+    /// How many started then.
+    #[serde(deserialize_with = "finite")]
+    pub customers: f64,
+    /// Of each, where all have reached the age.
+    #[serde(deserialize_with = "finite")]
+    pub revenue: f64,
+    /// Of each, where not all have.
+    #[serde(deserialize_with = "finite")]
+    pub predicted_revenue: f64,
+    /// Of each.
+    #[serde(deserialize_with = "finite")]
+    pub cost: f64,
+    /// Value at the end of the horizon over cost.
+    #[serde(deserialize_with = "finite")]
+    pub ltv_to_cac: f64,
+    /// The day on which the cost is earned back.
+    #[serde(deserialize_with = "finite")]
+    pub payback_day: f64,
+    /// Low end of its interval.
+    #[serde(deserialize_with = "finite")]
+    pub payback_earliest: f64,
+    /// High end of its interval.
+    #[serde(deserialize_with = "finite")]
+    pub payback_latest: f64,
+}
+
+impl Cohort {
+    pub(super) fn is_ahead(&self) -> bool {
+        !self.revenue.is_finite()
+    }
+
+    pub(super) fn money(&self) -> f64 {
+        match self.is_ahead() {
+            true => self.predicted_revenue,
+            false => self.revenue,
+        }
+    }
 }
 
 /// How much a model relies on a feature.

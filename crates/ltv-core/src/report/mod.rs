@@ -4,13 +4,14 @@
 //! light or the dark, and prints.
 
 mod chart;
+mod cohorts;
 mod document;
 mod words;
 
 use crate::recipe::Options;
 use chart::{Axes, Series};
 pub use document::{
-    Basis, Decile, Drift, Epoch, Feature, Horizon, Importance, Metric, Page, Report,
+    Basis, Cohort, Decile, Drift, Epoch, Feature, Horizon, Importance, Metric, Page, Report, Tier,
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
@@ -39,6 +40,8 @@ impl Report {
                             (self.headline())
                             (self.by_when())
                             (self.groups())
+                            (self.tier_table())
+                            (self.cohort_triangle())
                             (self.importance())
                             (self.drift())
                             (self.metrics())
@@ -107,6 +110,17 @@ impl Report {
                 number(self.horizon)
             ));
         }
+        if let Some(total) = &self.total {
+            let mut sentence = format!(
+                "Together they are predicted to spend {}",
+                number(total.predicted)
+            );
+            if total.low.is_finite() && total.high.is_finite() {
+                let (low, high) = (number(total.low), number(total.high));
+                sentence += &format!(", in four of five cases between {low} and {high}");
+            }
+            sentences.push(sentence + ".");
+        }
         if let Some(ratio) = self.metric("total_ratio") {
             let mut sentence = format!("The predicted total is {ratio:.2} times the real one.");
             if let Some(low) = self.metric("total_ratio_low") {
@@ -138,8 +152,8 @@ impl Report {
             (chart::bars(
                 &Axes { x: "days from the cut-off", y: "mean value", place: "day" },
                 &[
-                    Series { name: "predicted", values: of(|h| h.predicted / h.customers) },
-                    Series { name: "spent", values: of(|h| h.actual / h.customers) },
+                    Series { name: "predicted", values: of(|h| h.predicted / h.customers), ahead: 0 },
+                    Series { name: "spent", values: of(|h| h.actual / h.customers), ahead: 0 },
                 ],
                 &days,
             ))
@@ -167,28 +181,71 @@ impl Report {
         }
         let of = |value: fn(&Decile) -> f64| self.deciles.iter().map(value).collect::<Vec<_>>();
         let count = self.deciles.len() as f64;
-        let mut found = vec![0.0];
-        found.extend(of(|group| 100.0 * group.cumulative_revenue_share));
+        let percents = |shares: Vec<f64>| -> Vec<f64> {
+            let shares = std::iter::once(0.0).chain(shares);
+            shares.map(|share| 100.0 * share).collect()
+        };
+        let found = percents(of(|group| group.cumulative_revenue_share));
         let chance = (0..=self.deciles.len()).map(|group| 100.0 * group as f64 / count);
+        let mut gain = vec![
+            Series {
+                name: "this model",
+                values: found,
+                ahead: 0,
+            },
+            Series {
+                name: "chance",
+                values: chance.collect(),
+                ahead: 0,
+            },
+        ];
+        if !self.perfect.is_empty() {
+            gain.push(Series {
+                name: "perfect",
+                values: percents(self.perfect.clone()),
+                ahead: 0,
+            });
+        }
         html! {
             h2 { "Ten groups, the best predicted first" }
             (chart::bars(
                 &Axes { x: "tenth of the customers, the best predicted first", y: "mean value", place: "tenth" },
                 &[
-                    Series { name: "predicted", values: of(|group| group.mean_prediction) },
-                    Series { name: "spent", values: of(|group| group.mean_actual) },
+                    Series { name: "predicted", values: of(|group| group.mean_prediction), ahead: 0 },
+                    Series { name: "spent", values: of(|group| group.mean_actual), ahead: 0 },
                 ],
                 &(1..=self.deciles.len()).map(|group| group.to_string()).collect::<Vec<_>>(),
             ))
             h2 { "Share of the revenue found" }
             (chart::lines(
                 &Axes { x: "tenths of the customers, the best predicted first", y: "% of all revenue", place: "tenths" },
-                &[
-                    Series { name: "this model", values: found },
-                    Series { name: "chance", values: chance.collect() },
-                ],
-                0,
+                &gain,
+                &(0..=self.deciles.len()).map(|group| group.to_string()).collect::<Vec<_>>(),
             ))
+        }
+    }
+
+    /// What the tiers are worth, with the interval of their sums.
+    fn tier_table(&self) -> Markup {
+        let total: f64 = self.tiers.iter().map(|tier| tier.predicted).sum();
+        html! {
+            @if !self.tiers.is_empty() {
+                h2 { "Tiers" }
+                p.quiet { "Low and high are the ends of the 80 % interval of what a tier spends together." }
+                div.table { table {
+                    tr {
+                        th { "tier" }
+                        @for name in ["customers", "predicted", "low", "high", "spent", "of all predicted"] { th.number { (name) } }
+                    }
+                    @for (index, tier) in self.tiers.iter().enumerate() {
+                        tr {
+                            td { (index + 1) }
+                            @for value in [tier.customers, tier.predicted, tier.low, tier.high, tier.actual] { td.number { (number(value)) } }
+                            td.number { (percent(tier.predicted / total)) }
+                        }
+                    }
+                } }
+            }
         }
     }
 
@@ -208,7 +265,7 @@ impl Report {
                         td { (said.map_or(metric.metric.as_str(), |words| words.called)) }
                         td.number { (words::metric_value(&metric.metric, metric.value)) }
                         td.quiet { (said.map_or("", |words| words.meaning)) }
-                        td.quiet { code { (metric.metric) } }
+                        td.quiet.name { code { (metric.metric) } }
                     }
                 }
             } }
@@ -264,10 +321,10 @@ impl Report {
                 (chart::lines(
                     &Axes { x: "epoch", y: "loss", place: "epoch" },
                     &[
-                        Series { name: "training", values: of(network, |epoch| epoch.training_loss) },
-                        Series { name: "validation", values: of(network, |epoch| epoch.validation_loss) },
+                        Series { name: "training", values: of(network, |epoch| epoch.training_loss), ahead: 0 },
+                        Series { name: "validation", values: of(network, |epoch| epoch.validation_loss), ahead: 0 },
                     ],
-                    1,
+                    &(1..=network.len()).map(|epoch| epoch.to_string()).collect::<Vec<_>>(),
                 ))
             }
         }

@@ -76,9 +76,10 @@ const WORDS: &[Words] = &[
     ),
     words(
         "interval_coverage",
-        "Inside the interval p10 to p90",
+        "Inside the 80 % interval",
         "80 % wanted",
     ),
+    words("interval_width", "Width of the 80 % interval", "on average"),
 ];
 
 const fn words(name: &'static str, called: &'static str, meaning: &'static str) -> Words {

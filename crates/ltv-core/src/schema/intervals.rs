@@ -61,6 +61,28 @@ impl Intervals {
         Some(Self { tiers, moves })
     }
 
+    /// The share of customers inside their 80 % interval and how wide it is on average, for each half by what the other half did: on the customers that they
+    /// were moved for intervals hold what they promise. Rows of one customer are in one half.
+    pub fn judge(law: Distribution, customers: &[(u32, Observed)]) -> Option<[f64; 2]> {
+        let of_half = |half: u32| {
+            let rows = customers
+                .iter()
+                .filter(move |(customer, _)| customer % 2 == half);
+            rows.map(|(_, row)| *row)
+        };
+        let (mut inside, mut width) = (0, 0.0);
+        for half in 0..2 {
+            let fitted = Self::fit(law, of_half(1 - half).collect())?;
+            for row in of_half(half) {
+                let [low, high] = fitted.of(law, row.parameters, row.value, 0.8)?;
+                inside += usize::from((low..=high).contains(&row.spent));
+                width += high - low;
+            }
+        }
+        let rows = customers.len() as f64;
+        Some([inside as f64 / rows, width / rows])
+    }
+
     /// The ends of the interval of a customer; `None` for a coverage that is not one of [`COVERAGES`].
     pub fn of(
         &self,
@@ -71,30 +93,51 @@ impl Intervals {
     ) -> Option<[f64; 2]> {
         let index = COVERAGES.iter().position(|known| *known == coverage)?;
         let tier = self.tiers.partition_point(|bound| *bound <= value);
-        let outwards = f64::from(*self.moves.get(index)?.get(tier)?);
-        let (low, high) = ends(law, parameters, coverage);
-        let (low, high) = ((low - outwards).max(0.0), (high + outwards).max(0.0));
-        // Moved inwards further than they are apart, they meet in the middle.
-        if low <= high {
-            return Some([low, high]);
+        let mut widest: Option<[f64; 2]> = None;
+        // Each holds those that promise less, which move by other distances.
+        for (coverage, moves) in COVERAGES.iter().zip(&self.moves).take(index + 1) {
+            let [low, high] = moved(ends(law, parameters, *coverage), (*moves.get(tier)?).into());
+            widest = Some(match widest {
+                Some(inner) => [low.min(inner[0]), high.max(inner[1])],
+                None => [low, high],
+            });
         }
-        let middle = (low + high) / 2.0;
-        Some([middle, middle])
+        widest
     }
 }
 
-/// The `ceil((n + 1) coverage)`-th smallest of the distances by which spend lies outside.
+fn moved((low, high): (f64, f64), outwards: f64) -> [f64; 2] {
+    let middle = (low + high) / 2.0;
+    // Nobody spends less than nothing: there is no lower end to move.
+    let low = match low > 0.0 {
+        true => (low - outwards).max(0.0),
+        false => low,
+    };
+    let high = (high + outwards).max(0.0);
+    // Moved inwards further than they are apart, they meet in the middle.
+    match low > high {
+        true => [middle, middle],
+        false => [low, high],
+    }
+}
+
+/// The `ceil((n + 1) coverage)`-th smallest of the distances by which spend lies outside. Where the interval begins at nothing, it has one end only, and
+/// who spends nothing is always inside: counted as lying on the end, they would keep the other one from moving inwards.
 fn shift(law: Distribution, customers: &[Observed], coverage: f64) -> f32 {
     let mut outside: Vec<f64> = customers
         .iter()
         .map(|customer| {
             let (low, high) = ends(law, customer.parameters, coverage);
-            (low - customer.spent).max(customer.spent - high)
+            match low > 0.0 {
+                true => (low - customer.spent).max(customer.spent - high),
+                false if customer.spent > 0.0 => customer.spent - high,
+                false => f64::NEG_INFINITY,
+            }
         })
         .collect();
     outside.sort_by(f64::total_cmp);
     let rank = ((outside.len() + 1) as f64 * coverage).ceil() as usize;
-    outside[rank.clamp(1, outside.len()) - 1] as f32
+    (outside[rank.clamp(1, outside.len()) - 1] as f32).max(-f32::MAX)
 }
 
 #[cfg(test)]
@@ -150,6 +193,30 @@ mod tests {
                 assert!(by_law + 400 < inside, "{by_law} {inside}");
             }
         }
+        Ok(())
+    }
+
+    /// Two of three buy nothing, so that each interval begins at nothing, and the law takes those who buy for too many.
+    #[test]
+    fn intervals_from_nothing_move_inwards_too() -> Result<()> {
+        let mut all = customers(20_000, 5);
+        for (row, customer) in all.iter_mut().enumerate() {
+            customer.parameters = [0.6, customer.parameters[1], 1.2];
+            customer.spent *= f64::from(u8::from(row % 3 == 0));
+        }
+        let (known, unseen) = all.split_at(10_000);
+        let fitted =
+            Intervals::fit(LAW, known.to_vec()).ok_or_else(|| Error::internal("no interval"))?;
+        let share = |of: &dyn Fn(&Observed) -> Option<[f64; 2]>| {
+            let inside = |customer: &&Observed| {
+                of(customer).is_some_and(|[low, high]| (low..=high).contains(&customer.spent))
+            };
+            unseen.iter().filter(inside).count() as f64 / unseen.len() as f64
+        };
+        let moved = share(&|customer| fitted.of(LAW, customer.parameters, customer.value, 0.8));
+        let by_law = share(&|customer| Some(ends(LAW, customer.parameters, 0.8).into()));
+        assert!((moved - 0.8).abs() < 0.02, "{moved}");
+        assert!(by_law > 0.9, "{by_law}");
         Ok(())
     }
 

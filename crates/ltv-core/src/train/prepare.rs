@@ -81,6 +81,10 @@ pub fn prepare(
             log_depth,
             silence: Silence::fit(table, &known, recipe),
             is_latest: is_latest(table),
+            days: match table.as_of.as_deref() {
+                Some(days) => days.iter().map(|day| *day as i32).collect(),
+                None => Vec::new(),
+            },
         },
         rows,
     })

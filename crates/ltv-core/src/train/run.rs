@@ -14,12 +14,12 @@ use super::rows::folds;
 use super::rows::{Arrangement, batches};
 use super::size::Room;
 use super::version::{graph, history, selection_weights, weights};
-use super::{TrainedModel, bgnbd, config, forest, version};
+use super::{TrainedModel, bgnbd, config, forest, sbg, version};
 use crate::batch::InputShape;
 use crate::data::{Horizons, TrainingData, TrainingTable};
 use crate::error::{Error, Result};
 use crate::preprocess::{Encoded, Preprocessing};
-use crate::recipe::{Options, Recipe, TREES};
+use crate::recipe::{self, Options, Recipe, TREES};
 use crate::trees::Forest;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Map, Value};
@@ -37,11 +37,15 @@ pub fn train_one(
         spilled,
         rows: n_rows,
     } = data;
-    if recipe.objective == "bgnbd" {
+    if recipe::is_law(&recipe.objective) {
         control.progress(Progress::of(Phase::Preprocessing));
+        let law = match recipe.objective.as_str() {
+            "sbg" => sbg::train,
+            _ => bgnbd::train,
+        };
         return Ok(TrainedModel {
             n_rows,
-            ..bgnbd::train(&table, recipe, control)?
+            ..law(&table, recipe, control)?
         });
     }
     if recipe.backbone == TREES {

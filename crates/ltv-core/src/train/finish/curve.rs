@@ -1,7 +1,8 @@
 //! From what is expected in each interval to the value by the end of each horizon.
 //!
 //! Values by the end of a horizon are averaged with those of MBG/NBD, with one weight for all horizons, so that both go up with the horizon and
-//! their average does. What it goes up by is then calibrated, interval by interval: no correction can make a longer horizon worth less.
+//! their average does. Each is then calibrated on the rows that know it, as a model of that horizon alone would be, and raised to that of the horizon
+//! before where it would be less: no correction can make a longer horizon worth less.
 
 use super::Finish;
 use super::calibration::Calibration;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub struct Curve {
     /// Ends of the horizons in days, ascending.
     pub days: Vec<f32>,
-    /// Of each interval.
+    /// Of the value by the end of each.
     calibrations: Vec<Option<Calibration>>,
 }
 
@@ -33,7 +34,7 @@ pub struct Judged<'a> {
 }
 
 impl Curve {
-    /// Fits a calibration to each interval, from the rows that know it.
+    /// Fits a calibration to each horizon, from the rows that know it.
     pub fn fit(
         judged: &Judged,
         finish: &Finish,
@@ -42,12 +43,14 @@ impl Curve {
         is_everybody: bool,
     ) -> Self {
         let spent = spent(judged.predictions);
-        let increments = increments(blended(finish, spent, judged.mbgnbd));
-        let calibrations = increments
+        let calibrations = blended(finish, spent, judged.mbgnbd)
             .iter()
             .enumerate()
             .map(|(index, expected)| {
-                let actual = |row: u32| f64::from(judged.horizons.row(row as usize)[index]);
+                let actual = |row: u32| -> f64 {
+                    let intervals = &judged.horizons.row(row as usize)[..=index];
+                    intervals.iter().map(|&spent| f64::from(spent)).sum()
+                };
                 let known: Vec<usize> = (0..judged.rows.len())
                     .filter(|&place| !actual(judged.rows[place]).is_nan())
                     .collect();
@@ -81,15 +84,20 @@ impl Curve {
 
     /// Values by the end of each horizon in place of what is expected in each interval.
     pub fn apply(&self, finish: &Finish, predictions: &mut Predictions, mbgnbd: &[Vec<f32>]) {
-        let spent = spent(predictions);
-        let mut steps = increments(blended(finish, spent, mbgnbd));
-        for (step, calibration) in steps.iter_mut().zip(&self.calibrations) {
+        let mut ends = blended(finish, spent(predictions), mbgnbd);
+        for (end, calibration) in ends.iter_mut().zip(&self.calibrations) {
             if let Some(calibration) = calibration {
-                step.iter_mut()
+                end.iter_mut()
                     .for_each(|value| *value = calibration.apply(*value));
             }
         }
-        let mut ends = sums(steps);
+        for index in 1..ends.len() {
+            let (before, after) = ends.split_at_mut(index);
+            if let (Some(before), Some(after)) = (before.last(), after.first_mut()) {
+                let pairs = after.iter_mut().zip(before);
+                pairs.for_each(|(value, before)| *value = value.max(*before));
+            }
+        }
         let longest = ends.pop().unwrap_or_default();
         let columns = &mut predictions.columns;
         columns.retain(|(name, _)| !INTERVALS.contains(name));
@@ -115,25 +123,22 @@ impl Curve {
                 *end = blend.export(graph, end, &raw, f64::from(*days));
             }
         }
-        let mut steps = ends.clone();
-        for index in (1..ends.len()).rev() {
-            let step = graph.sub(&ends[index], &ends[index - 1]);
-            steps[index] = graph.max(&step, 0.0);
-        }
-        for (step, calibration) in steps.iter_mut().zip(&self.calibrations) {
+        for (end, calibration) in ends.iter_mut().zip(&self.calibrations) {
             if let Some(calibration) = calibration {
-                *step = calibration.export(graph, step);
+                *end = calibration.export(graph, end);
             }
         }
-        sum_up(graph, &mut steps);
+        for index in 1..ends.len() {
+            ends[index] = graph.op("Max", &[&ends[index], &ends[index - 1]], &[]);
+        }
         outputs.retain(|(name, _)| !INTERVALS.contains(name));
         if let (Some(longest), Some((_, value))) = (
-            steps.pop(),
+            ends.pop(),
             outputs.iter_mut().find(|(name, _)| *name == "ltv"),
         ) {
             *value = longest;
         }
-        outputs.extend(ENDS.into_iter().zip(steps));
+        outputs.extend(ENDS.into_iter().zip(ends));
     }
 }
 
@@ -168,15 +173,4 @@ fn sums(mut steps: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
         }
     }
     steps
-}
-
-fn increments(mut ends: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
-    for index in (1..ends.len()).rev() {
-        let (before, after) = ends.split_at_mut(index);
-        if let (Some(before), Some(after)) = (before.last(), after.first_mut()) {
-            let pairs = after.iter_mut().zip(before);
-            pairs.for_each(|(value, before)| *value = (*value - before).max(0.0));
-        }
-    }
-    ends
 }

@@ -8,6 +8,7 @@ use super::log_depth::LogDepth;
 use super::mix::Mix;
 use super::season::Season;
 use super::silence::Silence;
+use super::spread::{Spread, Surprise};
 use super::{Finish, report};
 use crate::data::Horizons;
 use crate::error::{Error, Result};
@@ -80,6 +81,8 @@ pub struct Beside {
     pub log_depth: Option<LogDepth>,
     /// Whether each row is of the latest cut-off whose horizon has ended; empty where there is one cut-off only.
     pub is_latest: Vec<bool>,
+    /// The day of the cut-off of each row; empty where the relation has none.
+    pub days: Vec<i32>,
 }
 
 impl Beside {
@@ -132,6 +135,7 @@ pub fn judge(
     let of_sample = finish.combine(members, trees, &own, None);
     let mut features = features.to_vec();
     features.push(describe_values("ltv", "prediction", of_sample.value(), 0));
+    let mut spread = None;
     let metrics = match held_out.rows.is_empty() {
         true => {
             let seen = HeldOut::with(ensemble, sample, of_sample).known();
@@ -145,12 +149,24 @@ pub fn judge(
                 ..held_out
             };
             judged.remark(ensemble, &correction);
-            finish.intervals = judged.intervals(ensemble, beside, &correction);
+            spread = judged.spread(beside, &correction);
+            let observed = ensemble
+                .distribution
+                .and_then(|law| Some((law, judged.observed(law, beside, &correction)?)));
             let on = match ensemble.folds.len() {
                 1 => "validation",
                 _ => "cross-validation",
             };
-            judged.metrics(ensemble, target, on)?
+            let mut metrics = judged.metrics(ensemble, target, on)?;
+            if let Some((law, observed)) = &observed {
+                let all = observed.iter().map(|(_, customer)| *customer);
+                finish.intervals = Intervals::fit(*law, all.collect());
+                if let Some([inside, width]) = Intervals::judge(*law, observed) {
+                    metrics["interval_coverage"] = json!(inside);
+                    metrics["interval_width"] = json!(width);
+                }
+            }
+            metrics
         }
     };
     let statistics = json!({
@@ -161,6 +177,7 @@ pub fn judge(
         "trees": finish.mix,
         "bgnbd": finish.blend,
         "season_factor": correction.season_log.exp(),
+        "spread": spread,
     });
     Ok(Judged {
         finish,
@@ -346,40 +363,52 @@ impl HeldOut {
         }
     }
 
-    /// Intervals that hold on the latest customers, of whom those to come will be most like.
-    fn intervals(
+    /// Customers, the law of each and what was spent, of the rows that customers to come will be most like: those a year before the model is used, where the
+    /// season is known from them, and of the latest cut-off else.
+    fn observed(
         &self,
-        ensemble: &Ensemble,
+        law: Distribution,
         beside: &Beside,
         correction: &Correction,
-    ) -> Option<Intervals> {
-        let law = ensemble.distribution?;
+    ) -> Option<Vec<(u32, Observed)>> {
         let [p, first, second] = law.parameters().map(|name| self.predictions.get(name));
         let (p, first, second) = (p?, first?, second?);
         let value = self.predictions.value();
-        // The season is of the time of use, not of these rows.
-        let season = correction.season_log;
-        let parameters = |place: usize| {
-            let [p, first, second] = [p, first, second].map(|of| f64::from(of[place]));
-            match law {
-                Distribution::ZeroInflatedLognormal => [p, first - season, second],
-                Distribution::ZeroInflatedGamma => [p, first, second * season.exp()],
-            }
+        let season = beside
+            .season
+            .as_ref()
+            .filter(|_| correction.season_log != 0.0);
+        let is_latest = |row: u32| beside.is_latest.get(row as usize) != Some(&false);
+        let is_like = |row: u32| match season {
+            Some(season) => season.is_same(row),
+            None => is_latest(row),
         };
-        let counts = |row: u32| {
-            beside
-                .is_latest
-                .get(row as usize)
-                .is_none_or(|latest| *latest)
-        };
-        let customers = (0..self.rows.len())
-            .filter(|&place| counts(self.rows[place]))
-            .map(|place| Observed {
+        let places = (0..self.rows.len()).filter(|&place| is_like(self.rows[place]));
+        let observed = places.map(|place| {
+            let row = Observed {
                 value: value[place],
-                parameters: parameters(place),
+                parameters: [p, first, second].map(|of| f64::from(of[place])),
                 spent: self.actual[place],
-            });
-        Intervals::fit(law, customers.collect())
+            };
+            (self.customers[place], row)
+        });
+        Some(observed.collect())
+    }
+
+    /// How far what is spent lies from what is expected.
+    fn spread(&self, beside: &Beside, correction: &Correction) -> Option<Spread> {
+        let value = self.predictions.get("ltv")?;
+        let usual = correction.season_log.exp();
+        let rows = (0..self.rows.len()).map(|place| Surprise {
+            value: f64::from(value[place]) / usual,
+            spent: self.actual[place],
+            customer: self.customers[place],
+            day: beside
+                .days
+                .get(self.rows[place] as usize)
+                .map_or(0, |day| *day),
+        });
+        Spread::fit(rows.collect())
     }
 
     fn metrics(

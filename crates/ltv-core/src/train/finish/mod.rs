@@ -17,6 +17,7 @@ pub mod mix;
 pub mod report;
 pub mod season;
 pub mod silence;
+pub mod spread;
 
 use super::fit::network::Predictions;
 use crate::objective::horizons::INTERVALS;

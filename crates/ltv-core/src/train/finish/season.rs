@@ -52,6 +52,11 @@ impl Season {
         })
     }
 
+    /// Whether a row is of the time of the year that the model is used at.
+    pub fn is_same(&self, row: u32) -> bool {
+        self.is_same[row as usize]
+    }
+
     /// The logarithm of what the predictions of all seasons are to be multiplied with. `rows` are of the table, of `customers`;
     /// `predicted` has the right total over all of them. Nobody's surprise counts for more than [`Bounded`] allows.
     pub fn correction(
