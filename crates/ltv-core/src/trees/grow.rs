@@ -241,12 +241,13 @@ impl<'a> Grower<'a> {
 
     /// Rows that go to the left come first; both sides keep their order. Returns how many go to the left.
     fn partition(&mut self, range: Range<usize>, feature: usize, table: &[bool; 256]) -> usize {
+        let bins = self.data.column(feature);
         let rows = &mut self.rows[range];
         self.aside.resize(rows.len().max(self.aside.len()), 0);
         let (mut left, mut right) = (0, 0);
         for index in 0..rows.len() {
             let row = rows[index];
-            let is_left = table[usize::from(self.data.bin(feature, row as usize))];
+            let is_left = table[usize::from(bins(row))];
             // Both are written, and one is kept: nothing to be guessed.
             rows[left] = row;
             self.aside[right] = row;

@@ -85,6 +85,13 @@ impl Binned {
         self.groups[feature / SIDE][row][feature % SIDE]
     }
 
+    /// The bins of a feature by row.
+    #[inline]
+    pub(super) fn column(&self, feature: usize) -> impl Fn(u32) -> u8 {
+        let (group, place) = (self.groups[feature / SIDE].as_slice(), feature % SIDE);
+        move |row| group[row as usize][place]
+    }
+
     /// Features of group `group`, and their bins row by row.
     pub(super) fn group(&self, group: usize) -> (std::ops::Range<usize>, &[[u8; SIDE]]) {
         let from = group * SIDE;
