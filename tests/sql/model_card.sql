@@ -20,7 +20,7 @@ SELECT line FROM regexp_split_to_table(ltv_model_card_markdown('card_x'), '\n') 
 -- An imported graph says what is not known; who may only predict sees no card.
 SELECT ltv_import_onnx('card_imported', ltv_export_onnx('card_x')) AS version;
 SELECT ltv_model_card('card_imported') -> 'limits' AS limits, ltv_model_card('card_imported') -> 'metrics' AS metrics;
-SELECT line FROM regexp_split_to_table(ltv_model_card_markdown('card_imported'), '\n') line WHERE line !~ '^\| (made|SHA|pg_ltv|by) ';
+SELECT line FROM regexp_split_to_table(ltv_model_card_markdown('card_imported'), '\n') line WHERE line !~ '^\| (made|SHA-256|pg_ltv|by) ';
 CREATE ROLE ltv_card_reader;
 SELECT ltv_grant('card_x', 'ltv_card_reader', 'predict');
 SET ROLE ltv_card_reader;

@@ -10,14 +10,20 @@ use crate::project::Project;
 use crate::{reference, shell};
 
 const VERSION: &str = "0.5.4";
-/// Files and folders that pages lead to.
-const PARTS: &[&str] = &[
-    "README.md",
-    "CHANGELOG.md",
-    "SECURITY.md",
-    "docs",
-    "examples",
-];
+/// Folders with what pages show and lead to.
+const FOLDERS: &[&str] = &["docs", "examples"];
+/// The order of the pages.
+pub const SUMMARY: &str = "book/SUMMARY.md";
+
+/// The pages of the book, as paths below the root.
+pub fn chapters(project: &Project) -> Result<Vec<String>> {
+    let summary = fs::read_to_string(project.root.join(SUMMARY))?;
+    let targets = summary
+        .split("](")
+        .skip(1)
+        .filter_map(|part| part.split_once(')'));
+    Ok(targets.map(|(target, _)| target.to_owned()).collect())
+}
 
 pub fn build(project: &Project) -> Result<()> {
     let mdbook = mdbook(project)?;
@@ -34,8 +40,15 @@ pub fn build(project: &Project) -> Result<()> {
         &config.join("SUMMARY.md"),
         &source.join("SUMMARY.md"),
     )?;
-    for part in PARTS {
-        copy(project, &project.root.join(part), &source.join(part))?;
+    for folder in FOLDERS {
+        copy(project, &project.root.join(folder), &source.join(folder))?;
+    }
+    for chapter in chapters(project)? {
+        copy(
+            project,
+            &project.root.join(&chapter),
+            &source.join(&chapter),
+        )?;
     }
     shell::capture(Command::new(mdbook).arg("build").arg(&book))?;
     shell::say(format!("open {}", book.join("book/index.html").display()));

@@ -8,28 +8,31 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use super::docs;
+use crate::book::{self, SUMMARY};
 use crate::project::Project;
 use crate::reference::anchor;
 
-/// The order of the pages in the book.
-pub const SUMMARY: &str = "book/SUMMARY.md";
-
 pub fn check(project: &Project) -> Result<()> {
-    let root = &project.root;
+    let root = &project.root.canonicalize()?;
     let pages = docs::all_pages(root);
     let mut wrong = Vec::new();
+    let mut led_to = pages.clone();
     for page in &pages {
         let directory = page.parent().unwrap_or(root);
         for target in targets(&fs::read_to_string(page)?) {
             if let Some(problem) = problem(page, directory, &target) {
                 let name = page.strip_prefix(root).unwrap_or(page).display();
                 wrong.push(format!("{name}: {target}: {problem}"));
+            } else if let Ok(path) = directory.join(file(&target)).canonicalize()
+                && path.extension().is_some_and(|extension| extension == "md")
+            {
+                led_to.push(path);
             }
         }
     }
-    let summary = targets(&fs::read_to_string(root.join(SUMMARY))?);
-    let in_book: BTreeSet<PathBuf> = summary.iter().map(|target| root.join(target)).collect();
-    for page in pages.iter().filter(|page| !in_book.contains(*page)) {
+    let chapters = book::chapters(project)?;
+    let in_book: BTreeSet<PathBuf> = chapters.iter().map(|page| root.join(page)).collect();
+    for page in led_to.iter().filter(|page| !in_book.contains(*page)) {
         let name = page.strip_prefix(root).unwrap_or(page).display();
         wrong.push(format!("{SUMMARY}: has no {name}"));
     }
@@ -40,6 +43,11 @@ pub fn check(project: &Project) -> Result<()> {
         bail!("links that lead nowhere:\n{}", wrong.join("\n"));
     }
     Ok(())
+}
+
+/// A target without the heading.
+fn file(target: &str) -> &str {
+    target.split('#').next().unwrap_or_default()
 }
 
 fn problem(page: &Path, directory: &Path, target: &str) -> Option<String> {
