@@ -14,8 +14,8 @@ SELECT ltv_train('retail', 'training', options => '{"epochs": 15, "ensemble": 1}
 SELECT ltv_wait(:job);
 SELECT ltv_set_promotion('retail', 'if_better', 'normalized_gini', 0);
 SELECT ltv_keep_versions('retail', 6);
--- Season is no news here: what was bought in the last 90 days alarms later than by default. That a young log grows older needs no threshold.
-SELECT ltv_set_thresholds('retail', '{"count_90": 0.5, "sum_90": 0.5, "frequency": 0.5}');
+-- Season is no news here: what was bought in the last 30 and 90 days alarms later than by default. That a young log grows older needs no threshold.
+SELECT ltv_set_thresholds('retail', '{"count_30": 0.5, "sum_30": 0.5, "count_90": 0.5, "sum_90": 0.5, "frequency": 0.5}');
 SELECT ltv_schedule('retail', NULL, '{refresh,monitor,score}', 'serving', 'scores', time_zone => 'Europe/London', arguments => '{"monitor": {"stop": true}}');
 
 -- The day after: what was bought until the evening before is known. In week 30 amounts arrive in pence; once a month the model is retrained.
