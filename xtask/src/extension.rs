@@ -167,8 +167,12 @@ impl Built {
 
 /// Take out of an installation what [`Built::install_into`] puts there, of whatever version; returns what it was.
 pub fn remove_from(install: &Install) -> Result<Vec<PathBuf>> {
+    remove([&install.lib, &install.share.join("extension")])
+}
+
+fn remove(directories: [&Path; 2]) -> Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for directory in [&install.lib, &install.share.join("extension")] {
+    for directory in directories {
         for entry in fs::read_dir(directory)
             .with_context(|| format!("cannot read {}", directory.display()))?
         {
@@ -228,5 +232,42 @@ impl Content<'_> {
             .and_then(|()| fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)))
             .and_then(|()| fs::rename(&temporary, path))
             .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    #[test]
+    fn only_what_is_ours_is_removed() {
+        let root = std::env::temp_dir().join(format!("pg_ltv.remove.{}", std::process::id()));
+        let (lib, extension) = (root.join("lib"), root.join("extension"));
+        let ours = [
+            lib.join("pg_ltv.so"),
+            lib.join("pg_ltv"),
+            extension.join("pg_ltv.control"),
+            extension.join("pg_ltv--0.1.0--0.2.0.sql"),
+            extension.join("pg_ltv--0.2.0.sql"),
+        ];
+        let others = [
+            lib.join("pg_ltv_other.so"),
+            lib.join("postgis-3.so"),
+            extension.join("pg_ltv_other--1.sql"),
+            extension.join("postgis.control"),
+        ];
+        fs::create_dir_all(&extension).unwrap();
+        fs::create_dir_all(lib.join("pg_ltv/cuda")).unwrap();
+        for path in ours.iter().chain(&others).filter(|path| !path.is_dir()) {
+            fs::write(path, "").unwrap();
+        }
+        let mut removed = super::remove([&lib, &extension]).unwrap();
+        let mut wanted = ours.to_vec();
+        removed.sort();
+        wanted.sort();
+        assert_eq!(removed, wanted);
+        assert!(ours.iter().all(|path| !path.exists()));
+        assert!(others.iter().all(|path| path.exists()));
+        fs::remove_dir_all(&root).unwrap();
     }
 }
