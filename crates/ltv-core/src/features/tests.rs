@@ -157,10 +157,11 @@ fn a_log_does_not_depend_on_how_it_was_collected() {
         let sum = |number: usize| -> i128 {
             rows.iter()
                 .map(|(_, _, values)| values[number].at(one.scales[number]).unwrap())
-                .sum()
+                .fold(0, i128::wrapping_add)
         };
         for number in 0..2 {
-            let total: i128 = one.iter().map(|(_, values)| values[number]).sum();
+            let total = one.iter().map(|(_, values)| values[number]);
+            let total = total.fold(0, i128::wrapping_add);
             assert_eq!(total, sum(number));
         }
     }
