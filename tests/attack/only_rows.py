@@ -26,7 +26,6 @@ PLACES = {
     "ltv_validate_data_drift, now": "SELECT count(*) FROM ltv_validate_data_drift('m', 'bob.customers', {})",
     "ltv_horizons": "SELECT count(*) FROM ltv_horizons('m', {})",
     "ltv_report": "SELECT length(ltv_report('m', {}))",
-    "ltv_report, costs": "SELECT length(ltv_report('m', features => 'bob.features', costs => {}))",
     "ltv_explain_predict": "SELECT count(*) FROM ltv_explain_predict('m', {}, samples => 2)",
     "ltv_feature_importance": "SELECT count(*) FROM ltv_feature_importance('m', {}, repeats => 1, rows => 50)",
     "ltv_quantize": "SELECT ltv_quantize('m', 1, {})",
@@ -42,7 +41,7 @@ PLACES = {
     "ltv_tier_movement": "SELECT count(*) FROM ltv_tier_movement('bob.customers', {}, tier_column => 'a')",
     "ltv_create_features, attributes": "SELECT ltv_create_features('bob.made', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 90, attributes => {})",
 }
-ROWS = {"ltv_report, costs": "SELECT day AS cohort, amount AS cost FROM bob.orders", "ltv_campaign_result": "SELECT * FROM bob.orders", "ltv_campaign_curve": "SELECT * FROM bob.orders", "ltv_rfm_segments": "SELECT * FROM bob.orders", "ltv_export_audience": "SELECT * FROM bob.reached", "ltv_rfm_summary": "SELECT * FROM bob.orders", "ltv_create_features": "SELECT * FROM bob.orders", "ltv_create_features, attributes": "SELECT DISTINCT ON (customer_id) customer_id, amount AS x FROM bob.orders"}
+ROWS = {"ltv_campaign_result": "SELECT * FROM bob.orders", "ltv_campaign_curve": "SELECT * FROM bob.orders", "ltv_rfm_segments": "SELECT * FROM bob.orders", "ltv_export_audience": "SELECT * FROM bob.reached", "ltv_rfm_summary": "SELECT * FROM bob.orders", "ltv_create_features": "SELECT * FROM bob.orders", "ltv_create_features, attributes": "SELECT DISTINCT ON (customer_id) customer_id, amount AS x FROM bob.orders"}
 missing = [name for name in PLACES if not admin.value("SELECT count(*) > 0 FROM pg_proc WHERE proname = %s", [name.split(",")[0]])]
 assert not missing, missing
 # Arguments that take a query, and that this list does not know yet.
