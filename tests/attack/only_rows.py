@@ -30,7 +30,6 @@ PLACES = {
     "ltv_validate_data_drift, now": "SELECT count(*) FROM ltv_validate_data_drift('m', 'bob.customers', {})",
     "ltv_horizons": "SELECT count(*) FROM ltv_horizons('m', {})",
     "ltv_report": "SELECT length(ltv_report('m', {}))",
-    "ltv_report, costs": "SELECT length(ltv_report('m', features => 'bob.features', costs => {}))",
     "ltv_explain_predict": "SELECT count(*) FROM ltv_explain_predict('m', {}, samples => 2)",
     "ltv_feature_importance": "SELECT count(*) FROM ltv_feature_importance('m', {}, repeats => 1, rows => 50)",
     "ltv_quantize": "SELECT ltv_quantize('m', 1, {})",

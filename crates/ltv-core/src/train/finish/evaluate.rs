@@ -363,8 +363,8 @@ impl HeldOut {
         }
     }
 
-    /// Customers, the law of each and what was spent, of the rows that customers to come will be most like: those a year before the model is used, where the
-    /// season is known from them, and of the latest cut-off else.
+    /// Customers, the law of each and what was spent, of the rows that customers to come will be most like: those of the latest cut-off and, where the season is
+    /// known from them, those a year before the model is used. To these the season belongs.
     fn observed(
         &self,
         law: Distribution,
@@ -374,20 +374,28 @@ impl HeldOut {
         let [p, first, second] = law.parameters().map(|name| self.predictions.get(name));
         let (p, first, second) = (p?, first?, second?);
         let value = self.predictions.value();
-        let season = beside
-            .season
-            .as_ref()
-            .filter(|_| correction.season_log != 0.0);
         let is_latest = |row: u32| beside.is_latest.get(row as usize) != Some(&false);
-        let is_like = |row: u32| match season {
-            Some(season) => season.is_same(row),
-            None => is_latest(row),
+        let season = beside.season.as_ref();
+        let season = season.filter(|_| correction.season_log != 0.0);
+        let is_same = |row: u32| season.is_some_and(|season| season.is_same(row));
+        let parameters = |place: usize, season: f64| {
+            let [p, first, second] = [p, first, second].map(|of| f64::from(of[place]));
+            match law {
+                Distribution::ZeroInflatedLognormal => [p, first - season, second],
+                Distribution::ZeroInflatedGamma => [p, first, second * season.exp()],
+            }
         };
-        let places = (0..self.rows.len()).filter(|&place| is_like(self.rows[place]));
-        let observed = places.map(|place| {
+        let places = (0..self.rows.len()).filter_map(|place| {
+            let row = self.rows[place];
+            match is_same(row) {
+                true => Some((place, 0.0)),
+                false => is_latest(row).then_some((place, correction.season_log)),
+            }
+        });
+        let observed = places.map(|(place, season)| {
             let row = Observed {
                 value: value[place],
-                parameters: [p, first, second].map(|of| f64::from(of[place])),
+                parameters: parameters(place, season),
                 spent: self.actual[place],
             };
             (self.customers[place], row)
