@@ -173,6 +173,6 @@ fn candidates_of_a_comparison_are_bounded() {
     assert!(compare(vec!["ziln"], 5000).is_ok_and(|compare| compare.candidates.len() == 10_000));
     let error = compare(vec!["ziln"], 5001).unwrap_err();
     assert!(error.message.contains("too many candidates"));
-    let error = compare(vec!["ziln"; 9], 1).unwrap_err();
+    let error = compare(vec!["ziln"; 10], 1).unwrap_err();
     assert!(error.message.starts_with("objectives must name"));
 }
