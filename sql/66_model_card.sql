@@ -82,7 +82,7 @@ COMMENT ON FUNCTION @extschema@.ltv_model_card
 CREATE FUNCTION ltv.card_text(value text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT COALESCE(translate(regexp_replace(value, '([\\`*_{}\[\]|#])', '\\\1', 'g'), E'<>\r\n', '‹›  '), '')
+    SELECT COALESCE(translate(regexp_replace(value, '([\\`*_{}\[\]|#<>])', '\\\1', 'g'), E'\r\n', '  '), '')
 $$;
 COMMENT ON FUNCTION ltv.card_text IS 'text that means itself in Markdown';
 

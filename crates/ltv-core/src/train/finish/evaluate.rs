@@ -158,13 +158,12 @@ pub fn judge(
                 _ => "cross-validation",
             };
             let mut metrics = judged.metrics(ensemble, target, on)?;
-            if let Some((law, observed)) = &observed {
-                let all = observed.iter().map(|(_, customer)| *customer);
-                finish.intervals = Intervals::fit(*law, all.collect());
-                if let Some([inside, width]) = Intervals::judge(*law, observed) {
+            if let Some((law, observed)) = observed {
+                if let Some([inside, width]) = Intervals::judge(law, &observed) {
                     metrics["interval_coverage"] = json!(inside);
                     metrics["interval_width"] = json!(width);
                 }
+                finish.intervals = Intervals::fit(law, observed);
             }
             metrics
         }
@@ -370,7 +369,7 @@ impl HeldOut {
         law: Distribution,
         beside: &Beside,
         correction: &Correction,
-    ) -> Option<Vec<(u32, Observed)>> {
+    ) -> Option<Vec<Observed>> {
         let [p, first, second] = law.parameters().map(|name| self.predictions.get(name));
         let (p, first, second) = (p?, first?, second?);
         let value = self.predictions.value();
@@ -392,13 +391,11 @@ impl HeldOut {
                 false => is_latest(row).then_some((place, correction.season_log)),
             }
         });
-        let observed = places.map(|(place, season)| {
-            let row = Observed {
-                value: value[place],
-                parameters: parameters(place, season),
-                spent: self.actual[place],
-            };
-            (self.customers[place], row)
+        let observed = places.map(|(place, season)| Observed {
+            customer: self.customers[place],
+            value: value[place],
+            parameters: parameters(place, season),
+            spent: self.actual[place],
         });
         Some(observed.collect())
     }
