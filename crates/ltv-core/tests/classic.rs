@@ -67,6 +67,8 @@ fn recipe(options: serde_json::Value) -> Recipe {
 }
 
 fn inputs(rows: &[[f32; 5]]) -> TestResult<HashMap<String, SessionInputValue<'static>>> {
+    // Tensors are ONNX Runtime's, which must be there before the first.
+    common::environment();
     let mut inputs = HashMap::new();
     for (index, name) in NAMES.iter().enumerate() {
         let values: Vec<f32> = rows.iter().map(|row| row[index]).collect();
