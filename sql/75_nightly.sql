@@ -393,7 +393,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN ltv.texts(night -> 'steps');
 COMMENT ON FUNCTION ltv.night_steps IS 'the steps of a night';
 
--- Without a search_path of its own, which would forbid it to commit: nothing here has a name that is looked up in one.
+-- Without a search_path of its own, which would forbid it to commit: nothing here has a name that is looked up in one,
+-- types included.
 CREATE PROCEDURE @extschema@.ltv_nightly(
     model     text,
     steps     text[] DEFAULT NULL,
@@ -408,11 +409,11 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     commits boolean := ltv.may_commit();
-    night jsonb := ltv.night(model, steps, ltv.bind_query(features), ltv.bind_relation(features),
-                             ltv.bind_scores(scores), id_column, time_zone, arguments, day);
-    todo text[] := ltv.night_steps(night);
+    night pg_catalog.jsonb := ltv.night(model, steps, ltv.bind_query(features), ltv.bind_relation(features),
+                                        ltv.bind_scores(scores), id_column, time_zone, arguments, day);
+    todo pg_catalog.text[] := ltv.night_steps(night);
     run bigint := ltv.begin_night(model, todo);
-    failed jsonb;
+    failed pg_catalog.jsonb;
 BEGIN
     IF commits THEN
         COMMIT;

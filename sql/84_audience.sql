@@ -18,7 +18,7 @@ CREATE FUNCTION ltv.hashed_email(email text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 AS $$
 DECLARE
-    address text := pg_catalog.lower(pg_catalog.regexp_replace(email, '[[:space:]]+', '', 'g'));
+    address pg_catalog.text := pg_catalog.lower(pg_catalog.regexp_replace(email, '[[:space:]]+', '', 'g'));
 BEGIN
     IF address OPERATOR(pg_catalog.~) '^[0-9a-f]{64}$' THEN
         RETURN address;
@@ -38,8 +38,8 @@ CREATE FUNCTION ltv.international_phone(phone text, calling_code text) RETURNS t
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
 DECLARE
-    dialled text := pg_catalog.regexp_replace(phone, '[(]0[)]|[^0-9+]', '', 'g');
-    digits text := pg_catalog.replace(dialled, '+', '');
+    dialled pg_catalog.text := pg_catalog.regexp_replace(phone, '[(]0[)]|[^0-9+]', '', 'g');
+    digits pg_catalog.text := pg_catalog.replace(dialled, '+', '');
 BEGIN
     IF pg_catalog.left(dialled, 2) OPERATOR(pg_catalog.=) '00' THEN
         digits := pg_catalog.substr(digits, 3);

@@ -36,6 +36,7 @@ presets!(
     "expltv",
     "gru",
     "lstm",
+    "sbg",
     "tft",
     "transformer",
     "trees",

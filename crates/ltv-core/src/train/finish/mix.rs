@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 const WEIGHTS: [f32; 10] = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9, 1.0];
 /// Share of the deviance explained that the most even weight may cost: two voices err less at a later time than one.
 const ALLOWANCE: f64 = 0.005;
-/// Share of the deviance explained that trees must add to what networks explain alone: a forest costs ten times the scoring.
+/// Share of the deviance explained that trees must add to what networks explain alone: a forest costs several times the scoring.
 const LEAST_GAIN: f64 = 0.01;
 /// Paying rows without which the weight is not looked for.
 const FEWEST_PAYERS: usize = 20;
