@@ -1,17 +1,19 @@
 """The pictures of docs/campaigns.md, drawn from the story that the page tells: its funnel, its lift day by day, its tiers.
 
-    cargo xtask bench campaigns [-- --docs]
+    cargo xtask bench campaigns [-- --docs] [--copies N]
 
-Prints what is drawn; --docs writes docs/campaign_funnel.svg, docs/campaign_curve.svg and docs/campaign_tiers.svg.
+Prints what is drawn; --docs writes docs/campaign_funnel.svg, docs/campaign_curve.svg and docs/campaign_tiers.svg. --copies times list, refresh and
+result for so many copies of each customer and order: 43 make a million customers and three million orders.
 """
 
 import argparse
 import gzip
 import os
+import time
 from pathlib import Path
 
 import psycopg
-from shared.page import bar, label, svg
+from shared.page import bar, label, processor, svg, table
 
 ROOT = Path(os.environ["PG_LTV_ROOT"])
 BLUE, LIGHT, GREY, DARK = "#2b6cb0", "#90cdf4", "#cbd5e0", "#4a5568"
@@ -88,9 +90,40 @@ def tiers(rows):
     return svg(750, 80 + 36 * len(rows), parts)
 
 
+BIG = {
+    "list": "SELECT count(*) FROM ltv_create_campaign('big', 'cdnow', 'many', hold_out => 0.2, budget => 100000, cost_per_contact => 0.80, margin => 0.25, start => '1997-10-01')",
+    "list again (ltv_refresh_campaign)": "SELECT count(*) FROM ltv_refresh_campaign('big')",
+    "result": "SELECT count(*) FROM ltv_campaign_result('big', 'many_orders', date_column => 'ordered_at', value_column => 'amount')",
+    "day by day": "SELECT count(*) FROM ltv_campaign_curve('big', 'many_orders', date_column => 'ordered_at', value_column => 'amount')",
+    "list of everybody (ltv_segment_summary)": "SELECT count(*) FROM ltv_segment_summary('cdnow', 'many')",
+}
+
+
+def time_copies(connection, copies):
+    columns = "customer_id || '/' || n AS customer_id, " + ", ".join(
+        f"f.{column.name}" for column in connection.execute("SELECT * FROM cdnow_features LIMIT 0").description if column.name not in ("customer_id", "split", "ltv")
+    )
+    connection.execute(f"CREATE UNLOGGED TABLE many AS SELECT {columns} FROM cdnow_features f, generate_series(1, {copies}) n")
+    connection.execute(f"CREATE UNLOGGED TABLE many_orders AS SELECT customer_id || '/' || n AS customer_id, ordered_at, amount FROM orders, generate_series(1, {copies}) n")
+    connection.execute("ANALYZE many, many_orders")
+    customers, orders = (connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("many", "many_orders"))
+    rows = []
+    for name, statement in BIG.items():
+        seconds = []
+        for _ in range(3):
+            if name == "list":
+                connection.execute("DROP TABLE IF EXISTS big")
+            begun = time.monotonic()
+            connection.execute(statement)
+            seconds.append(time.monotonic() - begun)
+        rows.append((name, f"{sorted(seconds)[1]:.1f} ({min(seconds):.1f} to {max(seconds):.1f})"))
+    print(f"{processor()}; {customers:,} customers, {orders:,} orders. Seconds: median (least to most) of three.", table(("", "seconds"), rows), sep="\n\n")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--docs", action="store_true")
+    parser.add_argument("--copies", type=int)
     options = parser.parse_args()
     with psycopg.connect(os.environ["PG_LTV_URL"], autocommit=True) as connection:
         load(connection)
@@ -98,6 +131,8 @@ def main():
         connection.execute(WITH_LIFT)
         with_lift, without = (connection.execute(CURVE.format(name)).fetchall() for name in ("orders_with_lift", "orders"))
         by_tier = connection.execute(TIERS).fetchall()
+        if options.copies:
+            time_copies(connection, options.copies)
     for row in [*steps, with_lift[-1], without[-1], *by_tier]:
         print(*row)
     if options.docs:
