@@ -206,17 +206,17 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     spread ltv.spread;
+    worth float8;
 BEGIN
     PERFORM ltv.check_model(model, 'predict');
     IF (margin > 0 AND margin < 'infinity') IS NOT TRUE THEN
         PERFORM ltv.raise_argument('the margin must be greater than 0', 'For example margin => 0.35.');
     END IF;
     spread := ltv.spread(ltv.prediction_facts(model, version) -> 'spread');
+    worth := margin * ltv.discount_factor(model, version, discount_rate);
     RETURN QUERY
     SELECT t.tier, t.customers, t.expected, t.expected / NULLIF(sum(t.expected) OVER (), 0), t.mean, t.lowest,
-           t.highest, (ltv.sum_interval(t.expected, t.variance, spread.level))[1],
-           (ltv.sum_interval(t.expected, t.variance, spread.level))[2],
-           t.expected * margin * ltv.discount_factor(model, version, discount_rate), t.tier_name
+           t.highest, i.ends[1], i.ends[2], t.expected * worth, t.tier_name
     FROM (SELECT b.tier, b.tier_name, sum(b.customers)::bigint AS customers, sum(b.expected) AS expected,
                  sum(b.expected) / sum(b.customers) AS mean, min(b.lowest) AS lowest, max(b.highest) AS highest,
                  sum(b.variance + (spread.tier * b.expected) ^ 2) AS variance
@@ -225,7 +225,8 @@ BEGIN
                 FROM ltv.segment_query(NULL::text, model, query, shares, id_column, version, NULL, NULL, 1, thresholds,
                                        tier_names, 0) s
                 GROUP BY s.tier, s.tier_name, width_bucket(s.ltv, spread.tiers)) b
-          GROUP BY b.tier, b.tier_name) t
+          GROUP BY b.tier, b.tier_name) t,
+         LATERAL ltv.sum_interval(t.expected, t.variance, spread.level) i(ends)
     ORDER BY t.tier;
 END
 $$;

@@ -170,6 +170,15 @@ impl Recipe {
         self.options.refuse_for_trees()
     }
 
+    /// The length of the prediction window in days, which a law of `learned` cannot know by itself.
+    pub fn window(&self, law: &str, learned: &str, example: u32) -> Result<f64> {
+        self.options.horizon.ok_or_else(|| {
+            Error::invalid(format!("{law} needs the option \"horizon\""))
+                .detail(format!("It learns {learned}, not how long the prediction window is."))
+                .hint(format!("Give its length in days, for example options => '{{\"horizon\": {example}}}'; a relation made by ltv_create_features brings it along."))
+        })
+    }
+
     /// As it is stored with the version.
     pub fn to_json(&self) -> Value {
         json!({

@@ -5,13 +5,14 @@
 
 use crate::objective::{Distribution, quantile};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Shares of the customers that intervals promise to hold.
 pub const COVERAGES: [f64; 4] = [0.5, 0.8, 0.9, 0.95];
 /// Groups of customers by prediction, as far as there are rows.
 const TIERS: usize = 10;
 /// Rows of a tier at least.
-const FEWEST: usize = 50;
+pub const FEWEST_IN_TIER: usize = 50;
 
 /// How far the ends of intervals move.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,14 @@ pub struct Observed {
     pub spent: f64,
 }
 
+/// Where the rows of each tier lie, of so many in the order of the predictions; none where there are too few.
+pub fn tiers(rows: usize) -> Vec<Range<usize>> {
+    let count = (rows / FEWEST_IN_TIER).min(TIERS);
+    (0..count)
+        .map(|tier| tier * rows / count..(tier + 1) * rows / count)
+        .collect()
+}
+
 /// The quantiles between which a share of the law lies, as much below as above.
 fn ends(law: Distribution, parameters: [f64; 3], coverage: f64) -> (f64, f64) {
     let outside = (1.0 - coverage) / 2.0;
@@ -45,20 +54,15 @@ fn ends(law: Distribution, parameters: [f64; 3], coverage: f64) -> (f64, f64) {
 impl Intervals {
     /// `None` where there are too few customers.
     pub fn fit(law: Distribution, mut customers: Vec<Observed>) -> Option<Self> {
-        let count = (customers.len() / FEWEST).min(TIERS);
-        if count == 0 {
-            return None;
-        }
+        let places = tiers(customers.len());
+        let (_, later) = places.split_first()?;
         // Stable sorting would take half as much memory again.
         customers.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
-        let place = |tier: usize| tier * customers.len() / count;
-        let tiers: Vec<f32> = (1..count)
-            .map(|tier| customers[place(tier)].value)
-            .collect();
+        let tiers = later.iter().map(|tier| customers[tier.start].value);
+        let tiers = tiers.collect();
         let moves = COVERAGES.map(|coverage| {
-            (0..count)
-                .map(|tier| shift(law, &customers[place(tier)..place(tier + 1)], coverage))
-                .collect()
+            let rows = places.iter().map(|tier| &customers[tier.clone()]);
+            rows.map(|rows| shift(law, rows, coverage)).collect()
         });
         let moves = moves.to_vec();
         Some(Self { tiers, moves })
@@ -242,7 +246,7 @@ mod tests {
                 "{low} {high}"
             );
         }
-        assert_eq!(Intervals::fit(LAW, customers(FEWEST - 1, 4)), None);
+        assert_eq!(Intervals::fit(LAW, customers(FEWEST_IN_TIER - 1, 4)), None);
         assert_eq!(fitted.of(LAW, [0.5, 1.0, 1.0], 1.0, 0.7), None);
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 mod intervals;
 
-pub use intervals::{COVERAGES, Intervals, Observed};
+pub use intervals::{COVERAGES, FEWEST_IN_TIER, Intervals, Observed, tiers};
 
 use crate::btyd::State;
 use crate::error::{Error, Result};

@@ -42,11 +42,10 @@ pub fn train(
     })?;
 
     control.progress(Progress::of(Phase::Exporting));
-    let (graph, mut schema) = law::assemble(&columns.inputs, |graph, raw| {
+    let (onnx, mut schema) = law::assemble(&columns.inputs, |graph, raw| {
         let values = clean(graph, raw, columns.inputs.len());
         btyd::export(graph, &model, &values)
     });
-    let onnx = graph.finish(&[("pg_ltv.schema", schema.to_json().to_string())]);
     let train = rows_of(table, Split::Train);
     schema.state = state::fit(table, &train, None, Some(horizon));
     Ok(TrainedModel {

@@ -88,11 +88,11 @@ pub fn judge(
     })
 }
 
-/// The graph of a law: the inputs side by side, and what `export` makes of them.
+/// The graph of a law, finished: the inputs side by side, and what `export` makes of them.
 pub fn assemble(
     inputs: &[FeatureColumn],
     export: impl FnOnce(&mut GraphBuilder, &Value) -> Vec<(&'static str, Value)>,
-) -> (GraphBuilder, Schema) {
+) -> (Vec<u8>, Schema) {
     let mut graph = GraphBuilder::new();
     let values: Vec<Value> = inputs
         .iter()
@@ -112,5 +112,6 @@ pub fn assemble(
     }
     let names = outputs.iter().map(|(name, _)| (*name).to_owned()).collect();
     let schema = Schema::new(inputs.to_vec(), names, None);
-    (graph, schema)
+    let onnx = graph.finish(&[("pg_ltv.schema", schema.to_json().to_string())]);
+    (onnx, schema)
 }

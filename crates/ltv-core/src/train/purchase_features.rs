@@ -19,11 +19,7 @@ const OPTIONAL: &str = "first_amount";
 const LIMITS: [f32; 5] = [1e6, 1e6, 1e6, 1e12, 1e12];
 
 pub fn horizon(recipe: &Recipe) -> Result<f64> {
-    recipe.options.horizon.ok_or_else(|| {
-        Error::invalid("BG/NBD needs the option \"horizon\"")
-            .detail("It learns how often customers buy, not how long the prediction window is.")
-            .hint("Give its length in days, for example options => '{\"horizon\": 90}'; a relation made by ltv_create_features brings it along.")
-    })
+    recipe.window("BG/NBD", "how often customers buy", 90)
 }
 
 /// Where the features lie in the raw matrix.

@@ -112,11 +112,7 @@ pub fn train(
     let started = Instant::now();
     let columns = Columns::find(table)?;
     let period = recipe.options.period;
-    let horizon = recipe.options.horizon.ok_or_else(|| {
-        Error::invalid("objective \"sbg\" needs the option \"horizon\"")
-            .detail("It learns how long customers stay, not how long the prediction window is.")
-            .hint("Give its length in days, for example options => '{\"horizon\": 365}'; a relation made by ltv_create_features brings it along.")
-    })?;
+    let horizon = recipe.window("objective \"sbg\"", "how long customers stay", 365)?;
     control.progress(Progress::of(Phase::Training));
     let model = Sbg::fit(&contracts(table, &columns))?;
     if control.is_cancelled() {
@@ -127,10 +123,9 @@ pub fn train(
         predict(&expected, table, &columns, rows)
     })?;
     control.progress(Progress::of(Phase::Exporting));
-    let (graph, schema) =
-        law::assemble(&columns.inputs, |graph, raw| export(graph, &expected, raw));
+    let (onnx, schema) = law::assemble(&columns.inputs, |graph, raw| export(graph, &expected, raw));
     Ok(TrainedModel {
-        onnx: graph.finish(&[("pg_ltv.schema", schema.to_json().to_string())]),
+        onnx,
         schema,
         statistics: json!({
             "features": judged.features,

@@ -6,13 +6,10 @@
 //! cut-off.
 
 use crate::metrics::{Customers, TotalRatio};
+use crate::schema::tiers;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Groups of customers by prediction, as far as there are rows.
-const TIERS: usize = 10;
-/// Rows of a tier at least.
-const FEWEST: usize = 50;
 /// Limits at 95 % are so many standard deviations apart.
 const BETWEEN_LIMITS: f64 = 2.0 * 1.959_964;
 /// Cut-offs that say how they differ.
@@ -47,17 +44,14 @@ pub struct Surprise {
 impl Spread {
     /// `None` where customers are too few, or nothing was spent.
     pub fn fit(mut rows: Vec<Surprise>) -> Option<Self> {
-        let count = (rows.len() / FEWEST).min(TIERS);
-        if count == 0 {
+        let places = tiers(rows.len());
+        if places.is_empty() {
             return None;
         }
         let by_chance = chance(&rows)?;
         let between = excess(&rows);
         rows.sort_by(|a, b| a.value.total_cmp(&b.value));
-        let place = |tier: usize| tier * rows.len() / count;
-        let tiers: Vec<&[Surprise]> = (0..count)
-            .map(|tier| &rows[place(tier)..place(tier + 1)])
-            .collect();
+        let tiers: Vec<&[Surprise]> = places.into_iter().map(|tier| &rows[tier]).collect();
         Some(Self {
             tiers: tiers[1..].iter().map(|tier| tier[0].value).collect(),
             dispersion: tiers.iter().map(|tier| dispersion(tier)).collect(),
@@ -137,6 +131,7 @@ mod tests {
     use super::*;
     use crate::error::{Error, Result};
     use crate::params::standard_normal;
+    use crate::schema::FEWEST_IN_TIER;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -231,7 +226,10 @@ mod tests {
     #[test]
     fn too_few_or_nobody_who_spends_has_none() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        assert_eq!(Spread::fit(shop(FEWEST as u32 - 1, 0, 1.0, &mut rng)), None);
+        assert_eq!(
+            Spread::fit(shop(FEWEST_IN_TIER as u32 - 1, 0, 1.0, &mut rng)),
+            None
+        );
         let nothing = shop(500, 0, 0.0, &mut rng);
         assert_eq!(Spread::fit(nothing), None);
     }
