@@ -19,6 +19,9 @@ export! {
     ltv_inspect_onnx / pg_finfo_ltv_inspect_onnx => inspect_onnx;
 }
 
+/// The name that stands for the three logits of a zero-inflated lognormal head.
+const ZILN: &str = "ziln";
+
 /// What a prediction may be called.
 const OUTPUTS: [&str; 7] = [
     "ltv",

@@ -121,6 +121,7 @@ impl Reportable for CatalogError {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A text as a literal of SQL, in a hint.
+pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

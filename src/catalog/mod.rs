@@ -9,7 +9,7 @@ mod resolve;
 pub mod restore;
 mod table;
 
-pub use error::CatalogError;
+pub use error::{CatalogError, quoted};
 pub use invalidation::generation;
 pub use moment::Moment;
 pub use resolve::{default_model, resolve, resolve_restored};

@@ -1,6 +1,7 @@
 //! Why a graph that somebody else made cannot be imported.
 
-use super::OUTPUTS;
+use super::{OUTPUTS, ZILN};
+use crate::catalog::quoted;
 use crate::error::Reportable;
 use crate::scoring::MOST_WIDTH;
 use pgrx::prelude::PgSqlErrorCode;
@@ -32,7 +33,11 @@ pub enum ImportError {
     #[error("which output of the graph is the prediction must be said")]
     Choose { available: String },
     #[error("output \"{name}\" of the graph is {found}")]
-    OutputShape { name: String, found: String },
+    OutputShape {
+        name: String,
+        found: String,
+        may_be: Option<&'static str>,
+    },
     #[error("output \"{name}\" of the graph has the probabilities of {classes} classes")]
     Classes { name: String, classes: i64 },
     #[error("unknown output \"{name}\"")]
@@ -88,6 +93,22 @@ impl Reportable for ImportError {
                 "Name the columns in their order: features => array['recency', 'frequency', ...].".to_owned()
             }
             Self::NamedInputs { .. } => "Leave features out; its inputs have names of their own.".to_owned(),
+            Self::OutputShape {
+                name,
+                may_be: Some(public),
+                ..
+            } => {
+                let kind = if *public == ZILN {
+                    "the three logits of a ZILN head"
+                } else {
+                    "a classifier's probabilities"
+                };
+                let choice = serde_json::json!({ *public: name });
+                format!(
+                    "If these are {kind}: outputs => {}.",
+                    quoted(&choice.to_string())
+                )
+            }
             Self::NoOutput { .. } | Self::OutputShape { .. } | Self::Choose { .. } => {
                 "Say which output is what: outputs => '{\"ltv\": \"name in the graph\"}', with \"purchase_probability\" for a classifier's \
                  probabilities, or \"ziln\" for the three logits of a ZILN head."

@@ -1,16 +1,13 @@
 //! Which outputs of somebody else's graph are what.
 
 use super::error::ImportError;
-use super::{OUTPUTS, element_name};
+use super::{OUTPUTS, ZILN, element_name};
 use crate::error::{Report, Result};
 use crate::scoring::{Number, Port};
 use ltv_core::onnx::{Derived, ZipMap, derived_name};
 use ort::value::TensorElementType;
 use pgrx::prelude::PgSqlErrorCode;
 use std::collections::BTreeMap;
-
-/// The name that stands for the three logits of a zero-inflated lognormal head.
-const ZILN: &str = "ziln";
 
 /// An output that can be chosen.
 pub struct Output {
@@ -54,10 +51,7 @@ impl Output {
     }
 
     fn reading(&self, public: &str) -> Result<Reading, ImportError> {
-        let wrong = || ImportError::OutputShape {
-            name: self.name.clone(),
-            found: self.described(),
-        };
+        let wrong = || self.wrong_shape();
         if public == "purchase_probability"
             && let [-1, classes @ (2..)] = self.shape.as_slice()
         {
@@ -71,6 +65,21 @@ impl Output {
             };
         }
         self.number().ok_or_else(wrong)
+    }
+
+    fn wrong_shape(&self) -> ImportError {
+        let may_be = if self.is_ziln() {
+            Some(ZILN)
+        } else if matches!(self.shape.as_slice(), [-1, 2]) {
+            Some("purchase_probability")
+        } else {
+            None
+        };
+        ImportError::OutputShape {
+            name: self.name.clone(),
+            found: self.described(),
+            may_be,
+        }
     }
 
     fn is_ziln(&self) -> bool {
@@ -105,10 +114,7 @@ impl Chosen {
     fn take(&mut self, public: &str, output: &Output) -> Result<(), ImportError> {
         if public == ZILN {
             if !output.is_ziln() {
-                return Err(ImportError::OutputShape {
-                    name: output.name.clone(),
-                    found: output.described(),
-                });
+                return Err(output.wrong_shape());
             }
             self.derived.push(Derived::Ziln {
                 ziln: output.tensor.clone(),
