@@ -238,6 +238,35 @@ COMMENT ON FUNCTION ltv.ltv_train IS 'ltv_train, for functions of the extension'
 CREATE FUNCTION ltv.ltv_wait(job bigint, timeout interval) RETURNS int LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION ltv.ltv_wait IS 'ltv_wait, for functions of the extension';
 
+CREATE FUNCTION ltv.may_commit() RETURNS boolean
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_may_commit';
+COMMENT ON FUNCTION ltv.may_commit IS 'whether the procedure that asks may end its transaction';
+
+CREATE PROCEDURE ltv.train_now(
+    model text, relation text, target text, id_column text, objective text, backbone text, features text[],
+    split_column text, options jsonb, query text, preset text, promote boolean, exclude text[], timeout interval,
+    INOUT version int
+)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    job bigint;
+BEGIN
+    IF NOT ltv.may_commit() THEN
+        RAISE invalid_transaction_termination USING
+            MESSAGE = 'ltv_train_now cannot run inside a transaction block or a function',
+            DETAIL = 'It commits, so that a worker sees the job.',
+            HINT = 'Call it on its own, or queue the job with ltv_train and wait with ltv_wait after COMMIT.';
+    END IF;
+    job := ltv.ltv_train(
+        model, relation, target, id_column, objective, backbone, features, split_column,
+        options, query, preset, promote, exclude);
+    COMMIT;
+    version := ltv.ltv_wait(job, timeout);
+END
+$$;
+COMMENT ON PROCEDURE ltv.train_now IS 'see ltv_train_now';
+
 CREATE PROCEDURE @extschema@.ltv_train_now(
     model        text,
     relation     text DEFAULT NULL,
@@ -255,17 +284,7 @@ CREATE PROCEDURE @extschema@.ltv_train_now(
     timeout      interval DEFAULT NULL,
     INOUT version int DEFAULT NULL
 )
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    job bigint := ltv.ltv_train(
-        model, relation, target, id_column, objective, backbone, features, split_column,
-        options, query, preset, promote, exclude);
-BEGIN
-    COMMIT;
-    version := ltv.ltv_wait(job, timeout);
-END
-$$;
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON PROCEDURE @extschema@.ltv_train_now
     IS 'queues a training, commits and waits for it; version: the one it made';
 

@@ -53,10 +53,6 @@ COMMENT ON COLUMN @extschema@.ltv_nightly_steps.sqlstate IS 'of the error';
 COMMENT ON COLUMN @extschema@.ltv_nightly_steps.role IS 'the role that it ran as';
 GRANT SELECT ON @extschema@.ltv_nightly_steps TO PUBLIC;
 
-CREATE FUNCTION ltv.may_commit() RETURNS boolean
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_may_commit';
-COMMENT ON FUNCTION ltv.may_commit IS 'whether the procedure that asks may end its transaction';
-
 -- The record -------------------------------------------------------------------------------------------------------
 
 -- Whoever may look into the model is told that, not what the error said, which may be of data that he may not see. Of a
@@ -395,15 +391,8 @@ COMMENT ON FUNCTION ltv.night_steps IS 'the steps of a night';
 
 -- Without a search_path of its own, which would forbid it to commit: nothing here has a name that is looked up in one,
 -- types included.
-CREATE PROCEDURE @extschema@.ltv_nightly(
-    model     text,
-    steps     text[] DEFAULT NULL,
-    features  text DEFAULT NULL,
-    scores    text DEFAULT NULL,
-    id_column text DEFAULT NULL,
-    time_zone text DEFAULT NULL,
-    arguments jsonb DEFAULT NULL,
-    day       date DEFAULT NULL
+CREATE PROCEDURE ltv.nightly(
+    model text, steps text[], features text, scores text, id_column text, time_zone text, arguments jsonb, day date
 )
 LANGUAGE plpgsql
 AS $$
@@ -430,6 +419,19 @@ BEGIN
     END LOOP;
 END
 $$;
+COMMENT ON PROCEDURE ltv.nightly IS 'see ltv_nightly';
+
+CREATE PROCEDURE @extschema@.ltv_nightly(
+    model     text,
+    steps     text[] DEFAULT NULL,
+    features  text DEFAULT NULL,
+    scores    text DEFAULT NULL,
+    id_column text DEFAULT NULL,
+    time_zone text DEFAULT NULL,
+    arguments jsonb DEFAULT NULL,
+    day       date DEFAULT NULL
+)
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON PROCEDURE @extschema@.ltv_nightly
     IS 'runs the chain of a model, or the steps given, and commits after each; what became of them is in '
        'ltv_nightly_steps';

@@ -116,11 +116,17 @@ unsafe fn inner_function(
         let types: Vec<pg_sys::Oid> = caller.into_iter().chain(types.iter().copied()).collect();
         let name = CStr::from_ptr(form.proname.data.as_ptr()).to_owned();
         pg_sys::ReleaseSysCache(tuple);
-        let name = name.to_bytes();
+        let name = name.to_bytes_with_nul();
         let name = name.strip_prefix(b"ltv_").unwrap_or(name);
-        let names = pg_sys::lappend(std::ptr::null_mut(), name_node(b"ltv"));
-        let names = pg_sys::lappend(names, name_node(name));
-        let oid = pg_sys::LookupFuncName(names, types.len() as i32, types.as_ptr(), true);
+        // Not LookupFuncName, which passes over procedures.
+        let oid = pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32,
+            pg_sys::Anum_pg_proc_oid as i16,
+            name.as_ptr().into(),
+            pg_sys::buildoidvector(types.as_ptr(), types.len() as i32).into(),
+            pg_sys::get_namespace_oid(c"ltv".as_ptr(), true).into(),
+            pg_sys::Datum::null(),
+        );
         if oid == pg_sys::InvalidOid {
             return Err(no_inner_function());
         }
@@ -131,15 +137,6 @@ unsafe fn inner_function(
         (*inner).fn_expr = (*flinfo).fn_expr;
         (*flinfo).fn_extra = inner.cast();
         Ok(inner)
-    }
-}
-
-/// A String node, in the current memory context.
-unsafe fn name_node(name: &[u8]) -> *mut std::ffi::c_void {
-    // SAFETY: the characters are copied and end with a zero.
-    unsafe {
-        let text = pg_sys::pnstrdup(name.as_ptr().cast(), name.len());
-        pg_sys::makeString(text).cast()
     }
 }
 

@@ -30,7 +30,7 @@ INSERT INTO calls VALUES
     ('training_info', $$SELECT * FROM ltv_training_info('m', 9)$$), ('feature_info', $$SELECT * FROM ltv_feature_info('no')$$),
     ('validate_data_skew', $$SELECT * FROM ltv_validate_data_skew('m', NULL)$$), ('validate_data_skew', $$SELECT * FROM ltv_validate_data_skew('m', 'SELECT 1 AS x')$$),
     ('validate_data_drift', $$SELECT * FROM ltv_validate_data_drift('m', 't', 'no_such')$$), ('monitor', $$SELECT ltv_monitor('m', 't', thresholds => '{"no": 1}')$$),
-    ('set_promotion', $$SELECT ltv_set_promotion('m', 'perhaps')$$), ('set_thresholds', $$SELECT ltv_set_thresholds('m', '[]')$$), ('keep_versions', $$SELECT ltv_keep_versions('m', 0)$$), ('retrain', $$SELECT ltv_retrain('m', promote => 'perhaps')$$),
+    ('set_promotion', $$SELECT ltv_set_promotion('m', 'perhaps')$$), ('set_thresholds', $$SELECT ltv_set_thresholds('m', '[]')$$), ('keep_versions', $$SELECT ltv_keep_versions('m', 0)$$), ('retrain', $$SELECT ltv_retrain('m', promote => 'perhaps')$$), ('train_now', $$CALL ltv_train_now('m', 'no_such')$$), ('nightly', $$CALL ltv_nightly('m', '{refresh}')$$),
     ('set_traffic', $$SELECT ltv_set_traffic('m', 7)$$), ('assigned_version', $$SELECT ltv_assigned_version('no', '7')$$), ('schedule', $$SELECT ltv_schedule('m', NULL)$$), ('unschedule', $$SELECT ltv_unschedule('m', '{no}')$$),
     ('create_campaign', $$SELECT ltv_create_campaign('c', 'm', 't', shares => '{2}')$$), ('create_campaign', $$SELECT ltv_create_campaign('c', 'm', 't', eligible => 'a / 0 = 1')$$), ('refresh_campaign', $$SELECT ltv_refresh_campaign('t')$$),
     ('campaign_result', $$SELECT ltv_campaign_result('t', 'orders', date_column => 'd', value_column => 'amount')$$), ('campaign_curve', $$SELECT ltv_campaign_curve('t', 'orders', date_column => 'd', value_column => 'amount')$$),
@@ -47,7 +47,7 @@ INSERT INTO calls VALUES
 SELECT c.function, x.* FROM calls c, context(c.call) x WHERE x.state = 'no error' OR x.inside IS NOT NULL;
 -- Of every public function there is a call.
 SELECT DISTINCT p.proname FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' JOIN pg_extension e ON d.refobjid = e.oid AND e.extname = 'pg_ltv'
-WHERE p.pronamespace = e.extnamespace AND p.prokind = 'f' AND p.proname NOT IN (SELECT 'ltv_' || function FROM calls) ORDER BY 1;
+WHERE p.pronamespace = e.extnamespace AND p.proname NOT IN (SELECT 'ltv_' || function FROM calls) ORDER BY 1;
 SELECT * FROM ltv_evaluate('m', 'SELECT * FORM t');
 -- Rows come one by one, too, where a function stands in a list.
 SELECT (ltv_segment_summary('m', 't')).tier, (ltv_segment_summary('m', 't')).customers > 0 AS also LIMIT 3;
