@@ -36,6 +36,16 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.card_limits IS 'where a version ends';
 
+-- A version that came as a file knows the hash only.
+CREATE FUNCTION ltv.query_hash(recipe jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT COALESCE(recipe ->> 'query_sha256',
+        encode(sha256(convert_to(COALESCE(recipe ->> 'query', recipe ->> 'relation'), 'UTF8')), 'hex'))
+$$;
+COMMENT ON FUNCTION ltv.query_hash
+    IS 'SHA-256 of the query, or of the name of the relation, that a version learnt from';
+
 CREATE FUNCTION ltv.model_card(model text, version bigint) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -54,9 +64,8 @@ BEGIN
         'horizon_days', about.statistics -> 'horizon', 'horizons_days', about.schema -> 'horizons',
         'options', about.recipe -> 'options', 'training_seconds', about.training_seconds,
         'data', jsonb_build_object(
-            'relation', about.recipe -> 'relation',
-            'query_sha256', encode(sha256(convert_to(
-                COALESCE(about.recipe ->> 'query', about.recipe ->> 'relation'), 'UTF8')), 'hex'),
+            'relation', COALESCE(about.recipe -> 'trained_on', about.recipe -> 'relation'),
+            'query_sha256', ltv.query_hash(about.recipe),
             'rows', about.n_rows, 'paying_rows', about.statistics #> '{target,payers}',
             'target_mean', about.statistics #> '{target,mean}', 'target_max', about.statistics #> '{target,max}'),
         'inputs', (SELECT COALESCE(jsonb_agg(jsonb_build_object(

@@ -5,21 +5,37 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_inspect_onnx';
 COMMENT ON FUNCTION ltv.inspect_onnx
     IS 'the schema of a foreign graph, which is run on a few rows first; an error if it cannot score';
 
-CREATE FUNCTION ltv.export_onnx(model text, version bigint) RETURNS bytea
+CREATE FUNCTION ltv.client_graph(
+    onnx bytea, schema jsonb, opset int, floats_only boolean, facts jsonb
+) RETURNS bytea
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_client_graph';
+COMMENT ON FUNCTION ltv.client_graph
+    IS 'a graph as it goes out: with its columns, its outputs and these facts in the metadata of the file';
+
+-- The checksum of the file that goes out cannot be inside it: it is that of the graph as it is stored.
+CREATE FUNCTION ltv.export_onnx(model text, version bigint, opset int, external_client boolean) RETURNS bytea
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     version := ltv.version_or_champion(model, version);
-    RETURN (SELECT v.onnx FROM ltv.readable_versions v
+    RETURN (SELECT ltv.client_graph(v.onnx, v.schema, opset, external_client, jsonb_build_object(
+                'model', v.model, 'version', v.version, 'checksum', v.checksum, 'source', v.source,
+                'objective', v.objective, 'backbone', v.backbone, 'target', v.recipe -> 'target',
+                'horizon_days', v.statistics -> 'horizon', 'horizons_days', v.schema -> 'horizons',
+                'created_at', to_char(v.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))
+            FROM ltv.readable_versions v
             WHERE v.model = export_onnx.model AND v.version = export_onnx.version);
 END
 $$;
-COMMENT ON FUNCTION ltv.export_onnx(text, bigint) IS 'see ltv_export_onnx';
+COMMENT ON FUNCTION ltv.export_onnx(text, bigint, int, boolean) IS 'see ltv_export_onnx';
 
-CREATE FUNCTION @extschema@.ltv_export_onnx(model text, version bigint DEFAULT NULL) RETURNS bytea
+CREATE FUNCTION @extschema@.ltv_export_onnx(
+    model text, version bigint DEFAULT NULL, opset int DEFAULT NULL, external_client boolean DEFAULT false
+) RETURNS bytea
 LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_export_onnx
-    IS 'the ONNX graph of a version, by default the champion: one input per feature column, preprocessing included';
+    IS 'the ONNX graph of a version, by default the champion: one input per feature column, preprocessing included, '
+       'what a client has to know in its metadata; external_client: floats only, all columns in one matrix';
 
 CREATE FUNCTION ltv.import_onnx(
     caller regrole, model text, onnx bytea, features text[], outputs jsonb, promote boolean

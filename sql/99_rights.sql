@@ -15,7 +15,7 @@ END
 $$;
 
 -- What only functions with the rights of the catalog's owner call, with arguments that they have checked.
-REVOKE ALL ON FUNCTION ltv.inspect_onnx, ltv.quantize_graph FROM PUBLIC;
+REVOKE ALL ON FUNCTION ltv.inspect_onnx, ltv.quantize_graph, ltv.read_model_file FROM PUBLIC;
 
 -- A backup is made by the owner of the database.
 GRANT SELECT ON ALL TABLES IN SCHEMA ltv TO pg_database_owner;

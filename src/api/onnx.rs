@@ -1,6 +1,8 @@
 //! `ltv.inspect_onnx`: the schema of a graph that somebody else made, once it has proved that it can score.
 
+mod client;
 mod error;
+mod model_file;
 mod outputs;
 
 use super::export::export;

@@ -1,7 +1,10 @@
-"""An exported graph, fed raw values in Python's onnxruntime, gives what ltv_predict gives.
+"""An exported graph, fed raw values in Python's onnxruntime, gives what ltv_predict gives, and says in its metadata what to feed.
 
 Rows are ordinary, missing, unseen and extreme. Each column is fed under its own name as docs and the function's comment
 say: float32 with NaN for NULL, strings with '' for NULL, booleans as 'true' and 'false', times as days since 1970.
+
+With external_client all columns but a sequence are one matrix of floats, filled by nothing but the metadata. In each operator set that
+is offered the file passes onnx.checker and gives the same numbers.
 
     PG_LTV_URL=postgresql://... python tests/e2e/onnx_parity.py
 """
@@ -12,10 +15,13 @@ import os
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np  # noqa: E402
+import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
 import psycopg  # noqa: E402
 
 TOLERANCE = 1e-5
+# Between files of the same version.
+SAME = 1e-6
 
 TABLES = """
 CREATE TYPE plan AS ENUM ('free', 'basic', 'gold');
@@ -36,6 +42,7 @@ INSERT INTO extreme VALUES
     ('tiny', 0, 0.01, 1e-300, ' DE', 'free', true, '0001-01-01', '9999-12-31 23:59:59+00', '{0,0,0}');
 CREATE TABLE histories AS SELECT customer_id, recency, ltv, CASE WHEN right(customer_id, 1) = '7' THEN NULL ELSE
     (SELECT array_agg(ARRAY[i * 1.5, nullif(i % 4, 3)]::real[]) FROM generate_series(1, 1 + recency % 6) i) END AS spend FROM customers;
+CREATE TABLE several AS SELECT customer_id, recency, country, ltv * 0.25 AS ltv_30, ltv * 0.5 AS ltv_90, ltv FROM customers;
 """
 
 # model: relation, arguments of ltv_train, relations to score
@@ -47,7 +54,12 @@ MODELS = {
     "purchase_mlp": ("customers", {"objective": "purchase"}, ["customers", "extreme"]),
     "ziln_aged": ("customers", {"options": json.dumps({"epochs": 2, "horizon": 90})}, ["customers", "extreme"]),
     "ziln_gru": ("histories", {"backbone": "gru"}, ["histories"]),
+    "ziln_tft": ("histories", {"backbone": "tft"}, ["histories"]),
+    "ziln_trees": ("customers", {"backbone": "trees", "options": json.dumps({"rounds": 20})}, ["customers", "extreme"]),
+    "mse_horizons": ("several", {"objective": "mse"}, ["several"]),
 }
+# Graphs with layer normalization, which came with operator set 17.
+LATER = {"ziln_tft"}
 
 
 def main():
@@ -58,6 +70,11 @@ def main():
             train(connection, model, relation, arguments)
             for table in scored:
                 compare(connection, model, table)
+            says_what_it_is(connection, model, relation)
+            for table in scored:
+                floats_only(connection, model, table)
+            in_each_opset(connection, model, scored[0])
+        foreign_graphs(connection)
 
 
 def train(connection, model, relation, arguments):
@@ -86,6 +103,157 @@ def compare(connection, model, table):
                 close = abs(got - wanted) <= TOLERANCE * max(1.0, abs(wanted))
                 assert math.isfinite(got) and close, (
                     f"{model}, {output} of {customer} in {table}, batch scan {how}: {got} in SQL, {wanted} in Python")
+
+
+def session_of(file):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def metadata(file):
+    found = [(prop.key, prop.value) for prop in onnx.load_from_string(file).metadata_props]
+    assert len(found) == len(dict(found)), "a key is there twice"
+    return {key.removeprefix("pg_ltv."): value for key, value in found if key.startswith("pg_ltv.")}
+
+
+def run(file, feeds):
+    session = session_of(file)
+    return dict(zip((port.name for port in session.get_outputs()), session.run(None, feeds)))
+
+
+def same(one, other, what):
+    assert one.keys() == other.keys(), what
+    for name in one:
+        a, b = one[name].ravel(), other[name].ravel()
+        assert np.allclose(a, b, rtol=SAME, atol=SAME, equal_nan=True), f"{what}, {name}: {a[:5]} and {b[:5]}"
+
+
+def says_what_it_is(connection, model, relation):
+    """The metadata against the catalog, and the stored graph untouched in front of it."""
+    file, stored, version, checksum, recipe, schema, objective = connection.execute(
+        "SELECT ltv_export_onnx(model), onnx, version, checksum, recipe, schema, objective FROM ltv.versions WHERE model = %s", [model]).fetchone()
+    onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
+    said = metadata(file)
+    expected = {"format": "1", "model": model, "version": str(version), "checksum": checksum, "source": "trained", "objective": objective, "target": recipe["target"]}
+    assert {key: said[key] for key in expected} == expected, said
+    inside, outside = (json.loads(text, parse_int=float) for text in (json.dumps(schema), said["schema"]))  # 1e300 is written in full by jsonb
+    assert inside == outside, f"{said['schema']} is not {json.dumps(schema)}"
+    if schema.get("horizons"):
+        assert json.loads(said["horizons_days"]) == schema["horizons"]
+    if "horizon" in recipe.get("options", {}):
+        assert float(said["horizon_days"]) == recipe["options"]["horizon"]
+    columns = json.loads(said["columns"])
+    types = dict(connection.execute("SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0", [relation]).fetchall())
+    assert [column["name"] for column in columns] == [column["name"] for column in schema["inputs"]]
+    for column in columns:
+        assert column["type"] == types[column["name"]] and column["input"] == column["name"], column
+        assert (column["element"], column["missing"]) == (("string", "") if column["kind"] == "categorical" else ("float", "NaN")), column
+    ports = {port.name for port in session_of(file).get_outputs()}
+    assert set(json.loads(said["outputs"]).values()) == ports == set(schema["outputs"])
+    # What goes out is what is stored, byte by byte, but for our own entry of the metadata.
+    inside, outside = onnx.load_from_string(stored), onnx.load_from_string(file)
+    for graph in (inside, outside):
+        del graph.metadata_props[:]
+    assert inside.SerializeToString(deterministic=True) == outside.SerializeToString(deterministic=True)
+
+
+def matrix(connection, table, said):
+    """Every column by the metadata alone: where it is, and which number stands for which text."""
+    columns = json.loads(said["columns"])
+    feeds, parts = {}, []
+    for column in columns:
+        values = feed(connection, table, column)
+        if column["kind"] == "sequence":
+            feeds[column["input"]] = values
+            continue
+        if column["kind"] == "categorical":
+            numbers = [column["categories"].get(text, math.nan) for text in values.ravel()]
+            values = np.array(numbers, np.float32)[:, None]
+        parts.append((column["place"], column["input"], values))
+    parts.sort(key=lambda part: part[0])
+    if parts:
+        place = 0
+        for at, name, values in parts:
+            assert (at, name) == (place, parts[0][1])
+            place += values.shape[1]
+        feeds[parts[0][1]] = np.concatenate([values for _, _, values in parts], axis=1)
+    return feeds
+
+
+def floats_only(connection, model, table):
+    plain, file, schema = connection.execute(
+        "SELECT ltv_export_onnx(model), ltv_export_onnx(model, external_client => true), schema FROM ltv.versions WHERE model = %s", [model]).fetchone()
+    loaded = onnx.load_from_string(file)
+    onnx.checker.check_model(loaded, full_check=True)
+    ports = list(loaded.graph.input) + list(loaded.graph.output)
+    assert all(port.type.tensor_type.elem_type == onnx.TensorProto.FLOAT for port in ports), model
+    said = metadata(file)
+    assert said["checksum"] == metadata(plain)["checksum"]
+    feeds = matrix(connection, table, said)
+    expected = run(plain, {column["name"]: feed(connection, table, column) for column in schema["inputs"]})
+    same(run(file, feeds), expected, f"{model} in {table} as floats")
+    if "ltv" in schema["outputs"]:
+        connection.execute("SET ltv.enable_batch_scan = on")
+        values = [row[0] for row in connection.execute(f"SELECT ltv_predict(%s, t) FROM {table} t ORDER BY customer_id", [model])]
+        off = np.abs(run(file, feeds)["ltv"].ravel() - values) / np.maximum(1, np.abs(values))
+        print(f"{model} in {table}: furthest {off.max():.1e}, {np.mean(off > SAME):.2%} of {len(off)} beyond {SAME}")
+        assert off.max() <= TOLERANCE, f"{model} in {table}: {off.max()} away from what ltv_predict says"
+    # Numbers that stand for nothing are a missing category.
+    for column in json.loads(said["columns"]):
+        if column["kind"] == "categorical":
+            missing, odd = (dict(feeds) for _ in range(2))
+            for feeds_of, values in ((missing, [math.nan] * 4), (odd, [-1, 1e9, -math.inf, 65536.0])):
+                changed = feeds[column["input"]][:4].copy()
+                changed[:, column["place"]] = values[: len(changed)]
+                feeds_of.update({name: value[:4] for name, value in feeds.items()})
+                feeds_of[column["input"]] = changed
+            same(run(file, odd), run(file, missing), f"{model}: numbers that are no category of {column['name']}")
+
+
+def in_each_opset(connection, model, table):
+    plain, schema = connection.execute("SELECT ltv_export_onnx(model), schema FROM ltv.versions WHERE model = %s", [model]).fetchone()
+    feeds = {column["name"]: feed(connection, table, column) for column in schema["inputs"]}
+    expected = run(plain, feeds)
+    oldest = 17 if model in LATER else 13
+    for opset in range(11, 24):
+        for external in (False, True):
+            try:
+                file = connection.execute("SELECT ltv_export_onnx(%s, opset => %s, external_client => %s)", [model, opset, external]).fetchone()[0]
+            except psycopg.errors.InvalidParameterValue as error:
+                assert not oldest <= opset <= 21 and f"{oldest} to 21" in error.diag.message_detail, error
+                continue
+            assert oldest <= opset <= 21, f"{model} in operator set {opset}"
+            loaded = onnx.load_from_string(file)
+            assert [s.version for s in loaded.opset_import if s.domain in ("", "ai.onnx")] == [opset]
+            onnx.checker.check_model(loaded, full_check=True)
+            same(run(file, matrix(connection, table, metadata(file)) if external else feeds), expected, f"{model} in operator set {opset}")
+
+
+def foreign_graphs(connection):
+    """Graphs of others come back byte by byte with the metadata behind them, and are not rewritten."""
+    make = onnx.helper
+    nodes = [make.make_node("Cast", ["n"], ["x"], to=onnx.TensorProto.FLOAT), make.make_node("ReduceSum", ["x", "axis"], ["y"], keepdims=0)]
+    for element, state in ((onnx.TensorProto.FLOAT, None), (onnx.TensorProto.DOUBLE, "0A000")):
+        graph = make.make_graph(
+            nodes, "foreign", [make.make_tensor_value_info("n", element, ["batch", 2])], [make.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch"])],
+            [make.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])])
+        file = make.make_model(graph, opset_imports=[make.make_opsetid("", 15)], ir_version=8)
+        for key, value in (("author", "somebody"), ("pg_ltv.version", "99"), ("pg_ltv.schema", "{}")):
+            entry = file.metadata_props.add()
+            entry.key, entry.value = key, value
+        connection.execute("SELECT ltv_import_onnx('foreign', %s, '{a,b}', promote => true)", [file.SerializeToString()])
+        exported = connection.execute("SELECT ltv_export_onnx('foreign')").fetchone()[0]
+        said = metadata(exported)
+        assert said["source"] == "imported" and said["version"] != "99" and json.loads(said["schema"])["packed"] == "n"
+        assert [(c["name"], c["input"], c["place"]) for c in json.loads(said["columns"])] == [("a", "n", 0), ("b", "n", 1)]
+        assert any(entry.key == "author" for entry in onnx.load_from_string(exported).metadata_props)
+        for arguments, wanted in (("external_client => true", state), ("opset => 15", None), ("opset => 17", "22023")):
+            try:
+                again = connection.execute(f"SELECT ltv_export_onnx('foreign', {arguments})").fetchone()[0]
+                assert wanted is None and again == exported, arguments
+            except psycopg.Error as error:
+                assert error.sqlstate == wanted, f"{arguments}: {error}"
 
 
 def feed(connection, table, column):

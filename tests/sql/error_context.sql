@@ -41,7 +41,7 @@ INSERT INTO calls VALUES
     ('predict_horizon', $$SELECT ltv_predict_horizon('m', t, 5) FROM t$$), ('predict_curve', $$SELECT ltv_predict_curve('m', t) FROM t$$), ('predict_interval', $$SELECT ltv_predict_interval('m', t, 0.7) FROM t$$),
     ('predict_state', $$SELECT ltv_predict_state('m', t) FROM t$$), ('predict_churn', $$SELECT ltv_predict_churn('m', t, 5) FROM t$$), ('cohorts', $$SELECT * FROM ltv_cohorts('m', 't')$$),
     ('explain_predict', $$SELECT * FROM ltv_explain_predict('m', 't', samples => 0)$$), ('feature_importance', $$SELECT * FROM ltv_feature_importance('m', 't', metric => 'no')$$), ('selection_weights', $$SELECT * FROM ltv_selection_weights('m')$$),
-    ('export_onnx', $$SELECT ltv_export_onnx('m', 9)$$), ('import_onnx', $$SELECT ltv_import_onnx('m', 'x')$$), ('quantize', $$SELECT ltv_quantize('m', 9)$$),
+    ('export_onnx', $$SELECT ltv_export_onnx('m', 9)$$), ('import_onnx', $$SELECT ltv_import_onnx('m', 'x')$$), ('quantize', $$SELECT ltv_quantize('m', 9)$$), ('export_model', $$SELECT ltv_export_model('m', 9)$$), ('import_model', $$SELECT ltv_import_model('x')$$),
     ('predict', $$SELECT ltv_predict('m', '{}'::jsonb)$$), ('predict', $$SELECT ltv_predict('m', 9, t) FROM t$$), ('predict', $$SELECT ltv_predict('m', 'no json')$$), ('predict_proba', $$SELECT ltv_predict_proba('no', t) FROM t$$),
     ('predict_quantile', $$SELECT ltv_predict_quantile('m', t, 2) FROM t$$), ('predict_all', $$SELECT ltv_predict_all('m', ARRAY[1, 2, 3])$$);
 SELECT c.function, x.* FROM calls c, context(c.call) x WHERE x.state = 'no error' OR x.inside IS NOT NULL;

@@ -26,8 +26,8 @@ SELECT version, schema FROM ltv.versions WHERE model IN ('kinds', 'ziln') ORDER 
 SELECT ltv_import_onnx('label', decode(:'label', 'base64'), outputs => '{"ltv": "y"}');
 SELECT ltv_predict('label', array[7, 9]);
 
--- The very bytes come back; they may come in again.
-SELECT ltv_export_onnx('linear', 1) = decode(:'linear', 'base64') AS same, ltv_export_onnx('linear') = decode(:'steeper', 'base64') AS champion;
+-- The very bytes come back, with the metadata behind them; they may come in again.
+SELECT position(decode(:'linear', 'base64') IN ltv_export_onnx('linear', 1)) AS first, position(decode(:'steeper', 'base64') IN ltv_export_onnx('linear')) AS champion;
 SELECT ltv_import_onnx('copy', ltv_export_onnx('ziln'));
 SELECT ltv_predict('copy', array[0, 1]) = ltv_predict('ziln', array[0, 1]) AS same;
 

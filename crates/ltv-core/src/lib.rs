@@ -51,6 +51,7 @@
 //! | [`metrics`] | how good predictions are |
 //! | [`onnx`] | writing, reading, judging, cutting and quantising graphs |
 //! | [`schema`] | inputs and outputs of a version |
+//! | [`model_file`] | a version as one file, and what is let in of such files |
 //! | [`features`] | what a customer has bought and done, and what that tells at a moment |
 //! | [`interface`] | the training as a library in C, for GPUs |
 //! | [`error`] | what can go wrong |
@@ -70,6 +71,7 @@ pub mod interface;
 pub mod kernels;
 pub mod layers;
 pub mod metrics;
+pub mod model_file;
 pub mod objective;
 pub mod onnx;
 pub mod params;

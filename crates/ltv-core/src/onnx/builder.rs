@@ -15,6 +15,9 @@ pub const ML_OPSET: i64 = 3;
 /// Version of the file format that is written.
 pub const IR_VERSION: i64 = 8;
 
+/// The program that writes.
+pub const PRODUCER: &str = "pg_ltv";
+
 /// The type of the elements of an input, an output or a cast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElementType {
@@ -342,7 +345,7 @@ impl GraphBuilder {
         ModelProto {
             ir_version: IR_VERSION,
             opset_import,
-            producer_name: "pg_ltv".to_owned(),
+            producer_name: PRODUCER.to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(GraphProto {
                 name: "ltv".to_owned(),

@@ -5,6 +5,7 @@
 //! Small layers stay as they are: that is where predictions come out, and they cost next to nothing.
 
 use super::decode::{Limits, decode};
+use super::parts::{bytes, floats, integer, node};
 use super::proto::{
     AttributeProto, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, TensorProto,
     TensorShapeProto, TensorType, TypeProto, ValueInfoProto, data_type,
@@ -313,45 +314,6 @@ fn unreadable() -> Error {
 
 fn unsupported(message: &str) -> Error {
     Error::new(ErrorKind::Unsupported, message)
-}
-
-fn node(
-    operator: &str,
-    input: Vec<String>,
-    output: &str,
-    attribute: Vec<AttributeProto>,
-) -> NodeProto {
-    NodeProto {
-        input,
-        output: vec![output.to_owned()],
-        op_type: operator.to_owned(),
-        attribute,
-        ..NodeProto::default()
-    }
-}
-
-fn integer(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: name.to_owned(),
-        i: value,
-        r#type: 2,
-        ..AttributeProto::default()
-    }
-}
-
-fn floats(name: &str, dims: Vec<i64>, values: &[f32]) -> TensorProto {
-    let raw = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    bytes(name, dims, data_type::FLOAT, raw)
-}
-
-fn bytes(name: &str, dims: Vec<i64>, data_type: i32, raw_data: Vec<u8>) -> TensorProto {
-    TensorProto {
-        dims,
-        data_type,
-        name: name.to_owned(),
-        raw_data,
-        ..TensorProto::default()
-    }
 }
 
 /// A float output `[batch]`.

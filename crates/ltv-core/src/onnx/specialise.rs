@@ -2,10 +2,8 @@
 //! one tensor per column. Everything behind the cut stays as it is: the numbers are the same.
 
 use super::decode::room;
-use super::proto::{
-    Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, TensorShapeProto, TensorType,
-    TypeProto, ValueInfoProto, data_type,
-};
+use super::parts::matrix;
+use super::proto::{DimensionValue, GraphProto, ModelProto, NodeProto, data_type};
 use super::{NUMERIC, category_name};
 use prost::Message;
 use std::collections::HashMap;
@@ -175,23 +173,5 @@ fn fixed_width(graph: &GraphProto, name: &str, element: i32) -> Option<usize> {
     match width.value {
         Some(DimensionValue::Size(size)) if tensor.elem_type == element => size.try_into().ok(),
         _ => None,
-    }
-}
-
-fn matrix(name: &str, element: i32, width: usize) -> ValueInfoProto {
-    let axis = |value| Dimension { value: Some(value) };
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(TypeProto {
-            tensor_type: Some(TensorType {
-                elem_type: element,
-                shape: Some(TensorShapeProto {
-                    dim: vec![
-                        axis(DimensionValue::Name("batch".to_owned())),
-                        axis(DimensionValue::Size(width as i64)),
-                    ],
-                }),
-            }),
-        }),
     }
 }

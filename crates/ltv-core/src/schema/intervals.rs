@@ -52,6 +52,14 @@ fn ends(law: Distribution, parameters: [f64; 3], coverage: f64) -> (f64, f64) {
 }
 
 impl Intervals {
+    /// Whether they are as [`Intervals::fit`] makes them: who reads them from elsewhere has to ask.
+    pub fn is_sound(&self) -> bool {
+        let ascends = self.tiers.windows(2).all(|pair| pair[0] <= pair[1]);
+        let finite = |moves: &Vec<f32>| moves.iter().all(|by| by.is_finite());
+        let fits = |moves: &Vec<f32>| moves.len() == self.tiers.len() + 1 && finite(moves);
+        ascends && self.moves.len() == COVERAGES.len() && self.moves.iter().all(fits)
+    }
+
     /// `None` where there are too few customers.
     pub fn fit(law: Distribution, mut customers: Vec<Observed>) -> Option<Self> {
         let places = tiers(customers.len());

@@ -155,7 +155,7 @@ impl Schema {
 
     /// Reads what [`Schema::to_json`] wrote.
     pub fn from_json(value: &serde_json::Value) -> Result<Self> {
-        serde_json::from_value(value.clone()).map_err(|error| {
+        Self::deserialize(value).map_err(|error| {
             Error::model("the stored schema of the model cannot be read").detail(error.to_string())
         })
     }
