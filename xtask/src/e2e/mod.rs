@@ -6,6 +6,7 @@
 mod deployment;
 mod encodings;
 mod faults;
+mod fleet;
 mod gpu;
 mod inference;
 mod jobs;
@@ -75,6 +76,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("crash_deployment", deployment::crash),
     Scenario::new("replica", moving::replica),
     Scenario::new("subscriber", subscriber::follows),
+    Scenario::new("fleet", fleet::fleet),
     Scenario::new("pg_upgrade", upgrade::to_another_major),
     Scenario::new("packages", packages::packages),
     Scenario::new("upgrade_from_release", release::upgrades),

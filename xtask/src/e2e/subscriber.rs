@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::workspace::Workspace;
 
 /// As docs/backup.md says.
-const PUBLISH: &str = "create publication ltv_models for table ltv.models, ltv.dropped_models, ltv.versions, ltv.aliases, ltv.promotions, ltv.privileges";
+pub const PUBLISH: &str = "create publication ltv_models for table ltv.models, ltv.dropped_models, ltv.versions, ltv.aliases, ltv.promotions, ltv.privileges";
 
 const VERSION: &str =
     "select version from ltv_predict_all('m', (select c from customers c limit 1))";
