@@ -57,17 +57,20 @@ DECLARE
     listed boolean := definition ->> 'customers' IS NOT NULL;
     horizon int := ceil((argument #>> '{facts,horizon}')::float8);
     orders record := ltv.query_columns(definition ->> 'source');
+    features record := ltv.query_columns('SELECT * FROM ' || (argument ->> 'name'));
+    margin text := ltv.margin_of(features.names, features.types, argument ->> 'margin_column',
+                                 (argument ->> 'margin')::float8, 'ltv_f');
     cutoff record;
 BEGIN
     SELECT c.as_of, format('%L::pg_catalog.date', c.as_of_day) AS day INTO cutoff
     FROM ltv.features_cutoffs(definition) c;
     RETURN ltv.fill_in($sql$
 WITH customers AS MATERIALIZED (
-    SELECT r.customer, r.features, r.predicted, r.start, {today} - r.start AS seen,
+    SELECT r.customer, r.features, r.predicted, r.margin, r.start, {today} - r.start AS seen,
            ltv.variance_of({spread}, r.predicted) AS variance,
            pg_catalog.date_trunc({period}, r.start::timestamp)::pg_catalog.date AS cohort
     FROM (SELECT ltv_f.{id} AS customer, ltv_f AS features, {today} - ltv_f.{age} AS start,
-                 ltv.predict({model}::text, {version}, ltv_f) AS predicted
+                 ltv.predict({model}::text, {version}, ltv_f) AS predicted, {margin} AS margin
           FROM ({features}
           ) ltv_f) r
     WHERE r.start IS NOT NULL
@@ -98,20 +101,22 @@ WITH customers AS MATERIALIZED (
     CROSS JOIN LATERAL pg_catalog.generate_series(s.day_before + 1, s.day) d(day)
 ), flows AS (
     SELECT c.cohort, GREATEST(s.day - c.start, 0) AS age, pg_catalog.sum(s.amount)::float8 AS spent,
-           0::float8 AS predicted
+           0::float8 AS predicted, {earned} AS earned, 0::float8 AS to_earn
     FROM {orders} JOIN customers c ON {match}
     WHERE {known} GROUP BY c.cohort, GREATEST(s.day - c.start, 0)
     UNION ALL
-    SELECT g.cohort, g.seen + p.day, 0::float8, g.predicted * p.part
-    FROM (SELECT c.cohort, c.seen, pg_catalog.sum(c.predicted) AS predicted
+    SELECT g.cohort, g.seen + p.day, 0::float8, g.predicted * p.part, 0::float8, g.to_earn * p.part
+    FROM (SELECT c.cohort, c.seen, pg_catalog.sum(c.predicted) AS predicted,
+                 pg_catalog.sum(c.predicted * c.margin) AS to_earn
           FROM customers c GROUP BY c.cohort, c.seen) g
     JOIN parts p ON p.cohort = g.cohort
     UNION ALL
-    SELECT c.cohort, a.age, 0::float8, 0::float8
+    SELECT c.cohort, a.age, 0::float8, 0::float8, 0::float8, 0::float8
     FROM cohorts c CROSS JOIN LATERAL pg_catalog.generate_series(0, c.seen + {horizon}, {step}) a(age)
 ), ages AS (
     SELECT f.cohort, f.age, pg_catalog.sum(f.spent) AS spent, pg_catalog.sum(f.predicted) AS predicted,
-           {margin}::float8 * pg_catalog.power({discount}::float8, f.age::float8 / -365::float8) AS worth
+           pg_catalog.sum(f.earned) AS earned, pg_catalog.sum(f.to_earn) AS to_earn,
+           pg_catalog.power({discount}::float8, f.age::float8 / -365::float8) AS worth
     FROM flows f GROUP BY f.cohort, f.age
 ), curve AS (
     -- What is still to come by an age varies as much as its share of all that is to come.
@@ -119,12 +124,12 @@ WITH customers AS MATERIALIZED (
                                  ({spread}).level) AS range
     FROM (SELECT a.cohort, a.age, pg_catalog.sum(a.spent) OVER until AS spent,
                  pg_catalog.sum(a.predicted) OVER until AS predicted,
-                 pg_catalog.sum(a.spent * a.worth) OVER until AS earned,
-                 pg_catalog.sum(a.predicted * a.worth) OVER until AS to_earn
+                 pg_catalog.sum(a.earned * a.worth) OVER until AS earned,
+                 pg_catalog.sum(a.to_earn * a.worth) OVER until AS to_earn
           FROM ages a WINDOW until AS (PARTITION BY a.cohort ORDER BY a.age)) v
     JOIN cohorts c ON c.cohort = v.cohort
 ), money AS (
-    SELECT c.cohort, k.cost, pg_catalog.sum((a.spent + a.predicted) * a.worth) / NULLIF(k.cost, 0::float8) AS ltv_to_cac
+    SELECT c.cohort, k.cost, pg_catalog.sum((a.earned + a.to_earn) * a.worth) / NULLIF(k.cost, 0::float8) AS ltv_to_cac
     FROM cohorts c JOIN ages a ON a.cohort = c.cohort
     JOIN pg_catalog.jsonb_to_recordset({costs}::pg_catalog.jsonb) AS k(cohort pg_catalog.date, cost float8)
         ON k.cohort = c.cohort
@@ -174,7 +179,10 @@ FROM (SELECT v.cohort, v.age / {step} AS age, v.age AS days, c.customers,
                      orders.types[array_position(orders.names, id_column)])) END,
         'known', CASE definition ->> 'unit' WHEN 'day' THEN format('s.day <= %s', cutoff.day)
                  ELSE format('s.ts <= %L::pg_catalog.timestamptz', cutoff.as_of) END,
-        'margin', (argument ->> 'margin')::float8, 'discount', 1 + (argument ->> 'discount_rate')::float8,
+        'margin', margin, 'earned', CASE WHEN argument ->> 'margin_column' IS NULL
+            THEN 'pg_catalog.sum(s.amount)::float8 * ' || margin
+            ELSE 'pg_catalog.sum(s.amount::float8 * c.margin)' END,
+        'discount', 1 + (argument ->> 'discount_rate')::float8,
         'costs', quote_literal(argument ->> 'costs')));
 END
 $$;
@@ -217,7 +225,7 @@ COMMENT ON FUNCTION ltv.cohort_rows IS 'cohorts, as the owner of the features';
 
 CREATE FUNCTION ltv.cohorts_of(
     model text, features regclass, period text, costs text, margin float8, discount_rate float8, as_of ltv.cutoffs,
-    version bigint
+    version bigint, margin_column text
 ) RETURNS SETOF ltv.cohort_age
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -257,7 +265,8 @@ BEGIN
     spent := CASE WHEN costs IS NULL THEN '[]' ELSE ltv.cohort_costs(costs, period) END;
     rows := ltv.run_as(owner, NULL, NULL, 'SELECT ltv.cohort_rows($2)', jsonb_build_object(
         'name', ltv.qualified_name(features), 'definition', spec, 'model', model, 'facts', facts, 'period', period,
-        'costs', spent, 'margin', margin, 'discount_rate', discount_rate, 'as_of', as_of));
+        'costs', spent, 'margin', margin, 'margin_column', margin_column, 'discount_rate', discount_rate,
+        'as_of', as_of));
     SELECT count(*) AS n, sum(k.cost) AS cost INTO left_over
     FROM jsonb_to_recordset(spent) AS k(cohort date, cost numeric)
     WHERE k.cohort NOT IN (SELECT r.cohort FROM jsonb_to_recordset(rows) AS r(cohort date));
@@ -274,12 +283,12 @@ COMMENT ON FUNCTION ltv.cohorts_of IS 'see ltv_cohorts; the costs are a bound qu
 
 CREATE FUNCTION ltv.cohorts(
     model text, features text, period text, costs text, margin float8, discount_rate float8, as_of ltv.cutoffs,
-    version bigint
+    version bigint, margin_column text
 ) RETURNS SETOF ltv.cohort_age
 LANGUAGE sql
 AS $$
     SELECT * FROM ltv.cohorts_of(model, ltv.bind_relation(features), period, ltv.bind_query(costs), margin,
-                                 discount_rate, as_of, version)
+                                 discount_rate, as_of, version, margin_column)
 $$;
 COMMENT ON FUNCTION ltv.cohorts IS 'see ltv_cohorts';
 
@@ -291,7 +300,8 @@ CREATE FUNCTION @extschema@.ltv_cohorts(
     margin        float8 DEFAULT 1,
     discount_rate float8 DEFAULT 0,
     as_of         ltv.cutoffs DEFAULT NULL,
-    version       bigint DEFAULT NULL
+    version       bigint DEFAULT NULL,
+    margin_column text DEFAULT NULL
 ) RETURNS TABLE (
     cohort date, age int, days int, customers bigint, revenue float8, predicted_revenue float8, value float8,
     cost float8, ltv_to_cac float8, payback_day int, predicted_low float8, predicted_high float8,

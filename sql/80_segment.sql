@@ -72,47 +72,95 @@ END
 $$;
 COMMENT ON FUNCTION ltv.check_id_type IS 'an error unless ids are of a type';
 
+-- SQL for the margin of a row: a number, times what a column says where one is named; of nobody anything is known there
+-- nothing is earned with.
+CREATE FUNCTION ltv.margin_of(columns text[], types oid[], margin_column text, margin float8, of_row text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    type oid;
+BEGIN
+    IF (margin > 0 AND margin < 'infinity') IS NOT TRUE THEN
+        PERFORM ltv.raise_argument('the margin must be greater than 0', 'For example margin => 0.35.');
+    ELSIF margin_column IS NULL THEN
+        RETURN format('%L::float8', margin);
+    END IF;
+    type := types[ltv.check_column(columns, margin_column, 'margin_column')];
+    IF ltv.base_type(type) NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'float4'::regtype,
+                                   'float8'::regtype, 'numeric'::regtype) THEN
+        RAISE datatype_mismatch USING
+            MESSAGE = format('the column "%s" is of type %s, which is not a number', margin_column,
+                             format_type(type, NULL)),
+            DETAIL = 'It is the share of what a customer spends that is earned.', HINT = 'Cast it in a query.';
+    END IF;
+    RETURN format($sql$%L::float8 * CASE WHEN %s.%I::float8 > '-Infinity' AND %2$s.%3$I::float8 < 'Infinity'
+        THEN %2$s.%3$I::float8 ELSE 0::float8 END$sql$, margin, of_row, margin_column);
+END
+$$;
+COMMENT ON FUNCTION ltv.margin_of IS 'SQL for the margin of a row, or an error';
+
+-- A row for each of several cut-offs would count a customer as often.
+CREATE FUNCTION ltv.refuse_repeated(customer text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF customer IS NOT NULL THEN
+        RAISE cardinality_violation USING
+            MESSAGE = format('the query has more than one row for customer "%s"', customer),
+            HINT = 'Give one row per customer: of features of several days, those of the newest.';
+    END IF;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION ltv.refuse_repeated IS 'an error that names a customer who has several rows; true without one';
+
 -- Tiers are shares of the customers, best first, or begin at values; with a budget, contact says for whom it is best
--- spent.
+-- spent. Customers of different margins are in the order of what is earned with them.
 CREATE FUNCTION ltv.segment_query(
     id_type anyelement, model text, query text, shares float8[], id_column text, version bigint, budget float8,
     cost_per_contact float8, margin float8, thresholds float8[], tier_names text[],
-    discount_rate float8
+    discount_rate float8, margin_column text
 )
 RETURNS TABLE (
     customer_id anyelement, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
-    contact boolean, tier_name text
+    contact boolean, tier_name text, worth float8
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     call text;
+    columns record := ltv.query_columns(query);
     bounds float8[] := CASE WHEN thresholds IS NULL THEN ltv.tier_bounds(shares) END;
     rising float8[] := ARRAY(SELECT t FROM unnest(thresholds) t ORDER BY t);
 BEGIN
     PERFORM ltv.check_model(model, 'predict'), ltv.check_tier_values(thresholds),
             ltv.check_tier_names(tier_names, COALESCE(cardinality(bounds), cardinality(rising) + 1));
-    id_column := ltv.check_id_column((ltv.query_columns(query)).names, id_column, model);
+    id_column := ltv.check_id_column(columns.names, id_column, model);
     PERFORM ltv.check_id_type(query, id_column, pg_typeof(id_type));
-    IF budget < 0 OR cost_per_contact <= 0 OR margin <= 0 OR (budget IS NULL) <> (cost_per_contact IS NULL) THEN
+    IF budget < 0 OR cost_per_contact <= 0 OR (budget IS NULL) <> (cost_per_contact IS NULL) THEN
         RAISE invalid_parameter_value USING MESSAGE = 'a budget needs the cost per contact, and both must be positive',
             HINT = 'For example budget => 1000, cost_per_contact => 0.80, margin => 0.25.';
     END IF;
     call := CASE WHEN version IS NULL THEN format('ltv.predict(%L::text, ltv_row)', model)
                  ELSE format('ltv.predict(%L::text, %s, ltv_row)', model, version) END;
     RETURN QUERY EXECUTE format($sql$
+        WITH scored AS MATERIALIZED (
+            SELECT ltv_row.%I%s AS customer_id, %s AS ltv, %s AS margin FROM (%s%s) ltv_row
+        )
         SELECT t.customer_id, t.ltv, t.rank, t.tier, t.rank::float8 / t.customers, t.revenue / NULLIF(t.total, 0),
-               t.rank * $3 <= $2 AND t.ltv * $4 > $3, ($6)[t.tier]
+               t.rank * $3 <= $2 AND t.worth > $3, ($6)[t.tier], t.worth
         FROM (SELECT r.*, COALESCE(least(width_bucket((r.rank - 1)::float8 / r.customers, $1) + 1, cardinality($1)),
                                    cardinality($5) + 1 - width_bucket(r.ltv, $5)) AS tier
-              FROM (SELECT s.customer_id, s.ltv, row_number() OVER best AS rank, count(*) OVER () AS customers,
+              FROM (SELECT s.customer_id, s.ltv, s.worth, row_number() OVER best AS rank, count(*) OVER () AS customers,
                            sum(s.ltv) OVER best AS revenue, sum(s.ltv) OVER () AS total
-                    FROM (SELECT ltv_row.%I%s AS customer_id, %s AS ltv FROM (%s%s) ltv_row) s
-                    WINDOW best AS (ORDER BY s.ltv DESC, s.customer_id::text ROWS UNBOUNDED PRECEDING)) r) t
+                    FROM (SELECT c.customer_id, c.ltv, c.ltv * c.margin * $4 AS worth FROM scored c) s
+                    WINDOW best AS (ORDER BY s.worth DESC, s.ltv DESC, s.customer_id::text ROWS UNBOUNDED PRECEDING)
+                   ) r) t
+        WHERE ltv.refuse_repeated((SELECT min(d.id) FROM (SELECT c.customer_id::text AS id FROM scored c
+            WHERE c.customer_id IS NOT NULL GROUP BY c.customer_id HAVING count(*) > 1) d))
         ORDER BY t.rank$sql$, id_column, CASE WHEN pg_typeof(id_type) = 'text'::regtype THEN '::text' ELSE '' END,
-        call, query, E'\n')
-    USING bounds, budget, cost_per_contact, margin * ltv.discount_factor(model, version, discount_rate), rising,
-          tier_names;
+        call, ltv.margin_of(columns.names, columns.types, margin_column, margin, 'ltv_row'), query, E'\n')
+    USING bounds, budget, cost_per_contact, ltv.discount_factor(model, version, discount_rate), rising, tier_names;
 END
 $$;
 COMMENT ON FUNCTION ltv.segment_query IS 'see ltv_segment; the query is bound';
@@ -120,16 +168,16 @@ COMMENT ON FUNCTION ltv.segment_query IS 'see ltv_segment; the query is bound';
 CREATE FUNCTION ltv.segment_as(
     id_type anyelement, model text, query text, shares float8[], id_column text, version bigint, budget float8,
     cost_per_contact float8, margin float8, thresholds float8[], tier_names text[],
-    discount_rate float8
+    discount_rate float8, margin_column text
 ) RETURNS TABLE (
     customer_id anyelement, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
     contact boolean, tier_name text
 )
 LANGUAGE sql
 AS $$
-    SELECT *
+    SELECT s.customer_id, s.ltv, s.rank, s.tier, s.customer_share, s.revenue_share, s.contact, s.tier_name
     FROM ltv.segment_query(id_type, model, ltv.given_query(query), shares, id_column, version, budget, cost_per_contact,
-                           margin, thresholds, tier_names, discount_rate)
+                           margin, thresholds, tier_names, discount_rate, margin_column) s
 $$;
 COMMENT ON FUNCTION ltv.segment_as IS 'see ltv_segment_as';
 
@@ -146,7 +194,8 @@ CREATE FUNCTION @extschema@.ltv_segment_as(
     margin           float8 DEFAULT 1,
     thresholds       float8[] DEFAULT NULL,
     tier_names       text[] DEFAULT NULL,
-    discount_rate    float8 DEFAULT 0
+    discount_rate    float8 DEFAULT 0,
+    margin_column    text DEFAULT NULL
 ) RETURNS TABLE (
     customer_id anyelement, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
     contact boolean, tier_name text
@@ -157,7 +206,7 @@ COMMENT ON FUNCTION @extschema@.ltv_segment_as
 
 CREATE FUNCTION ltv.segment(
     model text, query text, shares float8[], id_column text, version bigint, budget float8, cost_per_contact float8,
-    margin float8, thresholds float8[], tier_names text[], discount_rate float8
+    margin float8, thresholds float8[], tier_names text[], discount_rate float8, margin_column text
 ) RETURNS TABLE (
     customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
     contact boolean, tier_name text
@@ -166,7 +215,7 @@ LANGUAGE sql
 AS $$
     SELECT *
     FROM ltv.segment_as(NULL::pg_catalog.text, model, query, shares, id_column, version, budget, cost_per_contact,
-                        margin, thresholds, tier_names, discount_rate)
+                        margin, thresholds, tier_names, discount_rate, margin_column)
 $$;
 COMMENT ON FUNCTION ltv.segment IS 'see ltv_segment';
 
@@ -181,7 +230,8 @@ CREATE FUNCTION @extschema@.ltv_segment(
     margin           float8 DEFAULT 1,
     thresholds       float8[] DEFAULT NULL,
     tier_names       text[] DEFAULT NULL,
-    discount_rate    float8 DEFAULT 0
+    discount_rate    float8 DEFAULT 0,
+    margin_column    text DEFAULT NULL
 ) RETURNS TABLE (
     customer_id text, ltv float8, rank bigint, tier int, customer_share float8, revenue_share float8,
     contact boolean, tier_name text
@@ -199,31 +249,27 @@ COMMENT ON TYPE ltv.tier_summary IS 'one tier of a segment, see ltv_segment_summ
 
 CREATE FUNCTION ltv.summarize_query(
     model text, query text, shares float8[], id_column text, version bigint, thresholds float8[], margin float8,
-    discount_rate float8, tier_names text[]
+    discount_rate float8, tier_names text[], margin_column text
 )
 RETURNS SETOF ltv.tier_summary
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     spread ltv.spread;
-    worth float8;
 BEGIN
     PERFORM ltv.check_model(model, 'predict');
-    IF (margin > 0 AND margin < 'infinity') IS NOT TRUE THEN
-        PERFORM ltv.raise_argument('the margin must be greater than 0', 'For example margin => 0.35.');
-    END IF;
     spread := ltv.spread(ltv.prediction_facts(model, version) -> 'spread');
-    worth := margin * ltv.discount_factor(model, version, discount_rate);
     RETURN QUERY
     SELECT t.tier, t.customers, t.expected, t.expected / NULLIF(sum(t.expected) OVER (), 0), t.mean, t.lowest,
-           t.highest, i.ends[1], i.ends[2], t.expected * worth, t.tier_name
+           t.highest, i.ends[1], i.ends[2], t.worth, t.tier_name
     FROM (SELECT b.tier, b.tier_name, sum(b.customers)::bigint AS customers, sum(b.expected) AS expected,
-                 sum(b.expected) / sum(b.customers) AS mean, min(b.lowest) AS lowest, max(b.highest) AS highest,
+                 sum(b.worth) AS worth, sum(b.expected) / sum(b.customers) AS mean, min(b.lowest) AS lowest,
+                 max(b.highest) AS highest,
                  sum(b.variance + (spread.tier * b.expected) ^ 2) AS variance
           FROM (SELECT s.tier, s.tier_name, count(*) AS customers, sum(s.ltv) AS expected, min(s.ltv) AS lowest,
-                       max(s.ltv) AS highest, sum(ltv.variance_of(spread, s.ltv)) AS variance
-                FROM ltv.segment_query(NULL::text, model, query, shares, id_column, version, NULL, NULL, 1, thresholds,
-                                       tier_names, 0) s
+                       max(s.ltv) AS highest, sum(ltv.variance_of(spread, s.ltv)) AS variance, sum(s.worth) AS worth
+                FROM ltv.segment_query(NULL::text, model, query, shares, id_column, version, NULL, NULL, margin,
+                                       thresholds, tier_names, discount_rate, margin_column) s
                 GROUP BY s.tier, s.tier_name, width_bucket(s.ltv, spread.tiers)) b
           GROUP BY b.tier, b.tier_name) t,
          LATERAL ltv.sum_interval(t.expected, t.variance, spread.level) i(ends)
@@ -234,20 +280,20 @@ COMMENT ON FUNCTION ltv.summarize_query IS 'see ltv_segment_summary; the query i
 
 CREATE FUNCTION ltv.segment_summary(
     model text, query text, shares float8[], id_column text, version bigint, thresholds float8[], margin float8,
-    discount_rate float8, tier_names text[]
+    discount_rate float8, tier_names text[], margin_column text
 )
 RETURNS SETOF ltv.tier_summary
 LANGUAGE sql
 AS $$
     SELECT * FROM ltv.summarize_query(model, ltv.given_query(query), shares, id_column, version, thresholds, margin,
-                                      discount_rate, tier_names)
+                                      discount_rate, tier_names, margin_column)
 $$;
 COMMENT ON FUNCTION ltv.segment_summary IS 'see ltv_segment_summary';
 
 CREATE FUNCTION @extschema@.ltv_segment_summary(
     model text, query text, shares float8[] DEFAULT '{0.01,0.09,0.2,0.3,0.4}', id_column text DEFAULT 'customer_id',
     version bigint DEFAULT NULL, thresholds float8[] DEFAULT NULL, margin float8 DEFAULT 1,
-    discount_rate float8 DEFAULT 0, tier_names text[] DEFAULT NULL
+    discount_rate float8 DEFAULT 0, tier_names text[] DEFAULT NULL, margin_column text DEFAULT NULL
 )
 RETURNS TABLE (
     tier int, customers bigint, expected_revenue float8, revenue_share float8, mean_ltv float8, lowest_ltv float8,

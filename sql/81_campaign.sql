@@ -17,11 +17,17 @@ COMMENT ON TABLE ltv.campaigns
 SELECT pg_catalog.pg_extension_config_dump('ltv.campaigns',
     'WHERE relation::oid IN (SELECT oid FROM pg_catalog.pg_class)');
 
+CREATE FUNCTION ltv.campaign_margin(definition jsonb) RETURNS float8
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT COALESCE(definition ->> 'mean_margin', definition ->> 'margin')::float8 $$;
+COMMENT ON FUNCTION ltv.campaign_margin
+    IS 'profit per unit of predicted value: that of all customers, or the mean of the members where it differs';
+
 CREATE VIEW @extschema@.ltv_campaigns WITH (security_barrier) AS
 SELECT c.relation AS campaign, r.relowner::regrole AS owner, c.definition ->> 'model' AS model,
        (c.definition ->> 'start')::date AS start, (c.definition ->> 'hold_out')::float8 AS hold_out,
        (c.definition ->> 'budget')::float8 AS budget, (c.definition ->> 'cost_per_contact')::float8 AS cost_per_contact,
-       (c.definition ->> 'margin')::float8 AS margin, c.definition ->> 'eligible' AS eligible,
+       ltv.campaign_margin(c.definition) AS margin, c.definition ->> 'eligible' AS eligible,
        (c.definition ->> 'cooldown')::int AS cooldown, c.created_at, c.updated_at
 FROM ltv.campaigns c JOIN pg_class r ON r.oid = c.relation WHERE pg_has_role(r.relowner, 'USAGE');
 COMMENT ON VIEW @extschema@.ltv_campaigns IS 'the campaigns of the current role and of those whose rights it has';
@@ -32,7 +38,8 @@ COMMENT ON COLUMN @extschema@.ltv_campaigns.start IS 'its first day';
 COMMENT ON COLUMN @extschema@.ltv_campaigns.hold_out IS 'share of the members who are not contacted';
 COMMENT ON COLUMN @extschema@.ltv_campaigns.budget IS 'what may be spent; NULL: no limit';
 COMMENT ON COLUMN @extschema@.ltv_campaigns.cost_per_contact IS 'what one contact costs';
-COMMENT ON COLUMN @extschema@.ltv_campaigns.margin IS 'profit per unit of predicted value';
+COMMENT ON COLUMN @extschema@.ltv_campaigns.margin
+    IS 'profit per unit of predicted value, the mean of the members where it differs';
 COMMENT ON COLUMN @extschema@.ltv_campaigns.eligible IS 'the condition that members meet';
 COMMENT ON COLUMN @extschema@.ltv_campaigns.cooldown IS 'days in which nobody is contacted by two campaigns';
 COMMENT ON COLUMN @extschema@.ltv_campaigns.created_at IS 'when it was made';
@@ -75,6 +82,8 @@ BEGIN
             ('time_zone', jsonb_typeof(definition -> 'time_zone') = 'string'),
             ('hold_out', jsonb_typeof(definition -> 'hold_out') = 'number'),
             ('margin', jsonb_typeof(definition -> 'margin') = 'number'),
+            ('margin_column', COALESCE(jsonb_typeof(definition -> 'margin_column'), 'null') IN ('string', 'null')),
+            ('mean_margin', COALESCE(jsonb_typeof(definition -> 'mean_margin'), 'null') IN ('number', 'null')),
             ('cost_per_contact', jsonb_typeof(definition -> 'cost_per_contact') = 'number'),
             ('budget', COALESCE(jsonb_typeof(definition -> 'budget'), 'null') IN ('number', 'null')),
             ('version', COALESCE(definition -> 'version', 'null') = 'null'

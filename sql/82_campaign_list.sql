@@ -163,20 +163,21 @@ DECLARE
 BEGIN
     RETURN ltv.fill_in($sql$
 WITH scored AS MATERIALIZED (
-    SELECT s.id, s.eligible, s.email, s.ltv, ltv.customer_fraction({draw}, s.id::text) AS draw
-    FROM (SELECT ltv_row.{id} AS id, ltv_row.ltv_eligible AS eligible, {email} AS email, {call} AS ltv
+    SELECT s.id, s.eligible, s.email, s.ltv, s.margin, ltv.customer_fraction({draw}, s.id::text) AS draw
+    FROM (SELECT ltv_row.{id} AS id, ltv_row.ltv_eligible AS eligible, {email} AS email, {call} AS ltv,
+                 {margin} AS margin
           FROM ({query}
           ) ltv_row) s
 ), ranked AS (
-    SELECT s.*, row_number() OVER (ORDER BY s.ltv DESC, s.draw * 65536 - floor(s.draw * 65536), s.id) AS rank,
+    SELECT s.*, row_number() OVER (ORDER BY {order} DESC, s.draw * 65536 - floor(s.draw * 65536), s.id) AS rank,
            count(*) OVER () AS n
     FROM scored s WHERE s.id IS NOT NULL AND s.ltv IS NOT NULL
 ), sorted AS MATERIALIZED (
-    SELECT r.id, r.rank, r.ltv, r.draw, {known} AS known,
+    SELECT r.id, r.rank, r.ltv, r.ltv * r.margin AS worth, r.draw, {known} AS known,
            {tier} AS tier,
            CASE WHEN r.eligible IS NOT TRUE THEN 1 WHEN {suppressed} THEN 2
                 WHEN {known} IS NULL AND ({resting}) THEN 3
-                WHEN r.ltv * {margin} < {cost} THEN 4 ELSE 5 END AS step
+                WHEN r.ltv * r.margin < {cost} THEN 4 ELSE 5 END AS step
     FROM ranked r{known_join}{suppressing_joins}{resting_joins}
 ), able AS MATERIALIZED (
     SELECT s.*, {place} AS place, count(*) OVER (PARTITION BY s.tier) AS of_tier,
@@ -199,8 +200,9 @@ SELECT jsonb_build_object(
     'steps', (SELECT jsonb_object_agg(g.step, jsonb_build_array(g.n, g.value, g.variance))
               FROM (SELECT s.step, count(*) AS n, sum(s.ltv) AS value, sum(ltv.variance_of({spread}, s.ltv)) AS variance
                     FROM sorted s GROUP BY s.step) g),
-    'arms', (SELECT jsonb_object_agg(g.arm, jsonb_build_array(g.n, g.value, g.variance))
-             FROM (SELECT c.arm, count(*) AS n, sum(c.ltv) AS value, sum(ltv.variance_of({spread}, c.ltv)) AS variance
+    'arms', (SELECT jsonb_object_agg(g.arm, jsonb_build_array(g.n, g.value, g.variance, g.worth))
+             FROM (SELECT c.arm, count(*) AS n, sum(c.ltv) AS value, sum(ltv.variance_of({spread}, c.ltv)) AS variance,
+                          sum(c.worth) AS worth
                    FROM chosen c GROUP BY c.arm) g),
     'level', sqrt(({spread}).level ^ 2 + ({spread}).tier ^ 2),
     'changes', (SELECT jsonb_object_agg(g.change, g.n)
@@ -219,7 +221,9 @@ $sql$, jsonb_build_object(
         'tier', ltv.tier_of(definition),
         'suppressed', suppressing.hits, 'suppressing_joins', suppressing.joins,
         'resting', resting.hits, 'resting_joins', resting.joins,
-        'margin', format('%L::float8', definition ->> 'margin'),
+        'margin', ltv.margin_of(columns.names, columns.types, definition ->> 'margin_column',
+                                (definition ->> 'margin')::float8, 'ltv_row'),
+        'order', CASE WHEN definition ->> 'margin_column' IS NULL THEN 's.ltv' ELSE 's.ltv * s.margin' END,
         'cost', format('%L::float8', definition ->> 'cost_per_contact'),
         'known', CASE WHEN relation IS NULL THEN 'NULL::text' ELSE 'm.drawn_arm' END,
         'known_join', CASE WHEN relation IS NOT NULL
@@ -288,7 +292,8 @@ AS $$
     ), arms AS (
         SELECT a.arm, COALESCE((counted #>> ARRAY['arms', a.arm, '0'])::bigint, 0) AS n,
                (counted #>> ARRAY['arms', a.arm, '1'])::float8 AS value,
-               (counted #>> ARRAY['arms', a.arm, '2'])::float8 AS variance
+               (counted #>> ARRAY['arms', a.arm, '2'])::float8 AS variance,
+               (counted #>> ARRAY['arms', a.arm, '3'])::float8 AS worth
         FROM unnest('{hold_out,contact}'::text[]) a(arm)
     ), sizes (i, step, n, value, variance) AS (
         SELECT 0, 'query', (counted ->> 'query')::bigint, NULL, NULL
@@ -301,7 +306,7 @@ AS $$
         FROM sizes r
         UNION ALL
         SELECT CASE a.arm WHEN 'hold_out' THEN 7 ELSE 8 END, a.arm, a.n, NULL, a.value,
-               a.n * c.cost, a.value * (definition ->> 'margin')::float8 - a.n * c.cost, a.variance
+               a.n * c.cost, a.worth - a.n * c.cost, a.variance
         FROM arms a, LATERAL (SELECT CASE a.arm WHEN 'contact' THEN (definition ->> 'cost_per_contact')::float8
                                      END AS cost) c
         UNION ALL

@@ -92,11 +92,8 @@ BEGIN
     counted := ltv.read_in('pg_catalog, pg_temp', ltv.campaign_statement(
         name, relation, scored_query, definition, day, rmse, mean_actual));
     PERFORM set_config('work_mem', memory, true);
-    IF counted ->> 'repeated' IS NOT NULL THEN
-        RAISE cardinality_violation USING
-            MESSAGE = format('the query has more than one row for customer "%s"', counted ->> 'repeated'),
-            HINT = 'Give one row per customer: of features of several days, those of the newest.';
-    ELSIF (counted ->> 'query')::bigint > 0 AND counted #> '{arms,contact}' IS NULL THEN
+    PERFORM ltv.refuse_repeated(counted ->> 'repeated');
+    IF (counted ->> 'query')::bigint > 0 AND counted #> '{arms,contact}' IS NULL THEN
         RAISE NOTICE USING MESSAGE = 'nobody is left to be contacted',
             DETAIL = 'The steps below say where the customers went.';
     ELSIF counted #> '{arms,hold_out}' IS NULL AND (counted ->> 'query')::bigint > 0 THEN
@@ -108,11 +105,21 @@ END
 $$;
 COMMENT ON FUNCTION ltv.fill_campaign IS 'chooses and writes the members of a campaign';
 
+-- Results are of all members together. Where margins differ, theirs is the mean, weighted by predicted value.
+CREATE FUNCTION ltv.with_mean_margin(definition jsonb, counted jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT definition || CASE WHEN definition ->> 'margin_column' IS NULL THEN '{}' ELSE jsonb_build_object(
+        'mean_margin', sum((a.value ->> 3)::float8) / NULLIF(sum((a.value ->> 1)::float8), 0)) END
+    FROM jsonb_each(NULLIF(counted -> 'arms', 'null')) a
+$$;
+COMMENT ON FUNCTION ltv.with_mean_margin IS 'a definition of a campaign with the mean margin of its members';
+
 CREATE FUNCTION ltv.make_campaign(
     name text, model text, query text, query_relation regclass, scored_query text, hold_out float8, shares float8[],
     budget float8, cost_per_contact float8, margin float8, eligible text, suppressed jsonb, cooldown float8,
     detect float8, id_column text, email_column text, version bigint, start date, time_zone text, draw text,
-    thresholds float8[], discount_rate float8, path text
+    thresholds float8[], discount_rate float8, margin_column text, path text
 ) RETURNS SETOF ltv.campaign_step
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
 AS $$
@@ -135,7 +142,7 @@ BEGIN
         'hold_out', COALESCE(hold_out, CASE WHEN detect IS NULL THEN 0.1 END), 'detect', detect,
         'bounds', ltv.tier_bounds(shares), 'thresholds', thresholds,
         'budget', budget, 'cost_per_contact', cost_per_contact,
-        'margin', margin * ltv.discount_factor(model, version, discount_rate),
+        'margin', margin * ltv.discount_factor(model, version, discount_rate), 'margin_column', margin_column,
         'start', day, 'time_zone', time_zone, 'search_path', path,
         'draw', COALESCE(draw, (parse_ident(name))[2]));
     PERFORM ltv.check_campaign_columns(spec, scored_query);
@@ -160,7 +167,8 @@ BEGIN
     FOR meaning IN SELECT c.name, c.meaning FROM ltv.campaign_columns() c LOOP
         EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', name, meaning.name, meaning.meaning);
     END LOOP;
-    PERFORM ltv.save_campaign(name::regclass, spec || jsonb_build_object('hold_out', counted -> 'share'));
+    PERFORM ltv.save_campaign(name::regclass, ltv.with_mean_margin(spec, counted)
+        || jsonb_build_object('hold_out', counted -> 'share'));
     RETURN QUERY SELECT * FROM ltv.campaign_funnel(spec, counted);
 END
 $$;
@@ -169,7 +177,7 @@ COMMENT ON FUNCTION ltv.make_campaign IS 'see ltv_create_campaign; sources are b
 CREATE FUNCTION ltv.create_campaign(
     name text, model text, query text, hold_out float8, shares float8[], budget float8, cost_per_contact float8,
     margin float8, eligible text, suppress text[], cooldown float8, detect float8, id_column text, email_column text,
-    version bigint, start date, time_zone text, draw text, thresholds float8[], discount_rate float8
+    version bigint, start date, time_zone text, draw text, thresholds float8[], discount_rate float8, margin_column text
 ) RETURNS SETOF ltv.campaign_step
 LANGUAGE sql
 AS $$
@@ -179,7 +187,7 @@ AS $$
             ltv.given_query(query), ltv.condition_of(ltv.given_query(query), eligible))), hold_out, shares, budget,
         cost_per_contact, margin, ltv.condition_of(ltv.given_query(query), eligible), ltv.bind_suppressed(suppress),
         cooldown, detect, id_column, email_column, version, start, time_zone, draw, thresholds,
-        discount_rate, pg_catalog.current_setting('search_path'))
+        discount_rate, margin_column, pg_catalog.current_setting('search_path'))
 $$;
 COMMENT ON FUNCTION ltv.create_campaign IS 'see ltv_create_campaign';
 
@@ -203,7 +211,8 @@ CREATE FUNCTION @extschema@.ltv_create_campaign(
     time_zone        text DEFAULT 'UTC',
     draw             text DEFAULT NULL,
     thresholds       float8[] DEFAULT NULL,
-    discount_rate    float8 DEFAULT 0
+    discount_rate    float8 DEFAULT 0,
+    margin_column    text DEFAULT NULL
 ) RETURNS TABLE (
     step text, customers bigint, left_out bigint, expected_value float8, cost float8, expected_profit float8,
     value_low float8, value_high float8
@@ -271,7 +280,7 @@ BEGIN
     counted := ltv.run_as(owner, spec ->> 'search_path', ltv.with_condition(spec ->> 'query', spec ->> 'eligible'),
         'SELECT ltv.refill_campaign($1, $2)',
         jsonb_build_object('name', name, 'relation', relation::oid, 'definition', spec));
-    PERFORM ltv.save_campaign(relation, spec);
+    PERFORM ltv.save_campaign(relation, ltv.with_mean_margin(spec, counted));
     RETURN QUERY SELECT * FROM ltv.campaign_funnel(spec || '{"refreshed": true}', counted);
 END
 $$;

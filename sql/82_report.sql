@@ -54,7 +54,7 @@ DECLARE
 BEGIN
     IF with_cohorts THEN
         SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object('cohort', c.cohort::text) ORDER BY c.cohort, c.days)
-        INTO cohorts FROM ltv.cohorts_of(model, features, 'month', costs, 1, 0, NULL, used) c;
+        INTO cohorts FROM ltv.cohorts_of(model, features, 'month', costs, 1, 0, NULL, used, NULL) c;
     ELSIF costs IS NOT NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'the features must be given with costs',
             HINT = 'Costs are of cohorts, which are read off the orders behind a relation of ltv_create_features: '

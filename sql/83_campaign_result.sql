@@ -234,7 +234,7 @@ SELECT jsonb_build_object(
         FROM counted c GROUP BY GROUPING SETS ((c.tier, c.held), (c.held))) g))$sql$);
     PERFORM ltv.check_known_members(measured, relation, base.log);
     RETURN QUERY SELECT * FROM ltv.campaign_result_rows(
-        measured, (base.definition ->> 'cost_per_contact')::float8, (base.definition ->> 'margin')::float8);
+        measured, (base.definition ->> 'cost_per_contact')::float8, ltv.campaign_margin(base.definition));
 END
 $$;
 COMMENT ON FUNCTION ltv.campaign_result(regclass, text, regclass, text, text, text, text, date)
@@ -287,7 +287,7 @@ DECLARE
     base record := ltv.campaign_log('ltv_campaign_curve', relation, source, source_relation, given,
                                     customer_id_column, date_column, value_column, until);
     cost_per_contact float8 := base.definition ->> 'cost_per_contact';
-    margin float8 := base.definition ->> 'margin';
+    margin float8 := ltv.campaign_margin(base.definition);
     measured jsonb;
 BEGIN
     measured := ltv.read_in('pg_catalog, pg_temp',

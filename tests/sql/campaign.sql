@@ -154,7 +154,18 @@ SELECT step, customers FROM ltv_create_campaign('x', 'm', 'shop', hold_out => 0)
 SELECT step, customers, left_out FROM ltv_create_campaign('y', 'm', 'shop', eligible => 'false');
 SELECT step, customers FROM ltv_create_campaign('z', 'm', 'SELECT * FROM shop WHERE false') WHERE step IN ('query', 'contact');
 SELECT step, cost, expected_profit > 0 AS profit FROM ltv_create_campaign('free', 'm', 'shop', margin => 0.5) WHERE step = 'contact';
-DROP TABLE x, y, z, free;
+-- A margin of each customer: who is worth a contact, who comes first, what is earned; results take the mean of the members.
+CREATE TABLE margins AS SELECT s.*, CASE customer_id % 3 WHEN 0 THEN 0.1 WHEN 1 THEN 0.5 END AS share, email AS word FROM shop s;
+SELECT step, customers, round(expected_profit::numeric, 3) AS profit FROM ltv_create_campaign('varied', 'm', 'margins', cost_per_contact => 2, margin => 0.5, margin_column => 'share', budget => 200, draw => 'varied') WHERE step IN ('profitable', 'hold_out', 'contact');
+WITH members AS (SELECT m.*, s.x * COALESCE(s.share, 0) * 0.5 AS worth FROM varied m JOIN margins s USING (customer_id)), r AS (SELECT m.*, lag(m.worth, 1, 'Infinity') OVER (ORDER BY m.rank) AS before FROM members m)
+SELECT count(*) FILTER (WHERE r.arm = 'contact') AS contacts, bool_and(r.worth >= 2) AS profitable, bool_and(r.worth <= r.before) AS in_order, round(sum(r.worth - 2) FILTER (WHERE r.arm = 'contact')::numeric, 3) AS profit,
+    abs((SELECT c.margin FROM ltv_campaigns c WHERE c.campaign = 'varied'::regclass) / (sum(r.worth) / sum(r.ltv)) - 1) < 1e-12 AS mean FROM r;
+UPDATE margins SET share = 0.4;
+SELECT step, customers FROM ltv_refresh_campaign('varied') WHERE step = 'profitable';
+SELECT round(margin::numeric, 6) AS margin FROM ltv_campaigns WHERE campaign = 'varied'::regclass;
+SELECT ltv_create_campaign('w', 'm', 'margins', margin_column => 'no');
+SELECT ltv_create_campaign('w', 'm', 'margins', margin_column => 'word');
+DROP TABLE x, y, z, free, varied;
 SELECT ltv_refresh_campaign('shop');
 SELECT ltv_refresh_campaign('no_such');
 SELECT ltv_refresh_campaign(NULL);

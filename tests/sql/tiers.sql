@@ -12,6 +12,23 @@ SELECT tier, present_value = expected_revenue * 0.5 AS by_margin FROM ltv_segmen
 SELECT ltv_segment_summary('m', 'shop', discount_rate => 0.1);
 SELECT ltv_segment_summary('m', 'shop', discount_rate => -1);
 SELECT ltv_segment_summary('m', 'shop', margin => 0);
+-- A margin of each customer, by hand: the rank is that of what is earned, tiers by value stay where they are; of whom it is not known, nothing is earned.
+CREATE TABLE margins AS SELECT s.*, CASE customer_id % 4 WHEN 0 THEN 0.1 WHEN 1 THEN 0.5 WHEN 2 THEN -0.2 END::numeric AS share, (customer_id % 7)::int2 AS percent, 'NaN'::float4 AS none, '1'::text AS word FROM shop s;
+CREATE VIEW by_hand AS SELECT customer_id, row_number() OVER (ORDER BY x * COALESCE(share, 0) DESC, x DESC) AS rank, x * COALESCE(share, 0) * 0.5 AS worth FROM margins;
+SELECT count(*) AS customers, count(*) FILTER (WHERE s.rank <> h.rank) AS other_rank, count(*) FILTER (WHERE s.contact <> (h.worth > 2)) AS other_contact, count(*) FILTER (WHERE s.contact) AS contacts
+FROM ltv_segment_as(NULL::int, 'm', 'margins', margin => 0.5, margin_column => 'share', budget => 1e6, cost_per_contact => 2) s JOIN by_hand h USING (customer_id);
+SELECT tier, customers, abs(present_value / (SELECT sum(h.worth) FROM by_hand h WHERE (h.rank <= 100) = (s.tier = 1)) - 1) < 1e-12 AS worth FROM ltv_segment_summary('m', 'margins', '{0.1,0.9}', margin => 0.5, margin_column => 'share') s;
+SELECT count(*) FILTER (WHERE tier <> CASE WHEN ltv >= 900 THEN 1 ELSE 2 END) AS different FROM ltv_segment('m', 'margins', thresholds => '{900}', margin_column => 'share');
+SELECT tier, round(present_value) AS present_value, (SELECT round(sum(x * percent * 0.01)) FROM margins) AS by_hand FROM ltv_segment_summary('m', 'margins', '{1}', margin => 0.01, margin_column => 'percent');
+SELECT tier, present_value FROM ltv_segment_summary('m', 'margins', '{1}', margin_column => 'none');
+SELECT ltv_segment_summary('m', 'margins', margin_column => 'word');
+SELECT ltv_segment('m', 'margins', margin_column => 'no');
+SELECT ltv_segment('m', 'margins', margin_column => 'share', margin => NULL);
+-- A customer with several rows would count as several.
+SELECT ltv_segment('m', 'SELECT * FROM shop UNION ALL SELECT * FROM shop WHERE customer_id = 7');
+SELECT ltv_segment_as(NULL::int, 'm', 'SELECT * FROM shop UNION ALL SELECT * FROM shop WHERE customer_id = 7');
+SELECT ltv_segment_summary('m', 'SELECT * FROM shop UNION ALL SELECT * FROM shop WHERE customer_id = 7');
+SELECT tier, customers FROM ltv_segment_summary('m', 'SELECT * FROM shop UNION ALL SELECT NULL, 1 UNION ALL SELECT NULL, 2', '{1}');
 SELECT count(*) AS different FROM ltv_segment('m', 'shop', thresholds => '{900,500.5}') WHERE tier <> CASE WHEN ltv >= 900 THEN 1 WHEN ltv >= 500.5 THEN 2 ELSE 3 END;
 SELECT ltv_segment('m', 'shop', thresholds => '{1,2}');
 SELECT ltv_segment('m', 'shop', thresholds => '{}');
