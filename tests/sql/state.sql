@@ -25,6 +25,7 @@ CREATE TABLE came AS
 WITH days AS (SELECT customer_id, ordered_at FROM orders WHERE ordered_at > '1997-09-30' GROUP BY 1, 2 HAVING sum(amount) > 0)
 SELECT s.*, COALESCE(d.n, 0) AS orders FROM said s LEFT JOIN (SELECT customer_id, count(*) AS n FROM days GROUP BY 1) d USING (customer_id);
 SELECT width_bucket(1 - churn, 0, 1.0000001, 10) * 10 AS up_to_percent, count(*) AS customers, round(avg(1 - churn)::numeric, 3) AS said, round(avg((orders > 0)::int), 3) AS came FROM came GROUP BY 1 ORDER BY 1;
+SELECT width_bucket(p_alive, 0, 1.0000001, 10) * 10 AS alive_up_to_percent, count(*) AS customers, round(avg(p_alive)::numeric, 3) AS said_alive, round(avg((orders > 0)::int), 3) AS came FROM came GROUP BY 1 ORDER BY 1;
 SELECT round(avg(1 - churn)::numeric, 3) AS said, round(avg((orders > 0)::int), 3) AS came, round(sum(expected_orders)::numeric, -2) AS orders_said, round(sum(orders), -2) AS orders_came FROM came;
 
 -- However the customer is given; pinned; days by default.
