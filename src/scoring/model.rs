@@ -115,7 +115,7 @@ impl Reportable for OutputError {
                     "Train it with objective ziln, cmltv or expltv, and leave the split to pg_ltv."
                 }
                 Self::Horizons { .. } => {
-                    "Make its features with ltv_create_features(..., horizons => '{30,90}'), and train it with objective ziln, tweedie, mse or huber."
+                    "Make its features with ltv_create_features(..., horizons => '{30,90}'), and train it with objective ziln, tweedie, mse, huber or bgnbd."
                 }
                 Self::State { .. } => {
                     "Train it here on features with the columns frequency, recency and t, as ltv_create_features makes them."

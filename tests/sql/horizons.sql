@@ -10,7 +10,7 @@ SELECT as_of, count(ltv_30) > 0 AS ltv_30, count(ltv_60) > 0 AS ltv_60, count(lt
 
 CREATE TABLE models (model text, objective text, backbone text, options jsonb);
 INSERT INTO models VALUES ('ziln', 'ziln', 'mlp', '{}'), ('tweedie', 'tweedie', 'linear', '{}'), ('mse', 'mse', 'dcn', '{}'), ('huber', 'huber', 'mlp', '{}'),
-    ('five', 'ziln', 'mlp', '{"ensemble": 5}'), ('trees', 'ziln', 'trees', '{}'), ('alone', 'ziln', 'mlp', '{"horizons": false}'), ('purchase', 'purchase', 'mlp', '{}');
+    ('five', 'ziln', 'mlp', '{"ensemble": 5}'), ('trees', 'ziln', 'trees', '{}'), ('alone', 'ziln', 'mlp', '{"horizons": false}'), ('law', 'bgnbd', NULL, '{}'), ('purchase', 'purchase', 'mlp', '{}');
 CREATE TABLE jobs AS SELECT ltv_train(model, 'customers', objective => objective, backbone => backbone,
     options => CASE backbone WHEN 'trees' THEN '{"rounds": 30, "ensemble": 1}' ELSE '{"epochs": 8, "ensemble": 1}' END::jsonb || options) AS job FROM models;
 SELECT count(ltv_wait(job)) AS trained FROM jobs;

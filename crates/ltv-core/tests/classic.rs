@@ -125,6 +125,66 @@ fn the_stored_graph_scores_raw_features() -> TestResult {
     Ok(())
 }
 
+/// One law says what a model of each horizon alone says, whatever labels are known, and never less for a later day.
+#[test]
+fn several_horizons_are_those_of_one_law() -> TestResult {
+    const DAYS: [f32; 3] = [30.0, 91.0, 273.0];
+    let rows = features();
+    let given = table(&rows, &NAMES)?.inputs().to_vec();
+    let mut labelled = TrainingTable::new(given, false)?.with_horizons(DAYS.to_vec());
+    for (row, features) in rows.iter().enumerate() {
+        let mut writer = labelled.row();
+        for value in features {
+            writer.number(Some((*value).into()))?;
+        }
+        let spent = (row % 3) as f64 * 10.0;
+        let last = if row % 4 == 0 { f64::NAN } else { spent };
+        let labels = [spent / 4.0, spent / 2.0, last];
+        writer.finish_horizons(&labels, Split::Train, None)?;
+    }
+    let model = train(labelled, &recipe(json!({"horizon": 273})), &Quiet)?;
+    assert_eq!(model.schema.horizons, DAYS);
+    let known: Vec<_> = (0..3)
+        .map(|end| model.metrics["horizons"][end]["rows"].as_f64())
+        .collect();
+    let unknown = rows.len().div_ceil(4);
+    let known_at_last = (rows.len() - unknown) as f64;
+    let all = rows.len() as f64;
+    assert_eq!(known, [all, all, known_at_last].map(Some));
+    let actual = run(&model.onnx, inputs(&rows)?)?;
+    for (name, days) in [("ltv_30", 30), ("ltv_91", 91), ("ltv", 273)] {
+        let alone = train(
+            table(&rows, &NAMES)?,
+            &recipe(json!({"horizon": days})),
+            &Quiet,
+        )?;
+        let alone = run(&alone.onnx, inputs(&rows)?)?;
+        for (one, alone) in actual[name].iter().zip(&alone["ltv"]) {
+            assert!((one - alone).abs() <= 1e-5 * alone, "{name}: {one} {alone}");
+        }
+    }
+    let odd: Vec<[f32; 5]> = [f32::NAN, f32::INFINITY, -1.0, 0.0, 1e-30, 1e30]
+        .iter()
+        .flat_map(|&odd| (0..5).map(move |at| (odd, at)))
+        .map(|(odd, at)| {
+            let mut row = [30.0, 2.0, 200.0, 20.0, 10.0];
+            row[at] = odd;
+            row
+        })
+        .collect();
+    for rows in [rows, odd] {
+        let actual = run(&model.onnx, inputs(&rows)?)?;
+        let ends = ["ltv_30", "ltv_91", "ltv"].map(|name| &actual[name]);
+        for ((first, second), last) in ends[0].iter().zip(ends[1]).zip(ends[2]) {
+            assert!(
+                0.0 <= *first && first <= second && second <= last && last.is_finite(),
+                "{first}, {second}, {last}"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn whatever_comes_in_the_outputs_are_finite() -> TestResult {
     let rows = features();

@@ -178,3 +178,43 @@ fn a_single_network_is_corrected_too() -> TestResult {
     }
     Ok(())
 }
+
+/// Of the same rows one model of three horizons expects in all what a model of each alone does, the customers of the last weeks included.
+#[test]
+fn totals_of_several_horizons_are_those_of_a_model_of_each() -> TestResult {
+    const DAYS: [i32; 3] = [30, 60, HORIZON];
+    let shop = few_come_back(6000, 0.3, 5);
+    let last = shop.last_day();
+    let cut_offs: Vec<i32> = (1..=8).rev().map(|months| last - 30 * months).collect();
+    let fit = |days: &[i32]| -> TestResult<TrainedModel> {
+        let horizon = days.last().ok_or("no horizon")?;
+        let recipe = Recipe {
+            options: Options::from_json(&json!({"horizon": horizon, "epochs": 10}))?,
+            ..Recipe::default()
+        };
+        train(
+            shop.by_horizon(&cut_offs, days, last)?,
+            &recipe,
+            &Notices::default(),
+        )
+        .map_err(Into::into)
+    };
+    let today = shop.examples(&[last], HORIZON, everybody)?;
+    let expected = |model: &TrainedModel, name: &str| -> TestResult<f64> {
+        let columns = predict(&model.weights, today.table.clone())?;
+        let column = columns.into_iter().find(|(output, _)| *output == name);
+        let (_, values) = column.ok_or("no such output")?;
+        Ok(values.into_iter().map(f64::from).sum())
+    };
+    let one = fit(&DAYS)?;
+    for (name, days) in ["horizon_1", "horizon_2", "ltv"].into_iter().zip(DAYS) {
+        let of_one = expected(&one, name)?;
+        let alone = expected(&fit(&[days])?, "ltv")?;
+        println!("{days} days: {of_one:.0}, alone {alone:.0}");
+        assert!(
+            (of_one / alone).ln().abs() < 0.05,
+            "{days}: {of_one}, alone {alone}"
+        );
+    }
+    Ok(())
+}

@@ -3,7 +3,7 @@
 use super::column::Column;
 use super::error::ReadError;
 use crate::value::Scalar;
-use ltv_core::objective::horizons::{MOST_HORIZONS, OBJECTIVES};
+use ltv_core::objective::horizons::{MOST_HORIZONS, OF_SEVERAL};
 use ltv_core::recipe::Recipe;
 
 /// What is spent by some day.
@@ -48,10 +48,10 @@ pub fn labels(
         }),
         _ => Ok(Vec::new()),
     };
-    if recipe.compare.is_some() || !OBJECTIVES.contains(&recipe.objective.as_str()) {
+    if recipe.compare.is_some() || !OF_SEVERAL.contains(&recipe.objective.as_str()) {
         return refuse(format!(
             "The objectives of several horizons are {}.",
-            OBJECTIVES.join(", ")
+            OF_SEVERAL.join(", ")
         ));
     }
     let Some(longest) = days_of(&target.name, horizon) else {

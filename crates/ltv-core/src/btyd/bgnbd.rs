@@ -134,10 +134,15 @@ impl BgNbd {
     /// is near certain or impossible. The same number is `P(alive) * E[(1 - (1 + p w)^-(r+x)) / p]` with
     /// `w = horizon / (alpha + T)` and p ~ Beta(a, b + x) (MBG/NBD: b + x + 1): a sum of positive terms.
     pub fn expected_purchases(&self, customer: &Customer, horizon: f64) -> f64 {
-        let x = customer.frequency;
-        let w = horizon / (self.alpha + customer.age);
+        let if_alive = self.purchases_if_alive(customer.frequency, customer.age, horizon);
+        self.probability_alive(customer) * if_alive
+    }
+
+    /// The same of customers who have not dropped out, with x repeat purchases and first seen so long ago.
+    pub fn purchases_if_alive(&self, x: f64, age: f64, horizon: f64) -> f64 {
+        let w = horizon / (self.alpha + age);
         let b = self.b + self.dropout.occasions(x);
-        self.probability_alive(customer) * mean_purchases(self.a, b, self.r + x, w)
+        mean_purchases(self.a, b, self.r + x, w)
     }
 
     /// P(at least one purchase in (T, T + horizon]).

@@ -51,9 +51,7 @@ pub fn export(
     inputs: &CustomerValues,
 ) -> Vec<(&'static str, Value)> {
     let history = History::new(graph, &model.purchases, model.horizon, inputs, None);
-    let spend = export_spend(graph, &model.spend, &inputs.frequency, &inputs.monetary);
-    let purchases = graph.div(&history.while_alive, &history.one_over_alive);
-    let ltv = graph.mul(&purchases, &spend);
+    let ltv = history.spent(graph, &model.spend, inputs);
     let alpha = graph.double(model.purchases.alpha);
     let at_cutoff = graph.add(&alpha, &inputs.age);
     let horizon = graph.double(model.horizon);
@@ -64,6 +62,18 @@ pub fn export(
         .into_iter()
         .map(|(name, value)| (name, flat(graph, &value)))
         .collect()
+}
+
+/// [`Btyd::expected_value`] up to the end of another horizon, float `[batch]`.
+pub fn export_until(
+    graph: &mut GraphBuilder,
+    model: &Btyd,
+    horizon: f64,
+    inputs: &CustomerValues,
+) -> Value {
+    let history = History::new(graph, &model.purchases, horizon, inputs, None);
+    let value = history.spent(graph, &model.spend, inputs);
+    flat(graph, &value)
 }
 
 /// What a purchase is worth to a customer, relative to what it is worth on average, to a power.
@@ -228,6 +238,18 @@ impl History {
             while_alive,
             one_over_alive,
         }
+    }
+
+    /// What the customer will have spent, where no worth was given.
+    fn spent(
+        &self,
+        graph: &mut GraphBuilder,
+        spend: &GammaGamma,
+        inputs: &CustomerValues,
+    ) -> Value {
+        let spend = export_spend(graph, spend, &inputs.frequency, &inputs.monetary);
+        let purchases = graph.div(&self.while_alive, &self.one_over_alive);
+        graph.mul(&purchases, &spend)
     }
 
     /// Double `[LOGARITHMS, batch]`, in the order of [`Of`], from x, T, t_x and money.

@@ -15,7 +15,7 @@ mod state;
 mod surface;
 
 pub use bgnbd::{BgNbd, Dropout};
-pub use export::{CustomerValues, Worth, export, export_value, flat, rows, turned};
+pub use export::{CustomerValues, Worth, export, export_until, export_value, flat, rows, turned};
 pub use gamma_gamma::GammaGamma;
 pub use sbg::{Contracts, Sbg};
 pub use state::{CustomerState, HistoryFeatures, State, history};
@@ -49,7 +49,12 @@ pub struct Btyd {
 impl Btyd {
     /// Expected spend in the horizon.
     pub fn expected_value(&self, customer: &Customer) -> f64 {
-        self.purchases.expected_purchases(customer, self.horizon)
+        self.expected_until(customer, self.horizon)
+    }
+
+    /// Expected spend up to the end of another horizon.
+    pub fn expected_until(&self, customer: &Customer, horizon: f64) -> f64 {
+        self.purchases.expected_purchases(customer, horizon)
             * self
                 .spend
                 .expected_value(customer.frequency, customer.monetary)

@@ -228,10 +228,24 @@ impl TrainingTable {
             .is_some_and(|days| days.iter().any(|day| Some(day) != days.first()))
     }
 
-    /// The latest cut-off whose horizon has ended, where rows have one; minus infinity where none has.
-    pub(crate) fn latest_cut_off(&self) -> Option<f32> {
-        let days = self.as_of.as_ref()?.iter().zip(&self.target);
-        let ended = days.filter(|(_, target)| !target.is_nan());
+    /// How many horizons are learned, the target's included.
+    pub(crate) fn ends(&self) -> usize {
+        self.horizons.as_ref().map_or(1, Horizons::count)
+    }
+
+    /// What a row spent up to the end of a horizon, of which the last one is the target's; NaN where its time has not come.
+    pub(crate) fn spent(&self, row: u32, end: usize) -> f32 {
+        let row = row as usize;
+        match &self.horizons {
+            Some(horizons) => horizons.row(row)[..=end].iter().sum(),
+            None => self.target[row],
+        }
+    }
+
+    /// The latest cut-off for which that horizon has ended, where rows have one; minus infinity where none has.
+    pub(crate) fn latest_cut_off(&self, end: usize) -> Option<f32> {
+        let days = self.as_of.as_ref()?.iter().zip(0..);
+        let ended = days.filter(|(_, row)| !self.spent(*row, end).is_nan());
         Some(ended.map(|(day, _)| *day).fold(f32::NEG_INFINITY, f32::max))
     }
 

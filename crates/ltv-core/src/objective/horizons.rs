@@ -29,6 +29,9 @@ pub const ENDS: [&str; MOST_HORIZONS] =
 /// Objectives whose heads can be those of intervals.
 pub const OBJECTIVES: &[&str] = &["mse", "huber", "tweedie", "ziln"];
 
+/// All that predict several horizons: those, and the law that knows every day.
+pub const OF_SEVERAL: &[&str] = &["mse", "huber", "tweedie", "ziln", "bgnbd"];
+
 /// Heads over one backbone. Targets are `[batch, 1 + intervals]`: what is spent in all, then in each interval; NaN where that is not known.
 pub struct Horizons {
     whole: Box<dyn Objective>,
@@ -69,8 +72,14 @@ fn of_known(
     target: &Tensor,
     mode: &Mode,
 ) -> Result<Option<Tensor>> {
+    let of_all = || -> Result<Option<Tensor>> {
+        Ok(Some(head.loss(&vec![output.clone()], target, mode)?.total))
+    };
+    if head.skips_unknown(output) {
+        return of_all();
+    }
     let Some(rows) = known(target)? else {
-        return Ok(Some(head.loss(&vec![output.clone()], target, mode)?.total));
+        return of_all();
     };
     if rows.is_empty() {
         return Ok(None);

@@ -178,6 +178,11 @@ pub trait Objective: Send + Sync {
         self.export_predictions(graph, &scores)
     }
 
+    /// Whether the loss of this output leaves out rows whose target is NaN, and is a share of all rows.
+    fn skips_unknown(&self, _output: &Tensor) -> bool {
+        false
+    }
+
     /// Whether the loss is more than a mean over rows that know nothing of each other.
     fn couples_rows(&self) -> bool {
         false

@@ -80,8 +80,12 @@ struct Fused {
 }
 
 impl Fused {
-    /// The terms of one row, and their derivatives: of the first by the logit, of the second by mu and raw sigma.
+    /// The terms of one row, and their derivatives: of the first by the logit, of the second by mu and raw sigma. Nothing of a row whose `y` is not
+    /// known.
     fn row(&self, [z, mu, raw]: [f64; 3], y: f64) -> ([f64; 2], [f64; 3]) {
+        if y.is_nan() {
+            return Default::default();
+        }
         let paying = f64::from(y > 0.0);
         let purchase = scalar::softplus(z) - z * paying;
         let by_z = scalar::sigmoid(z) - paying;
@@ -162,6 +166,10 @@ impl Objective for Ziln {
             total,
             vec![("purchase", purchase), ("lognormal", lognormal)],
         ))
+    }
+
+    fn skips_unknown(&self, output: &Tensor) -> bool {
+        dispatch::applies(output)
     }
 
     fn predict(&self, output: &HeadOutput) -> Result<Prediction> {

@@ -218,7 +218,7 @@ options! {
         /// Length of the prediction window in days, which `bgnbd` and `sbg` need. By default that of the relation's features.
         horizon: Option<f64> = None, Number { min: 0.01, max: 1e5 };
         /// Learn what is spent by the end of shorter horizons too: the columns `ltv_<days>`, and `ltv`, whose horizon is shorter than the target's. By default where there are
-        /// such columns and the objective is `mse`, `huber`, `tweedie` or `ziln`; `true` makes it an error where it cannot be done.
+        /// such columns and the objective is `mse`, `huber`, `tweedie`, `ziln` or `bgnbd`; `true` makes it an error where it cannot be done.
         horizons: Option<bool> = None, Boolean;
         /// `mse`, `huber`: fit y itself or log(1 + y).
         target_transform: String = "log1p".to_owned(), Choice(&["none", "log1p"]);

@@ -3,6 +3,7 @@
 use super::finish::report;
 use super::finish::spread::{Spread, Surprise};
 use super::fit::network::Predictions;
+use super::version::graph::public;
 use super::{Control, Phase, Progress};
 use crate::data::{Split, TrainingTable};
 use crate::error::Result;
@@ -44,10 +45,15 @@ pub fn judge(
             .any(|input| feature["name"] == input.name.as_str())
     });
     let held_out = rows_of(table, Split::Validation);
-    let (judged, evaluated_on) = match held_out.is_empty() {
+    let known = |rows: &[u32]| -> Vec<u32> {
+        let is_known = |row: &&u32| !table.target()[**row as usize].is_nan();
+        rows.iter().filter(is_known).copied().collect()
+    };
+    let (all, evaluated_on) = match known(&held_out).is_empty() {
         true => (train, "training"),
         false => (held_out, "validation"),
     };
+    let judged = known(&all);
     let predictions = predict(&judged);
     features.push(describe_values("ltv", "prediction", predictions.value(), 0));
     let actual: Vec<f64> = judged
@@ -60,6 +66,10 @@ pub fn judge(
         .collect();
     let mut metrics = report::evaluate(&actual, &predictions, &customers, None, 0.0)?;
     metrics.insert("evaluated_on".into(), json!(evaluated_on));
+    if let Some(horizons) = table.horizons() {
+        let of_all = report::by_horizon(horizons, &all, &predict(&all))?;
+        metrics.insert("horizons".into(), of_all);
+    }
     let mut spread = None;
     if evaluated_on != "training" {
         let value: Vec<f64> = predictions.value().iter().map(|&v| v.into()).collect();
@@ -88,9 +98,10 @@ pub fn judge(
     })
 }
 
-/// The graph of a law, finished: the inputs side by side, and what `export` makes of them.
+/// The graph of a law, finished: the inputs side by side, and what `export` makes of them. `days`: the ends of several horizons.
 pub fn assemble(
     inputs: &[FeatureColumn],
+    days: &[f32],
     export: impl FnOnce(&mut GraphBuilder, &Value) -> Vec<(&'static str, Value)>,
 ) -> (Vec<u8>, Schema) {
     let mut graph = GraphBuilder::new();
@@ -107,11 +118,14 @@ pub fn assemble(
         &[("axis", Attribute::Int(1))],
     );
     let outputs = export(&mut graph, &raw);
+    let mut names = Vec::with_capacity(outputs.len());
     for (name, value) in &outputs {
-        graph.output(name, value, ElementType::Float, &[BATCH]);
+        let name = public(name, days);
+        graph.output(&name, value, ElementType::Float, &[BATCH]);
+        names.push(name);
     }
-    let names = outputs.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let schema = Schema::new(inputs.to_vec(), names, None);
+    let mut schema = Schema::new(inputs.to_vec(), names, None);
+    schema.horizons = days.to_vec();
     let onnx = graph.finish(&[("pg_ltv.schema", schema.to_json().to_string())]);
     (onnx, schema)
 }

@@ -50,12 +50,10 @@ pub fn prepare(
     let rows: Vec<u32> = (0..table.rows() as u32)
         .filter(|&row| members > 1 || table.split[row as usize] == Split::Train)
         .collect();
-    let known: Vec<u32> = (rows.iter().copied())
-        .filter(|&row| !table.target[row as usize].is_nan())
-        .collect();
-    let spent: Vec<f32> = known
+    let spent: Vec<f32> = rows
         .iter()
         .map(|&row| table.target[row as usize])
+        .filter(|spent| !spent.is_nan())
         .collect();
     target::check(&spent, &recipe.objective)?;
     let intervals = target::of_intervals(table, &rows, &recipe.objective)?;
@@ -68,6 +66,11 @@ pub fn prepare(
     let purchases = mbgnbd.as_ref().map(blend::FittedMbgNbd::purchases);
     let state = state::fit(table, &rows, purchases, options.horizon);
     let log_depth = LogDepth::of(table);
+    let horizon = |end: usize| match table.horizons() {
+        Some(horizons) => horizons.days().get(end).copied().map(f64::from),
+        None => options.horizon,
+    };
+    let horizon = |end: usize| options.horizon.and(horizon(end));
     Ok(Prepared {
         state,
         preprocessing,
@@ -77,9 +80,13 @@ pub fn prepare(
         members,
         beside: Beside {
             mbgnbd,
-            season: Season::of(table, options.horizon, log_depth.as_ref()),
+            seasons: (0..table.ends())
+                .map(|end| Season::of(table, end, horizon(end), log_depth.as_ref()))
+                .collect(),
             log_depth,
-            silence: Silence::fit(table, &known, recipe),
+            silences: (0..table.ends())
+                .map(|end| Silence::fit(table, &rows, end, recipe))
+                .collect(),
             is_latest: is_latest(table),
             days: match table.as_of.as_deref() {
                 Some(days) => days.iter().map(|day| *day as i32).collect(),
@@ -92,7 +99,8 @@ pub fn prepare(
 
 /// Whether each row is of the latest cut-off whose horizon has ended; empty where there is one cut-off only.
 fn is_latest(table: &TrainingTable) -> Vec<bool> {
-    let days = table.as_of.as_deref().zip(table.latest_cut_off());
+    let latest = table.latest_cut_off(table.ends() - 1);
+    let days = table.as_of.as_deref().zip(latest);
     match days.filter(|_| table.has_several_cut_offs()) {
         Some((days, latest)) => days.iter().map(|day| *day == latest).collect(),
         None => Vec::new(),

@@ -123,7 +123,9 @@ pub fn train(
         predict(&expected, table, &columns, rows)
     })?;
     control.progress(Progress::of(Phase::Exporting));
-    let (onnx, schema) = law::assemble(&columns.inputs, |graph, raw| export(graph, &expected, raw));
+    let (onnx, schema) = law::assemble(&columns.inputs, &[], |graph, raw| {
+        export(graph, &expected, raw)
+    });
     Ok(TrainedModel {
         onnx,
         schema,

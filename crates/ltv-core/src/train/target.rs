@@ -56,7 +56,7 @@ pub fn of_intervals(
         ))
         .detail(format!(
             "Objectives of several horizons are {}.",
-            horizons::OBJECTIVES.join(", ")
+            horizons::OF_SEVERAL.join(", ")
         ))
         .hint("Use one of them, or options => '{\"horizons\": false}' for the target alone."));
     }

@@ -49,6 +49,10 @@ impl Shop {
         })
     }
 
+    pub fn last_day(&self) -> i32 {
+        self.days().1
+    }
+
     pub fn until(&self, last: i32) -> Self {
         let kept = |(id, purchases): (&String, &Purchases)| {
             let kept: Purchases = purchases
@@ -77,31 +81,50 @@ impl Shop {
         days
     }
 
+    /// Customers at cut-offs with what they spent by the end of each horizon, NaN where the log ended on day `last` before it did. Rows that know
+    /// none are left out.
+    pub fn by_horizon(
+        &self,
+        cut_offs: &[i32],
+        horizons: &[i32],
+        last: i32,
+    ) -> TestResult<TrainingTable> {
+        let days = horizons.iter().map(|days| *days as f32).collect();
+        let mut table = TrainingTable::new(inputs(), true)?.with_horizons(days);
+        for (id, purchases) in &self.customers {
+            for &as_of in cut_offs {
+                let (Some(features), true) =
+                    (features(purchases, as_of), as_of + horizons[0] <= last)
+                else {
+                    continue;
+                };
+                let labels = horizons.iter().map(|days| match as_of + days <= last {
+                    true => spent(purchases, as_of, *days),
+                    false => f64::NAN,
+                });
+                let labels: Vec<f64> = labels.collect();
+                let mut row = table.row();
+                row.customer(id);
+                for value in features {
+                    row.number(Some(value))?;
+                }
+                let as_of = Some(as_of as f32);
+                match labels[..] {
+                    [only] => row.finish(only, Split::Train, as_of)?,
+                    _ => row.finish_horizons(&labels, Split::Train, as_of)?,
+                }
+            }
+        }
+        Ok(table)
+    }
+
     pub fn examples(
         &self,
         cut_offs: &[i32],
         horizon: i32,
         split: impl Fn(&str) -> Option<Split>,
     ) -> TestResult<Examples> {
-        let mut names = vec![
-            "recency".to_owned(),
-            "frequency".to_owned(),
-            "t".to_owned(),
-            "monetary_mean".to_owned(),
-            "monetary_max".to_owned(),
-            "monetary_std".to_owned(),
-            "monetary_last".to_owned(),
-        ];
-        for window in WINDOWS {
-            names.push(format!("count_{window}"));
-            names.push(format!("sum_{window}"));
-        }
-        names.extend(["mean_interpurchase".to_owned(), "first_amount".to_owned()]);
-        let inputs = names
-            .iter()
-            .map(|name| FeatureColumn::new(name.as_str(), ColumnKind::Numeric, "double precision"))
-            .collect();
-        let mut table = TrainingTable::new(inputs, true)?;
+        let mut table = TrainingTable::new(inputs(), true)?;
         let (mut ids, mut targets) = (Vec::new(), Vec::new());
         for (id, purchases) in &self.customers {
             let Some(split) = split(id) else { continue };
@@ -109,10 +132,7 @@ impl Shop {
                 let Some(features) = features(purchases, as_of) else {
                     continue;
                 };
-                let ahead = purchases
-                    .iter()
-                    .filter(|(day, _)| *day > as_of && *day <= as_of + horizon);
-                let spent = ahead.map(|(_, amount)| amount).sum::<f64>().max(0.0);
+                let spent = spent(purchases, as_of, horizon);
                 let mut row = table.row();
                 row.customer(id);
                 for value in features {
@@ -129,6 +149,36 @@ impl Shop {
             spent: targets,
         })
     }
+}
+
+/// The features by name.
+fn inputs() -> Vec<FeatureColumn> {
+    let mut names = vec![
+        "recency".to_owned(),
+        "frequency".to_owned(),
+        "t".to_owned(),
+        "monetary_mean".to_owned(),
+        "monetary_max".to_owned(),
+        "monetary_std".to_owned(),
+        "monetary_last".to_owned(),
+    ];
+    for window in WINDOWS {
+        names.push(format!("count_{window}"));
+        names.push(format!("sum_{window}"));
+    }
+    names.extend(["mean_interpurchase".to_owned(), "first_amount".to_owned()]);
+    names
+        .iter()
+        .map(|name| FeatureColumn::new(name.as_str(), ColumnKind::Numeric, "double precision"))
+        .collect()
+}
+
+/// What was spent in so many days after a cut-off.
+fn spent(purchases: &Purchases, as_of: i32, horizon: i32) -> f64 {
+    let ahead = purchases
+        .iter()
+        .filter(|(day, _)| *day > as_of && *day <= as_of + horizon);
+    ahead.map(|(_, amount)| amount).sum::<f64>().max(0.0)
 }
 
 fn features(purchases: &Purchases, as_of: i32) -> Option<Vec<f64>> {

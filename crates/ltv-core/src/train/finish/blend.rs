@@ -121,12 +121,11 @@ impl FittedMbgNbd {
 }
 
 impl Blend {
-    /// The law's values of all rows up to each of these days; without any, up to the end of its horizon.
-    pub fn values(&self, table: &TrainingTable, days: &[f32]) -> Vec<Vec<f32>> {
-        match days.is_empty() {
-            true => self.law.values(table, &[self.horizon() as f32]),
-            false => self.law.values(table, days),
-        }
+    /// The law's values of all rows up to so many days; without, up to the end of its horizon.
+    pub fn values(&self, table: &TrainingTable, days: Option<f32>) -> Vec<f32> {
+        let days = days.unwrap_or(self.horizon() as f32);
+        let values = self.law.values(table, &[days]);
+        values.into_iter().next().unwrap_or_default()
     }
 
     /// In days.

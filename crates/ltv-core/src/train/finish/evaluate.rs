@@ -3,6 +3,7 @@
 use super::blend::FittedMbgNbd;
 use super::bounded::Bounded;
 use super::calibration::Calibration;
+use super::correction::{Aside, Correction};
 use super::curve::{self, Curve};
 use super::log_depth::LogDepth;
 use super::mix::Mix;
@@ -76,8 +77,9 @@ impl Ensemble<'_> {
 /// What stands beside the networks.
 pub struct Beside {
     pub mbgnbd: Option<FittedMbgNbd>,
-    pub silence: Option<Silence>,
-    pub season: Option<Season>,
+    /// Of each horizon, the longest last.
+    pub silences: Vec<Option<Silence>>,
+    pub seasons: Vec<Option<Season>>,
     pub log_depth: Option<LogDepth>,
     /// Whether each row is of the latest cut-off whose horizon has ended; empty where there is one cut-off only.
     pub is_latest: Vec<bool>,
@@ -86,13 +88,14 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// What MBG/NBD expects of these rows up to the end of each horizon.
-    fn expected(&self, rows: &[u32]) -> Vec<Vec<f32>> {
-        let Some(mbgnbd) = &self.mbgnbd else {
-            return Vec::new();
-        };
+    /// What corrections read of these rows, for each horizon. Silence leaves all of what is expected of rows that show what is spent by its end.
+    fn of(&self, rows: &[u32]) -> Vec<Aside> {
         let pick = |values: &Vec<f32>| rows.iter().map(|&row| values[row as usize]).collect();
-        mbgnbd.values.iter().map(pick).collect()
+        let of = |end: usize| Aside {
+            mbgnbd: (self.mbgnbd.as_ref()).map_or_else(Vec::new, |law| pick(&law.values[end])),
+            left: Vec::new(),
+        };
+        (0..self.seasons.len()).map(of).collect()
     }
 }
 
@@ -113,12 +116,11 @@ pub fn judge(
 ) -> Result<Judged> {
     let mut finish = Finish {
         cap: Some((target.max * MOST) as f32),
-        silence: beside.silence.clone(),
         ..Finish::default()
     };
     let all = HeldOut::of(ensemble, &mut finish)?;
     let held_out = all.known();
-    let correction = held_out.correct(&all, ensemble, beside, &mut finish);
+    let said = all.correct(ensemble, beside, &mut finish);
     drop(all);
     let sample = ensemble.sample(SAMPLE);
     let (mut members, mut trees) = (Vec::new(), Vec::new());
@@ -131,8 +133,7 @@ pub fn judge(
     if finish.mix.is_some_and(Mix::is_trees_alone) {
         (members, trees) = (trees, Vec::new());
     }
-    let own = beside.expected(&sample);
-    let of_sample = finish.combine(members, trees, &own, None);
+    let of_sample = finish.combine(members, trees, &beside.of(&sample));
     let mut features = features.to_vec();
     features.push(describe_values("ltv", "prediction", of_sample.value(), 0));
     let mut spread = None;
@@ -142,17 +143,17 @@ pub fn judge(
             seen.metrics(ensemble, target, "training")?
         }
         false => {
-            let own = beside.expected(&held_out.rows);
-            let predictions = finish.combine(vec![held_out.predictions], Vec::new(), &own, None);
+            let aside = beside.of(&held_out.rows);
+            let predictions = finish.combine(vec![held_out.predictions], Vec::new(), &aside);
             let judged = HeldOut {
                 predictions,
                 ..held_out
             };
-            judged.remark(ensemble, &correction);
-            spread = judged.spread(beside, &correction);
+            judged.remark(ensemble, &said);
+            spread = judged.spread(beside, &said);
             let observed = ensemble
                 .distribution
-                .and_then(|law| Some((law, judged.observed(law, beside, &correction)?)));
+                .and_then(|law| Some((law, judged.observed(law, beside, &said)?)));
             let on = match ensemble.folds.len() {
                 1 => "validation",
                 _ => "cross-validation",
@@ -171,11 +172,11 @@ pub fn judge(
     let statistics = json!({
         "features": features,
         "target": target,
-        "calibration": finish.calibration,
-        "ageing": finish.silence,
+        "calibration": finish.correction.calibration,
+        "ageing": finish.correction.silence,
         "trees": finish.mix,
-        "bgnbd": finish.blend,
-        "season_factor": correction.season_log.exp(),
+        "bgnbd": finish.correction.blend,
+        "season_factor": said.season_log.exp(),
         "spread": spread,
     });
     Ok(Judged {
@@ -194,7 +195,8 @@ struct HeldOut {
 }
 
 /// What the held-out rows say besides the corrections that [`Finish`] keeps.
-struct Correction {
+#[derive(Default)]
+struct Said {
     /// The share of all that was spent which one customer holds, if a calibration counts a part of it only.
     largest: Option<f64>,
     /// The logarithm of the factor of the season.
@@ -272,75 +274,93 @@ impl HeldOut {
         }
     }
 
-    /// Fits the weight of MBG/NBD, the calibration and the season. `all`: the rows whose target is not known as well.
-    fn correct(
+    /// Fits the correction of each horizon, and says what the longest one's rows say.
+    fn correct(&self, ensemble: &Ensemble, beside: &Beside, finish: &mut Finish) -> Said {
+        let Some(horizons) = ensemble.horizons else {
+            let known = self.known();
+            let own = known.predictions.get("ltv").map(<[f32]>::to_vec);
+            let (correction, said) = known.correct_end(0, own, ensemble, beside, finish.cap);
+            finish.correction = correction;
+            return said;
+        };
+        let mut said = Said::default();
+        let mut corrections = Vec::with_capacity(horizons.count());
+        for (end, expected) in curve::sums(&self.predictions).into_iter().enumerate() {
+            let spent = |&row: &u32| -> f64 {
+                let intervals = &horizons.row(row as usize)[..=end];
+                intervals.iter().map(|&spent| f64::from(spent)).sum()
+            };
+            let by_then = Self {
+                rows: self.rows.clone(),
+                predictions: Predictions {
+                    columns: vec![("ltv", expected)],
+                },
+                actual: self.rows.iter().map(spent).collect(),
+                customers: self.customers.clone(),
+            };
+            let known = by_then.known();
+            let own = known.predictions.get("ltv").map(<[f32]>::to_vec);
+            let (correction, of_end) = known.correct_end(end, own, ensemble, beside, finish.cap);
+            corrections.push(correction);
+            said = of_end;
+        }
+        finish.correction = corrections.pop().unwrap_or_default();
+        finish.curve = Some(Curve {
+            days: horizons.days().to_vec(),
+            shorter: corrections,
+        });
+        said
+    }
+
+    /// Fits the weight of MBG/NBD, the calibration and the season of what is expected up to the end of a horizon, from rows that show what is spent
+    /// by then.
+    fn correct_end(
         &self,
-        all: &Self,
+        end: usize,
+        expected: Option<Vec<f32>>,
         ensemble: &Ensemble,
         beside: &Beside,
-        finish: &mut Finish,
-    ) -> Correction {
+        cap: Option<f32>,
+    ) -> (Correction, Said) {
         let mut correction = Correction {
-            largest: None,
-            season_log: 0.0,
+            silence: beside.silences.get(end).cloned().flatten(),
+            ..Correction::default()
         };
-        let own = beside.expected(&self.rows);
-        let longest = own.last().map_or(&[][..], Vec::as_slice);
-        let cap = finish.cap.unwrap_or(f32::INFINITY);
-        finish.blend = beside.mbgnbd.as_ref().and_then(|mbgnbd| {
-            let networks = self.predictions.get("ltv").unwrap_or_default();
-            mbgnbd.weigh(networks, longest, &self.bounded(networks).actual, cap)
+        let mut said = Said::default();
+        let aside = beside.of(&self.rows).swap_remove(end);
+        let networks = expected.as_deref().unwrap_or_default();
+        correction.blend = beside.mbgnbd.as_ref().and_then(|mbgnbd| {
+            let actual = self.bounded(networks).actual;
+            mbgnbd.weigh(
+                networks,
+                &aside.mbgnbd,
+                &actual,
+                cap.unwrap_or(f32::INFINITY),
+            )
         });
-        let Some(value) = self.predictions.get("ltv") else {
-            return correction;
+        let Some(mut blended) = expected else {
+            return (correction, said);
         };
-        let is_everybody = ensemble.folds.len() > 1 && !ensemble.is_spilled;
-        let method = &ensemble.options.calibration;
-        if let Some(horizons) = ensemble.horizons {
-            let judged = curve::Judged {
-                rows: &all.rows,
-                customers: &all.customers,
-                predictions: &all.predictions,
-                horizons,
-                mbgnbd: &beside.expected(&all.rows),
-            };
-            let log_depth = beside.log_depth.as_ref();
-            finish.curve = Some(Curve::fit(&judged, finish, method, log_depth, is_everybody));
-            let combined = finish.combine(vec![self.predictions.clone()], Vec::new(), &own, None);
-            correction.season_log = self.season_log(beside, combined.value());
-            if let Some(curve) = &mut finish.curve {
-                curve.raise(correction.season_log);
-            }
-            let blended = finish.blended(value.to_vec(), Some(longest));
-            correction.largest = (method != "none")
-                .then(|| self.bounded(&blended).largest)
-                .flatten();
-            return correction;
-        }
-        let blended = finish.blended(value.to_vec(), Some(longest));
+        correction.blended(&mut blended, &aside);
         let weights = match &beside.log_depth {
             Some(log_depth) => log_depth.weights(&self.rows),
             None => vec![1.0; self.rows.len()],
         };
         let bounded = self.bounded(&blended);
-        finish.calibration = Calibration::fit(method, &bounded, &weights, is_everybody);
-        correction.largest = bounded.largest.filter(|_| finish.calibration.is_some());
-        if let Some(calibration) = &mut finish.calibration {
-            let calibrated = blended.iter().map(|&value| calibration.apply(value));
-            let calibrated: Vec<f32> = calibrated.collect();
-            correction.season_log = self.season_log(beside, &calibrated);
-            calibration.raise(correction.season_log);
+        let is_everybody = ensemble.folds.len() > 1 && !ensemble.is_spilled;
+        let method = &ensemble.options.calibration;
+        correction.calibration = Calibration::fit(method, &bounded, &weights, is_everybody);
+        if let Some(calibration) = &mut correction.calibration {
+            said.largest = bounded.largest;
+            let calibrated = blended.iter().map(|&value| calibration.apply(value).into());
+            let calibrated: Vec<f64> = calibrated.collect();
+            if let Some(season) = beside.seasons.get(end).and_then(Option::as_ref) {
+                said.season_log =
+                    season.correction(&self.rows, &self.customers, &calibrated, &self.actual);
+            }
+            calibration.raise(said.season_log);
         }
-        correction
-    }
-
-    /// The logarithm of the factor of the season, from calibrated values.
-    fn season_log(&self, beside: &Beside, calibrated: &[f32]) -> f64 {
-        let Some(season) = &beside.season else {
-            return 0.0;
-        };
-        let calibrated: Vec<f64> = calibrated.iter().map(|&value| value.into()).collect();
-        season.correction(&self.rows, &self.customers, &calibrated, &self.actual)
+        (correction, said)
     }
 
     fn bounded(&self, predicted: &[f32]) -> Bounded {
@@ -349,33 +369,28 @@ impl HeldOut {
     }
 
     /// Says what has to be said of the total.
-    fn remark(&self, ensemble: &Ensemble, correction: &Correction) {
+    fn remark(&self, ensemble: &Ensemble, said: &Said) {
         let Some(value) = self.predictions.get("ltv") else {
             return;
         };
         // The season is of the time of use, not of these rows.
-        let usual = |&value: &f32| f64::from(value) / correction.season_log.exp();
+        let usual = |&value: &f32| f64::from(value) / said.season_log.exp();
         let value: Vec<f64> = value.iter().map(usual).collect();
         let ratio = TotalRatio::of(&value, &self.actual, &Customers::of(&self.customers));
-        if let Some(remark) = report::remark_on_total(ratio, correction.largest) {
+        if let Some(remark) = report::remark_on_total(ratio, said.largest) {
             ensemble.control.notice(&remark);
         }
     }
 
     /// Customers, the law of each and what was spent, of the rows that customers to come will be most like: those of the latest cut-off and, where the season is
     /// known from them, those a year before the model is used. To these the season belongs.
-    fn observed(
-        &self,
-        law: Distribution,
-        beside: &Beside,
-        correction: &Correction,
-    ) -> Option<Vec<Observed>> {
+    fn observed(&self, law: Distribution, beside: &Beside, said: &Said) -> Option<Vec<Observed>> {
         let [p, first, second] = law.parameters().map(|name| self.predictions.get(name));
         let (p, first, second) = (p?, first?, second?);
         let value = self.predictions.value();
         let is_latest = |row: u32| beside.is_latest.get(row as usize) != Some(&false);
-        let season = beside.season.as_ref();
-        let season = season.filter(|_| correction.season_log != 0.0);
+        let season = beside.seasons.last().and_then(Option::as_ref);
+        let season = season.filter(|_| said.season_log != 0.0);
         let is_same = |row: u32| season.is_some_and(|season| season.is_same(row));
         let parameters = |place: usize, season: f64| {
             let [p, first, second] = [p, first, second].map(|of| f64::from(of[place]));
@@ -388,7 +403,7 @@ impl HeldOut {
             let row = self.rows[place];
             match is_same(row) {
                 true => Some((place, 0.0)),
-                false => is_latest(row).then_some((place, correction.season_log)),
+                false => is_latest(row).then_some((place, said.season_log)),
             }
         });
         let observed = places.map(|(place, season)| Observed {
@@ -401,9 +416,9 @@ impl HeldOut {
     }
 
     /// How far what is spent lies from what is expected.
-    fn spread(&self, beside: &Beside, correction: &Correction) -> Option<Spread> {
+    fn spread(&self, beside: &Beside, said: &Said) -> Option<Spread> {
         let value = self.predictions.get("ltv")?;
-        let usual = correction.season_log.exp();
+        let usual = said.season_log.exp();
         let rows = (0..self.rows.len()).map(|place| Surprise {
             value: f64::from(value[place]) / usual,
             spent: self.actual[place],

@@ -37,9 +37,10 @@ impl LogDepth {
         self.days[row].into()
     }
 
-    /// What each of these rows counts for where it stands for a customer at the time of use.
+    /// What each of these rows counts for where it stands for a customer at the time of use. Those with the longest past count 1.
     pub fn weights(&self, rows: &[u32]) -> Vec<f64> {
-        let longest = self.days.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+        let days = rows.iter().map(|&row| self.days[row as usize]);
+        let longest = days.fold(f32::MIN_POSITIVE, f32::max);
         let share = |&row: &u32| f64::from(self.days[row as usize] / longest);
         rows.iter().map(|row| share(row).powi(POWER)).collect()
     }

@@ -8,6 +8,7 @@ mod average;
 pub mod blend;
 mod bounded;
 pub mod calibration;
+pub mod correction;
 pub mod curve;
 mod deviance;
 pub mod evaluate;
@@ -20,17 +21,17 @@ pub mod silence;
 pub mod spread;
 
 use super::fit::network::Predictions;
+use crate::data::TrainingTable;
 use crate::objective::horizons::INTERVALS;
 use crate::onnx::{GraphBuilder, NUMERIC, Value};
 use crate::schema::Intervals;
 pub use average::Members;
 use average::average;
-use blend::Blend;
-use calibration::Calibration;
+use correction::{Aside, Correction};
 use curve::Curve;
 use mix::Mix;
 use serde::{Deserialize, Serialize};
-use silence::{FALLS, Silence};
+use silence::FALLS;
 
 /// Values and probabilities are taken for at least this where their logarithm is needed.
 const TINY: f32 = 1e-30;
@@ -43,14 +44,13 @@ pub type Named = Vec<(&'static str, Value)>;
 pub struct Finish {
     /// No network's value counts for more than this.
     pub cap: Option<f32>,
-    #[serde(default, rename = "ageing")]
-    pub silence: Option<Silence>,
     /// With trees grown beside the networks.
     #[serde(default)]
     pub mix: Option<Mix>,
-    pub blend: Option<Blend>,
-    pub calibration: Option<Calibration>,
-    /// Of several horizons, whose intervals are calibrated each by itself.
+    /// Of several horizons that of the longest.
+    #[serde(flatten)]
+    pub correction: Correction,
+    /// Of several horizons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub curve: Option<Curve>,
     /// How quantiles become intervals with a promise.
@@ -64,14 +64,13 @@ pub fn is_spend(name: &str) -> bool {
 }
 
 impl Finish {
-    /// Of the same rows, `trees`: the predictions of trees beside the networks, if there are any; `mbgnbd`: the expected values of the blend's model up to the end of each horizon; `left`: the factors of silence, which are 1 for the
-    /// rows of the table that it was fitted to.
+    /// Of the same rows, `trees`: the predictions of trees beside the networks, if there are any; `aside`: what the correction of each horizon reads,
+    /// the longest last.
     pub fn combine(
         &self,
         mut members: Vec<Predictions>,
         mut trees: Vec<Predictions>,
-        mbgnbd: &[Vec<f32>],
-        left: Option<&[f32]>,
+        aside: &[Aside],
     ) -> Predictions {
         let as_they_are = members.len() == 1 && *self == Self::default();
         let all = members.iter_mut().chain(&mut trees);
@@ -80,25 +79,17 @@ impl Finish {
         if let (Some(mix), false) = (self.mix, trees.is_empty()) {
             predictions = mix.apply(predictions, &average(trees));
         }
+        let nothing = Aside::default();
+        let longest = aside.last().unwrap_or(&nothing);
         for (name, column) in &mut predictions.columns {
-            if let (true, Some(left)) = (falls(name), left) {
-                column
-                    .iter_mut()
-                    .zip(left)
-                    .for_each(|(value, left)| *value *= left);
-            }
-            if *name != "ltv" || self.curve.is_some() {
-                continue;
-            }
-            *column = self.blended(std::mem::take(column), mbgnbd.last().map(Vec::as_slice));
-            if let Some(calibration) = &self.calibration {
-                column
-                    .iter_mut()
-                    .for_each(|value| *value = calibration.apply(*value));
+            match *name {
+                "ltv" if self.curve.is_none() => self.correction.apply(column, longest),
+                name if FALLS.contains(&name) => correction::fall(column, longest),
+                _ => {}
             }
         }
         if let Some(curve) = &self.curve {
-            curve.apply(self, &mut predictions, mbgnbd);
+            curve.apply(self, &mut predictions, aside);
         }
         if !as_they_are {
             reconcile(&mut predictions);
@@ -106,14 +97,16 @@ impl Finish {
         predictions
     }
 
-    /// The networks' values with MBG/NBD's share.
-    pub fn blended(&self, mut values: Vec<f32>, mbgnbd: Option<&[f32]>) -> Vec<f32> {
-        if let (Some(blend), Some(mbgnbd)) = (&self.blend, mbgnbd) {
-            for (value, other) in values.iter_mut().zip(mbgnbd) {
-                *value = blend.apply(*value, *other);
-            }
-        }
-        values
+    /// What [`Finish::combine`] reads of the rows of a table beside the models.
+    pub fn aside(&self, table: &TrainingTable) -> Vec<Aside> {
+        let Some(curve) = &self.curve else {
+            return vec![self.correction.aside(table, None)];
+        };
+        let corrections = curve.shorter.iter().chain([&self.correction]);
+        corrections
+            .zip(&curve.days)
+            .map(|(correction, days)| correction.aside(table, Some(*days)))
+            .collect()
     }
 
     /// The ends of several horizons in days.
@@ -150,21 +143,15 @@ impl Finish {
             let trees = trees.export(graph);
             mix.export(graph, &mut outputs, &trees);
         }
-        let silence = self.silence.as_ref();
+        let silence = self.correction.silence.as_ref();
         let left = silence.map(|silence| silence.export(graph, &Value::named(NUMERIC)));
         for (name, value) in &mut outputs {
-            if let (true, Some(left)) = (falls(name), &left) {
-                *value = graph.mul(value, left);
-            }
-            if *name != "ltv" || self.curve.is_some() {
-                continue;
-            }
-            if let Some(blend) = &self.blend {
-                let raw = Value::named(NUMERIC);
-                *value = blend.export(graph, value, &raw, blend.horizon());
-            }
-            if let Some(calibration) = &self.calibration {
-                *value = calibration.export(graph, value);
+            match (*name, &left) {
+                ("ltv", _) if self.curve.is_none() => {
+                    *value = self.correction.export(graph, value, None);
+                }
+                (name, Some(left)) if FALLS.contains(&name) => *value = graph.mul(value, left),
+                _ => {}
             }
         }
         if let Some(curve) = &self.curve {
@@ -172,10 +159,6 @@ impl Finish {
         }
         export_reconcile(graph, outputs)
     }
-}
-
-fn falls(name: &str) -> bool {
-    FALLS.contains(&name) || is_spend(name)
 }
 
 /// `mu = ln(ltv) - ln(p) - sigma^2 / 2`, and `rate = alpha * p / ltv`.
@@ -253,7 +236,7 @@ mod tests {
                 ("purchase_probability", vec![0.5; 2]),
             ],
         };
-        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], Vec::new(), &[], None);
+        let combined = finish.combine(vec![member(f32::MAX), member(4.0)], Vec::new(), &[]);
         assert_eq!(combined.value(), [7.0, 1.0]);
         assert_eq!(combined.get("purchase_probability"), Some(&[0.5; 2][..]));
     }

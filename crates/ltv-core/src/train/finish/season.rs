@@ -28,13 +28,15 @@ pub struct Season {
 }
 
 impl Season {
+    /// `horizon`: in days, the one that ends at `end`.
     pub fn of(
         table: &TrainingTable,
+        end: usize,
         horizon: Option<f64>,
         log_depth: Option<&LogDepth>,
     ) -> Option<Self> {
         let (days, horizon) = (table.as_of.as_deref()?, horizon? as f32);
-        let latest = table.latest_cut_off()?;
+        let latest = table.latest_cut_off(end)?;
         let year_before = latest + horizon - YEAR;
         let is_same: Vec<bool> = days
             .iter()
@@ -131,7 +133,7 @@ mod tests {
         let (table, actual) = rows(days, 1000.0, season)?;
         let order: Vec<u32> = (0..actual.len() as u32).collect();
         let predicted = vec![10.0; actual.len()];
-        let found = Season::of(&table, Some(horizon), None);
+        let found = Season::of(&table, 0, Some(horizon), None);
         Ok(found.map(|season| season.correction(&order, &order, &predicted, &actual)))
     }
 
@@ -155,7 +157,7 @@ mod tests {
             let (table, actual) = rows(&[183.0, 274.0, 365.0], past, high)?;
             let order: Vec<u32> = (0..actual.len() as u32).collect();
             let log_depth = LogDepth::of(&table);
-            let season = Season::of(&table, Some(183.0), log_depth.as_ref());
+            let season = Season::of(&table, 0, Some(183.0), log_depth.as_ref());
             let predicted = vec![10.0; actual.len()];
             Ok(season.map_or(0.0, |season| {
                 season.correction(&order, &order, &predicted, &actual)
@@ -189,7 +191,7 @@ mod tests {
         let order: Vec<u32> = (0..actual.len() as u32).collect();
         let predicted = vec![10.0; actual.len()];
         actual[1] = CUSTOMERS as f64 * 10.0;
-        let season = Season::of(&table, Some(183.0), None);
+        let season = Season::of(&table, 0, Some(183.0), None);
         let found = season.map(|season| season.correction(&order, &order, &predicted, &actual));
         assert!(
             found.is_some_and(|log| log > 0.0 && log < 1.2f64.ln()),

@@ -21,8 +21,8 @@ const USUAL: f64 = -1.0;
 const STEEPEST: f64 = -4.0;
 /// Longer silences, in days, are taken for this.
 const LIMIT: f32 = 1e6;
-/// What falls: all that is proportional to a probability of buying.
-pub const FALLS: [&str; 3] = ["ltv", "purchase_probability", "whale_probability"];
+/// What falls beside the expected value: all that is proportional to a probability of buying.
+pub const FALLS: [&str; 2] = ["purchase_probability", "whale_probability"];
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Silence {
@@ -34,26 +34,26 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// Fits the power to who bought in the horizon. `None` where it is not wanted, where there is no silence to read, or where
+    /// Fits the power to who bought up to the end of a horizon. `None` where it is not wanted, where there is no silence to read, or where
     /// the more silent customers buy no less.
-    pub fn fit(table: &TrainingTable, rows: &[u32], recipe: &Recipe) -> Option<Self> {
+    pub fn fit(table: &TrainingTable, rows: &[u32], end: usize, recipe: &Recipe) -> Option<Self> {
         if !recipe.options.ageing || recipe.options.horizon.is_none() {
             return None;
         }
         let (_, position) = table.numeric(SILENCE)?;
         let silence = |row: u32| clean(table.matrix[row as usize * table.width + position]);
-        // Of the rows that only judge as well: nothing falls for any row of the table.
-        let all = 0..table.rows() as u32;
+        // Of the rows that only judge as well: nothing falls for any row that shows what is spent by then.
+        let all = (0..table.rows() as u32).filter(|&row| !table.spent(row, end).is_nan());
         let longest = all.map(silence).fold(0.0, f32::max);
         if longest <= 0.0 {
             return None;
         }
-        let mut customers: Vec<Silent> = rows
-            .iter()
+        let known = rows.iter().filter(|&&row| !table.spent(row, end).is_nan());
+        let mut customers: Vec<Silent> = known
             .map(|&row| Silent {
                 cut_off: table.as_of.as_ref().map_or(0.0, |days| days[row as usize]),
                 log: f64::from(silence(row) / longest).ln(),
-                buys: table.target[row as usize] > 0.0,
+                buys: table.spent(row, end) > 0.0,
             })
             .filter(|customer| customer.log >= NEAR.ln())
             .collect();
@@ -175,7 +175,7 @@ mod tests {
             ..Recipe::default()
         };
         let rows: Vec<u32> = (0..table.rows() as u32).collect();
-        Ok(Silence::fit(table, &rows, &recipe))
+        Ok(Silence::fit(table, &rows, 0, &recipe))
     }
 
     fn found(cut_offs: &[f64], power: f64, each: usize) -> Result<Option<f32>> {

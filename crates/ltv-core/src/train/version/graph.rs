@@ -80,7 +80,7 @@ fn complete(
 }
 
 /// An output by the name that the world knows it by: that of a horizon says its days.
-fn public(name: &str, days: &[f32]) -> String {
+pub fn public(name: &str, days: &[f32]) -> String {
     let end = ENDS.iter().position(|end| *end == name);
     match end.and_then(|index| days.get(index)) {
         Some(days) => horizon_output(*days),

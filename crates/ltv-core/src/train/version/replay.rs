@@ -5,7 +5,6 @@ use crate::data::TrainingTable;
 use crate::error::Result;
 use crate::preprocess::Preprocessing;
 use crate::train::device::Hardware;
-use crate::train::finish::Finish;
 use crate::train::fit::network::Predictions;
 use crate::train::rows::Rows;
 use crate::trees::{Binned, Forest};
@@ -19,9 +18,7 @@ pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str
     }
     let stored = weights::Stored::read(weights)?;
     let networks = stored.networks(&Device::Cpu, usize::MAX)?;
-    let mbgnbd = of_law(&stored.finish, &table);
-    let silence = stored.finish.silence.as_ref();
-    let left = silence.map(|silence| silence.factors(&table));
+    let aside = stored.finish.aside(&table);
     let trees = match &stored.forest {
         Some(forest) => of_trees(&stored.preprocessing, forest, &table)?,
         None => Vec::new(),
@@ -34,7 +31,7 @@ pub fn predict(weights: &[u8], table: TrainingTable) -> Result<Vec<(&'static str
     for network in &networks {
         members.push(network.predict_rows(&memory, &rows, hardware.evaluation_batch())?);
     }
-    let combined = (stored.finish).combine(members, trees, &mbgnbd, left.as_deref());
+    let combined = stored.finish.combine(members, trees, &aside);
     Ok(combined.columns)
 }
 
@@ -44,21 +41,9 @@ fn predict_trees(weights: &[u8], table: &TrainingTable) -> Result<Vec<(&'static 
         forest,
         finish,
     } = trees::Stored::read(weights)?;
-    let mbgnbd = of_law(&finish, table);
-    let left = finish
-        .silence
-        .as_ref()
-        .map(|silence| silence.factors(table));
     let members = of_trees(&preprocessing, &forest, table)?;
-    let combined = finish.combine(members, Vec::new(), &mbgnbd, left.as_deref());
+    let combined = finish.combine(members, Vec::new(), &finish.aside(table));
     Ok(combined.columns)
-}
-
-/// What MBG/NBD expects of the rows of a table up to the end of each horizon, if it is part of the model.
-fn of_law(finish: &Finish, table: &TrainingTable) -> Vec<Vec<f32>> {
-    let days = finish.days().unwrap_or_default();
-    let blend = finish.blend.as_ref();
-    blend.map_or_else(Vec::new, |blend| blend.values(table, days))
 }
 
 /// What each member of a forest predicts for the rows of a table.
