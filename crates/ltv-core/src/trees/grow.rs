@@ -4,7 +4,7 @@ use super::Settings;
 use super::histogram::{Histogram, Pair, Sums};
 use super::matrix::Binned;
 use super::rule::{Bounds, Rule, Split};
-use super::split;
+use super::split::{self, Scratch};
 use super::tree::{Node, Tree};
 use std::ops::Range;
 
@@ -141,11 +141,13 @@ impl<'a> Grower<'a> {
             rows: leaf.range.len(),
             bounds: leaf.bounds,
         };
+        let mut scratch = Scratch::new();
         let features = self.data.features().iter().enumerate();
         features
             .filter(|(feature, _)| wanted[*feature])
             .filter_map(|(feature, bins)| {
-                split::best(feature, histogram.feature(feature), bins, &rule)
+                let cells = histogram.feature(feature);
+                split::best(feature, cells, bins, &rule, &mut scratch)
             })
             .reduce(|best, other| if other.gain > best.gain { other } else { best })
     }

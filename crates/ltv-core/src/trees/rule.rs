@@ -43,15 +43,21 @@ impl Rule<'_> {
         self.rows as f64 / self.total[1]
     }
 
+    /// Rows on the left at least.
+    pub fn least_rows(&self) -> f64 {
+        self.settings.min_data_in_leaf as f64
+    }
+
+    /// Rows on the left at most, so that enough are on the right.
+    pub fn most_rows(&self) -> f64 {
+        self.rows as f64 - self.least_rows()
+    }
+
     /// Whether both children have enough rows and Hessian.
     pub fn allows(&self, left_rows: f64, left: Sums) -> bool {
-        let (hessian, rows) = (
-            self.settings.min_hessian_in_leaf,
-            self.settings.min_data_in_leaf as f64,
-        );
-        let right_rows = self.rows as f64 - left_rows;
-        (left_rows >= rows)
-            & (right_rows >= rows)
+        let hessian = self.settings.min_hessian_in_leaf;
+        (left_rows >= self.least_rows())
+            & (left_rows <= self.most_rows())
             & (left[1] >= hessian)
             & (self.total[1] - left[1] >= hessian)
     }
@@ -106,7 +112,9 @@ impl Rule<'_> {
     }
 }
 
-/// The whole number of rows that a sum of Hessians stands for.
+/// The whole number of rows that a sum of Hessians stands for: from 2^52 on a double has no fraction.
+#[inline(always)]
 pub fn whole(rows: f64) -> f64 {
-    f64::from((rows + 0.5) as i32)
+    const WHOLE: f64 = (1u64 << 52) as f64;
+    (rows + WHOLE) - WHOLE
 }
