@@ -426,3 +426,71 @@ fn graphs_agree_with_networks_and_trees_together() -> TestResult {
     }
     Ok(())
 }
+
+/// A graph has the trees of one member, however many were weighed: with two leaves each they can be counted.
+#[test]
+fn one_member_speaks_for_all() -> TestResult {
+    let customers = Customers::random(900, FLAT, 20);
+    let options = json!({"blend_trees": true, "ensemble": 3, "epochs": 2, "rounds": 30, "leaves": 2, "tree_learning_rate": 0.1});
+    let recipe = Recipe {
+        options: Options::from_json(&options)?,
+        ..Recipe::default()
+    };
+    let model = trained(&customers, &recipe)?;
+    let parts = model.history["trees"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let grown = |part: &str| -> f64 {
+        let trees = parts.iter().filter(|entry| entry["part"] == part);
+        trees.filter_map(|entry| entry["trees"].as_f64()).sum()
+    };
+    let expected: f64 = ["tweedie", "purchase"]
+        .map(|part| (grown(part) / 3.0).round())
+        .iter()
+        .sum();
+    let leaves = String::from_utf8_lossy(&model.onnx).matches("LEAF").count();
+    assert!(expected > 4.0);
+    assert_eq!(leaves as f64, 2.0 * expected);
+    assert_parity(&model, &customers)
+}
+
+/// Beside networks trees are the same wherever the rows lie.
+#[test]
+fn rows_in_a_file_grow_the_same_trees_beside_networks() -> TestResult {
+    let customers = Customers::random(1500, FLAT, 21);
+    for ensemble in [2, 3] {
+        let options = json!({"ensemble": ensemble, "epochs": 2, "threads": 1, "tree_learning_rate": 0.1, "min_data_in_leaf": 10});
+        let recipe = Recipe {
+            options: Options::from_json(&options)?,
+            ..Recipe::default()
+        };
+        let memory = trained(&customers, &recipe)?;
+        let file = train(spilled::all(&customers, 100)?, &recipe, &Quiet)?;
+        let trees = memory.history["trees"].as_array();
+        assert_eq!(trees.map(Vec::len), Some(2 * ensemble));
+        assert_eq!(memory.history["trees"], file.history["trees"]);
+        assert!(file.statistics["trees"]["weight"].as_f64() > Some(0.0));
+        assert_parity(&file, &customers)?;
+    }
+    // Too little memory for the bins of all of them: some of the customers, wherever they lie.
+    let customers = Customers::random(3000, FLAT, 22);
+    let recipe = Recipe {
+        options: Options::from_json(
+            &json!({"ensemble": 2, "epochs": 1, "threads": 1, "leaves": 2}),
+        )?,
+        memory: Some(640_000),
+        ..Recipe::default()
+    };
+    for data in [spilled::all(&customers, 100)?, customers.table().into()] {
+        let listener = Listener::default();
+        let model = train(data, &recipe, &listener)?;
+        let said = listener.0.lock().join("\n");
+        assert!(
+            said.contains("% of the customers, because the bins"),
+            "{said}"
+        );
+        assert!(model.history["trees"].is_array());
+    }
+    Ok(())
+}

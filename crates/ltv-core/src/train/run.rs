@@ -16,7 +16,7 @@ use super::size::Room;
 use super::version::{graph, history, selection_weights, weights};
 use super::{TrainedModel, bgnbd, config, forest, sbg, version};
 use crate::batch::InputShape;
-use crate::data::{Horizons, TrainingData, TrainingTable};
+use crate::data::{Horizons, SpilledRows, TrainingData, TrainingTable};
 use crate::error::{Error, Result};
 use crate::preprocess::{Encoded, Preprocessing};
 use crate::recipe::{self, Options, Recipe, TREES};
@@ -64,11 +64,11 @@ pub fn train_one(
         started: Instant::now(),
     };
     let (prepared, plan) = job.prepare(&table, n_rows)?;
+    let grove = job.grove(&prepared, &table, spilled.as_ref())?;
     let spilled = match &spilled {
         Some(rows) => Some(Spilled::new(rows, &table, &prepared.preprocessing)?),
         None => None,
     };
-    let grove = job.grove(&prepared, &table, spilled.is_some())?;
     let data = prepared.preprocessing.encode(table)?;
     if control.is_cancelled() {
         return Err(Error::cancelled());
@@ -188,22 +188,21 @@ impl<'a> Job<'a> {
         &self,
         prepared: &Prepared,
         table: &TrainingTable,
-        is_spilled: bool,
+        spilled: Option<&SpilledRows>,
     ) -> Result<Option<Grove>> {
-        if is_spilled {
-            if self.options.blend_trees == Some(true) {
-                self.control.notice(
-                    "no trees are grown beside the networks, because not all rows fit into memory",
-                );
-            }
-            return Ok(None);
-        }
         // They are grown on the CPU, and a GPU trains where rows are many.
         if self.options.blend_trees.is_none() && self.hardware.is_gpu() {
             return Ok(None);
         }
         let objective = config::objective(self.recipe)?;
-        Grove::of(table, prepared, &objective, self.recipe)
+        Grove::of(
+            table,
+            spilled,
+            prepared,
+            &objective,
+            self.recipe,
+            self.control,
+        )
     }
 
     /// Everything that fitting needs.
@@ -373,12 +372,16 @@ impl<'a> Job<'a> {
             );
         }
         self.control.progress(Progress::of(Phase::Exporting));
-        let forest = trees
-            .as_ref()
-            .map(|trees| &trees.forest)
-            .filter(|_| finish.mix.is_some());
+        let forest = match trees {
+            Some(trees) if finish.mix.is_some() => {
+                let limit = self.options.max_seconds;
+                let Trees { grove, forest, .. } = trees;
+                Some(grove.merged(forest, limit, self.control, self.started)?)
+            }
+            _ => None,
+        };
         let is_trees_alone = finish.mix.is_some_and(Mix::is_trees_alone);
-        let (onnx, mut schema, weights) = match forest {
+        let (onnx, mut schema, weights) = match &forest {
             Some(forest) if is_trees_alone => {
                 finish.mix = None;
                 let (onnx, schema) = graph::assemble_trees(preprocessing, forest, &finish)?;
@@ -388,10 +391,12 @@ impl<'a> Job<'a> {
                     version::trees::store(preprocessing, forest, &finish)?,
                 )
             }
-            forest => {
+            _ => {
                 let network = &plan.network;
-                let (onnx, schema) = graph::assemble(preprocessing, networks, forest, &finish)?;
-                let weights = weights::store(preprocessing, network, networks, forest, &finish)?;
+                let (onnx, schema) =
+                    graph::assemble(preprocessing, networks, forest.as_ref(), &finish)?;
+                let weights =
+                    weights::store(preprocessing, network, networks, forest.as_ref(), &finish)?;
                 (onnx, schema, weights)
             }
         };

@@ -17,7 +17,7 @@ use crate::objective::TargetStatistics;
 use crate::preprocess::{RawColumn, RawKind};
 use crate::recipe::{Options, Recipe};
 use crate::trees::{Forest, Head, Settings, histogram_bytes};
-use rows::TreeRows;
+use rows::{Room, TreeRows};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -51,9 +51,13 @@ pub fn train(data: TrainingData, recipe: &Recipe, control: &dyn Control) -> Resu
     let rows = TreeRows::of(fitted, &table, &features)?;
     let file = match &spilled {
         Some(file) => {
-            let at_once = rayon::current_num_threads().min(prepared.members * head.parts().len());
+            let room = Room {
+                bytes: recipe.memory,
+                at_once: at_once(prepared.members * head.parts().len()),
+                seed: recipe.options.seed,
+            };
             Some(TreeRows::of_file(
-                file, fitted, &table, &features, recipe, at_once, control,
+                file, fitted, &table, &features, &room, control,
             )?)
         }
         None => None,
@@ -178,12 +182,21 @@ pub fn gains(forest: &Forest, columns: &[RawColumn]) -> Value {
     gains.into_iter().map(entry).collect()
 }
 
-/// Refuses trees whose histograms, one for each leaf of each tree that is being grown, do not fit into memory.
-fn check_room(recipe: &Recipe, columns: usize, tasks: usize) -> Result<()> {
-    let at_once = rayon::current_num_threads().min(tasks.max(1));
-    let bytes = histogram_bytes(columns)
+/// Trees that are grown at the same time.
+fn at_once(tasks: usize) -> usize {
+    rayon::current_num_threads().min(tasks.max(1))
+}
+
+/// The histograms of trees, one for each leaf of each tree that is being grown.
+fn histograms(recipe: &Recipe, columns: usize, tasks: usize) -> usize {
+    histogram_bytes(columns)
         .saturating_mul(recipe.options.leaves)
-        .saturating_mul(at_once);
+        .saturating_mul(at_once(tasks))
+}
+
+/// Refuses trees whose histograms do not fit into memory.
+fn check_room(recipe: &Recipe, columns: usize, tasks: usize) -> Result<()> {
+    let (bytes, at_once) = (histograms(recipe, columns, tasks), at_once(tasks));
     match recipe.memory {
         Some(memory) if bytes > memory => Err(Error::new(
             ErrorKind::Resources,

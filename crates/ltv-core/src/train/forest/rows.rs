@@ -3,7 +3,6 @@
 use crate::data::{SpilledRows, Split, TrainingTable};
 use crate::error::{Error, Result};
 use crate::preprocess::{Preprocessing, RawKind};
-use crate::recipe::Recipe;
 use crate::train::control::Control;
 use crate::train::rows::folds;
 use crate::trees::{Binned, Bins, Part};
@@ -68,27 +67,16 @@ impl TreeRows {
         })
     }
 
-    /// The rows of a file; where not all of them fit, those of as many customers as do. `at_once`: trainings at the same time.
+    /// The rows of a file; where not all of them fit, those of as many customers as do.
     pub fn of_file(
         file: &SpilledRows,
         fitted: &Preprocessing,
         table: &TrainingTable,
         features: &[Bins],
-        recipe: &Recipe,
-        at_once: usize,
+        room: &Room,
         control: &dyn Control,
     ) -> Result<Self> {
-        let width = features.len().next_multiple_of(8);
-        let per_row = width + 9 + at_once.max(1) * (width + PER_ROW);
-        let rows = file.rows() as usize;
-        let room = recipe.memory.map_or(usize::MAX, |memory| memory / per_row);
-        let share = (room as f64 / rows.max(1) as f64).min(1.0);
-        if share < 1.0 {
-            control.notice(&format!(
-                "trees are grown on {:.0} % of the customers, because the bins of all rows do not fit into ltv.training_memory",
-                100.0 * share
-            ));
-        }
+        let share = room.share(file.rows() as usize, features.len(), control);
         let ids = fitted.ids(table);
         let mut all: Option<Self> = None;
         for block in 0..file.blocks() {
@@ -97,9 +85,8 @@ impl TreeRows {
             }
             let mut part = table.like()?;
             file.read(block, &mut part)?;
-            let seed = recipe.options.seed ^ SAMPLE_SEED;
             let kept: Vec<u32> = (0..part.rows() as u32)
-                .filter(|&row| folds::fraction(part.groups[row as usize], seed) < share)
+                .filter(|&row| room.holds(part.groups[row as usize], share))
                 .collect();
             if kept.len() < part.rows() {
                 part = part.subset(&kept);
@@ -133,3 +120,33 @@ impl TreeRows {
 
 /// Customers are drawn by another hash than folds are dealt by.
 const SAMPLE_SEED: u64 = 0x7265_6573;
+
+/// The memory that rows may take, and who is drawn where it does not suffice.
+pub struct Room {
+    pub bytes: Option<usize>,
+    /// Trainings at the same time.
+    pub at_once: usize,
+    pub seed: u64,
+}
+
+impl Room {
+    /// The share of the customers whose rows fit.
+    pub fn share(&self, rows: usize, columns: usize, control: &dyn Control) -> f64 {
+        let width = columns.next_multiple_of(8);
+        let per_row = width + 9 + self.at_once.max(1) * (width + PER_ROW);
+        let room = self.bytes.map_or(usize::MAX, |bytes| bytes / per_row);
+        let share = (room as f64 / rows.max(1) as f64).min(1.0);
+        if share < 1.0 {
+            control.notice(&format!(
+                "trees are grown on {:.0} % of the customers, because the bins of all rows do not fit into ltv.training_memory",
+                100.0 * share
+            ));
+        }
+        share
+    }
+
+    /// Whether the customer is among those.
+    pub fn holds(&self, group: u32, share: f64) -> bool {
+        folds::fraction(group, self.seed ^ SAMPLE_SEED) < share
+    }
+}
