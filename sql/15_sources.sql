@@ -25,7 +25,8 @@ CREATE FUNCTION ltv.bind_relation(source text) RETURNS regclass
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ltv_bind_relation';
 COMMENT ON FUNCTION ltv.bind_relation IS 'the relation that a text names; NULL for a query';
 
-CREATE FUNCTION ltv.query_columns(query text, OUT names text[], OUT types oid[])
+CREATE FUNCTION ltv.query_columns(
+    query text, OUT names text[], OUT types oid[], OUT typmods int[], OUT collations oid[])
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ltv_query_columns';
 COMMENT ON FUNCTION ltv.query_columns IS 'names and types of the columns of a bound query, which is not run';
 

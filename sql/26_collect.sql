@@ -47,3 +47,9 @@ CREATE FUNCTION ltv.feature_sequence(plan text, moment float8, start date, order
 RETURNS real[]
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'ltv_feature_sequence';
 COMMENT ON FUNCTION ltv.feature_sequence IS 'the steps of a customer up to a moment of a plan';
+
+-- The query yields customers, days and amounts, and is read as often as its customers do not fit into memory. Of all
+-- customers, those of one part of so many; sorted by the bytes of their ids, and by moment.
+CREATE FUNCTION ltv.order_features(plan text, log_end date, query text, part int, parts int) RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE COST 1000000 ROWS 100000 AS 'MODULE_PATHNAME', 'ltv_order_features';
+COMMENT ON FUNCTION ltv.order_features IS 'the features of all customers of an order log, on each day of a plan';

@@ -185,6 +185,16 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.id_hash IS 'a hash of the id of a log, as SQL';
 
+-- As it is where it can be read so.
+CREATE FUNCTION ltv.exact_amount(log jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(CASE WHEN log ->> 'value_type' IN ('smallint', 'integer', 'bigint', 'real', 'double precision',
+                                                     'numeric') THEN 'o.%I' ELSE 'o.%I::numeric' END,
+                  log ->> 'value_column')
+$$;
+COMMENT ON FUNCTION ltv.exact_amount IS 'the amount of an order for the functions that count exactly, as SQL';
+
 -- SQL for a log, that of the orders or another one, as one compact log per customer. What is not a finite amount is
 -- left out on the way.
 CREATE FUNCTION ltv.collected(definition jsonb, log jsonb, today date) RETURNS text
@@ -207,8 +217,7 @@ BEGIN
     END IF;
     IF log ->> 'value_column' IS NOT NULL THEN
         roles := roles || 'v';
-        read := read || format(CASE WHEN log ->> 'value_type' IN ('smallint', 'integer', 'bigint', 'real',
-            'double precision', 'numeric') THEN 'o.%I' ELSE 'o.%I::numeric' END, log ->> 'value_column');
+        read := read || ltv.exact_amount(log);
     END IF;
     roles := roles || repeat('x', cardinality(values_read));
     RETURN ltv.fill_in($q$(SELECT s.customer, ltv.collect({roles}::text, {kinds}::text[], {arguments}) AS log

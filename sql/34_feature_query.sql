@@ -157,8 +157,50 @@ END
 $$;
 COMMENT ON FUNCTION ltv.features_query IS 'the SELECT that computes the features of a definition';
 
+-- Features that are made of orders alone, for days, are made without a log for each customer. The column of the id as
+-- it is declared; NULL for other features, and for ids that are not equal exactly where their bytes are.
+CREATE FUNCTION ltv.plain_id(definition jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('%I %s', definition ->> 'customer_id_column', format_type(i.type, i.typmod))
+           || COALESCE((SELECT format(' COLLATE %I.%I', n.nspname, c.collname)
+                        FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
+                        WHERE c.oid = i.collation AND c.collname <> 'default'), '')
+    FROM (SELECT q.types[p.at] AS type, q.typmods[p.at] AS typmod, q.collations[p.at] AS collation
+          FROM ltv.query_columns(definition ->> 'source') q,
+               LATERAL (SELECT array_position(q.names, definition ->> 'customer_id_column')) p(at)) i
+    WHERE num_nonnulls(definition ->> 'customers', definition ->> 'events', definition ->> 'attributes') = 0
+      AND definition ->> 'unit' = 'day'
+      AND COALESCE(definition #> '{sequence,columns}', '[]') = '[]'
+      AND i.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'text'::regtype, 'varchar'::regtype,
+                     'uuid'::regtype)
+      AND (SELECT c.collisdeterministic FROM pg_collation c WHERE c.oid = i.collation) IS NOT FALSE
+$$;
+COMMENT ON FUNCTION ltv.plain_id IS 'the id of features that are made of orders alone, as SQL';
+
+-- Of a part of the customers, sorted by customer and cut-off.
+CREATE FUNCTION ltv.order_features_query(
+    definition jsonb, context ltv.features_context, part int DEFAULT 0, parts int DEFAULT 1
+) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('SELECT * FROM ltv.order_features(%L, %s, %L, %s, %s) AS f (%s, as_of date%s)',
+        ltv.feature_plan(definition), context.log_end,
+        ltv.fill_in(E'SELECT {id}, {day}, {amount} FROM ({source}\n) o WHERE {id} IS NOT NULL AND {possible}',
+                    jsonb_build_object('id', t.id, 'day', t.day, 'amount', ltv.exact_amount(definition),
+                                       'source', definition ->> 'source', 'possible', t.possible)),
+        part, parts, ltv.plain_id(definition),
+        (SELECT string_agg(format(', %I %s', c.name, c.type), '' ORDER BY c.is_label, c.place, c.i)
+         FROM (SELECT n.name, n.type, n.is_label, 0 AS place, n.i FROM ltv.feature_columns(definition) n
+               UNION ALL SELECT 'spend_sequence', 'real[]', false, 1, 0
+               WHERE NULLIF(definition -> 'sequence', 'null') IS NOT NULL) c))
+    FROM ltv.log_times(definition, definition ->> 'time_zone', context.today) t
+$$;
+COMMENT ON FUNCTION ltv.order_features_query IS 'the SELECT of features that are made of orders alone';
+
 -- PostgreSQL can let several processes collect a log, but what each has of a customer has to be put together by one. So
--- where a log is a large table, each takes the customers of some hashes from beginning to end.
+-- where a log is a large table, each takes the customers of some hashes from beginning to end. Policies and the tables
+-- that inherit may say things that only one process can do.
 CREATE FUNCTION ltv.feature_parts(definition jsonb) RETURNS int
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -167,6 +209,7 @@ AS $$
                  AND EXISTS (SELECT FROM pg_class c
                              WHERE c.oid = ltv.relation_named(definition ->> 'source_relation')
                                AND c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+                               AND NOT c.relrowsecurity AND NOT c.relhassubclass
                                AND pg_relation_size(c.oid)
                                    >= 4 * pg_size_bytes(current_setting('min_parallel_table_scan_size')))
            THEN 1 + current_setting('max_parallel_workers_per_gather')::int ELSE 1 END
@@ -177,8 +220,10 @@ CREATE FUNCTION ltv.features_in_parts(definition jsonb, context ltv.features_con
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format(E'SELECT * FROM (%s) p\nORDER BY %s, p.as_of',
-                  string_agg(format('(%s)', ltv.features_query(
-                                 definition || jsonb_build_object('part', jsonb_build_array(k, parts)), context)),
+                  string_agg(format('(%s)', CASE WHEN ltv.plain_id(definition) IS NOT NULL
+                                 THEN ltv.order_features_query(definition, context, k, parts)
+                                 ELSE ltv.features_query(definition || jsonb_build_object(
+                                     'part', jsonb_build_array(k, parts)), context) END),
                              E'\nUNION ALL\n' ORDER BY k),
                   ltv.id_order(definition, format('p.%I', definition ->> 'customer_id_column')))
     FROM generate_series(0, parts - 1) k

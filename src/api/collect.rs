@@ -172,23 +172,28 @@ impl Role {
             Self::Time => matches!(type_oid, pg_sys::DATEOID | pg_sys::TIMESTAMPTZOID),
             Self::Day => type_oid == pg_sys::DATEOID,
             Self::Kind => type_oid == pg_sys::TEXTOID,
-            Self::Amount | Self::Value => matches!(
-                type_oid,
-                pg_sys::NUMERICOID
-                    | pg_sys::INT2OID
-                    | pg_sys::INT4OID
-                    | pg_sys::INT8OID
-                    | pg_sys::FLOAT4OID
-                    | pg_sys::FLOAT8OID
-            ),
+            Self::Amount | Self::Value => is_number(type_oid),
         }
     }
+}
+
+/// Whether [`exact`] reads values of a type.
+pub fn is_number(type_oid: pg_sys::Oid) -> bool {
+    matches!(
+        type_oid,
+        pg_sys::NUMERICOID
+            | pg_sys::INT2OID
+            | pg_sys::INT4OID
+            | pg_sys::INT8OID
+            | pg_sys::FLOAT4OID
+            | pg_sys::FLOAT8OID
+    )
 }
 
 /// # Safety
 /// `datum` is a number of this type.
 #[inline]
-unsafe fn exact(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> Exact {
+pub unsafe fn exact(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> Exact {
     let whole = |number: i64| Exact::from(Decimal::new(number.into(), 0));
     match type_oid {
         pg_sys::NUMERICOID => {
@@ -476,7 +481,7 @@ fn wrong_type(type_oid: pg_sys::Oid) -> Report {
     .hint("Cast times to date or timestamptz, kinds to text, and amounts to numeric.")
 }
 
-fn too_large() -> Report {
+pub fn too_large() -> Report {
     Report::new(
         PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
         "an amount is too large",

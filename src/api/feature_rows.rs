@@ -195,7 +195,7 @@ unsafe extern "C-unwind" fn forget(place: pg_sys::Datum) {
 }
 
 /// An array of numbers passed by value, of one or two dimensions, in the current memory context.
-fn array<T: Copy>(
+pub fn array<T: Copy>(
     element: pg_sys::Oid,
     size: &[usize],
     numbers: &[T],

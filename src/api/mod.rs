@@ -9,6 +9,7 @@ pub mod export;
 mod feature_rows;
 mod loaded;
 mod onnx;
+mod order_features;
 pub mod predict;
 mod privilege;
 mod quantize;

@@ -120,13 +120,15 @@ fn bind_relation(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     }
 }
 
-/// `ltv.query_columns(query, OUT names text[], OUT types oid[])`.
+/// `ltv.query_columns(query, OUT names text[], OUT types oid[], OUT typmods int[], OUT collations oid[])`.
 fn query_columns(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
     // SAFETY: declared as one text.
     let query = unsafe { text_argument(fcinfo, 0) }.unwrap_or_default();
     let tree = analyse(&query)?;
     let mut names: Vec<pg_sys::Datum> = Vec::new();
     let mut types: Vec<pg_sys::Datum> = Vec::new();
+    let mut typmods: Vec<pg_sys::Datum> = Vec::new();
+    let mut collations: Vec<pg_sys::Datum> = Vec::new();
     let mut seen: Vec<&CStr> = Vec::new();
     // SAFETY: the tree was made just now; its target list holds target entries, whose names end with a zero.
     unsafe {
@@ -147,11 +149,16 @@ fn query_columns(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
             }
             seen.push(name);
             names.push(text_datum(name));
-            types.push(pg_sys::exprType((*entry).expr.cast()).into());
+            let expression = (*entry).expr.cast();
+            types.push(pg_sys::exprType(expression).into());
+            typmods.push(pg_sys::exprTypmod(expression).into());
+            collations.push(pg_sys::exprCollation(expression).into());
         }
         let names = array(&mut names, pg_sys::TEXTOID, -1, false);
         let types = array(&mut types, pg_sys::OIDOID, 4, true);
-        sql::record(fcinfo, &mut [names, types])
+        let typmods = array(&mut typmods, pg_sys::INT4OID, 4, true);
+        let collations = array(&mut collations, pg_sys::OIDOID, 4, true);
+        sql::record(fcinfo, &mut [names, types, typmods, collations])
     }
 }
 

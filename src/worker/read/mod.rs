@@ -16,8 +16,9 @@ mod values;
 pub use plan::{Wanted, assign, describe, prepare, query};
 
 use super::session;
-use crate::error::{Result, guard};
-use loader::{Loader, Row};
+use crate::error::{Result, guard, unexpected};
+use loader::Loader;
+pub use loader::Row;
 use ltv_core::data::TrainingData;
 use ltv_core::recipe::Recipe;
 use pgrx::pg_sys;
@@ -56,32 +57,8 @@ pub fn load(recipe: &Recipe, wanted: &Wanted, memory_limit: usize) -> Result<Dat
     let columns = assign(&all, recipe, wanted, horizon)?;
     let mut loader = Loader::new(&columns, recipe, memory_limit);
     session::report_rows(0);
-    let mut receiver = Receiver {
-        callbacks: pg_sys::DestReceiver {
-            receiveSlot: Some(receive),
-            rStartup: Some(startup),
-            rShutdown: Some(nothing),
-            rDestroy: Some(nothing),
-            // Anything but DestNone, with which rows count as thrown away.
-            mydest: pg_sys::CommandDest::DestTuplestore,
-        },
-        loader: (&raw mut loader).cast(),
-    };
-    // SAFETY: plan, receiver and loader outlive the call, during which the loader is used through the receiver only.
-    unsafe {
-        let mut options = pg_sys::SPIExecuteOptions {
-            read_only: true,
-            must_return_tuples: true,
-            dest: (&raw mut receiver).cast(),
-            ..Default::default()
-        };
-        let outcome = pg_sys::SPI_execute_plan_extended(plan, &raw mut options);
-        if outcome != pg_sys::SPI_OK_SELECT as i32 {
-            return Err(session::unexpected(
-                "the training query did not run as a SELECT",
-            ));
-        }
-    }
+    // SAFETY: prepared above.
+    unsafe { run(plan, &mut |row, slot| loader.take(row, slot)) }?;
     let mut data = loader.finish()?;
     session::end_of_rows();
     // SAFETY: opened above.
@@ -93,11 +70,45 @@ pub fn load(recipe: &Recipe, wanted: &Wanted, memory_limit: usize) -> Result<Dat
     Ok(data)
 }
 
+type Take<'a> = &'a mut dyn FnMut(Row, *mut pg_sys::TupleTableSlot) -> Result<()>;
+
+/// Runs a query read-only and hands each row to `take`, straight from the executor's slot.
+///
+/// # Safety
+/// `plan` comes from [`prepare`], inside the same use of SPI.
+pub unsafe fn run(plan: pg_sys::SPIPlanPtr, mut take: Take) -> Result<()> {
+    let mut receiver = Receiver {
+        callbacks: pg_sys::DestReceiver {
+            receiveSlot: Some(receive),
+            rStartup: Some(startup),
+            rShutdown: Some(nothing),
+            rDestroy: Some(nothing),
+            // Anything but DestNone, with which rows count as thrown away.
+            mydest: pg_sys::CommandDest::DestTuplestore,
+        },
+        take: (&raw mut take).cast(),
+    };
+    // SAFETY: plan, receiver and what takes the rows outlive the call, during which that is used through the receiver only.
+    let outcome = unsafe {
+        let mut options = pg_sys::SPIExecuteOptions {
+            read_only: true,
+            must_return_tuples: true,
+            dest: (&raw mut receiver).cast(),
+            ..Default::default()
+        };
+        pg_sys::SPI_execute_plan_extended(plan, &raw mut options)
+    };
+    if outcome != pg_sys::SPI_OK_SELECT as i32 {
+        return Err(unexpected("a query did not run as a SELECT"));
+    }
+    Ok(())
+}
+
 /// What the executor hands rows to.
 #[repr(C)]
 struct Receiver {
     callbacks: pg_sys::DestReceiver,
-    loader: *mut std::ffi::c_void,
+    take: *mut std::ffi::c_void,
 }
 
 #[pg_guard]
@@ -105,9 +116,9 @@ unsafe extern "C-unwind" fn receive(
     slot: *mut pg_sys::TupleTableSlot,
     this: *mut pg_sys::DestReceiver,
 ) -> bool {
-    // SAFETY: `this` is the receiver that `load` made, its loader lives on the stack of `load`, and nothing else
-    // touches it while the query runs.
-    let loader = unsafe { &mut *(*this.cast::<Receiver>()).loader.cast::<Loader>() };
+    // SAFETY: `this` is the receiver that `run` made, which holds what its caller has lent it and nothing else touches while
+    // the query runs.
+    let take = unsafe { &mut *(*this.cast::<Receiver>()).take.cast::<Take>() };
     guard(|| {
         // SAFETY: the executor's slot, whose arrays have one entry for each attribute.
         let row = unsafe {
@@ -120,7 +131,7 @@ unsafe extern "C-unwind" fn receive(
                 nulls: std::slice::from_raw_parts((*slot).tts_isnull, natts as usize),
             }
         };
-        loader.take(row, slot)
+        take(row, slot)
     });
     true
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`decimal`] | exact amounts |
 //! | [`log`] | the log of one customer as a row of words, in memory that belongs to somebody else |
+//! | [`orders`] | the orders of many customers in whatever order they come -> customer by customer |
 //! | [`plan`] | which features are wanted, and when customers are looked at |
 //! | [`walk`] | a plan and the logs of a customer -> rows of features, sequences |
 //! | [`purchases`], [`events`], [`grid`] | what orders say, what other logs say, both step by step |
@@ -13,6 +14,7 @@ pub mod decimal;
 pub mod events;
 pub mod grid;
 pub mod log;
+pub mod orders;
 pub mod plan;
 pub mod purchases;
 pub mod walk;

@@ -61,7 +61,6 @@ impl Walker {
         customer: Customer,
         events: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> Result<()> {
-        self.next = 0;
         self.orders.clear();
         self.events.iter_mut().for_each(Entries::clear);
         if let Some(orders) = customer.orders {
@@ -78,10 +77,31 @@ impl Walker {
                 ));
             }
         }
-        self.log_end = customer.log_end;
+        self.stand(customer.start, customer.log_end)
+    }
+
+    /// Goes to a customer of whom nothing but the orders is known, which `read` puts into the entries. What it returns is returned.
+    ///
+    /// # Errors
+    /// Where amounts add up to more than can be counted.
+    pub fn begin_with<T>(
+        &mut self,
+        log_end: Option<i64>,
+        read: impl FnOnce(&mut Entries) -> T,
+    ) -> Result<T> {
+        self.events.iter_mut().for_each(Entries::clear);
+        let result = read(&mut self.orders);
+        self.stand(None, log_end)?;
+        Ok(result)
+    }
+
+    /// Before the first moment of the customer whose logs have been read.
+    fn stand(&mut self, start: Option<i32>, log_end: Option<i64>) -> Result<()> {
+        self.next = 0;
+        self.log_end = log_end;
         self.start = match self.plan.start {
             Start::Unknown => None,
-            Start::Given => customer.start,
+            Start::Given => start,
             Start::FirstPurchase => self.first_purchase()?,
         };
         Ok(())
