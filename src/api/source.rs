@@ -256,11 +256,15 @@ pub fn is_statement(text: &[u8]) -> bool {
 /// The table or view of a name in the search_path of now.
 fn relation(name: &CStr) -> Result<pg_sys::Oid> {
     let shown = || text::from_server(name.to_bytes()).into_owned();
-    // SAFETY: the function takes a text and gives an oid or NULL; errors about the name are caught.
+    // Not to_regclass: from 16 on it keeps quiet about what is no name, and takes a number for an oid.
+    // SAFETY: a text that lives on; errors about the name are caught.
     let found = catch(|| unsafe {
-        let mut is_null = false;
-        let found = call_nullable(pg_sys::to_regclass, text_datum(name), &mut is_null);
-        Ok((!is_null).then_some(found))
+        let text = pg_sys::cstring_to_text(name.as_ptr());
+        let range = pg_sys::makeRangeVarFromNameList(pg_sys::textToQualifiedNameList(text));
+        let (lock, flags) = (pg_sys::NoLock as i32, pg_sys::RVROption::RVR_MISSING_OK);
+        let found =
+            pg_sys::RangeVarGetRelidExtended(range, lock, flags, None, std::ptr::null_mut());
+        Ok((found != pg_sys::InvalidOid).then_some(found))
     });
     let found = found.map_err(|report| match report.sqlstate {
         PgSqlErrorCode::ERRCODE_INVALID_NAME | PgSqlErrorCode::ERRCODE_SYNTAX_ERROR => Report::new(
@@ -273,15 +277,13 @@ fn relation(name: &CStr) -> Result<pg_sys::Oid> {
         .hint("Give a name such as public.orders, or a text that starts with SELECT or WITH."),
         _ => report,
     })?;
-    let relation = found
-        .map(|datum| pg_sys::Oid::from(datum.value() as u32))
-        .ok_or_else(|| {
-            Report::new(
-                PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-                format!("relation \"{}\" does not exist", shown()),
-            )
-            .hint("Check the spelling and the search_path; names with capital letters need double quotes inside the text.")
-        })?;
+    let relation = found.ok_or_else(|| {
+        Report::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            format!("relation \"{}\" does not exist", shown()),
+        )
+        .hint("Check the spelling and the search_path; names with capital letters need double quotes inside the text.")
+    })?;
     // SAFETY: an existing relation.
     let kind = unsafe { pg_sys::get_rel_relkind(relation) } as u8;
     if !b"rvmfp".contains(&kind) {
@@ -424,30 +426,5 @@ unsafe fn array(
             b'i' as std::ffi::c_char,
         )
         .into()
-    }
-}
-
-/// Calls a function of PostgreSQL that takes one value and may give NULL.
-///
-/// # Safety
-/// The function takes one value of the type that is passed.
-unsafe fn call_nullable(
-    function: unsafe fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
-    argument: pg_sys::Datum,
-    is_null: &mut bool,
-) -> pg_sys::Datum {
-    // SAFETY: a call info with room for one argument.
-    unsafe {
-        let size = std::mem::offset_of!(pg_sys::FunctionCallInfoBaseData, args)
-            + std::mem::size_of::<pg_sys::NullableDatum>();
-        let call = pg_sys::palloc0(size).cast::<pg_sys::FunctionCallInfoBaseData>();
-        (*call).nargs = 1;
-        *(&raw mut (*call).args).cast::<pg_sys::NullableDatum>() = pg_sys::NullableDatum {
-            value: argument,
-            isnull: false,
-        };
-        let value = function(call);
-        *is_null = (*call).isnull;
-        value
     }
 }

@@ -14,7 +14,7 @@ mod report;
 mod rust;
 mod sql;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::e2e::{self, Scenario};
+use crate::postgres_install::{Install, NEWEST, OLDEST};
 use crate::project::Project;
 use crate::setup::{self, Needs};
 use crate::workspace::Workspace;
@@ -46,7 +47,7 @@ pub struct Options {
     /// How many tests at once (default: the number of processors)
     #[arg(long)]
     jobs: Option<usize>,
-    /// On this major version of PostgreSQL, fetched if this machine does not have it
+    /// On this major version of PostgreSQL only, fetched if this machine does not have it
     #[arg(long)]
     major: Option<u32>,
     /// Arguments for the tests that take some: `-- --rounds 300`
@@ -70,6 +71,8 @@ enum Kind {
 const BY_NAME_ONLY: &[&str] = &["e2e/packages", "e2e/pg_upgrade"];
 /// Nor what needs programs and packages of others.
 const CLIENTS: &str = "client";
+/// What a whole run tries on the oldest and the newest major version, too: what the server's own code decides.
+const ON_EACH_END: &[&str] = &["sql/", "isolation/", "e2e/job_"];
 
 struct Test {
     name: String,
@@ -115,19 +118,9 @@ pub fn run(project: &Project, options: &Options) -> Result<bool> {
         .map(|major| releases::pg_config(project, major))
         .transpose()?;
     if pg_config.is_some() {
-        tests.retain(|test| {
-            if test.needs_cron() {
-                let reason = "pg_cron comes with the distribution's PostgreSQL only".into();
-                report.add(&test.name, Outcome::Skipped(reason), Duration::ZERO);
-            }
-            !test.needs_cron()
-        });
+        without_cron(&mut tests, &report);
     }
-    let needs = Needs {
-        python_environment: tests.iter().any(Test::needs_python),
-        cron: tests.iter().any(Test::needs_cron),
-    };
-    let install = setup::ensure(project, needs, pg_config.as_deref())?;
+    let install = prepare(project, &tests, pg_config.as_deref())?;
     let (without_server, with_server): (Vec<Test>, Vec<Test>) = tests
         .into_iter()
         .partition(|test| matches!(test.kind, Kind::Rust(_)));
@@ -140,19 +133,82 @@ pub fn run(project: &Project, options: &Options) -> Result<bool> {
         }
     }
     if !with_server.is_empty() {
-        shell::step(format!("Building the extension for {}", install.version));
-        let built = extension::build(project, &install)?;
-        let private = postgres_install::private(project, &install)?;
-        built.install_into(&private)?;
-        shell::step(format!(
-            "{} tests on a throw-away cluster",
-            with_server.len()
-        ));
-        let mut workspace = Workspace::begin(project, &private, options.keep)?;
-        workspace.arguments.clone_from(&options.arguments);
-        run_all(&workspace, with_server, options, &report);
+        on_a_cluster(project, &install, with_server, options, &report)?;
+    }
+    let is_whole = options.names.is_empty() && options.major.is_none();
+    if is_whole && !options.bless && !options.keep {
+        for major in [OLDEST, NEWEST] {
+            if major != install.major {
+                on_another_major(project, major, options, &report)?;
+            }
+        }
     }
     Ok(report.finish())
+}
+
+/// pg_cron comes with the distribution's PostgreSQL only.
+fn without_cron(tests: &mut Vec<Test>, report: &Report) {
+    tests.retain(|test| {
+        if test.needs_cron() {
+            let reason = "pg_cron comes with the distribution's PostgreSQL only".into();
+            report.add(&test.name, Outcome::Skipped(reason), Duration::ZERO);
+        }
+        !test.needs_cron()
+    });
+}
+
+fn prepare(project: &Project, tests: &[Test], pg_config: Option<&Path>) -> Result<Install> {
+    let needs = Needs {
+        python_environment: tests.iter().any(Test::needs_python),
+        cron: tests.iter().any(Test::needs_cron),
+    };
+    setup::ensure(project, needs, pg_config)
+}
+
+/// Of a whole run: the tests that a major version can decide.
+fn on_another_major(
+    project: &Project,
+    major: u32,
+    options: &Options,
+    report: &Report,
+) -> Result<()> {
+    let pg_config = match releases::pg_config(project, major) {
+        Ok(pg_config) => pg_config,
+        Err(error) => {
+            let name = format!("PostgreSQL {major}");
+            report.add(
+                &name,
+                Outcome::Skipped(format!("{error:#}")),
+                Duration::ZERO,
+            );
+            return Ok(());
+        }
+    };
+    let mut tests = collect(project);
+    tests.retain(|test| ON_EACH_END.iter().any(|kind| test.name.starts_with(kind)));
+    for test in &mut tests {
+        test.name.push_str(&format!(" on {major}"));
+    }
+    let install = prepare(project, &tests, Some(&pg_config))?;
+    on_a_cluster(project, &install, tests, options, report)
+}
+
+fn on_a_cluster(
+    project: &Project,
+    install: &Install,
+    tests: Vec<Test>,
+    options: &Options,
+    report: &Report,
+) -> Result<()> {
+    shell::step(format!("Building the extension for {}", install.version));
+    let built = extension::build(project, install)?;
+    let private = postgres_install::private(project, install)?;
+    built.install_into(&private)?;
+    shell::step(format!("{} tests on a throw-away cluster", tests.len()));
+    let mut workspace = Workspace::begin(project, &private, options.keep)?;
+    workspace.arguments.clone_from(&options.arguments);
+    run_all(&workspace, tests, options, report);
+    Ok(())
 }
 
 fn collect(project: &Project) -> Vec<Test> {

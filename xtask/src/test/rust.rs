@@ -31,7 +31,6 @@ pub const NAMES: &[&str] = &[
     "rust/ltv-core",
     "rust/xtask",
     "rust/postgresql-16",
-    "rust/postgresql-18",
 ];
 
 pub fn run(project: &Project, install: &Install, name: &str, report: &Report) {
