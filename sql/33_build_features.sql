@@ -244,15 +244,19 @@ DECLARE
     column_comment record;
 BEGIN
     FOR column_comment IN
-        SELECT c.name, c.meaning FROM ltv.feature_columns(definition) c
-        UNION ALL VALUES ('as_of', 'the cut-off: nothing after it is in the features'),
-                         ('spend_sequence', 'what happened step by step, oldest first')
+        WITH known(name, meaning) AS (
+            SELECT c.name, c.meaning FROM ltv.feature_columns(definition) c
+            UNION ALL VALUES (definition ->> 'customer_id_column', 'the customer'),
+                             ('as_of', 'the cut-off: nothing after it is in the features'),
+                             ('spend_sequence', 'what happened step by step, oldest first')
+        )
+        SELECT a.attname AS name, COALESCE(k.meaning, 'an attribute of the customer') AS meaning
+        FROM pg_attribute a LEFT JOIN known k ON k.name = a.attname
+        WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+          AND (k.meaning IS NOT NULL OR col_description(relation, a.attnum) IS NULL)
     LOOP
-        IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = column_comment.name
-                   AND a.attnum > 0) THEN
-            EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', ltv.qualified_name(relation), column_comment.name,
-                           column_comment.meaning);
-        END IF;
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', ltv.qualified_name(relation), column_comment.name,
+                       column_comment.meaning);
     END LOOP;
 END
 $$;
