@@ -11,17 +11,8 @@ use crate::shell;
 
 /// Lines for sources.list: where this machine has the packages of its distribution from, for another suite of it.
 pub fn sources(suite: &str) -> Result<Vec<String>> {
-    let release = fs::read_to_string("/etc/os-release").context("no /etc/os-release")?;
-    let field = |name: &str| {
-        let mut lines = release.lines();
-        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        value.unwrap_or_default().trim_matches('"').to_owned()
-    };
-    let codename = field("VERSION_CODENAME");
-    let origin = format!(
-        "Origin: {}",
-        field("NAME").split(' ').next().unwrap_or_default()
-    );
+    let codename = release("VERSION_CODENAME")?;
+    let origin = format!("Origin: {}", distribution()?);
     let targets = shell::capture(
         Command::new("apt-get")
             .args([
@@ -39,6 +30,19 @@ pub fn sources(suite: &str) -> Result<Vec<String>> {
     lines.sort();
     lines.dedup();
     Ok(lines)
+}
+
+/// `Debian`, `Ubuntu`
+pub fn distribution() -> Result<String> {
+    let name = release("NAME")?;
+    Ok(name.split(' ').next().unwrap_or_default().to_owned())
+}
+
+fn release(field: &str) -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release").context("no /etc/os-release")?;
+    let mut lines = release.lines();
+    let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix('='));
+    Ok(value.unwrap_or_default().trim_matches('"').to_owned())
 }
 
 /// The files of a package of another suite, unpacked below the private directory; fetched on the first use.

@@ -13,18 +13,77 @@ use crate::postgres_install::Install;
 use crate::workspace::Workspace;
 use crate::{apt, package, project, releases, setup, shell};
 
-/// The distributions whose own PostgreSQL this is: the package is tried in those that debootstrap knows.
-const SYSTEMS: &[(u32, &str)] = &[(15, "bookworm"), (16, "noble"), (17, "trixie")];
+/// A suite whose own PostgreSQL is of that major version: the package is tried in it.
+struct System {
+    major: u32,
+    distribution: &'static str,
+    suite: &'static str,
+}
 
-/// From orders to a ranking in five statements, by an ordinary role.
-const RANKING: &str = "
-    create table orders as select n % 200 as customer_id, date '2024-01-01' + n * 7919 % 365 as ordered_at, 1 + n % 23 as amount
-        from generate_series(1, 3000) n;
-    select ltv_create_features('f', 'orders', date_column => 'ordered_at', value_column => 'amount', as_of => '2024-06-30', horizon => 90);
-    select ltv_train('m', 'f', options => '{\"epochs\": 2, \"ensemble\": 1}');
-    select ltv_wait(max(job)) from ltv_jobs;
-    select count(*) > 0 from ltv_evaluate('m');
-    select 'ranked ' || count(*) from (select customer_id, ltv_predict('m', f) as ltv from f order by ltv desc limit 10) r where ltv >= 0;";
+const SYSTEMS: &[System] = &[
+    System::new(15, "Debian", "bookworm"),
+    System::new(16, "Ubuntu", "noble"),
+    System::new(17, "Debian", "trixie"),
+    System::new(18, "Debian", "testing"),
+];
+
+impl System {
+    const fn new(major: u32, distribution: &'static str, suite: &'static str) -> System {
+        System {
+            major,
+            distribution,
+            suite,
+        }
+    }
+
+    fn is_of_this_machine(&self) -> Result<bool> {
+        Ok(apt::distribution()? == self.distribution)
+    }
+
+    /// Whether it can be had here: Debian has the keys of Ubuntu, not the other way round.
+    fn can_be_fetched(&self) -> Result<bool> {
+        Ok(self.is_of_this_machine()? || apt::distribution()? == "Debian")
+    }
+
+    /// Fetched into that directory, with its updates in sources.list: the newest minor release is there.
+    fn fetch(&self, workspace: &Workspace, root: &Path) -> Result<()> {
+        shell::step(format!(
+            "Fetching a bare {} ({})",
+            self.suite, self.distribution
+        ));
+        let mut command = Command::new("debootstrap");
+        command.arg("--variant=minbase");
+        if self.is_of_this_machine()? {
+            command.arg(self.suite).arg(root);
+        } else {
+            // debootstrap's own mirror, by the script for all of Ubuntu's: it may be older than the suite.
+            let keys = apt::unpacked(&workspace.shared, "trixie", "ubuntu-keyring")?;
+            command
+                .arg("--keyring")
+                .arg(keys.join("usr/share/keyrings/ubuntu-archive-keyring.gpg"))
+                .arg(self.suite)
+                .arg(root)
+                .args(["", "gutsy"]);
+        }
+        shell::capture(&mut command)?;
+        let sources = root.join("etc/apt/sources.list");
+        let mut lines = fs::read_to_string(&sources)?;
+        let updates = match self.is_of_this_machine()? {
+            true => apt::sources(self.suite)?,
+            false => ["updates", "security"]
+                .iter()
+                .map(|part| lines.replace(self.suite, &format!("{}-{part}", self.suite)))
+                .collect(),
+        };
+        lines.push_str(&(updates.join("\n") + "\n"));
+        fs::write(&sources, lines)?;
+        Ok(())
+    }
+}
+
+/// From orders to a ranking in five statements.
+const RANKING: &str = include_str!("../../../packaging/ranking.sql");
+const TRY: &str = include_str!("../../../packaging/try");
 
 pub fn packages(workspace: &Workspace) -> Result<()> {
     ensure!(project::is_root(), "packages are tried by root only");
@@ -63,15 +122,13 @@ pub fn packages(workspace: &Workspace) -> Result<()> {
         );
     }
     of_the_archive(workspace, major, find(".tar.gz")?)?;
-    for (_, suite) in SYSTEMS.iter().filter(|(its, _)| *its == major) {
-        if Path::new("/usr/share/debootstrap/scripts")
-            .join(suite)
-            .exists()
-        {
-            in_a_bare_system(workspace, major, suite, package)?;
+    for system in SYSTEMS.iter().filter(|system| system.major == major) {
+        if system.can_be_fetched()? {
+            in_a_bare_system(workspace, system, package)?;
         } else {
             shell::say(format!(
-                "debootstrap does not know {suite}: not tried there"
+                "{} cannot be had on this machine: not tried there",
+                system.suite
             ));
         }
     }
@@ -144,50 +201,25 @@ fn from_elsewhere(workspace: &Workspace, place: &Path) -> Result<()> {
     Ok(())
 }
 
-fn in_a_bare_system(workspace: &Workspace, major: u32, suite: &str, package: &Path) -> Result<()> {
-    let root = workspace.new_directory(suite);
-    shell::step(format!("Fetching a bare {suite}"));
-    shell::capture(
-        Command::new("debootstrap")
-            .args(["--variant=minbase", suite])
-            .arg(&root),
-    )?;
-    let sources = root.join("etc/apt/sources.list");
-    // With its updates: the newest minor release is there.
-    let lines = fs::read_to_string(&sources)? + &apt::sources(suite)?.join("\n") + "\n";
-    fs::write(&sources, lines)?;
+fn in_a_bare_system(workspace: &Workspace, system: &System, package: &Path) -> Result<()> {
+    let root = workspace.new_directory(system.suite);
+    system.fetch(workspace, &root)?;
     fs::copy(package, root.join("tmp/pg_ltv.deb"))?;
     fs::write(root.join("tmp/ranking.sql"), RANKING)?;
-    fs::write(
-        root.join("tmp/try"),
-        format!(
-            "set -e\n\
-             export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8\n\
-             echo 'exit 101' > /usr/sbin/policy-rc.d && chmod a+x /usr/sbin/policy-rc.d\n\
-             apt-get update && apt-get install --yes --no-install-recommends /tmp/pg_ltv.deb\n\
-             test -s /usr/share/doc/postgresql-{major}-pg-ltv/copyright\n\
-             pg_ctlcluster {major} main start\n\
-             trap 'pg_ctlcluster {major} main stop --mode immediate' EXIT\n\
-             psql() {{ su postgres -c \"psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 $*\"; }}\n\
-             psql -c \"'create extension pg_ltv'\"\n\
-             psql -f /tmp/ranking.sql\n\
-             apt-get remove --yes postgresql-{major}-pg-ltv\n\
-             test ! -e /usr/lib/postgresql/{major}/lib/pg_ltv.so\n\
-             psql -c \"'drop extension pg_ltv cascade'\"\n"
-        ),
-    )?;
+    fs::write(root.join("tmp/try"), TRY)?;
     // Mounts of its own, which go when it ends.
     let said = shell::capture(
         Command::new("unshare")
             .args(["--mount", "sh", "-c"])
             .arg(
                 "mount -t proc proc \"$0/proc\" && mkdir -p \"$0/dev/shm\" && mount -t tmpfs tmpfs \"$0/dev/shm\" \
-                 && exec chroot \"$0\" sh /tmp/try",
+                 && exec chroot \"$0\" sh /tmp/try \"$1\" /tmp/pg_ltv.deb",
             )
-            .arg(&root),
+            .arg(&root)
+            .arg(system.major.to_string()),
     )?;
     if !said.lines().any(|line| line == "ranked 10") {
-        bail!("no ranking in {suite}:\n{said}");
+        bail!("no ranking in {}:\n{said}", system.suite);
     }
     fs::remove_dir_all(&root)?;
     Ok(())
