@@ -24,7 +24,6 @@ const SYSTEMS: &[System] = &[
     System::new(15, "Debian", "bookworm"),
     System::new(16, "Ubuntu", "noble"),
     System::new(17, "Debian", "trixie"),
-    System::new(18, "Debian", "testing"),
 ];
 
 impl System {
