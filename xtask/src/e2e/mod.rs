@@ -154,16 +154,22 @@ pub fn run_script(workspace: &Workspace, script: &Path) -> Result<()> {
     workspace.cluster.drop_database(&database)
 }
 
-/// tests/client/NAME.py, likewise; exit status 77 means that a program is missing, which it has named.
+/// tests/client/NAME.py, likewise; exit status 77 means that a program is missing, which it has named. With a NAME.txt beside it, it
+/// has an environment of its own, of what that lists.
 pub fn run_client(workspace: &Workspace, script: &Path) -> Result<Option<String>> {
     let text = fs::read_to_string(script)?;
     let template = Template::wanted_by(&text, Template::Extension)?;
-    let python = python::environment_of(
-        &workspace.shared,
-        "venv-client",
-        "tests/client/requirements.txt",
-    )?;
     let name = script.file_stem().unwrap_or_default().to_string_lossy();
+    let python = if script.with_extension("txt").is_file() {
+        let requirements = format!("tests/client/{name}.txt");
+        python::environment_of(&workspace.shared, &format!("venv-{name}"), &requirements)?
+    } else {
+        python::environment_of(
+            &workspace.shared,
+            "venv-client",
+            "tests/client/requirements.txt",
+        )?
+    };
     let database = workspace.database(&name, template)?;
     let mut command = Command::new(python);
     command
