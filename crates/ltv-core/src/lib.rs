@@ -51,6 +51,7 @@
 //! | [`metrics`] | how good predictions are |
 //! | [`onnx`] | writing, reading, judging, cutting and quantising graphs |
 //! | [`schema`] | inputs and outputs of a version |
+//! | [`client`] | a graph as it goes out to a program that scores elsewhere |
 //! | [`model_file`] | a version as one file, and what is let in of such files |
 //! | [`features`] | what a customer has bought and done, and what that tells at a moment |
 //! | [`interface`] | the training as a library in C, for GPUs |
@@ -64,6 +65,7 @@
 pub mod backbone;
 pub mod batch;
 pub mod btyd;
+pub mod client;
 pub mod data;
 pub mod error;
 pub mod features;

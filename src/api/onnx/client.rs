@@ -4,7 +4,7 @@ use crate::api::export::export;
 use crate::error::Result;
 use crate::scoring::limits;
 use crate::value::sql::{Json, Sql, argument};
-use ltv_core::onnx::client::{Wishes, for_client};
+use ltv_core::client::{Wishes, for_client};
 use ltv_core::schema::Schema;
 use pgrx::pg_sys;
 use serde_json::Value;

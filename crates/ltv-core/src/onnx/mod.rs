@@ -4,14 +4,12 @@ mod adapt;
 mod admit;
 mod assembly;
 mod builder;
-pub mod client;
-mod decode;
+pub(crate) mod decode;
 mod dependence;
 mod functions;
 mod inspect;
 mod opset;
-mod packed;
-mod parts;
+pub(crate) mod parts;
 pub mod proto;
 mod quantise;
 mod specialise;
@@ -23,6 +21,7 @@ pub use builder::{Axis, BATCH, ElementType, GraphBuilder};
 
 pub use decode::Limits;
 pub use inspect::{Inspection, Port, inspect};
+pub(crate) use opset::in_opset;
 pub use quantise::{Range, activations, observed, quantise, range_outputs};
 pub use specialise::{CategoryPart, NumericPart, Specialised, specialise};
 

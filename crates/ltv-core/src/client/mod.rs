@@ -1,13 +1,13 @@
 //! Graphs as they go out: with what a program that scores elsewhere has to know in the metadata of the file.
 
-use super::decode::{Fields, Limits};
-use super::inspect::inspect;
-use super::opset::in_opset;
-use super::packed::{MATRIX, Packed, pack};
-use super::proto::{ModelProto, StringStringEntryProto};
+mod packed;
+
 use crate::error::Result;
-use crate::onnx::Derived;
+use crate::onnx::decode::Fields;
+use crate::onnx::proto::{ModelProto, StringStringEntryProto};
+use crate::onnx::{Derived, Limits, in_opset, inspect};
 use crate::schema::{ColumnKind, Schema};
+use packed::{MATRIX, Packed, pack};
 use prost::Message;
 use serde_json::{Map, Value, json};
 

@@ -1,10 +1,12 @@
 //! A graph of ours for clients that know nothing but floats: one matrix instead of an input for each column.
 
-use super::decode::{not_onnx, room};
-use super::parts::{bytes, floats, integer, matrix, node};
-use super::proto::{AttributeProto, GraphProto, ModelProto, TensorProto, data_type};
-use super::specialise::{CategoryPart, Specialised, specialise};
 use crate::error::{Error, ErrorKind, Result};
+use crate::onnx::decode::{not_onnx, room};
+use crate::onnx::parts::{bytes, floats, integer, matrix, node};
+use crate::onnx::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, data_type,
+};
+use crate::onnx::{CategoryPart, NUMERIC, Specialised, specialise};
 use crate::schema::{ColumnKind, FeatureColumn};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -48,9 +50,8 @@ pub fn pack(onnx: &[u8], inputs: &[FeatureColumn]) -> Result<Option<Packed>> {
     };
     let front = front(graph, &special, place)?;
     graph.node.splice(0..0, front);
-    let is_cut = |name: &str| {
-        name == super::NUMERIC || special.categories.iter().any(|part| part.name == name)
-    };
+    let is_cut =
+        |name: &str| name == NUMERIC || special.categories.iter().any(|part| part.name == name);
     graph.input.retain(|input| !is_cut(&input.name));
     graph
         .input
@@ -72,7 +73,7 @@ fn front(
     graph: &mut GraphProto,
     special: &Specialised,
     place: impl Fn(&str) -> Result<usize>,
-) -> Result<Vec<super::proto::NodeProto>> {
+) -> Result<Vec<NodeProto>> {
     let mut nodes = Vec::new();
     let column = || integer("axis", 1);
     if !special.numeric.is_empty() {
@@ -85,7 +86,7 @@ fn front(
         let count = columns.len() as i64;
         graph.initializer.push(whole(&index, vec![count], &columns));
         let input = vec![MATRIX.to_owned(), index];
-        nodes.push(node("Gather", input, super::NUMERIC, vec![column()]));
+        nodes.push(node("Gather", input, NUMERIC, vec![column()]));
     }
     for part in &special.categories {
         let name = |what: &str| format!("{MATRIX}.{}.{what}", part.name);
