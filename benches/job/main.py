@@ -19,17 +19,9 @@ from pathlib import Path
 import psycopg
 from accuracy import peers
 from shared.page import processor, table
+from shared.shop import SHOP
 
 HORIZON = 90
-SHOP = """
-CREATE UNLOGGED TABLE orders AS
-SELECT c.id AS customer_id, d.day AS ordered_at, round(exp(3 + 0.4 * c.taste + 0.6 * d.noise)::numeric, 2) AS amount
-FROM (SELECT id, date '2022-01-01' + (random() * 1000)::int AS born, 30 / greatest(0.05, -ln(1 - random())) AS gap,
-             -400 * ln(1 - random()) AS life, sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()) AS taste
-      FROM generate_series(1, %(customers)s) id) c,
-     LATERAL (SELECT c.born + (c.gap * n)::int AS day, sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()) AS noise
-              FROM generate_series(0, least(40, floor(least(c.life, date '2024-12-31' - c.born) / c.gap))::int) n) d
-"""
 # One snapshot: what was known at the end of a day, and what was spent in the time after it.
 SNAPSHOT = """
 SELECT customer_id, DATE '{cut}' AS as_of, date_diff('day', last_day, DATE '{cut}') AS recency, n - 1 AS frequency,
