@@ -58,7 +58,6 @@ AS $$
         ('instant literal', 'TIMESTAMPTZ %s', NULL, 'TIMESTAMP_LTZ %s'),
         ('finite day', 'CASE WHEN isfinite(%1$s) THEN %1$s END', NULL, '%s'),
         ('mean', 'CAST(round(%s, 40) / CAST(%s AS numeric) AS double precision)', 'CAST(%s AS double) / %s', NULL),
-        ('deviation', 'stddev_samp(%s)', 'stddev_samp(CAST(%s AS double))', NULL),
         ('first', '(array_agg(%1$s ORDER BY %2$s) FILTER (WHERE d.net > 0))[1]',
          'arg_min(%s, %s) FILTER (WHERE d.net > 0)', 'min_by(%s, %s) FILTER (WHERE d.net > 0)'),
         ('last', '(array_agg(%1$s ORDER BY %2$s DESC) FILTER (WHERE d.net > 0))[1]',

@@ -200,14 +200,14 @@ BEGIN
     SELECT d.customer, d.as_of, count(*) FILTER (WHERE d.net > 0) AS n,
            min(d.day) FILTER (WHERE d.net > 0) AS first_day, max(d.day) FILTER (WHERE d.net > 0) AS last_day,
            sum(d.net) FILTER (WHERE d.net > 0) AS total, max(d.net) FILTER (WHERE d.net > 0) AS largest,
-           {deviation} FILTER (WHERE d.net > 0) AS deviation,
+           stddev_samp({net}) FILTER (WHERE d.net > 0) AS deviation,
            {first} AS first_net,
            {last} AS last_net,
            count(*) FILTER (WHERE d.net < 0) AS return_days,
            -sum(d.net) FILTER (WHERE d.net < 0) AS returned{windows}{spent}{steps}
     FROM days d
     GROUP BY d.customer, d.as_of$q$, jsonb_build_object(
-        'deviation', ltv.dialect_part(dialect, 'deviation', 'd.net'),
+        'net', ltv.dialect_part(dialect, 'float', 'd.net'),
         'first', ltv.dialect_part(dialect, 'first', 'd.net', 'd.day'),
         'last', ltv.dialect_part(dialect, 'last', 'd.net', 'd.day'), 'windows', windows, 'spent', spent,
         'steps', CASE WHEN steps THEN E',\n           ' || ltv.dialect_part(dialect, 'steps', concat(

@@ -3,7 +3,7 @@
 import tempfile
 
 import duckdb
-import nasty
+from tools import nasty
 
 with tempfile.TemporaryDirectory() as directory, duckdb.connect() as engine:
     # Nothing may depend on it.

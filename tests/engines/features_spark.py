@@ -2,8 +2,7 @@
 
 import tempfile
 
-import nasty
-import spark
+from tools import nasty, spark
 from pyspark.sql import functions as F
 
 with tempfile.TemporaryDirectory() as directory, spark.session(directory, {"spark.sql.session.timeZone": "Asia/Tokyo"}) as engine:

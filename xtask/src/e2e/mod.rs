@@ -154,27 +154,54 @@ pub fn run_script(workspace: &Workspace, script: &Path) -> Result<()> {
     workspace.cluster.drop_database(&database)
 }
 
-/// tests/client/NAME.py, likewise; exit status 77 means that a program is missing, which it has named. With a NAME.txt beside it, it
-/// has an environment of its own, of what that lists.
+/// tests/client/NAME.py, likewise, with the packages of clients. With a NAME.txt beside it, it has an environment of its own, of what
+/// that lists.
 pub fn run_client(workspace: &Workspace, script: &Path) -> Result<Option<String>> {
+    if script.with_extension("txt").is_file() {
+        let name = script.file_stem().unwrap_or_default().to_string_lossy();
+        let requirements = format!("client/{name}.txt");
+        run_with(workspace, script, &format!("venv-{name}"), &requirements)
+    } else {
+        run_with(workspace, script, "venv-client", "client/requirements.txt")
+    }
+}
+
+/// tests/engines/NAME.py, likewise, with the packages of other engines.
+pub fn run_engine(workspace: &Workspace, script: &Path) -> Result<Option<String>> {
+    let name = script.file_stem().unwrap_or_default().to_string_lossy();
+    if name.ends_with("spark") {
+        run_with(workspace, script, "venv-spark", "engines/spark.txt")
+    } else {
+        run_with(
+            workspace,
+            script,
+            "venv-engines",
+            "engines/requirements.txt",
+        )
+    }
+}
+
+/// In an environment of its own; exit status 77 means that a program is missing, which the script has named.
+fn run_with(
+    workspace: &Workspace,
+    script: &Path,
+    environment: &str,
+    requirements: &str,
+) -> Result<Option<String>> {
     let text = fs::read_to_string(script)?;
     let template = Template::wanted_by(&text, Template::Extension)?;
+    let python = python::environment_of(
+        &workspace.shared,
+        environment,
+        &format!("tests/{requirements}"),
+    )?;
     let name = script.file_stem().unwrap_or_default().to_string_lossy();
-    let python = if script.with_extension("txt").is_file() {
-        let requirements = format!("tests/client/{name}.txt");
-        python::environment_of(&workspace.shared, &format!("venv-{name}"), &requirements)?
-    } else {
-        python::environment_of(
-            &workspace.shared,
-            "venv-client",
-            "tests/client/requirements.txt",
-        )?
-    };
     let database = workspace.database(&name, template)?;
     let mut command = Command::new(python);
     command
         .arg(script)
         .current_dir(&workspace.directory)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PG_LTV_URL", workspace.cluster.url(&database))
         .env("PG_LTV_ROOT", &workspace.project.root)
         .env("PG_LTV_FREE_PORT", free_port()?.to_string());

@@ -64,6 +64,7 @@ enum Kind {
     Scenario(&'static Scenario),
     Script(PathBuf),
     Client(PathBuf),
+    Engine(PathBuf),
     Attack(PathBuf),
 }
 
@@ -73,6 +74,10 @@ const BY_NAME_ONLY: &[&str] = &["e2e/packages", "e2e/pg_upgrade"];
 const CLIENTS: &str = "client";
 /// What a whole run tries on the oldest and the newest major version, too: what the server's own code decides.
 const ON_EACH_END: &[&str] = &["sql/", "isolation/", "e2e/job_"];
+/// Of these, those of other engines.
+const ENGINES: &str = "e2e/engines";
+/// What of them takes seconds and is with the whole suite.
+const QUICK_ENGINES: &[&str] = &["e2e/engines_features_postgres", "e2e/engines_page_duckdb"];
 
 struct Test {
     name: String,
@@ -86,11 +91,12 @@ pub fn run(project: &Project, options: &Options) -> Result<bool> {
         let mut names = options.names.iter();
         names.any(|name| match test.kind {
             Kind::Client(_) => name.starts_with(CLIENTS),
+            Kind::Engine(_) => name.starts_with(ENGINES),
             _ => test.name.ends_with(name.as_str()),
         })
     };
     tests.retain(|test| {
-        let only_by_name = BY_NAME_ONLY.contains(&test.name.as_str()) || test.is_client();
+        let only_by_name = BY_NAME_ONLY.contains(&test.name.as_str()) || test.needs_others();
         options.list || !only_by_name || is_named(test)
     });
     if !options.names.is_empty() {
@@ -242,6 +248,11 @@ fn collect(project: &Project) -> Vec<Test> {
             .map(|path| Test::new("client/", &files::stem(&path), Kind::Client(path))),
     );
     all.extend(
+        files::files(&tests.join("engines"), "py")
+            .into_iter()
+            .map(|path| Test::new("e2e/engines_", &files::stem(&path), Kind::Engine(path))),
+    );
+    all.extend(
         attack::scripts(&tests)
             .into_iter()
             .map(|path| Test::new("attack/", &files::stem(&path), Kind::Attack(path))),
@@ -293,13 +304,17 @@ impl Test {
         }
     }
 
-    fn is_client(&self) -> bool {
-        matches!(self.kind, Kind::Client(_))
+    fn needs_others(&self) -> bool {
+        match &self.kind {
+            Kind::Client(_) => true,
+            Kind::Engine(_) => !QUICK_ENGINES.contains(&self.name.as_str()),
+            _ => false,
+        }
     }
 
     fn needs_python(&self) -> bool {
         match &self.kind {
-            Kind::Script(_) | Kind::Attack(_) | Kind::Client(_) => true,
+            Kind::Script(_) | Kind::Attack(_) | Kind::Client(_) | Kind::Engine(_) => true,
             Kind::Scenario(scenario) => scenario.needs_python,
             _ => false,
         }
@@ -317,10 +332,8 @@ impl Test {
             Kind::Isolation(case) => isolation::run(workspace, case, bless),
             Kind::Scenario(scenario) => Outcome::from((scenario.run)(workspace)),
             Kind::Script(path) => Outcome::from(e2e::run_script(workspace, path)),
-            Kind::Client(path) => match e2e::run_client(workspace, path) {
-                Ok(Some(missing)) => Outcome::Skipped(missing),
-                other => Outcome::from(other.map(drop)),
-            },
+            Kind::Client(path) => skippable(e2e::run_client(workspace, path)),
+            Kind::Engine(path) => skippable(e2e::run_engine(workspace, path)),
             Kind::Attack(path) => Outcome::from(attack::run(workspace, path)),
             Kind::Reference => Outcome::from(reference::check(workspace)),
             Kind::Docs(page) => match docs::run(workspace, page) {
@@ -334,5 +347,13 @@ impl Test {
             },
         };
         report.add(&self.name, outcome, started.elapsed());
+    }
+}
+
+/// A script that names what is missing is skipped.
+fn skippable(outcome: Result<Option<String>>) -> Outcome {
+    match outcome {
+        Ok(Some(missing)) => Outcome::Skipped(missing),
+        other => Outcome::from(other.map(drop)),
     }
 }

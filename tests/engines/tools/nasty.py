@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from psycopg.types.json import Jsonb
-from tools import connect, differences, identifier, to_parquet
+from .compare import connect, differences, identifier, to_parquet
 
 DAYS = "{2024-01-31,2024-02-29,2023-02-28,2023-03-25,2024-03-30,2024-10-26,2024-10-27,2023-12-30}"
 INSTANTS = ("{2024-03-31 00:59:59+00,2024-03-31 01:00:00+00,2024-10-27 00:30:00+00,2024-10-27 01:30:00+00,2024-02-29 23:00:00+00,"

@@ -40,7 +40,8 @@ def arrow(connection, query):
         [[c.name for c in cursor.description], [c.type_code for c in cursor.description]]).fetchall())
     columns = ", ".join(identifier(n) + ("::text" if t == "uuid" else "") for n, t in types.items())
     rows = connection.execute(f"SELECT {columns} FROM ({query}) q").fetchall()
-    schema = pa.schema([(n, TYPES[t]) for n, t in types.items()])
+    schema = pa.schema([(name, pa.list_(TYPES[kind]) if is_nested(row[i] for row in rows) else TYPES.get(kind, pa.string()))
+                        for i, (name, kind) in enumerate(types.items())])
     exact = decimal.Context(prec=60)
     place = decimal.Decimal(1).scaleb(-18)
 
@@ -48,6 +49,11 @@ def arrow(connection, query):
         return value.quantize(place, context=exact) if isinstance(value, decimal.Decimal) else value
 
     return pa.Table.from_arrays([pa.array([fitting(row[i]) for row in rows], field.type) for i, field in enumerate(schema)], schema=schema)
+
+
+def is_nested(values):
+    first = next((value for value in values if value), None)
+    return isinstance(first, list) and isinstance(first[0], list)
 
 
 def to_parquet(connection, table, directory):
