@@ -34,7 +34,7 @@ BY_NAME = {"query": OWN, "query_then": OWN, "query_now": OWN, "input": "{}", "ho
            "privilege": "read", "thresholds": "{}", "argument": "x", "moment": "2026-01-01", "kind": "train", "recipe": "{}", "settings": "{}", "relation": "alice.customers", "challenger_share": "0.1", "days": "30",
            "query_text": OWN, "promote": "never", "changes": "{}", "period": "month", "features": "alice.customers", "mean": "1", "error": "1", "metric": "mae", "target": "ltv", "reason": "x", "id_column": "customer_id"}
 # These make a new model, so the name that is taken shows; nothing else may.
-NEW = ("ltv_train", "ltv_compare", "ltv_import_onnx", "claim_model", "queue_")
+NEW = ("ltv_train", "ltv_compare", "ltv_import_onnx", "ltv_import_model", "claim_model", "queue_")
 
 
 def literal(text):
