@@ -34,6 +34,40 @@ CREATE FUNCTION ltv.query_relations(query text) RETURNS regclass[]
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ltv_query_relations';
 COMMENT ON FUNCTION ltv.query_relations IS 'the relations that a bound query reads, also through views';
 
+CREATE FUNCTION ltv.gather(query text) RETURNS SETOF record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE query;
+END
+$$;
+COMMENT ON FUNCTION ltv.gather IS 'the rows of a bound query, all of them before the first is used';
+
+-- Citus sends what it can of a statement to other nodes, as text. A whole row of a subquery loses the names of its
+-- columns on the way there, and cannot come back. So statements of ours that score rows read distributed tables apart.
+CREATE FUNCTION ltv.gathered_query(query text, OUT gathered text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    is_distributed boolean := false;
+    columns record;
+BEGIN
+    gathered := query;
+    IF to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid = ANY ($1))'
+            INTO is_distributed USING ltv.query_relations(query);
+    END IF;
+    IF is_distributed THEN
+        columns := ltv.query_columns(query);
+        gathered := format('SELECT * FROM ltv.gather(%L) AS g(%s)', query,
+            (SELECT string_agg(format('%I %s', c.name, format_type(c.type, c.typmod)), ', ' ORDER BY c.i)
+             FROM unnest(columns.names, columns.types, columns.typmods) WITH ORDINALITY AS c(name, type, typmod, i)));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.gathered_query
+    IS 'a bound query whose rows can be scored whole, also where Citus distributes what it reads';
+
 CREATE FUNCTION ltv.reading_cost(query text) RETURNS float8
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ltv_reading_cost';
 COMMENT ON FUNCTION ltv.reading_cost IS

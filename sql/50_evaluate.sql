@@ -113,7 +113,7 @@ BEGIN
         CASE WHEN days IS NULL THEN format('ltv.predict_all(%L, %s, ltv_s)', model, version)
              ELSE format('ROW(ltv.predict_horizon(%L, %s, ltv_s, %s), NULL, NULL, NULL, NULL, NULL, %2$s)'
                          '::ltv.prediction', model, version, days) END,
-        ltv.scored_interval(model, version, 'ltv_s', days), query, E'\n', target);
+        ltv.scored_interval(model, version, 'ltv_s', days), ltv.gathered_query(query), E'\n', target);
 END
 $$;
 COMMENT ON FUNCTION ltv.scored_query

@@ -120,7 +120,7 @@ BEGIN
               GROUP BY f.i, f.e) d$sql$,
         CASE WHEN EXISTS (SELECT FROM jsonb_array_elements(features) f(e) WHERE f.e ->> 'name' = 'ltv')
              THEN format(', ltv.predict(%L::text, %s, ltv_row) AS ltv_prediction', model, version) END,
-        query, E'\n', values_list) INTO described USING features;
+        ltv.gathered_query(query), E'\n', values_list) INTO described USING features;
     IF (described #>> '{0,n}')::bigint = 0 THEN
         RAISE data_exception USING MESSAGE = 'the query has no rows', HINT = 'There must be rows to compare.';
     END IF;

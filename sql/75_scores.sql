@@ -126,7 +126,8 @@ BEGIN
                    count(*) FILTER (WHERE c.place IS NOT NULL AND NOT c.is_gone AND c.is_other),
                    count(*) FILTER (WHERE c.is_gone)))
         FROM compared c$sql$, jsonb_build_object(
-        'id', quote_ident(id_column), 'scores', name, 'source', source, 'day', format('%L::date', day),
+        'id', quote_ident(id_column), 'scores', name, 'source', ltv.gathered_query(source),
+        'day', format('%L::date', day),
         'minimum', (ltv.step_arguments(night -> 'arguments')).minimum_change,
         'call', format('ltv.predict(%L::text, ltv_row)', model),
         'version', ltv.scoring_version(model, columns.names), 'same', (ltv.id_match(

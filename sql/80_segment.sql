@@ -159,7 +159,8 @@ BEGIN
         WHERE ltv.refuse_repeated((SELECT min(d.id) FROM (SELECT c.customer_id::text AS id FROM scored c
             WHERE c.customer_id IS NOT NULL GROUP BY c.customer_id HAVING count(*) > 1) d))
         ORDER BY t.rank$sql$, id_column, CASE WHEN pg_typeof(id_type) = 'text'::regtype THEN '::text' ELSE '' END,
-        call, ltv.margin_of(columns.names, columns.types, margin_column, margin, 'ltv_row'), query, E'\n')
+        call, ltv.margin_of(columns.names, columns.types, margin_column, margin, 'ltv_row'),
+        ltv.gathered_query(query), E'\n')
     USING bounds, budget, cost_per_contact, ltv.discount_factor(model, version, discount_rate), rising, tier_names;
 END
 $$;

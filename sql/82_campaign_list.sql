@@ -215,7 +215,7 @@ $sql$, jsonb_build_object(
                      THEN format('ltv.predict(%L::text, ltv_row)', definition ->> 'model')
                      ELSE format('ltv.predict(%L::text, %s, ltv_row)', definition ->> 'model',
                                  definition ->> 'version') END,
-        'query', scored_query,
+        'query', ltv.gathered_query(scored_query),
         'spread', format('%L::ltv.spread', ltv.spread(ltv.prediction_facts(
             definition ->> 'model', (definition ->> 'version')::bigint) -> 'spread')),
         'tier', ltv.tier_of(definition),

@@ -25,7 +25,7 @@ DECLARE
 BEGIN
     PERFORM ltv.check_column(names, f.column_name, argument || ', which must have every feature of the model')
     FROM (SELECT DISTINCT column_name FROM ltv.model_features(model, version)) f;
-    RETURN '(' || query || E'\n)';
+    RETURN '(' || ltv.gathered_query(query) || E'\n)';
 END
 $$;
 COMMENT ON FUNCTION ltv.feature_rows
