@@ -3,6 +3,7 @@
 //! A scenario in Rust is a function in a module here, named in `SCENARIOS`. A scenario in Python is a file
 //! tests/e2e/NAME.py, run with a fresh database's URL in the environment.
 
+mod citus;
 mod deployment;
 mod encodings;
 mod faults;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::{Cluster, free_port};
+use crate::postgres_install::Install;
 use crate::workspace::{Template, Workspace};
 use crate::{onnxruntime, python, shell};
 
@@ -38,6 +40,8 @@ pub struct Scenario {
     pub run: fn(&Workspace) -> Result<()>,
     pub needs_python: bool,
     pub needs_cron: bool,
+    /// Another extension, which may be there or not.
+    pub needs_extension: Option<&'static str>,
 }
 
 impl Scenario {
@@ -47,7 +51,15 @@ impl Scenario {
             run,
             needs_python: false,
             needs_cron: false,
+            needs_extension: None,
         }
+    }
+
+    /// Why it cannot run in this PostgreSQL.
+    pub fn lacks(&self, install: &Install) -> Option<String> {
+        let name = self.needs_extension?;
+        let control = install.share.join(format!("extension/{name}.control"));
+        (!control.is_file()).then(|| format!("this PostgreSQL has no extension {name}"))
     }
 }
 
@@ -77,6 +89,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("replica", moving::replica),
     Scenario::new("subscriber", subscriber::follows),
     Scenario::new("fleet", fleet::fleet),
+    Scenario {
+        needs_extension: Some("citus"),
+        ..Scenario::new("citus", citus::citus)
+    },
     Scenario::new("pg_upgrade", upgrade::to_another_major),
     Scenario::new("packages", packages::packages),
     Scenario::new("upgrade_from_release", release::upgrades),

@@ -330,7 +330,10 @@ impl Test {
             Kind::Rust(_) => return,
             Kind::Sql(case) => case.run_sql(workspace, bless),
             Kind::Isolation(case) => isolation::run(workspace, case, bless),
-            Kind::Scenario(scenario) => Outcome::from((scenario.run)(workspace)),
+            Kind::Scenario(scenario) => match scenario.lacks(&workspace.install) {
+                Some(reason) => Outcome::Skipped(reason),
+                None => Outcome::from((scenario.run)(workspace)),
+            },
             Kind::Script(path) => Outcome::from(e2e::run_script(workspace, path)),
             Kind::Client(path) => skippable(e2e::run_client(workspace, path)),
             Kind::Engine(path) => skippable(e2e::run_engine(workspace, path)),
