@@ -67,6 +67,7 @@ BEGIN
             'relation', COALESCE(about.recipe -> 'trained_on', about.recipe -> 'relation'),
             'query_sha256', ltv.query_hash(about.recipe),
             'rows', about.n_rows, 'paying_rows', about.statistics #> '{target,payers}',
+            'sample', about.statistics -> 'sample',
             'target_mean', about.statistics #> '{target,mean}', 'target_max', about.statistics #> '{target,max}'),
         'inputs', (SELECT COALESCE(jsonb_agg(jsonb_build_object(
                        'name', f.feature, 'kind', f.kind, 'type', f.type, 'missing', f.missing, 'min', f.min,
@@ -164,6 +165,8 @@ BEGIN
             jsonb_build_array('relation', card #> '{data,relation}'),
             jsonb_build_array('SHA-256 of the query', card #> '{data,query_sha256}'),
             jsonb_build_array('rows', card #> '{data,rows}'), jsonb_build_array('paying', card #> '{data,paying_rows}'),
+            jsonb_build_array('rows read, of which a share of the customers was drawn',
+                              card #> '{data,sample,rows_read}'),
             jsonb_build_array('mean of the target', card #> '{data,target_mean}'),
             jsonb_build_array('largest target', card #> '{data,target_max}')))),
         ltv.card_section('Metrics', CASE card ->> 'evaluated_on' WHEN 'training'

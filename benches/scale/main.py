@@ -74,7 +74,7 @@ def accuracy(connection, sizes):
     (most,), (judged,) = (connection.execute(f"SELECT count(*) FROM {name}").fetchone() for name in ("known", "unseen"))
     lines = []
     for size in [*(size for size in sizes if size < most), most]:
-        clock, processors, _ = measured(connection, f"CALL ltv_train_now('rows', query => 'SELECT * FROM known LIMIT {size}')")
+        clock, processors, _ = measured(connection, f"CALL ltv_train_now('rows', query => 'SELECT * FROM known LIMIT {size}', options => '{{\"max_rows\": 0}}')")
         connection.execute("SELECT ltv_set_alias('rows', max(version)) FROM ltv_versions WHERE model = 'rows'")
         found = dict(connection.execute("SELECT metric, value FROM ltv_evaluate('rows', 'unseen')").fetchall())
         lines.append([f"{size:,}", f"{clock:.1f}", f"{processors:.1f}", *(f"{found[metric]:.4f}" for metric in METRICS)])

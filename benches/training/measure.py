@@ -93,7 +93,7 @@ class Trainer:
         self.connection.execute(f"DROP TABLE IF EXISTS {name}")
 
     def train(self, table, backbone="mlp", objective="ziln", memory="64GB", **options):
-        options = {"epochs": 5, "epoch_rows": 1_000_000_000, "patience": 1000, "ensemble": 1, "batch_size": 1024, "threads": 1} | options
+        options = {"epochs": 5, "max_rows": 0, "epoch_rows": 1_000_000_000, "patience": 1000, "ensemble": 1, "batch_size": 1024, "threads": 1} | options
 
         def worker():
             found = self.watcher.execute("SELECT pid FROM ltv.jobs WHERE status = 'running' AND pid IS NOT NULL").fetchone()

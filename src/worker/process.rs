@@ -264,7 +264,7 @@ fn train_and_store(job: &Job) -> Result<i32> {
     let mut data = read_rows(job, &order, &mut recipe, &mut caps)?;
     let spilled = data.training.spilled.is_some();
     let mut choice = Choice::of(&recipe, &data.training)?;
-    let (model, mut notes) = loop {
+    let (mut model, mut notes) = loop {
         let is_automatic = choice.gpu.as_ref().is_some_and(|gpu| gpu.is_automatic);
         let work = Work {
             data: data.training,
@@ -304,6 +304,10 @@ fn train_and_store(job: &Job) -> Result<i32> {
             "{} rows without a target \"{target}\" were left out",
             data.unlabelled
         ));
+    }
+    notes.extend(data.sample.remark());
+    if let Some(sample) = data.sample.to_json() {
+        model.statistics["sample"] = sample;
     }
     store::version(job, &order.settings, &order.recipe, &recipe, model, &notes)
 }

@@ -168,7 +168,7 @@ fn rows_are_sorted_by_key_then_cut_off_then_target() {
     let (format, steps) = table.record_format();
     let bytes = |table: &TrainingTable, row: usize| {
         let mut bytes = Vec::new();
-        format.write(table, row, 0, &mut bytes);
+        format.write(table, row, (0, 0), &mut bytes);
         bytes
     };
     assert_eq!(steps, 0);

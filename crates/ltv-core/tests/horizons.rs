@@ -300,7 +300,7 @@ fn rows_in_a_file_are_trained_on_like_those_in_memory() -> TestResult {
         let (mut bytes, mut rows) = (Vec::new(), 0);
         for row in 0..table.rows() {
             if customers.split[row] == Split::Train {
-                format.write(&table, row, row as u64, &mut bytes);
+                format.write(&table, row, (row as u64, 0), &mut bytes);
                 rows += 1;
             }
         }

@@ -46,3 +46,21 @@ impl Column {
         self.kind.scalar().is_some_and(test)
     }
 }
+
+/// One row of the query.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    pub values: &'a [pg_sys::Datum],
+    pub nulls: &'a [bool],
+}
+
+impl Row<'_> {
+    pub fn get(&self, column: &Column) -> Option<pg_sys::Datum> {
+        (!self.nulls[column.at]).then(|| self.values[column.at])
+    }
+
+    /// The value of a column that is no array, and how it is read.
+    pub fn scalar(&self, column: &Column) -> Option<(Scalar, pg_sys::Datum)> {
+        column.kind.scalar().zip(self.get(column))
+    }
+}

@@ -71,7 +71,12 @@ pub enum ReadError {
     #[error("the target \"{name}\" is the same in every row")]
     ConstantTarget { name: String, amount: f64 },
     #[error("there are too few rows to train on")]
-    FewRows { wanted: usize, found: usize },
+    FewRows {
+        wanted: usize,
+        found: usize,
+        /// More than were found, where a sample was drawn.
+        of: u64,
+    },
 }
 
 impl Reportable for ReadError {
@@ -149,7 +154,10 @@ impl Reportable for ReadError {
                 rows, unlabelled, ..
             } => format!("Of {rows} rows, {unlabelled} have none."),
             Self::ConstantTarget { amount, .. } => format!("It is always {amount}."),
-            Self::FewRows { wanted, found } => {
+            Self::FewRows { wanted, found, of } if *of > *found as u64 => format!(
+                "At least {wanted} rows with a target are needed, {found} of {of} were left of the sample."
+            ),
+            Self::FewRows { wanted, found, .. } => {
                 format!("At least {wanted} rows with a target are needed, {found} were found.")
             }
             Self::NoHorizons { detail, .. } => detail.clone(),
@@ -228,6 +236,9 @@ impl Reportable for ReadError {
                 "Nobody buys within the horizon: check how it is computed, or take a longer horizon."
             }
             Self::ConstantTarget { .. } => "There is nothing to learn; check how it is computed.",
+            Self::FewRows { found, of, .. } if *of > *found as u64 => {
+                "Raise the option \"max_rows\", or set it to 0 for all rows."
+            }
             Self::FewRows { .. } => {
                 "Hundreds of customers are the least from which a model learns something useful."
             }

@@ -1,6 +1,6 @@
 //! One row after the other -> the trainer's table, and what can be wrong with the rows.
 
-use super::column::{Column, Kind};
+use super::column::{Column, Kind, Row};
 use super::error::ReadError;
 use super::plan::Columns;
 use super::spill::Spill;
@@ -9,7 +9,7 @@ use super::{Data, session};
 use crate::error::Result;
 use crate::value::{Scalar, scratch};
 use crate::worker::memory;
-use ltv_core::data::{Split, TrainingTable};
+use ltv_core::data::{Sample, Split, TrainingTable};
 use ltv_core::recipe::Recipe;
 use ltv_core::schema::{ColumnKind, FeatureColumn};
 use ltv_core::train::networks;
@@ -35,23 +35,6 @@ const PROCESS_BYTES: usize = 24 << 20;
 /// Rows between two reports of the progress.
 const REPORT_EVERY: u64 = 100_000;
 
-#[derive(Clone, Copy)]
-pub struct Row<'a> {
-    pub values: &'a [pg_sys::Datum],
-    pub nulls: &'a [bool],
-}
-
-impl Row<'_> {
-    fn get(&self, column: &Column) -> Option<pg_sys::Datum> {
-        (!self.nulls[column.at]).then(|| self.values[column.at])
-    }
-
-    /// The value of a column that is no array, and how it is read.
-    fn scalar(&self, column: &Column) -> Option<(Scalar, pg_sys::Datum)> {
-        column.kind.scalar().zip(self.get(column))
-    }
-}
-
 pub struct Loader<'a> {
     columns: &'a Columns,
     recipe: &'a Recipe,
@@ -68,6 +51,9 @@ pub struct Loader<'a> {
     spent: Vec<f64>,
     /// A hash of the id of each row in the table.
     keys: Vec<u64>,
+    /// What decides how long each row in the table stays.
+    lots: Vec<u8>,
+    sample: Sample,
     /// Where the rows go once they have become too many.
     spill: Option<Spill>,
     /// The most rows that the table is to hold before somebody looks how large it is.
@@ -95,6 +81,8 @@ impl<'a> Loader<'a> {
             text: String::new(),
             spent: Vec::new(),
             keys: Vec::new(),
+            lots: Vec::new(),
+            sample: Sample::new(recipe.options.max_rows),
             spill: None,
             room: ROWS_AT_ONCE,
             rows: 0,
@@ -232,6 +220,13 @@ impl<'a> Loader<'a> {
             self.cut_offs.insert(as_of.unwrap_or(f32::NAN).to_bits());
         }
 
+        let lot = Sample::lot(match (key, &self.columns.id) {
+            (Some(key), Some(id)) if row.get(id).is_some() => key,
+            _ => self.sample.read(),
+        });
+        if !self.draw(lot) {
+            return Ok(());
+        }
         let Some(table) = &mut self.table else {
             return Ok(());
         };
@@ -287,10 +282,27 @@ impl<'a> Loader<'a> {
         }
         writer.finish_horizons(&self.spent, split, as_of)?;
         self.keys.extend(key);
+        self.lots.push(lot);
         if table.rows() >= self.room {
             self.make_room()?;
         }
         Ok(())
+    }
+
+    /// Whether a row stays. Where the share of those who do is halved with it, earlier rows go; those in files later.
+    fn draw(&mut self, lot: u8) -> bool {
+        let before = self.sample.halvings();
+        let stays = self.sample.take(lot);
+        if self.sample.halvings() > before
+            && let Some(table) = &mut self.table
+        {
+            table.keep(&self.sample, &self.lots);
+            let mut lots = self.lots.iter();
+            self.keys
+                .retain(|_| lots.next().is_some_and(|&lot| self.sample.keeps(lot)));
+            self.lots.retain(|&lot| self.sample.keeps(lot));
+        }
+        stays
     }
 
     /// Goes on in memory while that suffices, and in temporary files from then on.
@@ -307,7 +319,7 @@ impl<'a> Loader<'a> {
         let spill = self
             .spill
             .get_or_insert_with(|| Spill::new(table, self.recipe.options.max_timesteps, budget));
-        spill.take(table, &mut self.keys)?;
+        spill.take(table, &mut self.keys, &mut self.lots)?;
         self.room = ROWS_AT_ONCE;
         Ok(())
     }
@@ -398,10 +410,9 @@ impl<'a> Loader<'a> {
         if self.rows == 0 {
             return Err(ReadError::NoRows.into());
         }
-        let in_memory = self.table.as_ref().map_or(0, TrainingTable::rows);
-        let rows = in_memory + self.spill.as_ref().map_or(0, Spill::rows);
-        let nobody = rows > 0 && self.highest == f64::NEG_INFINITY;
-        if nobody || rows == 0 && (self.waiting.is_empty() || self.unlabelled > 0) {
+        let (rows, read) = (self.sample.kept() as usize, self.sample.read());
+        let nobody = read > 0 && self.highest == f64::NEG_INFINITY;
+        if nobody || read == 0 && (self.waiting.is_empty() || self.unlabelled > 0) {
             return Err(ReadError::NoTarget {
                 name: name(),
                 rows: self.rows,
@@ -428,6 +439,7 @@ impl<'a> Loader<'a> {
             return Err(ReadError::FewRows {
                 wanted: FEWEST_ROWS,
                 found: rows,
+                of: read,
             }
             .into());
         };
@@ -451,8 +463,8 @@ impl<'a> Loader<'a> {
                 (table.into(), None)
             }
             Some(mut spill) => {
-                let mut keys = self.keys;
-                spill.take(&mut table, &mut keys)?;
+                let (mut keys, mut lots) = (self.keys, self.lots);
+                spill.take(&mut table, &mut keys, &mut lots)?;
                 let options = &self.recipe.options;
                 // The candidates of a comparison leave the same rows for validation.
                 let several = self.recipe.compare.is_none()
@@ -460,7 +472,7 @@ impl<'a> Loader<'a> {
                 if each_its_own {
                     table.forget_cut_offs();
                 }
-                let (training, file) = spill.finish(table, several)?;
+                let (training, file) = spill.finish(table, several, &self.sample)?;
                 (training, Some(file))
             }
         };
@@ -469,6 +481,7 @@ impl<'a> Loader<'a> {
             file,
             cut_short,
             unlabelled: self.unlabelled,
+            sample: self.sample,
             horizon: None,
         })
     }

@@ -17,9 +17,9 @@ pub use plan::{Wanted, assign, describe, prepare, query};
 
 use super::session;
 use crate::error::{Result, guard, unexpected};
+pub use column::Row;
 use loader::Loader;
-pub use loader::Row;
-use ltv_core::data::TrainingData;
+use ltv_core::data::{Sample, TrainingData};
 use ltv_core::recipe::Recipe;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -33,6 +33,8 @@ pub struct Data {
     pub cut_short: Vec<String>,
     /// Rows without a target, which were left out.
     pub unlabelled: u64,
+    /// Which customers were left, where there are too many rows.
+    pub sample: Sample,
     /// Of the target, in days, where the features that the query reads say it.
     pub horizon: Option<f64>,
 }

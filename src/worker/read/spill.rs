@@ -9,7 +9,7 @@
 use super::{file_io, session};
 use crate::error::{Report, Result};
 use crate::worker::memory;
-use ltv_core::data::{RecordFormat, SpilledRows, TrainingData, TrainingTable};
+use ltv_core::data::{RecordFormat, Sample, SpilledRows, TrainingData, TrainingTable, spread};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::fs::File;
@@ -139,17 +139,19 @@ impl Spill {
         }
     }
 
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Takes the rows out of the table. `keys`: one per row, or none, if rows are to be told apart by their number.
-    pub fn take(&mut self, table: &mut TrainingTable, keys: &mut Vec<u64>) -> Result<()> {
+    /// Takes the rows out of the table. `keys`: one per row, or none, if rows are to be told apart by their number. `lots`: one per row.
+    pub fn take(
+        &mut self,
+        table: &mut TrainingTable,
+        keys: &mut Vec<u64>,
+        lots: &mut Vec<u8>,
+    ) -> Result<()> {
         for row in 0..table.rows() {
             let key = keys.get(row).copied().unwrap_or(self.rows as u64);
             let key = spread(key);
             self.record.clear();
-            self.format.write(table, row, key, &mut self.record);
+            let lot = lots.get(row).copied().unwrap_or_default();
+            self.format.write(table, row, (key, lot), &mut self.record);
             let partition = &mut self.partitions[(key >> 57) as usize];
             if partition.buffer.len() + self.record.len() > BUFFER && !partition.buffer.is_empty() {
                 partition.flush()?;
@@ -159,15 +161,17 @@ impl Spill {
         }
         table.forget_rows();
         keys.clear();
+        lots.clear();
         Ok(())
     }
 
     /// `table` comes with the dictionaries, and without rows. The file must outlive the training. `several`: networks
-    /// that check each other, for which rows for validation are rows like others.
+    /// that check each other, for which rows for validation are rows like others. Rows that do not stay in the sample are left behind.
     pub fn finish(
         mut self,
         mut table: TrainingTable,
         several: bool,
+        drawn: &Sample,
     ) -> Result<(TrainingData, TemporaryFile)> {
         let size = self.format.bytes();
         let validation = (self.budget / 8 / (2 * size)).min(MOST_VALIDATION_ROWS);
@@ -193,7 +197,10 @@ impl Spill {
                 bytes.resize(length as usize, 0);
                 source.read(&mut bytes, from)?;
                 from += length;
-                let mut order: Vec<&[u8]> = bytes.chunks_exact(size).collect();
+                let mut order: Vec<&[u8]> = bytes
+                    .chunks_exact(size)
+                    .filter(|record| drawn.keeps(self.format.lot(record)))
+                    .collect();
                 order.sort_by_key(|record| self.format.order(record));
                 memory::watch();
                 for record in order {
@@ -227,15 +234,8 @@ impl Spill {
         let data = TrainingData {
             table,
             spilled: Some(spilled),
-            rows: self.rows,
+            rows: drawn.kept() as usize,
         };
         Ok((data, file))
     }
-}
-
-/// The finaliser of MurmurHash3: neighbouring keys end up anywhere.
-fn spread(key: u64) -> u64 {
-    let key = (key ^ (key >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    let key = (key ^ (key >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    key ^ (key >> 33)
 }

@@ -1,6 +1,7 @@
 //! A categorical column: one code per row into a dictionary of the values seen.
 
 use super::frequency::CountSketch;
+use super::order::keep;
 use indexmap::IndexSet;
 
 /// Bytes of an entry in the dictionary besides its text: the entry, its place in the index, both with room to grow, and
@@ -75,6 +76,10 @@ impl CategoryColumn {
     /// The code of each row.
     pub fn codes(&self) -> &[u32] {
         &self.codes
+    }
+
+    pub(super) fn keep(&mut self, stays: &[bool]) {
+        keep(&mut self.codes, 1, stays);
     }
 
     pub(super) fn codes_mut(&mut self) -> &mut [u32] {

@@ -1,6 +1,6 @@
 //! What customers spent up to the end of each of several horizons, as the increments that one model of all of them learns.
 
-use super::order::{permute, pick};
+use super::order::{keep, permute, pick};
 
 /// What each row spent from the end of one horizon to the end of the next.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +85,10 @@ impl Horizons {
             days: self.days.clone(),
             spent: pick(&self.spent, self.days.len(), rows),
         }
+    }
+
+    pub(super) fn keep(&mut self, stays: &[bool]) {
+        keep(&mut self.spent, self.days.len(), stays);
     }
 
     pub(super) fn reverse(&mut self) {

@@ -5,12 +5,14 @@ pub mod customer_hash;
 mod frequency;
 mod horizons;
 mod order;
+mod sample;
 mod sequences;
 mod spill;
 mod transfer;
 
 pub use categories::CategoryColumn;
 pub use horizons::Horizons;
+pub use sample::{Sample, spread};
 pub use sequences::SequenceColumn;
 pub use spill::{RecordFormat, Records, SpilledRows, TrainingData};
 

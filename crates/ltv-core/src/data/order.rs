@@ -88,6 +88,16 @@ pub(super) fn pick<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Vec<T> 
     picked
 }
 
+/// Only the rows that stay, in place.
+pub(super) fn keep<T: Copy>(values: &mut Vec<T>, width: usize, stays: &[bool]) {
+    let mut end = 0;
+    for row in (0..stays.len()).filter(|&row| stays[row]) {
+        values.copy_within(row * width..(row + 1) * width, end);
+        end += width;
+    }
+    values.truncate(end);
+}
+
 /// Row `i` becomes what row `order[i]` was. In place, because the matrix may be most of what memory there is.
 pub(super) fn permute<T: Copy>(values: &mut [T], width: usize, order: &[u32]) {
     if width == 0 {

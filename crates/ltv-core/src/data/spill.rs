@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Key, target, cut-off, group, split.
+/// Key, target, cut-off, group, lot and split.
 const HEAD: usize = 8 + 4 + 4 + 4 + 4;
 
 /// How a row of a table lies in a file: the head, the matrix, the codes of the categories, the sequence with its
@@ -44,15 +44,22 @@ impl RecordFormat {
         (HEAD + 4 * (self.horizons + self.width + self.categories + sequence)).next_multiple_of(8)
     }
 
-    /// Appends row `row` of `table`; records are sorted by `key`.
-    pub fn write(&self, table: &TrainingTable, row: usize, key: u64, out: &mut Vec<u8>) {
+    /// Appends row `row` of `table`; records are sorted by `key`, and stay in a sample or not by `lot`.
+    pub fn write(
+        &self,
+        table: &TrainingTable,
+        row: usize,
+        (key, lot): (u64, u8),
+        out: &mut Vec<u8>,
+    ) {
         let start = out.len();
         let as_of = table.as_of.as_ref().map_or(f32::NAN, |days| days[row]);
         out.extend(key.to_ne_bytes());
         out.extend(table.target[row].to_ne_bytes());
         out.extend(as_of.to_ne_bytes());
         out.extend(table.groups[row].to_ne_bytes());
-        out.extend(u32::from(table.split[row] == Split::Validation).to_ne_bytes());
+        let is_validation = u32::from(table.split[row] == Split::Validation);
+        out.extend((u32::from(lot) << 1 | is_validation).to_ne_bytes());
         let spent = table.horizons.as_ref().map_or(&[][..], |all| all.row(row));
         for value in spent
             .iter()
@@ -87,7 +94,12 @@ impl RecordFormat {
 
     /// Whether the row of this record is one of the validation rows.
     pub fn is_validation(&self, record: &[u8]) -> bool {
-        word(record, 5) != 0
+        word(record, 5) & 1 != 0
+    }
+
+    /// The lot that the row of this record was written with.
+    pub fn lot(&self, record: &[u8]) -> u8 {
+        (word(record, 5) >> 1) as u8
     }
 
     /// Appends the record to a table of the same columns.

@@ -44,7 +44,7 @@ impl TrainingTable {
     pub fn give_last(&mut self, count: usize, format: &RecordFormat, out: &mut Vec<u8>) {
         let left = self.rows.saturating_sub(count);
         for row in (left..self.rows).rev() {
-            format.write(self, row, 0, out);
+            format.write(self, row, (0, 0), out);
         }
         fn cut<T>(values: &mut Vec<T>, left: usize) {
             values.truncate(left);

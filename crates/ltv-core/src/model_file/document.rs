@@ -89,6 +89,8 @@ struct Statistics {
     #[serde(default)]
     horizon: Option<f64>,
     #[serde(default)]
+    sample: Option<Named<Drawn>>,
+    #[serde(default)]
     calibration: Value,
     #[serde(default)]
     ageing: Value,
@@ -100,6 +102,14 @@ struct Statistics {
     season_factor: Value,
     #[serde(default)]
     parameters: Value,
+}
+
+/// The share of the customers that was learned from.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drawn {
+    share: f64,
+    rows_read: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -323,6 +333,13 @@ impl Statistics {
         }
         if self.horizon.is_some_and(|days| days <= 0.0) {
             return Err(unreadable("Its horizon is none."));
+        }
+        if let Some(Named(drawn)) = &self.sample
+            && (drawn.rows_read < 0 || !(0.0..=1.0).contains(&drawn.share))
+        {
+            return Err(unreadable(
+                "The share of the customers that it learned from is none.",
+            ));
         }
         let others = [
             &self.calibration,

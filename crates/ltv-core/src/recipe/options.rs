@@ -140,6 +140,9 @@ options! {
         stratified_batches: Option<bool> = None, Boolean;
     }
     "data" {
+        /// Rows that are learned from at most. Each time that there are more, half of the customers are left out with all their rows, drawn by a hash of the id.
+        /// 0: all rows.
+        max_rows: usize = 5_000_000, Integer { min: 0, max: SEED_MAX };
         /// Integer columns to be treated as categories.
         categorical: Vec<String> = Vec::new(), Columns;
         /// A category must occur so often in the training rows to get an id of its own.

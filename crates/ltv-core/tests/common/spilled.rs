@@ -29,7 +29,7 @@ fn in_file(
     let mut rows = 0;
     for row in 0..table.rows() {
         if wanted(customers.split[row]) {
-            format.write(&table, row, row as u64, &mut bytes);
+            format.write(&table, row, (row as u64, 0), &mut bytes);
             rows += 1;
         }
     }
