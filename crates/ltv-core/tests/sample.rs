@@ -107,8 +107,11 @@ fn it_has_nothing_to_do_with_the_other_draws() {
         let fifth = u64::MAX / 5;
         let part = |id: &str| spread(key(id)) / fifth == u64::from(fold);
         assert_share(&kept, part, 0.2, "part of the file");
+        // Numbers one after the other are not spread evenly by this hash itself.
         let part = |id: &str| key(id) / fifth == u64::from(fold);
-        assert_share(&kept, part, 0.2, "part of the memory");
+        let all = customers.iter().filter(|id| part(&id.to_string())).count();
+        let share = all as f64 / customers.len() as f64;
+        assert_share(&kept, part, share, "part of the memory");
     }
 }
 
