@@ -99,3 +99,8 @@ SELECT fails('SELECT *, NULL AS part FROM good', split_column => 'part') AS job 
 SELECT attempt('ltv_wait(' || :job || ')');
 SELECT count(*) AS rows_left FROM good;
 SELECT count(*) AS versions FROM ltv_versions;
+
+-- Rows that wait for the first array have numbers of their own, by which they are dealt into training and validation where there is no id.
+SELECT ltv_train('waited', query => 'SELECT CASE WHEN i > 300 THEN ARRAY[i, 1]::real[] END AS a, i % 7 AS b, (i % 5) * 3.0 AS ltv FROM generate_series(1, 400) i ORDER BY i', id_column => NULL, options => '{"epochs": 1, "ensemble": 1}') IS NOT NULL AS queued;
+SELECT ltv_wait('waited') AS version;
+SELECT (history #>> '{networks,0,validation_rows}')::int BETWEEN 55 AND 110 AS dealt FROM ltv.versions WHERE model = 'waited';

@@ -59,6 +59,8 @@ pub struct Loader<'a> {
     /// The most rows that the table is to hold before somebody looks how large it is.
     room: usize,
     rows: u64,
+    /// Which row is being added, counted from 1: those that waited come before the one that they waited for.
+    number: u64,
     unlabelled: u64,
     lowest: f64,
     highest: f64,
@@ -86,6 +88,7 @@ impl<'a> Loader<'a> {
             spill: None,
             room: ROWS_AT_ONCE,
             rows: 0,
+            number: 0,
             unlabelled: 0,
             lowest: f64::INFINITY,
             highest: f64::NEG_INFINITY,
@@ -118,6 +121,7 @@ impl<'a> Loader<'a> {
             // SAFETY: the slot's descriptor fits the copies made from it.
             self.add_waiting(unsafe { (*slot).tts_tupleDescriptor })?;
         }
+        self.number = self.rows;
         self.add(row)
     }
 
@@ -180,7 +184,9 @@ impl<'a> Loader<'a> {
         let natts = unsafe { (*descriptor).natts } as usize;
         let mut values = vec![pg_sys::Datum::from(0); natts];
         let mut nulls = vec![false; natts];
+        self.number = 0;
         for tuple in std::mem::take(&mut self.waiting) {
+            self.number += 1;
             // SAFETY: copies of this query's rows, each freed after its use.
             unsafe {
                 pg_sys::heap_deform_tuple(
@@ -353,7 +359,10 @@ impl<'a> Loader<'a> {
         }
         match (id, by_id) {
             (_, Some((split, hash))) => Ok(Some((split, Some(hash)))),
-            (None, None) => Ok(Some((Split::from_id(&self.rows.to_string(), share), None))),
+            (None, None) => Ok(Some((
+                Split::from_id(&self.number.to_string(), share),
+                None,
+            ))),
             (Some(id), None) => Err(ReadError::NullId {
                 name: id.name.clone(),
             }
