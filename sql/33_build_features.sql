@@ -165,9 +165,8 @@ BEGIN
     PERFORM ltv.check_attributes(definition);
     context.today := CASE WHEN is_table THEN today END;
     context.log_end := ltv.known_log_end(definition, facts);
-    query := CASE WHEN is_table AND ltv.plain_id(definition) IS NOT NULL
-                  THEN ltv.order_features_query(definition, context)
-                  ELSE ltv.features_query(definition, context, sorted => is_table) END;
+    query := CASE WHEN is_table THEN ltv.table_query(definition, context)
+                  ELSE ltv.features_query(definition, context) END;
     IF relation IS NOT NULL THEN
         PERFORM ltv.check_columns(relation, definition, query);
     END IF;

@@ -86,6 +86,14 @@ END
 $$;
 COMMENT ON FUNCTION ltv.plain_log_end IS 'the end of the log of a definition of features, in a dialect of SQL';
 
+CREATE FUNCTION ltv.plain_columns(dialect text, names jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(format(', o.%s AS a%s', ltv.dialect_name(dialect, n), i), '' ORDER BY i)
+    FROM jsonb_array_elements_text(names) WITH ORDINALITY AS x(n, i)
+$$;
+COMMENT ON FUNCTION ltv.plain_columns IS 'columns of attributes, numbered, in a dialect of SQL';
+
 -- Everybody that features are of, with the day of the start.
 CREATE FUNCTION ltv.plain_customers(dialect text, definition jsonb) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -108,8 +116,7 @@ BEGIN
             dialect, definition ->> 'start_type', start, definition ->> 'time_zone')), 'CAST(NULL AS date)'),
         'source', ltv.dialect_source(dialect, definition ->> 'customers', definition ->> 'customers_relation',
                                      'the list of customers'),
-        'columns', (SELECT string_agg(format(', o.%s AS a%s', ltv.dialect_name(dialect, n), i), '' ORDER BY i)
-                    FROM jsonb_array_elements_text(definition -> 'customer_columns') WITH ORDINALITY AS x(n, i))));
+        'columns', ltv.plain_columns(dialect, definition -> 'customer_columns')));
 END
 $$;
 COMMENT ON FUNCTION ltv.plain_customers IS 'the customers of a definition of features, in a dialect of SQL';
@@ -285,8 +292,7 @@ BEGIN
                       THEN E'lead(s.known) OVER (PARTITION BY s.customer ORDER BY s.known) AS until,\n           ' END,
         'source', ltv.dialect_source(dialect, definition ->> 'attributes', definition ->> 'attributes_relation',
                                      'the attributes'),
-        'columns', (SELECT string_agg(format(', o.%s AS a%s', ltv.dialect_name(dialect, n), i), '' ORDER BY i)
-                    FROM jsonb_array_elements_text(definition -> 'attribute_columns') WITH ORDINALITY AS x(n, i))));
+        'columns', ltv.plain_columns(dialect, definition -> 'attribute_columns')));
 END
 $$;
 COMMENT ON FUNCTION ltv.plain_attributes IS 'the attributes of a definition of features, in a dialect of SQL';

@@ -37,6 +37,18 @@ COMMENT ON FUNCTION @extschema@.ltv_export_onnx
     IS 'the ONNX graph of a version, by default the champion: one input per feature column, preprocessing included, '
        'what a client has to know in its metadata; external_client: floats only, all columns in one matrix';
 
+CREATE FUNCTION ltv.place_import(caller regrole, model text, version int, promote boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF promote OR NOT EXISTS (SELECT FROM ltv.aliases a
+                              WHERE a.model = place_import.model AND a.alias = 'champion') THEN
+        PERFORM ltv.move_alias(caller, model, 'champion', version, 'imported', NULL);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.place_import IS 'makes an imported version the champion, where that is wanted or there is none';
+
 CREATE FUNCTION ltv.import_onnx(
     caller regrole, model text, onnx bytea, features text[], outputs jsonb, promote boolean
 ) RETURNS int
@@ -57,9 +69,7 @@ BEGIN
     INSERT INTO ltv.versions (model, version, checksum, onnx, source, schema, created_by, pg_ltv_version)
     VALUES (import_onnx.model, number, encode(sha256(onnx), 'hex'), onnx, 'imported', schema, caller,
             (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'pg_ltv'));
-    IF promote OR NOT EXISTS (SELECT FROM ltv.aliases a WHERE a.model = import_onnx.model AND a.alias = 'champion') THEN
-        PERFORM ltv.move_alias(caller, model, 'champion', number, 'imported', NULL);
-    END IF;
+    PERFORM ltv.place_import(caller, model, number, promote);
     RETURN number;
 END
 $$;

@@ -86,10 +86,7 @@ BEGIN
                 to_timestamp(0) + make_interval(secs => 0.000001) * (document ->> 'created_at')::bigint,
                 caller, document ->> 'pg_ltv_version');
     END IF;
-    IF promote OR NOT EXISTS (SELECT FROM ltv.aliases a
-                              WHERE a.model = import_model.model AND a.alias = 'champion') THEN
-        PERFORM ltv.move_alias(caller, model, 'champion', number, 'imported', NULL);
-    END IF;
+    PERFORM ltv.place_import(caller, model, number, promote);
     RETURN number;
 END
 $$;

@@ -11,7 +11,7 @@ use crate::scoring::{Batch, Graph, MOST_WIDTH, Model, Number, Port, Session, cop
 use crate::value::sql::{Json, Sql, argument};
 use error::ImportError;
 use ltv_core::objective::Distribution;
-use ltv_core::schema::{ColumnKind, FeatureColumn, Schema};
+use ltv_core::schema::{ColumnKind, FeatureColumn, OUTPUTS, Schema};
 use ort::value::TensorElementType;
 use pgrx::pg_sys;
 use std::collections::HashSet;
@@ -23,17 +23,6 @@ export! {
 
 /// The name that stands for the three logits of a zero-inflated lognormal head.
 const ZILN: &str = "ziln";
-
-/// What a prediction may be called.
-const OUTPUTS: [&str; 7] = [
-    "ltv",
-    "purchase_probability",
-    "whale_probability",
-    "mu",
-    "sigma",
-    "alpha",
-    "rate",
-];
 
 /// The schema of a foreign graph. `features` names the columns of its only input; `outputs` says which of its outputs
 /// is what, by public name, as the text of a JSON object: PostgreSQL's numbers may be larger than any of ours.

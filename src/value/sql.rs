@@ -194,20 +194,25 @@ fn null_element() -> Report {
     )
 }
 
+/// JSON as it is written, as jsonb.
+pub fn jsonb(written: &str) -> Result<pg_sys::Datum> {
+    let written = text::to_c(written)?;
+    // SAFETY: the input function of jsonb, which copies what it reads.
+    Ok(unsafe {
+        pg_sys::OidInputFunctionCall(
+            pg_sys::F_JSONB_IN.into(),
+            written.as_ptr().cast_mut(),
+            pg_sys::InvalidOid,
+            -1,
+        )
+    })
+}
+
 impl Sql for Json {
     const TYPE: pg_sys::Oid = pg_sys::JSONBOID;
 
     fn into_datum(self) -> Result<pg_sys::Datum> {
-        let written = text::to_c(&self.0.to_string())?;
-        // SAFETY: the input function of jsonb, which copies what it reads.
-        Ok(unsafe {
-            pg_sys::OidInputFunctionCall(
-                pg_sys::F_JSONB_IN.into(),
-                written.as_ptr().cast_mut(),
-                pg_sys::InvalidOid,
-                -1,
-            )
-        })
+        jsonb(&self.0.to_string())
     }
 
     /// What PostgreSQL takes and we do not is the user's mistake.

@@ -4,8 +4,7 @@ use super::{inspect, test_run};
 use crate::api::export::export;
 use crate::error::{Report, Result};
 use crate::scoring::limits;
-use crate::text;
-use crate::value::sql::{Sql, argument, argument_datum, json_text, record};
+use crate::value::sql::{Sql, argument, argument_datum, json_text, jsonb, record};
 use ltv_core::error::Error;
 use ltv_core::model_file::{self, Document, Source};
 use ltv_core::onnx::Derived;
@@ -37,7 +36,7 @@ fn read(fcinfo: pg_sys::FunctionCallInfo) -> Result<pg_sys::Datum> {
         let (document, schema) = Document::read(parts.document)?;
         check_graph(parts.graph, document.source, schema)?;
         // The text itself, because reading and writing numbers may change their last digit.
-        let mut result = [json(parts.document)?, parts.graph.to_vec().into_datum()?];
+        let mut result = [jsonb(parts.document)?, parts.graph.to_vec().into_datum()?];
         record(fcinfo, &mut result)
     }
 }
@@ -87,18 +86,4 @@ fn mismatch() -> Report {
         .detail("Importing the graph gives another schema.")
         .hint("Pass what ltv_export_model returned, as it is.")
         .into()
-}
-
-/// As jsonb.
-fn json(document: &str) -> Result<pg_sys::Datum> {
-    let written = text::to_c(document)?;
-    // SAFETY: the input function of jsonb, which copies what it reads.
-    Ok(unsafe {
-        pg_sys::OidInputFunctionCall(
-            pg_sys::F_JSONB_IN.into(),
-            written.as_ptr().cast_mut(),
-            pg_sys::InvalidOid,
-            -1,
-        )
-    })
 }

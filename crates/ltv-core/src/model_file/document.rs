@@ -7,21 +7,10 @@ use crate::error::{Error, Result};
 use crate::objective::TargetStatistics;
 use crate::objective::horizons::MOST_HORIZONS;
 use crate::recipe::{BACKBONES, OBJECTIVES, Options};
-use crate::schema::{Schema, horizon_output};
+use crate::schema::{OUTPUTS, Schema, horizon_output};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Outputs that a version may have beside those of horizons.
-const OUTPUTS: &[&str] = &[
-    "ltv",
-    "purchase_probability",
-    "whale_probability",
-    "mu",
-    "sigma",
-    "alpha",
-    "rate",
-];
 
 /// Microseconds from 1970 to 2100.
 const LATEST: i64 = 4_102_444_800_000_000;

@@ -128,6 +128,17 @@ pub struct Schema {
     pub state: Option<State>,
 }
 
+/// What a prediction may be called, but for the values by the end of shorter horizons.
+pub const OUTPUTS: [&str; 7] = [
+    "ltv",
+    "purchase_probability",
+    "whale_probability",
+    "mu",
+    "sigma",
+    "alpha",
+    "rate",
+];
+
 /// The output with the value by the end of a horizon that is not the longest: named like the label it is learned from.
 pub fn horizon_output(days: f32) -> String {
     format!("ltv_{days}")

@@ -1,6 +1,6 @@
 //! Which network of an ensemble sees which rows.
 
-use crate::data::Split;
+use crate::data::{self, Split};
 use crate::preprocess::Encoded;
 use crate::recipe::Options;
 
@@ -67,10 +67,7 @@ pub fn fraction(group: u32, seed: u64) -> f64 {
     (spread(group, seed) >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The finaliser of MurmurHash3 spreads neighbouring hashes over all folds.
+/// Neighbouring hashes are spread over all folds.
 fn spread(group: u32, seed: u64) -> u64 {
-    let mut hash = u64::from(group) ^ seed.rotate_left(32);
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ (hash >> 33)
+    data::spread(u64::from(group) ^ seed.rotate_left(32))
 }
