@@ -7,6 +7,10 @@
 
 \echo Use "CREATE EXTENSION pg_ltv" to load this file. \quit
 
+-- The schema that the extension goes into may be one in which others create, too: functions and operators of theirs
+-- that fit better than PostgreSQL's would run here as a superuser, and stay in views and functions of ours.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- Models and ONNX graphs are in UTF-8, and so is everything that the library compares with them.
 DO $$
 BEGIN
