@@ -96,13 +96,13 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.moment_of IS 'the day or instant of a date of a type, as SQL';
 
--- Only these types have infinities (and NaN, which is greater).
+-- Only these types have infinities (and NaN, which is greater). A domain over one may have operators of its own.
 CREATE FUNCTION ltv.known_amount(definition jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format(CASE WHEN definition ->> 'value_type' IN ('real', 'double precision', 'numeric')
-        THEN $q$o.%1$I > '-infinity' AND o.%1$I < 'infinity'$q$ ELSE 'o.%I IS NOT NULL' END,
-        definition ->> 'value_column')
+        THEN $q$o.%1$I::%2$s > '-infinity' AND o.%1$I::%2$s < 'infinity'$q$ ELSE 'o.%I IS NOT NULL' END,
+        definition ->> 'value_column', definition ->> 'value_type')
 $$;
 COMMENT ON FUNCTION ltv.known_amount IS 'that an order has an amount, as SQL';
 

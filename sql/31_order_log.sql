@@ -48,61 +48,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.call_text IS 'a call of a function, given pairs of names and values, as SQL';
 
--- What columns that are no dates may hold: texts of a pattern, and the expression that makes a date or time of them.
--- Numbers are days written without hyphens, or seconds, milliseconds, microseconds or nanoseconds since 1970.
-CREATE FUNCTION ltv.date_readings() RETURNS TABLE (i int, pattern text, expression text)
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    VALUES (1, '^[0-9]{8}$', 'to_date(%s::text, ''YYYYMMDD'')'),
-           (2, '^[0-9.]+$', 'to_timestamp(%s::numeric)'),
-           (3, '^[0-9.]+$', 'to_timestamp(%s::numeric / 1000)'),
-           (4, '^[0-9.]+$', 'to_timestamp(%s::numeric / 1000000)'),
-           (5, '^[0-9.]+$', 'to_timestamp(%s::numeric / 1000000000)'),
-           (6, '^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}$', '%s::date'),
-           (7, '^[0-9]{4}-.*[0-9]:[0-9].*([A-Za-z]|[+-][0-9])', '%s::timestamptz'),
-           (8, '^[0-9]{4}-', '%s::timestamp'),
-           (9, '^[0-9]{1,2}[.]', 'to_date(%s, ''DD.MM.YYYY'')'),
-           (10, '^[0-9]{1,2}/', 'to_date(%s, ''MM/DD/YYYY'')'),
-           (11, '^[0-9]{1,2}/', 'to_date(%s, ''DD/MM/YYYY'')'),
-           (12, '', '%s::timestamp')
-$$;
-COMMENT ON FUNCTION ltv.date_readings IS 'ways to read dates out of numbers and texts';
-
--- Found by trying on a sample, which must be of our times: amounts would read as
--- seconds since 1970. Blank texts are missing dates.
-CREATE FUNCTION ltv.date_expression(query text, column_name text, path text) RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    plain text := format('o.%I', column_name);
-    base text;
-    reading record;
-    reads boolean;
-BEGIN
-    FOREACH base IN ARRAY ARRAY[plain, format('NULLIF(%s, '''')', plain)] LOOP
-        FOR reading IN SELECT * FROM ltv.date_readings() ORDER BY i LOOP
-            BEGIN
-                reads := ltv.read_in(path, ltv.fill_in($sql$
-                    SELECT pg_catalog.to_jsonb(pg_catalog.bool_and(r.given ~ {pattern}::text)
-                               AND pg_catalog.min(r.t) >= '1980-01-01' AND pg_catalog.max(r.t) < '2200-01-01')
-                    FROM (SELECT ({given})::text AS given, ({reading})::pg_catalog.timestamptz AS t FROM ({query}
-                          ) o WHERE {given} IS NOT NULL LIMIT 1000) r$sql$, jsonb_build_object(
-                    'pattern', quote_literal(reading.pattern),
-                    'given', base, 'reading', format(reading.expression, base), 'query', query)))::boolean;
-                IF reads THEN
-                    RETURN format(reading.expression, base);
-                END IF;
-            EXCEPTION WHEN data_exception OR cannot_coerce OR undefined_function THEN
-                CONTINUE;
-            END;
-        END LOOP;
-    END LOOP;
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION ltv.date_expression IS 'the expression that makes dates of a column; null if none does';
-
-
 -- The sources of a definition ---------------------------------------------------------------------------------------
 
 CREATE FUNCTION ltv.check_given(
@@ -166,28 +111,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION ltv.raise_wrong_type IS 'raises an error about the type of a column';
-
-CREATE FUNCTION ltv.number_expression(query text, column_name text, path text) RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    plain text := format('o.%I', column_name);
-    expression text;
-BEGIN
-    FOREACH expression IN ARRAY ARRAY[plain || '::numeric', format('NULLIF(%s, '''')::numeric', plain)] LOOP
-        BEGIN
-            PERFORM ltv.read_in(path, format(
-                E'SELECT pg_catalog.to_jsonb(pg_catalog.sum(r.n)) FROM (SELECT %s AS n FROM (%s\n) o LIMIT 1000) r',
-                expression, query));
-            RETURN expression;
-        EXCEPTION WHEN data_exception OR cannot_coerce OR undefined_function THEN
-            CONTINUE;
-        END;
-    END LOOP;
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION ltv.number_expression IS 'the expression that makes numbers of a column; null if none does';
 
 -- Whether the source has what features need. Adds the types of the columns to the definition. Function, arguments and
 -- the source as it was given are those of the user's call, for a hint that repeats it.

@@ -15,10 +15,12 @@ DECLARE
 BEGIN
     IF latest > first_day IS NOT TRUE THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'the log is too short for the horizon: there is no cut-off to learn from',
-            DETAIL = CASE WHEN first_day IS NULL THEN 'The log is empty.'
+            MESSAGE = CASE WHEN first_day IS NULL THEN 'the log is empty: there is no cut-off to learn from'
+                           ELSE 'the log is too short for the horizon: there is no cut-off to learn from' END,
+            DETAIL = CASE WHEN first_day IS NULL THEN 'No row has a customer, a date that can be and a finite amount.'
                           ELSE format('The log goes from %s to %s.', first_day, last_day) END,
-            HINT = 'Give a shorter horizon, or a cut-off in as_of for features without a label.';
+            HINT = CASE WHEN first_day IS NULL THEN 'Check the source, and the columns that hold these.'
+                        ELSE 'Give a shorter horizon, or a cut-off in as_of for features without a label.' END;
     END IF;
     days := ARRAY(
         WITH monthly AS (SELECT (latest - make_interval(months => k))::date AS d FROM generate_series(0, 6) k),

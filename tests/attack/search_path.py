@@ -35,6 +35,21 @@ for left in TYPES:
                 CREATE OPERATOR shared.{operator} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = shared.o{made})""")
             made += outcome.ok
 case.check("alice's operators are there", made > 150, made)
+# A domain of bob's is one of the types of a call, so that an operator for it fits better than that of the type under it.
+DOMAINS = {"money": "numeric", "day": "date", "moment": "timestamptz", "word": "text", "number": "int4", "short": "varchar"}
+for domain, base in DOMAINS.items():
+    bob.run(f"CREATE DOMAIN bob.{domain} AS {base}")
+bob.run("CREATE TABLE bob.own_types AS SELECT customer_id::bob.number AS customer_id, day::bob.day AS day, day::timestamptz::bob.moment AS moment, amount::bob.money AS amount, (amount::text)::bob.word AS kind FROM bob.orders")
+bob.run("CREATE TABLE bob.odd_types AS SELECT customer_id, extract(epoch FROM day) AS seconds, to_char(day, 'DD.MM.YYYY')::varchar AS written, day, amount::text::varchar AS price FROM bob.orders")
+fitting = 0
+for domain in DOMAINS:
+    for other in [f"bob.{name}" for name in DOMAINS] + ["text", "int4", "numeric", "date", "timestamptz", "interval", "float8"]:
+        for operator in OPERATORS:
+            fitting += 1
+            alice.run(f"""CREATE FUNCTION shared.d{fitting}(a bob.{domain}, b {other}) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN PERFORM alice.spy('in an operator for a domain'); RETURN true; END $$;
+                CREATE OPERATOR shared.{operator} (LEFTARG = bob.{domain}, RIGHTARG = {other}, FUNCTION = shared.d{fitting})""")
+for name, arguments in {"to_timestamp": "numeric", "to_date": "varchar, text"}.items():
+    alice.run(f"CREATE FUNCTION shared.{name}({arguments}) RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN PERFORM alice.spy('in {name}'); RETURN now(); END $$")
 FUNCTIONS = admin.run("""
 SELECT DISTINCT ON (p.proname, p.proargtypes) quote_ident(p.proname), pg_get_function_identity_arguments(p.oid), format_type(p.prorettype, NULL), p.pronargs FROM pg_proc p
 WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f' AND NOT p.proretset AND p.provariadic = 0
@@ -93,6 +108,11 @@ USES = (
     "SELECT ltv_refresh_features('bob.features')", "SELECT ltv_refresh_features('bob.features', '2020-09-01')", "SELECT * FROM ltv_backtest('featured')", "SELECT * FROM ltv_backtest('featured', '2020-06-01')",
     "SELECT ltv_create_features('bob.other', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 60, sequence => true, attributes => 'SELECT customer_id, 1 AS x FROM bob.customers')",
     "SELECT ltv_create_features('bob.viewed', 'TABLE bob.orders', date_column => 'day', value_column => 'amount', horizon => 60, materialized => false)", "SELECT count(*) FROM bob.viewed",
+    "SELECT ltv_create_features('bob.own_other', 'bob.own_types', date_column => 'day', value_column => 'amount', horizon => 60, sequence => true, start_column => 'day', age => '{30,90}', customers => 'SELECT DISTINCT ON (customer_id) customer_id, day FROM bob.own_types',"
+    " events => '{\"kinds\": {\"source\": \"bob.own_types\", \"date_column\": \"moment\", \"type_column\": \"kind\", \"value_columns\": [\"amount\"]}}')",
+    "SELECT ltv_create_features('bob.own_viewed', 'bob.own_types', date_column => 'moment', value_column => 'amount', horizon => 60, materialized => false)", "SELECT count(*) FROM ltv_rfm_summary('bob.own_types', date_column => 'day', value_column => 'amount', as_of => '2021-06-01')",
+    "SELECT ltv_create_features('bob.not_made', 'bob.odd_types', date_column => 'seconds', value_column => 'price', horizon => 60)", "SELECT ltv_create_features('bob.not_made', 'bob.odd_types', date_column => 'written', value_column => 'price', horizon => 60)",
+    "SELECT ltv_create_features('bob.not_made', 'bob.odd_types', date_column => 'day', value_column => 'price', horizon => 60)",
     "SELECT count(*) FROM ltv_rfm_summary('bob.orders', date_column => 'day', value_column => 'amount')", "SELECT ltv_set_alias('m', 1)", "SELECT ltv_rollback('m')", "SELECT ltv_set_traffic('m', 0.5, 'customer_id')", "SELECT ltv_assigned_version('m', '5')",
     "SELECT ltv_set_promotion('m', 'if_better', 'mae', 0.1)", "SELECT ltv_set_thresholds('m', '{\"a\": 0.2}')", "SELECT ltv_keep_versions('m', 3)", "SELECT ltv_drop_alias('m', 'challenger')", "SELECT ltv_grant('m', 'public', 'read')",
     "SELECT ltv_revoke('m', 'public')", "SELECT ltv_schedule('m', '0 3 * * *', '{monitor}')", "SELECT ltv_schedule('m', NULL, '{score}', 'bob.customers', 'bob.scores')", "CALL ltv_nightly('m', '{score}')", "CALL ltv_nightly('m', '{score,monitor}', 'TABLE bob.customers', 'bob.scores', arguments => '{\"score\": {\"minimum_change\": 0}}')", "CALL ltv_nightly('featured', '{refresh,retrain}', 'bob.features')", "SELECT * FROM ltv_nightly_steps", "SELECT ltv_unschedule('m')", f"SELECT ltv_import_onnx('again', {ONNX})", "SELECT ltv_drop_version('again', 1)", "SELECT ltv_drop_model('again')",
@@ -106,7 +126,7 @@ for role, path in (("bob", "shared, bob, public"), ("bob", "shared, pg_catalog, 
     session.run(f"SET search_path = {path}; SET statement_timeout = '30s'")
     unusual = []
     for statement in USES:
-        text = statement.replace("bob.other", f"bob.other{len(path)}").replace("bob.made", f"bob.made{len(path)}").replace("bob.viewed", f"bob.viewed{len(path)}")
+        text = statement.replace("bob.own_other", f"bob.own_other{len(path)}").replace("bob.own_viewed", f"bob.own_viewed{len(path)}").replace("bob.other", f"bob.other{len(path)}").replace("bob.made", f"bob.made{len(path)}").replace("bob.viewed", f"bob.viewed{len(path)}")
         outcome = session.try_(text)
         if not outcome.ok and outcome.state not in ("0A000", "42704", "55000", "42501", "2BP01"):
             unusual.append((statement, outcome))
