@@ -213,9 +213,24 @@ COMMENT ON FUNCTION @extschema@.ltv_rollback
 
 -- Dropping ---------------------------------------------------------------------------------------------------------
 
--- Scores of a pinned version may be stored in indexes and generated columns, which are wrong without it.
+-- The calls of functions of ours in an expression that give the model as a literal, as PostgreSQL writes them: what
+-- follows the literal, which says the version.
+CREATE FUNCTION ltv.calls_of_model(expression text, model text) RETURNS SETOF text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.part
+    FROM (SELECT x.part, lag(x.part) OVER (ORDER BY x.i) AS before
+          FROM unnest(string_to_array(expression, concat('''', replace(model, '''', ''''''), '''')))
+               WITH ORDINALITY AS x(part, i)) p
+    WHERE p.before ~ '(ltv_predict[a-z_]*[(]|model => )[(]*$'
+$$;
+COMMENT ON FUNCTION ltv.calls_of_model IS 'what follows the name of a model in the calls of an expression';
+
+-- Scores of a pinned version may be stored in indexes and generated columns, which are wrong without it. A call that
+-- does not say plainly that it means another version counts, too. How expressions are written depends on settings.
 CREATE FUNCTION ltv.pinned_by(model text, version int) RETURNS TABLE (object text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+SET standard_conforming_strings = on
 AS $$
     WITH users AS (
         SELECT DISTINCT d.classid, d.objid, d.objsubid
@@ -235,18 +250,22 @@ AS $$
         JOIN pg_attrdef ad ON u.classid = 'pg_class'::regclass AND ad.adrelid = u.objid AND ad.adnum = u.objsubid
         JOIN pg_attribute a ON a.attrelid = ad.adrelid AND a.attnum = ad.adnum
         UNION ALL
-        SELECT format('constraint %I of %s', c.conname, c.conrelid::regclass), pg_get_constraintdef(c.oid)
+        SELECT format('constraint %I of %s', c.conname, CASE c.conrelid WHEN 0 THEN c.contypid::regtype::text
+                                                        ELSE c.conrelid::regclass::text END),
+               pg_get_constraintdef(c.oid)
         FROM users u JOIN pg_constraint c ON u.classid = 'pg_constraint'::regclass AND c.oid = u.objid
+        UNION ALL
+        SELECT format('partition key of %s', t.partrelid::regclass), pg_get_partkeydef(t.partrelid)
+        FROM users u JOIN pg_partitioned_table t ON u.classid = 'pg_class'::regclass AND t.partrelid = u.objid
     )
     -- The number of a version as an integer, and cast to bigint.
-    SELECT DISTINCT e.object FROM expressions e,
-        unnest(CASE WHEN version IS NULL THEN ARRAY['']
-                    ELSE ARRAY[version || ',', format('(%s)::bigint,', version),
-                               format('%L::bigint,', version)] END) written
-    WHERE strpos(e.text, format('(%L::text, %s', pinned_by.model, written)) > 0
+    SELECT DISTINCT e.object
+    FROM expressions e, ltv.calls_of_model(e.text, pinned_by.model) c(after),
+         LATERAL (SELECT substring(c.after FROM '^::text, (?:version => )?[(]?''?([0-9]+)[)'',]')) n(number)
+    WHERE pinned_by.version IS NULL OR COALESCE(n.number = pinned_by.version::text, true)
 $$;
 COMMENT ON FUNCTION ltv.pinned_by
-    IS 'indexes, generated columns and constraints that score with a version of a model (NULL: any version)';
+    IS 'indexes, generated columns, constraints, partition keys that score with a version of a model (NULL: any one)';
 
 CREATE FUNCTION ltv.refuse_pinned(model text, version int) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

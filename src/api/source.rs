@@ -51,16 +51,13 @@ pub fn bind(source: &CStr) -> Result<CString> {
     // tree was made just now and the text is copied.
     unsafe {
         let nesting = pg_sys::NewGUCNestLevel();
-        set_option(
-            c"search_path",
-            c"pg_catalog, pg_temp",
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-        );
-        set_option(
-            c"standard_conforming_strings",
-            c"on",
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-        );
+        for (name, value) in [
+            (c"search_path", c"pg_catalog, pg_temp"),
+            (c"standard_conforming_strings", c"on"),
+            (c"quote_all_identifiers", c"off"),
+        ] {
+            set_option(name, value, pg_sys::GucAction::GUC_ACTION_SAVE);
+        }
         let bound = CStr::from_ptr(pg_sys::pg_get_querydef(tree, false));
         let bound = with_escapes_marked(bound.to_bytes());
         pg_sys::AtEOXact_GUC(true, nesting);
