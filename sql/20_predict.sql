@@ -214,8 +214,9 @@ LANGUAGE sql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT * FROM jsonb_to_recordset(ltv.loaded_models_as_json())
         AS m(model text, version int, checksum text, graph_bytes bigint, load_milliseconds float8, uses bigint)
+    WHERE ltv.has_privilege(m.model, 'predict')
 $$;
-COMMENT ON FUNCTION ltv.loaded_models() IS 'the models that this session keeps ready to score';
+COMMENT ON FUNCTION ltv.loaded_models() IS 'the models that this session keeps ready and that the role may score with';
 
 CREATE VIEW @extschema@.ltv_loaded_models AS SELECT * FROM ltv.loaded_models();
 COMMENT ON VIEW @extschema@.ltv_loaded_models

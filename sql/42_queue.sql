@@ -329,6 +329,21 @@ END
 $$;
 COMMENT ON FUNCTION ltv.check_job IS 'a job of a role whose rights the caller has, or an error';
 
+-- By what is so at this moment, whatever the statement that asks sees: the worker may have come or ended since.
+CREATE FUNCTION ltv.job_is_lost(caller regrole, of_job bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM ltv.jobs j WHERE j.job = of_job AND pg_has_role(caller, j.owner, 'USAGE')
+                   AND j.status = 'running' AND ltv.job_is_held(j.job, j.pid) IS NOT TRUE);
+END
+$$;
+COMMENT ON FUNCTION ltv.job_is_lost(regrole, bigint) IS 'see the function without caller';
+
+CREATE FUNCTION ltv.job_is_lost(of_job bigint) RETURNS boolean
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ltv_for_caller';
+COMMENT ON FUNCTION ltv.job_is_lost(bigint) IS 'whether the worker of a job of the caller''s is gone without a word';
+
 -- The row of a running job is not touched: it is its worker's alone, who must
 -- never wait for somebody's open transaction.
 CREATE FUNCTION ltv.cancel_job(of_job bigint) RETURNS boolean

@@ -1,11 +1,12 @@
 -- Watching jobs and stopping them: ltv_jobs, ltv_wait, ltv_cancel, ltv_retry. Everybody
 -- sees the jobs of the roles whose rights they have.
 
--- While it reads, in one long transaction, a worker tells its rows as COPY does.
-CREATE VIEW @extschema@.ltv_jobs AS
+-- While it reads, in one long transaction, a worker tells its rows as COPY does. A condition of the reader's must not
+-- be looked at before the rows are known to be his.
+CREATE VIEW @extschema@.ltv_jobs WITH (security_barrier) AS
 SELECT j.job, j.model, j.kind,
        -- A worker that is gone without a word took its job with it.
-       CASE WHEN j.status = 'running' AND j.pid IS NOT NULL AND a.pid IS NULL THEN 'lost' ELSE j.status END AS status,
+       CASE WHEN j.status = 'running' AND ltv.job_is_lost(j.job) THEN 'lost' ELSE j.status END AS status,
        p.phase, p.step, p.epoch, p.epochs, COALESCE(r.rows, p.rows) AS rows,
        COALESCE(r.rows / NULLIF(extract(epoch FROM clock_timestamp() - j.started_at), 0), p.rows_per_second)
             AS rows_per_second,
@@ -17,8 +18,6 @@ SELECT j.job, j.model, j.kind,
        j.sqlstate, j.message, j.detail, j.hint
 FROM ltv.own_jobs j
 LEFT JOIN ltv.job_progress p USING (job)
-LEFT JOIN pg_catalog.pg_stat_activity a
-    ON a.pid = j.pid AND a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 LEFT JOIN LATERAL (SELECT NULLIF(c.param3, 0) AS rows FROM pg_catalog.pg_stat_get_progress_info('COPY') c
                    WHERE c.pid = j.pid AND j.status = 'running' AND p.phase = 'reading') r ON true;
 COMMENT ON VIEW @extschema@.ltv_jobs IS 'training jobs, waiting, running and past, with their progress and errors';

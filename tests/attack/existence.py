@@ -17,6 +17,7 @@ for _ in range(2):
 bob.run(f"SELECT ltv_set_alias('{HIS}', 2, 'secret_alias')")
 bob.run("SELECT ltv_create_features('bob.secret_features', 'bob.orders', date_column => 'day', value_column => 'amount', horizon => 90)")
 alice.run("SELECT ltv_import_onnx('own', %s)", [graphs.linear(1, 0)])
+alice.trained("hers", "alice.customers")
 long = bob.train(HIS, "bob.secret", options='{"epochs": 100000, "patience": 100000, "learning_rate_patience": 100000}', target="secret_ltv", id_column="secret_id")
 until(lambda: bob.value("SELECT phase = 'training' FROM ltv_jobs WHERE job = %s", [long]), 30)
 waiting = bob.train(HIS, "bob.secret", target="secret_ltv", id_column="secret_id")
@@ -131,6 +132,22 @@ for what in ("SELECT * FROM pg_stat_activity", "SELECT * FROM pg_stat_activity W
     case.check(f"{what} names nothing of bob's", not rows, rows[:1])
 locks = alice.run("SELECT locktype, classid, objid, objsubid FROM pg_locks l WHERE locktype = 'advisory' AND pid IN (SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'pg_ltv%')")
 case.check("a worker holds no advisory lock, which anybody could take first", not locks, locks)
+# A condition of her own, so cheap that the planner looks at it first, sees no row of a view before that row is known to be hers. ------------------
+alice.run("CREATE FUNCTION alice.tell(x text) RETURNS bool LANGUAGE plpgsql STRICT COST 0.0000001 AS $$ BEGIN RAISE NOTICE 'saw %', x; RETURN true; END $$")
+alice.run("SET enable_nestloop = off; SET enable_mergejoin = off")
+alice.notices.clear()
+for view, columns in admin.run("""
+    SELECT c.oid::regclass::text, array_agg(quote_ident(a.attname) || '::text') FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+    WHERE c.relkind = 'v' AND has_table_privilege('alice', c.oid, 'SELECT') AND c.oid <> 'ltv.functions'::regclass GROUP BY c.oid"""):
+    for column in columns:
+        alice.run(f"SELECT count(*) FROM {view} WHERE alice.tell({column})")
+saw = [notice for notice in alice.notices if WORDS.search(notice)]
+case.check("a condition of alice's sees nothing of bob's in a view", not saw, saw[:3])
+progress = admin.run("SELECT p.memory_bytes::text FROM ltv.job_progress p JOIN ltv.jobs j USING (job) WHERE j.owner = 'bob'::regrole AND p.memory_bytes IS NOT NULL EXCEPT SELECT p.memory_bytes::text FROM ltv.job_progress p JOIN ltv.jobs j USING (job) WHERE j.owner = 'alice'::regrole")
+saw = [value for (value,) in progress if f"saw {value}" in alice.notices]
+case.check("nor of the progress of bob's jobs", progress and not saw, saw[:3])
+alice.run("RESET enable_nestloop; RESET enable_mergejoin")
+
 worker = admin.value("SELECT pid FROM ltv_jobs WHERE job = %s", [long])
 for what in ("pg_terminate_backend", "pg_cancel_backend"):
     case.refused(f"{what} of bob's worker", alice, f"SELECT {what}({worker})")
