@@ -28,14 +28,22 @@ END
 $$;
 COMMENT ON FUNCTION ltv.granted_privileges IS 'the privileges that a grant or revoke means, or an error';
 
+CREATE FUNCTION ltv.check_granted(role text, privilege text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF role IS NULL OR privilege IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'neither the role nor the privilege may be null';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ltv.check_granted IS 'an error unless a grant or revoke says to whom and what';
+
 CREATE FUNCTION ltv.grant(caller regrole, model text, role text, privilege text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM ltv.lock_model(caller, model);
-    IF role IS NULL OR privilege IS NULL THEN
-        RAISE null_value_not_allowed USING MESSAGE = 'neither the role nor the privilege may be null';
-    END IF;
+    PERFORM ltv.lock_model(caller, model), ltv.check_granted(role, privilege);
     INSERT INTO ltv.privileges (model, grantee, privilege)
     SELECT $2, ltv.role_named($3), p FROM unnest(ltv.granted_privileges($4)) p ON CONFLICT DO NOTHING;
 END
@@ -97,14 +105,19 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_quietly';
 COMMENT ON FUNCTION @extschema@.ltv_grant
     IS 'lets a role (or public) score with a model (predict) or also look into it (read), and read a view that scores';
 
--- Who was let in before knows the channel of the alerts, so that changes.
+-- read includes predict, so who is to lose predict loses read, too. Who was let in before knows the channel of the
+-- alerts, so that changes.
 CREATE FUNCTION ltv.revoke(caller regrole, model text, role text, privilege text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    of_role regrole;
+    taken text[];
 BEGIN
-    PERFORM ltv.lock_model(caller, model);
-    DELETE FROM ltv.privileges p
-    WHERE p.model = $2 AND p.grantee = ltv.role_named($3) AND p.privilege = ANY (ltv.granted_privileges($4));
+    PERFORM ltv.lock_model(caller, model), ltv.check_granted(role, privilege);
+    of_role := ltv.role_named(role);
+    taken := ltv.granted_privileges(CASE privilege WHEN 'predict' THEN 'all' ELSE privilege END);
+    DELETE FROM ltv.privileges p WHERE p.model = $2 AND p.grantee = of_role AND p.privilege = ANY (taken);
     IF FOUND THEN
         UPDATE ltv.models m SET alert_channel = DEFAULT WHERE m.model = $2;
     END IF;
@@ -114,7 +127,8 @@ COMMENT ON FUNCTION ltv.revoke IS 'see ltv_revoke';
 
 CREATE FUNCTION @extschema@.ltv_revoke(model text, role text, privilege text DEFAULT 'all') RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_for_caller';
-COMMENT ON FUNCTION @extschema@.ltv_revoke IS 'takes privileges on a model back';
+COMMENT ON FUNCTION @extschema@.ltv_revoke
+    IS 'takes privileges on a model back; predict takes read along, which includes it';
 
 CREATE FUNCTION ltv.set_owner(caller regrole, model text, role text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -74,6 +74,8 @@ SET ROLE ltv_reader;
 SELECT count(*) FROM ltv_versions;
 SELECT count(*) FROM ltv_promotions;
 SET ROLE ltv_owner;
+-- Who loses predict loses read, which includes it.
+SELECT ltv_grant('m', 'ltv_reader', 'read');
 SELECT ltv_revoke('m', 'public'), ltv_revoke('m', 'ltv_reader', 'predict');
 SELECT privileges FROM ltv_models;
 SET ROLE ltv_member;
@@ -84,7 +86,7 @@ SELECT c.call, f.* FROM (VALUES
     ($$ltv_set_alias(NULL, 1)$$), ($$ltv_set_alias('no_such', 1)$$), ($$ltv_set_alias('m', NULL)$$), ($$ltv_set_alias('m', 99)$$),
     ($$ltv_set_alias('m', 1, '7')$$), ($$ltv_set_alias('m', 1, NULL)$$), ($$ltv_drop_alias('m', 'nobody')$$), ($$ltv_rollback('m', 'nobody')$$),
     ($$ltv_drop_version('m', 99)$$), ($$ltv_drop_version('m', NULL)$$), ($$ltv_drop_model(NULL)$$), ($$ltv_drop_model('no_such')$$),
-    ($$ltv_grant('m', 'no_such_role')$$), ($$ltv_grant('m', NULL)$$), ($$ltv_grant('m', 'public', 'write')$$), ($$ltv_revoke('m', 'public', 'write')$$),
+    ($$ltv_grant('m', 'no_such_role')$$), ($$ltv_grant('m', NULL)$$), ($$ltv_grant('m', 'public', 'write')$$), ($$ltv_revoke('m', 'public', 'write')$$), ($$ltv_revoke('m', 'ltv_reader', NULL)$$), ($$ltv_revoke('m', NULL)$$),
     ($$ltv_set_owner('m', 'no_such_role')$$), ($$ltv_set_owner('m', 'ltv_reader')$$),
     ($$ltv_training_info('m', 99)$$), ($$ltv_feature_info('no_such')$$)) c(call), fails('SELECT ' || c.call) f;
 
