@@ -4,13 +4,16 @@
 //! objects that do not exist, with the table of jobs as their class, which no statement takes or releases. A session
 //! loses such a lock when a transaction of it aborts, hence [`hold_again`].
 
-use super::{catalog, launch, session};
-use crate::error::log;
+use super::{catalog, interrupt, launch, session};
+use crate::error::{Report, Result, log};
 use pgrx::pg_sys;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use pgrx::prelude::PgSqlErrorCode;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 
 /// The job that this process runs; 0: none.
 static HELD: AtomicI64 = AtomicI64::new(0);
+/// The table of jobs that it is a row of.
+static TABLE: AtomicU32 = AtomicU32::new(0);
 
 const WHOLE_QUEUE: i64 = 0;
 
@@ -39,6 +42,7 @@ pub fn lock_queue(table: pg_sys::Oid) {
 
 /// Takes the job's lock for the session: `release` or the end of the process gives it back.
 pub fn hold(table: pg_sys::Oid, job: i64) {
+    TABLE.store(table.into(), Relaxed);
     // SAFETY: a lock of the session; an abort of this transaction gives it back, too.
     unsafe { pg_sys::LockAcquire(&tag(table, job), HOLDING, true, false) };
 }
@@ -49,6 +53,24 @@ pub fn begin(job: i64) {
     HELD.store(job, Relaxed);
 }
 
+/// The table of jobs, if it is still the one that the job is a row of.
+fn own_table() -> Option<pg_sys::Oid> {
+    catalog::jobs_table().filter(|&table| u32::from(table) == TABLE.load(Relaxed))
+}
+
+/// An error, and the end of the job, where the extension was dropped meanwhile: a job of the same number in the catalog
+/// that was made since is somebody else's.
+pub fn check_catalog() -> Result<()> {
+    if own_table().is_some() {
+        return Ok(());
+    }
+    interrupt::cancel();
+    Err(Report::new(
+        PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        "extension pg_ltv was dropped while the job was running",
+    ))
+}
+
 /// After an abort, which took the lock. Meanwhile the process itself stands for its job, see [`is_held`].
 fn hold_again() {
     let job = HELD.swap(0, Relaxed);
@@ -56,7 +78,7 @@ fn hold_again() {
         return;
     }
     let held = session::transaction(|| {
-        if let Some(table) = catalog::jobs_table() {
+        if let Some(table) = own_table() {
             hold(table, job);
         }
         Ok(())
@@ -71,7 +93,7 @@ fn hold_again() {
 pub fn release(job: i64) {
     HELD.store(0, Relaxed);
     let released = session::transaction(|| {
-        if let Some(table) = catalog::jobs_table() {
+        if let Some(table) = own_table() {
             // SAFETY: the lock that `hold` acquired.
             unsafe { pg_sys::LockRelease(&tag(table, job), HOLDING, true) };
         }

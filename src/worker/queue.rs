@@ -237,6 +237,7 @@ pub fn finish(job: i64, end: &End) -> Result<()> {
     loop {
         interrupt::settle();
         let written = session::transaction(|| {
+            lock::check_catalog()?;
             let _catalog = Identity::catalog_owner()?;
             Spi::connect_mut(|client| {
                 client

@@ -5,7 +5,7 @@
 
 use super::gpu::Gpu;
 use super::session::{self, Identity, unexpected};
-use super::{interrupt, memory, trial};
+use super::{interrupt, lock, memory, trial};
 use crate::allocator::{self, Reserve};
 use crate::error::{Report, Result, log, panic_report};
 use crate::signals::Blocked;
@@ -266,6 +266,7 @@ pub fn report_phase(job: i64, phase: &str, rows: Option<i64>) -> Result<()> {
 fn report_progress(arguments: &[DatumWithOid; 11]) -> Result<()> {
     session::transaction(|| {
         session::commit_without_waiting();
+        lock::check_catalog()?;
         let _catalog = Identity::catalog_owner()?;
         Spi::connect_mut(|client| {
             client
