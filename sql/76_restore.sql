@@ -38,6 +38,19 @@ $$;
 COMMENT ON FUNCTION ltv.stored_predictions
     IS 'the generated columns that score with a pinned version, with a column that each is made from';
 
+-- An UPDATE runs them as whoever restores. In a new database they come after the data; elsewhere they are somebody's.
+CREATE FUNCTION ltv.has_others_triggers(relation regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT NOT o.rolsuper AND o.rolname <> current_user AND (
+        EXISTS (SELECT FROM pg_trigger t
+                WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 16 > 0)
+        OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type = '2' AND r.ev_enabled <> 'D'))
+    FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = relation
+$$;
+COMMENT ON FUNCTION ltv.has_others_triggers
+    IS 'whether an update of a table would run triggers or rules of another role, which is no superuser';
+
 -- Without a search_path of its own, because an empty one is what a session that restores a dump is known
 -- by. Tables are locked first: a parallel restore locks the table that it fills, and waits for us if it
 -- stores a missing prediction after we have ended that.
@@ -46,6 +59,7 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     stored record;
+    missing boolean;
 BEGIN
     IF NOT ltv.restores() THEN
         RETURN NULL;
@@ -55,6 +69,18 @@ BEGIN
     END LOOP;
     PERFORM ltv.end_missing();
     FOR stored IN SELECT * FROM ltv.stored_predictions() LOOP
+        IF ltv.has_others_triggers(stored.relation) THEN
+            EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s WHERE %I IS NULL)', stored.relation, stored.name)
+                INTO missing;
+            IF missing THEN
+                RAISE WARNING USING
+                    MESSAGE = format('predictions that are missing in %s are not computed', stored.relation),
+                    DETAIL = 'Triggers or rules of its owner would run with your rights.',
+                    HINT = format('Its owner can run: UPDATE %s SET %I = %2$I WHERE %I IS NULL;', stored.relation,
+                                  stored.base, stored.name);
+            END IF;
+            CONTINUE;
+        END IF;
         EXECUTE format('UPDATE ONLY %s SET %I = %2$I WHERE %I IS NULL', stored.relation, stored.base, stored.name);
     END LOOP;
     RETURN NULL;
