@@ -248,7 +248,7 @@ BEGIN
         'after', ltv.metric_of(model, version, trial));
 EXCEPTION WHEN OTHERS THEN
     -- The version is worth keeping even where it cannot be compared, for instance because the relation changed since.
-    RETURN jsonb_build_object('error', SQLERRM);
+    RETURN jsonb_build_object('error', SQLERRM, 'sqlstate', SQLSTATE);
 END
 $$;
 COMMENT ON FUNCTION ltv.measure
@@ -291,8 +291,9 @@ DECLARE
     reason text := 'retrained, promotion rule: ' || (rule ->> 'promote');
 BEGIN
     IF measured ? 'error' THEN
-        reason := format('version %s could not be compared with version %s: %s',
-                         version, champion, measured ->> 'error');
+        -- What the error says may be of data that those who may read the model may not see.
+        reason := format('version %s could not be compared with version %s: SQLSTATE %s',
+                         version, champion, measured ->> 'sqlstate');
     ELSIF measured IS NOT NULL THEN
         wins := COALESCE(
             ltv.goodness(metric, after) > ltv.goodness(metric, before) + (rule ->> 'minimum_gain')::float8, false);
@@ -332,7 +333,8 @@ BEGIN
         PERFORM ltv.move_alias(role, model, 'champion', version, format('asked for by job %s', of_job), NULL);
     END IF;
     PERFORM ltv.drop_old_versions(role, model);
-    PERFORM ltv.finish_job(of_job, 'succeeded', version, NULL, message, NULL, NULL);
+    PERFORM ltv.finish_job(of_job, 'succeeded', version, NULL, NULLIF(concat_ws('; ', message,
+        'it could not be compared with the champion: ' || (measured ->> 'error')), ''), NULL, NULL);
 END
 $$;
 COMMENT ON FUNCTION ltv.settle_version

@@ -76,6 +76,8 @@ AS $$
 DECLARE
     gone record;
 BEGIN
+    -- A transaction sees who is connected as at its first look.
+    PERFORM pg_stat_clear_snapshot();
     FOR gone IN
         UPDATE ltv.nightly_steps s
         SET status = 'lost', finished_at = clock_timestamp(), message = 'the session ended before the step did'
@@ -375,7 +377,9 @@ BEGIN
                 ltv.check_step_arguments(steps, night -> 'arguments'), ltv.check_chain(night);
     END IF;
     today := (clock_timestamp() AT TIME ZONE (night ->> 'time_zone'))::date;
-    IF day > today THEN
+    IF day = '-infinity' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'the day must be finite';
+    ELSIF day > today THEN
         RAISE invalid_parameter_value USING MESSAGE = format('the day %s lies in the future', day),
             DETAIL = format('Today is %s in time zone %s.', today, night ->> 'time_zone');
     END IF;

@@ -21,7 +21,8 @@ BEGIN
     WHERE a.atttypid IS DISTINCT FROM w.type;
     IF facts.relkind <> 'r' OR wrong IS NOT NULL THEN
         RAISE wrong_object_type USING MESSAGE = format('%s is not a table of scores', name),
-            DETAIL = CASE WHEN wrong IS NOT NULL THEN format('It lacks, or has of other types: %s.', wrong) END,
+            DETAIL = CASE WHEN facts.relkind <> 'r' THEN 'It is a view, or partitioned, or otherwise no ordinary table.'
+                     ELSE format('It lacks, or has of other types: %s.', wrong) END,
             HINT = 'Name a table that does not exist yet; the step makes it.';
     ELSIF facts.relowner <> quote_ident(current_user)::regrole THEN
         RAISE insufficient_privilege USING MESSAGE = format('%s belongs to role "%s"', name, facts.owner),

@@ -65,6 +65,12 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.campaign_columns IS 'the columns of a campaign beside the id of the customer';
 
+-- A number of jsonb may be beyond what the view of all campaigns can show.
+CREATE FUNCTION ltv.is_double(value jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE WHEN jsonb_typeof(value) = 'number' THEN abs(value::numeric) <= 1e300 ELSE false END $$;
+COMMENT ON FUNCTION ltv.is_double IS 'whether a value is a number that a double can hold';
+
 CREATE FUNCTION ltv.check_campaign(definition jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET DateStyle = ISO
 AS $$
@@ -80,12 +86,13 @@ BEGIN
             ('draw', jsonb_typeof(definition -> 'draw') = 'string'),
             ('start', definition ->> 'start' ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'),
             ('time_zone', jsonb_typeof(definition -> 'time_zone') = 'string'),
-            ('hold_out', jsonb_typeof(definition -> 'hold_out') = 'number'),
-            ('margin', jsonb_typeof(definition -> 'margin') = 'number'),
+            ('hold_out', ltv.is_double(definition -> 'hold_out')),
+            ('margin', ltv.is_double(definition -> 'margin')),
             ('margin_column', COALESCE(jsonb_typeof(definition -> 'margin_column'), 'null') IN ('string', 'null')),
-            ('mean_margin', COALESCE(jsonb_typeof(definition -> 'mean_margin'), 'null') IN ('number', 'null')),
-            ('cost_per_contact', jsonb_typeof(definition -> 'cost_per_contact') = 'number'),
-            ('budget', COALESCE(jsonb_typeof(definition -> 'budget'), 'null') IN ('number', 'null')),
+            ('mean_margin', COALESCE(definition -> 'mean_margin', 'null') = 'null'
+                OR ltv.is_double(definition -> 'mean_margin')),
+            ('cost_per_contact', ltv.is_double(definition -> 'cost_per_contact')),
+            ('budget', COALESCE(definition -> 'budget', 'null') = 'null' OR ltv.is_double(definition -> 'budget')),
             ('version', COALESCE(definition -> 'version', 'null') = 'null'
                 OR definition ->> 'version' ~ '^[1-9][0-9]{0,9}$'),
             ('cooldown', COALESCE(definition -> 'cooldown', 'null') = 'null'

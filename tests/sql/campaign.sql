@@ -197,6 +197,8 @@ SELECT ltv.campaign_definition('ltv_campaign_maker'::regrole, 'maker.secret', fa
 SELECT ltv.save_campaign('ltv_campaign_maker'::regrole, 'maker.secret', '{}');
 SELECT ltv.other_campaigns('ltv_campaign_maker'::regrole, NULL);
 SELECT ltv.save_campaign('maker.secret', '{"model": 1}');
+-- No number that the view of all campaigns could not show.
+SELECT ltv.save_campaign('maker.secret', ltv.campaign_definition('maker.secret') || '{"hold_out": 1e400, "budget": -1e400}');
 SET ROLE ltv_campaign_reader;
 SELECT count(*) FROM ltv_campaigns;
 SELECT ltv_refresh_campaign('maker.secret');

@@ -90,6 +90,9 @@ SELECT last_status FROM ltv_schedules;
 CALL ltv_nightly('cdnow', '{score}', 'SELECT * FROM today UNION ALL SELECT * FROM today', 'scores');
 CALL ltv_nightly('cdnow', '{score}', 'today', 'log');
 CALL ltv_nightly('cdnow', '{score}', 'today', 'steps');
+CREATE VIEW scores_view AS TABLE scores;
+CALL ltv_nightly('cdnow', '{score}', 'today', 'scores_view');
+CALL ltv_nightly('cdnow', '{score}', 'today', 'new_scores', day => '-infinity');
 CALL ltv_nightly('cdnow', '{score}', 'SELECT customer_id AS version, t.* FROM today t', 'by_version', id_column => 'version');
 
 -- In a transaction block nothing is committed, and a failure is a warning.
@@ -128,7 +131,7 @@ SELECT ltv_wait(max(job)) FROM ltv_jobs;
 SELECT kind, version, regexp_replace(message, 'job \d+', 'job N') AS message FROM ltv_alerts WHERE model = 'small';
 SELECT ltv.judge(current_user::regrole, 'small', 1, '{"promotion": {"promote": "if_better", "metric": "normalized_gini", "minimum_gain": 0}}', '{"before": 0.8, "after": 0.7}');
 SELECT ltv.judge(current_user::regrole, 'small', 1, '{"promotion": {"promote": "if_better", "metric": "mae", "minimum_gain": 0}}', '{"before": 7, "after": 6.5}');
-SELECT ltv.judge(current_user::regrole, 'small', 1, '{"promotion": {"promote": "if_better", "metric": "mae", "minimum_gain": 0}}', '{"error": "no such column"}');
+SELECT ltv.judge(current_user::regrole, 'small', 1, '{"promotion": {"promote": "if_better", "metric": "mae", "minimum_gain": 0}}', '{"error": "no such column", "sqlstate": "42703"}');
 SELECT kind, version, message FROM ltv_alerts WHERE model = 'small' AND version IS NOT NULL ORDER BY alert;
 
 -- Without a champion; arguments that cannot be.
