@@ -126,6 +126,9 @@ BEGIN
     ELSIF cardinality(features) = 0 OR array_ndims(features) > 1 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'features must be a list of one or more columns',
             HINT = 'Leave it out to use every column but the target and the id.';
+    ELSIF array_ndims(exclude) > 1 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'exclude must be a list of columns',
+            HINT = 'For example exclude => ''{first_month,first_amount}''.';
     ELSIF array_position(features, NULL) IS NOT NULL OR array_position(exclude, NULL) IS NOT NULL THEN
         RAISE null_value_not_allowed USING
             MESSAGE = format('%s must not contain null',

@@ -63,7 +63,9 @@ BEGIN
                                           FROM jsonb_array_elements_text(v.schema -> 'horizons') h))
     INTO facts FROM ltv.versions v WHERE v.model = prediction_facts.model AND v.version = used;
     IF facts IS NULL THEN
-        RAISE undefined_object USING MESSAGE = format('version %s of model "%s" does not exist', used, model);
+        RAISE undefined_object USING MESSAGE = format('version %s of model "%s" does not exist', used, model),
+            HINT = 'Leave the version out to have the champion. '
+                   'The view ltv_versions lists those that you may look into.';
     END IF;
     RETURN facts;
 END

@@ -277,7 +277,7 @@ BEGIN
             HINT = 'For example thresholds => ''{"recency": 0.1}''.';
     END IF;
     SELECT * INTO wrong FROM jsonb_each(thresholds) t
-    WHERE jsonb_typeof(t.value) <> 'number'
+    WHERE NOT ltv.is_double(t.value)
       OR NOT EXISTS (SELECT FROM jsonb_array_elements(features) f(e) WHERE f.e ->> 'name' = t.key)
     LIMIT 1;
     IF FOUND THEN

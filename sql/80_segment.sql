@@ -14,7 +14,7 @@ CREATE FUNCTION ltv.tier_bounds(shares float8[]) RETURNS float8[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF cardinality(shares) IS NULL OR cardinality(shares) = 0 OR array_position(shares, NULL) IS NOT NULL
+    IF array_ndims(shares) IS DISTINCT FROM 1 OR array_position(shares, NULL) IS NOT NULL
        OR 0 >= ANY (shares) OR abs((SELECT sum(s) FROM unnest(shares) s) - 1) > 1e-6 THEN
         PERFORM ltv.raise_argument('shares must be positive and add up to 1',
             'For example shares => ''{0.1,0.4,0.5}'': the best tenth, the next 40 %, the rest.');
@@ -32,7 +32,7 @@ LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF cardinality(thresholds) NOT BETWEEN 1 AND 100 OR array_ndims(thresholds) > 1
-       OR array_position(thresholds, NULL) IS NOT NULL
+       OR array_position(thresholds, NULL) IS NOT NULL OR 'NaN' = ANY (thresholds)
        OR thresholds <> ARRAY(SELECT DISTINCT t FROM unnest(thresholds) t ORDER BY t DESC) THEN
         PERFORM ltv.raise_argument('thresholds must be numbers from the largest to the least',
             'For example thresholds => ''{1000,200,50}'': from 1000 up, from 200, from 50, and the rest.');
@@ -137,7 +137,11 @@ BEGIN
             ltv.check_tier_names(tier_names, COALESCE(cardinality(bounds), cardinality(rising) + 1));
     id_column := ltv.check_id_column(columns.names, id_column, model);
     PERFORM ltv.check_id_type(query, id_column, pg_typeof(id_type));
-    IF budget < 0 OR cost_per_contact <= 0 OR (budget IS NULL) <> (cost_per_contact IS NULL) THEN
+    IF version IS NOT NULL THEN
+        PERFORM ltv.prediction_facts(model, version);  -- says so where there is no such version
+    END IF;
+    IF budget < 0 OR cost_per_contact <= 0 OR 'NaN' IN (budget, cost_per_contact)
+       OR (budget IS NULL) <> (cost_per_contact IS NULL) THEN
         RAISE invalid_parameter_value USING MESSAGE = 'a budget needs the cost per contact, and both must be positive',
             HINT = 'For example budget => 1000, cost_per_contact => 0.80, margin => 0.25.';
     END IF;

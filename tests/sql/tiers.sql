@@ -34,6 +34,11 @@ SELECT ltv_segment('m', 'shop', thresholds => '{1,2}');
 SELECT ltv_segment('m', 'shop', thresholds => '{}');
 SELECT ltv_segment('m', 'shop', thresholds => '{2,NULL}');
 SELECT ltv_segment('m', 'shop', shares => '{0.2,0.2}');
+SELECT ltv_segment('m', 'shop', shares => '{{0.5,0.5}}');
+SELECT ltv_segment('m', 'shop', thresholds => '{NaN}');
+SELECT ltv_segment('m', 'shop', budget => 'NaN', cost_per_contact => 1);
+SELECT ltv_segment('m', 'shop', version => 9999999999);
+SELECT ltv_segment_summary('m', 'shop', version => -1);
 -- Ids of their own type, tiers with names.
 SELECT pg_typeof(customer_id), customer_id, ltv, rank, tier, tier_name, contact FROM ltv_segment_as(NULL::int, 'm', 'shop', thresholds => '{900,500}', tier_names => '{gold,silver,bronze}', budget => 1, cost_per_contact => 0.5) LIMIT 3;
 SELECT count(*) AS different FROM ltv_segment_as(NULL::int, 'm', 'shop') a FULL JOIN ltv_segment('m', 'shop') b ON a.customer_id::text = b.customer_id WHERE (a.ltv, a.rank, a.tier, a.customer_share, a.revenue_share) IS DISTINCT FROM (b.ltv, b.rank, b.tier, b.customer_share, b.revenue_share);

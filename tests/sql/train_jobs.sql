@@ -26,6 +26,7 @@ SELECT ltv_train('m', 'good', options => ('{"hidden": ' || repeat('[', 300) || r
 -- Columns that cannot be used are named all at once, in the form in which they are left out.
 SELECT ltv_train('m', 'good');
 SELECT ltv_train('m', 'good', exclude => '{place,nothing}');
+SELECT ltv_train('m', 'good', exclude => '{{place},{nothing}}');
 SELECT ltv_train('m', 'good', exclude => '{place,NULL}');
 SELECT ltv_train('m', 'good', exclude => '{place}', features => '{a}');
 SELECT ltv_train('m', 'good', exclude => '{"the rest",place}', options => :'quick') > 0;
