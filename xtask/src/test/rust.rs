@@ -13,8 +13,7 @@ use crate::frozen;
 use crate::onnxruntime;
 use crate::postgres_install::Install;
 use crate::project::Project;
-use crate::releases::Release;
-use crate::shell;
+use crate::{releases, shell};
 
 pub const NAMES: &[&str] = &[
     "rust/fmt",
@@ -136,15 +135,12 @@ fn documentation(project: &Project, install: &Install) -> Outcome {
 /// The extension must compile for the releases that this machine does not have, too.
 fn other_release(project: &Project, name: &str) -> Outcome {
     let major = name.trim_start_matches("rust/postgresql-").parse();
-    let Some(release) = major.ok().and_then(Release::of) else {
+    let Ok(major) = major else {
         return Outcome::Failed("there is no such release".into());
     };
-    if let Err(error) = release.unpacked(project) {
-        return Outcome::Skipped(format!("{error:#}"));
-    }
-    match release.install(project) {
+    match releases::fetched(project, major) {
         Ok(install) => clippy(project, &install, &[]),
-        Err(error) => Outcome::Failed(format!("{error:#}")),
+        Err(error) => Outcome::Skipped(format!("{error:#}")),
     }
 }
 
