@@ -2,7 +2,7 @@
 //! function, view and setting (docs/reference/texts).
 //!
 //! Types, defaults, result columns, comments and error messages come from the server; what they mean comes from the
-//! texts. Whatever has no text is an error, and so is a text of something that is not there.
+//! texts. Whatever has no text is an error, and so is a text of something that is not there. The README has the names.
 
 mod catalog;
 mod pages;
@@ -104,6 +104,10 @@ fn generate(workspace: &Workspace) -> Result<Vec<Page>> {
             content,
         });
     }
+    let path = root.join("README.md");
+    let present = fs::read_to_string(&path).context("no README.md")?;
+    let content = pages::readme(&present, &texts)?;
+    made.push(Page { path, content });
     drop(client);
     workspace.cluster.drop_database(&database)?;
     Ok(made)

@@ -14,6 +14,9 @@ const NOTE: &str =
     "<!-- Made by `cargo xtask reference` from the server and docs/reference/texts. -->";
 /// Where the introduction of the first page wants the list of everything.
 const INDEX: &str = "<!-- index -->";
+/// Around what the README has of it.
+const OVERVIEW: &str = "<!-- made by cargo xtask reference -->";
+const END_OF_OVERVIEW: &str = "<!-- end of what is made -->";
 
 pub fn page(text: &Text, all: &[Text], catalog: &Catalog, client: &mut Client) -> Result<String> {
     let introduction = text.introduction.trim();
@@ -71,6 +74,28 @@ fn index(all: &[Text], catalog: &Catalog) -> String {
         out.push('\n');
     }
     out
+}
+
+/// The README with the names of everything, page by page, in the place that it has for them.
+pub fn readme(present: &str, all: &[Text]) -> Result<String> {
+    let parts = present.split_once(OVERVIEW).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END_OF_OVERVIEW)?;
+        Some((before, after))
+    });
+    let (before, after) = parts.context("README.md has no place for the names of everything")?;
+    let mut table = String::from("| of | names |\n|---|---|\n");
+    for text in all.iter().filter(|text| !text.sections.is_empty()) {
+        let page = format!("docs/reference/{}", text.page);
+        let names: Vec<String> = text
+            .sections
+            .iter()
+            .map(|section| format!("[`{0}`]({page}#{1})", section.name, anchor(&section.name)))
+            .collect();
+        let _ = writeln!(table, "| [{}]({page}) | {} |", text.title, names.join(", "));
+    }
+    Ok(format!(
+        "{before}{OVERVIEW}\n\n{table}\n{END_OF_OVERVIEW}{after}"
+    ))
 }
 
 /// What a heading is called in a link, by GitHub and mdBook alike.
