@@ -138,13 +138,24 @@ pub fn check(project: &Project) -> Result<()> {
         fs::read_to_string(project.root.join(name)).with_context(|| format!("cannot read {name}"))
     };
     let meta: serde_json::Value = serde_json::from_str(&read("META.json")?)?;
+    let provided = &meta["provides"]["pg_ltv"];
     for (file, found) in [
         ("Cargo.toml", env!("CARGO_PKG_VERSION")),
         ("META.json", meta["version"].as_str().unwrap_or_default()),
+        (
+            "META.json, provides,",
+            provided["version"].as_str().unwrap_or_default(),
+        ),
     ] {
         if found != version {
             bail!("{file} has version {found}, sql/pg_ltv.control {version}");
         }
+    }
+    for key in ["file", "docfile"] {
+        read(provided[key].as_str().unwrap_or(key)).context("META.json names it")?;
+    }
+    if let Some(validator) = shell::on_path("pgxn_meta") {
+        shell::capture(Command::new(validator).arg(project.root.join("META.json")))?;
     }
     shell::capture(
         Command::new("sha256sum")
