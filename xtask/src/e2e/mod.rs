@@ -9,6 +9,7 @@ mod encodings;
 mod faults;
 mod fleet;
 mod gpu;
+mod images;
 mod inference;
 mod jobs;
 mod kill;

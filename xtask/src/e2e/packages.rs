@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
+use super::images::Images;
 use super::{ensure_eq, with_major};
 use crate::postgres_install::Install;
 use crate::workspace::Workspace;
@@ -24,7 +25,16 @@ const SYSTEMS: &[System] = &[
     System::new(15, "Debian", "bookworm"),
     System::new(16, "Ubuntu", "noble"),
     System::new(17, "Debian", "trixie"),
+    System::new(18, "Debian", "forky"),
 ];
+
+/// Where debootstrap is older than the suite, it goes by the script for all suites of the distribution.
+fn script(distribution: &str) -> &'static str {
+    match distribution {
+        "Ubuntu" => "gutsy",
+        _ => "sid",
+    }
+}
 
 impl System {
     const fn new(major: u32, distribution: &'static str, suite: &'static str) -> System {
@@ -52,17 +62,19 @@ impl System {
         ));
         let mut command = Command::new("debootstrap");
         command.arg("--variant=minbase");
-        if self.is_of_this_machine()? {
-            command.arg(self.suite).arg(root);
-        } else {
-            // debootstrap's own mirror, by the script for all of Ubuntu's: it may be older than the suite.
+        if !self.is_of_this_machine()? {
             let keys = apt::unpacked(&workspace.shared, "trixie", "ubuntu-keyring")?;
             command
                 .arg("--keyring")
-                .arg(keys.join("usr/share/keyrings/ubuntu-archive-keyring.gpg"))
-                .arg(self.suite)
-                .arg(root)
-                .args(["", "gutsy"]);
+                .arg(keys.join("usr/share/keyrings/ubuntu-archive-keyring.gpg"));
+        }
+        // From debootstrap's own mirror.
+        command.arg(self.suite).arg(root).arg("");
+        if !Path::new("/usr/share/debootstrap/scripts")
+            .join(self.suite)
+            .is_file()
+        {
+            command.arg(script(self.distribution));
         }
         shell::capture(&mut command)?;
         let sources = root.join("etc/apt/sources.list");
@@ -76,6 +88,9 @@ impl System {
         };
         lines.push_str(&(updates.join("\n") + "\n"));
         fs::write(&sources, lines)?;
+        // Lists of a suite that is not released yet are good for a week, and a mirror may lag by more.
+        let lagging = root.join("etc/apt/apt.conf.d/90lagging");
+        fs::write(&lagging, "Acquire::Check-Valid-Until \"false\";\n")?;
         Ok(())
     }
 }
@@ -217,9 +232,28 @@ fn in_a_bare_system(workspace: &Workspace, system: &System, package: &Path) -> R
             .arg(&root)
             .arg(system.major.to_string()),
     )?;
-    if !said.lines().any(|line| line == "ranked 10") {
-        bail!("no ranking in {}:\n{said}", system.suite);
+    ranked(&said, system.suite)?;
+    match Images::begin(workspace) {
+        Some(images) => in_images(&images, system.major, &root)?,
+        None => shell::say("buildah is not installed: no images are made"),
     }
     fs::remove_dir_all(&root)?;
     Ok(())
+}
+
+fn ranked(said: &str, place: &str) -> Result<()> {
+    let found = said.lines().any(|line| line == "ranked 10");
+    ensure!(found, "no ranking in {place}:\n{said}");
+    Ok(())
+}
+
+/// The system has PostgreSQL by now, and no pg_ltv any more: as the images that ours are made on.
+fn in_images(images: &Images, major: u32, root: &Path) -> Result<()> {
+    shell::step("Making the images");
+    images.import(root, "localhost/base")?;
+    images.build("Dockerfile", "localhost/base", major, "localhost/pg_ltv")?;
+    ranked(&images.try_in("localhost/pg_ltv", major)?, "the image")?;
+    let volume = "localhost/pg_ltv-volume";
+    images.build("Dockerfile.volume", "localhost/base", major, volume)?;
+    images.check_volume(volume)
 }

@@ -106,7 +106,9 @@ fn move_symbols(library: &Path, to: &Path) -> Result<Option<String>> {
 /// The packages that the libraries need, with versions.
 fn shared_libraries(release: &Release, libraries: &[PathBuf]) -> Result<String> {
     setup::programs(&["dpkg-shlibdeps"])?;
-    let place = release.output.join("shlibdeps");
+    let place = release
+        .output
+        .join(format!("shlibdeps-{}", release.install.major));
     fresh_directory(&place)?;
     write(&place.join("debian/control"), "Source: pg-ltv\n")?;
     let found = shell::capture(

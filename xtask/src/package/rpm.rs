@@ -10,7 +10,9 @@ use super::{Release, fresh_directory};
 use crate::{files, shell};
 
 pub fn package(release: &Release, archive: &Path) -> Result<PathBuf> {
-    let place = release.output.join("rpm");
+    let place = release
+        .output
+        .join(format!("rpm-{}", release.install.major));
     fresh_directory(&place)?;
     let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
     shell::capture(
