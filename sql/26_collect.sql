@@ -48,8 +48,14 @@ RETURNS real[]
 LANGUAGE c IMMUTABLE PARALLEL SAFE COST 200 AS 'MODULE_PATHNAME', 'ltv_feature_sequence';
 COMMENT ON FUNCTION ltv.feature_sequence IS 'the steps of a customer up to a moment of a plan';
 
--- The query yields customers, days and amounts, and is read as often as its customers do not fit into memory. Of all
--- customers, those of one part of so many; sorted by the bytes of their ids, and by moment.
-CREATE FUNCTION ltv.order_features(plan text, log_end date, query text, part int, parts int) RETURNS SETOF record
-LANGUAGE c STABLE PARALLEL SAFE COST 1000000 ROWS 100000 AS 'MODULE_PATHNAME', 'ltv_order_features';
+-- The query yields customers, days and amounts, and is read as often as its customers do not fit into memory. Rows come
+-- sorted by the bytes of the ids, and by moment.
+CREATE FUNCTION ltv.order_features(plan text, log_end date, query text) RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000000 ROWS 100000 AS 'MODULE_PATHNAME', 'ltv_order_features';
 COMMENT ON FUNCTION ltv.order_features IS 'the features of all customers of an order log, on each day of a plan';
+
+-- The same into a table that was made in this transaction. It returns how many rows these are, or NULL where the table
+-- is not as it was made, say because an event trigger gave it an index.
+CREATE FUNCTION ltv.fill_order_features(relation regclass, plan text, log_end date, query text) RETURNS bigint
+LANGUAGE c AS 'MODULE_PATHNAME', 'ltv_fill_order_features';
+COMMENT ON FUNCTION ltv.fill_order_features IS 'writes the features of all customers of an order log into a new table';

@@ -141,6 +141,24 @@ END
 $$;
 COMMENT ON FUNCTION ltv.empty_features IS 'deletes all rows of a table of features';
 
+-- Rows go straight into the table, unless an event trigger has given it something to look after.
+CREATE FUNCTION ltv.write_order_features(
+    name text, definition jsonb, context ltv.features_context, query text
+) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    path text := ltv.run_path(definition);
+BEGIN
+    PERFORM ltv.write_in(path, format('CREATE TABLE %s AS %s WITH NO DATA', name, query));
+    RETURN COALESCE(
+        ltv.read_in(path, format('SELECT pg_catalog.to_jsonb(ltv.fill_order_features(%L, %s))', name,
+                                 ltv.order_features_arguments(definition, context)))::bigint,
+        ltv.write_in(path, format('INSERT INTO %s %s', name, query)));
+END
+$$;
+COMMENT ON FUNCTION ltv.write_order_features IS 'makes a table of features that are made of orders alone';
+
 -- Where relation is null, it is made. The logs of all customers are collected at once, in as much memory as PostgreSQL
 -- has for building things; what does not fit is spilled. Compiling the statement would take longer than running it.
 -- Statistics are of fewer rows than they are by default: of those, how many customers there are is told as well.
@@ -182,7 +200,9 @@ BEGIN
     parts := CASE WHEN relation IS NULL THEN ltv.feature_parts(definition) ELSE 1 END;
     PERFORM set_config('work_mem', greatest(pg_size_bytes(memory),
         pg_size_bytes(current_setting('maintenance_work_mem')) / parts) / 1024 || 'kB', true);
-    IF parts > 1 THEN
+    IF relation IS NULL AND ltv.plain_id(definition) IS NOT NULL THEN
+        filled := ltv.write_order_features(name, definition, context, query);
+    ELSIF parts > 1 THEN
         -- That each process has customers of its own is better than whatever the planner would think of.
         PERFORM set_config('min_parallel_table_scan_size', '1TB', true), set_config('parallel_setup_cost', '0', true),
                 set_config('parallel_tuple_cost', '0', true);
@@ -262,6 +282,53 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION ltv.comment_features IS 'writes down what the columns of features mean';
+
+-- Customers who are yet to start, ages that nobody has reached, event logs of others.
+CREATE FUNCTION ltv.say_absent(name text, definition jsonb, today date) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    late bigint;
+    is_there boolean;
+    age text;
+    log text;
+BEGIN
+    IF definition ->> 'start_column' IS NOT NULL THEN
+        late := ltv.read_in(ltv.run_path(definition), format(
+            E'SELECT pg_catalog.to_jsonb(pg_catalog.count(*)) FROM (%s\n) c WHERE %s > %L::pg_catalog.date',
+            definition ->> 'customers', (ltv.log_times(jsonb_build_object(
+                'customer_id_column', definition ->> 'customer_id_column', 'date_column', definition ->> 'start_column',
+                'date_type', definition ->> 'start_type'), definition ->> 'time_zone', NULL, 'c')).day, today));
+        IF late > 0 THEN
+            RAISE NOTICE USING
+                MESSAGE = CASE late WHEN 1 THEN 'one customer starts after today and has no row'
+                               ELSE format('%s customers start after today and have no row', late) END;
+        END IF;
+    END IF;
+    IF definition -> 'materialized' = 'false' THEN
+        RETURN;
+    END IF;
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO is_there;
+    IF NOT is_there THEN
+        RETURN;
+    END IF;
+    FOR age IN SELECT jsonb_array_elements_text(NULLIF(definition -> 'age', 'null')) LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s f WHERE f.days_since_start = %s)', name, age) INTO is_there;
+        IF NOT is_there THEN
+            RAISE NOTICE USING MESSAGE = format('no customer had reached the age %s by the end of the log', age);
+        END IF;
+    END LOOP;
+    FOR log IN SELECT e ->> 'name' FROM jsonb_array_elements(NULLIF(definition -> 'events', 'null')) e LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s f WHERE f.%I > 0)', name, log || '_count') INTO is_there;
+        IF NOT is_there THEN
+            RAISE NOTICE USING MESSAGE = format('the event log "%s" has no event of these customers', log),
+                DETAIL = 'Up to the moments at which they are looked at.',
+                HINT = 'Check its customer_id_column and its dates.';
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION ltv.say_absent IS 'notices of what was asked for and is not in features';
 
 CREATE FUNCTION ltv.say_unfinished(definition jsonb, facts ltv.log_facts) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

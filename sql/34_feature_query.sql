@@ -178,39 +178,32 @@ AS $$
 $$;
 COMMENT ON FUNCTION ltv.plain_id IS 'the id of features that are made of orders alone, as SQL';
 
--- Of a part of the customers, sorted by customer and cut-off.
-CREATE FUNCTION ltv.order_features_query(
-    definition jsonb, context ltv.features_context, declared_id text, part int, parts int
-) RETURNS text
+-- What features of orders alone are made of: the arguments of ltv.order_features.
+CREATE FUNCTION ltv.order_features_arguments(definition jsonb, context ltv.features_context) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('SELECT * FROM ltv.order_features(%L, %s, %L, %s, %s) AS f (%s, as_of date%s)',
-        ltv.feature_plan(definition), context.log_end,
+    SELECT format('%L, %s, %L', ltv.feature_plan(definition), context.log_end,
         ltv.fill_in(E'SELECT {id}, {day}, {amount} FROM ({source}\n) o WHERE {id} IS NOT NULL AND {possible}',
                     jsonb_build_object('id', t.id, 'day', t.day, 'amount', ltv.exact_amount(definition),
-                                       'source', definition ->> 'source', 'possible', t.possible)),
-        part, parts, declared_id,
-        (SELECT string_agg(format(', %I %s', c.name, c.type), '' ORDER BY c.is_label, c.place, c.i)
-         FROM (SELECT n.name, n.type, n.is_label, 0 AS place, n.i FROM ltv.feature_columns(definition) n
-               UNION ALL SELECT 'spend_sequence', 'real[]', false, 1, 0
-               WHERE NULLIF(definition -> 'sequence', 'null') IS NOT NULL) c))
+                                       'source', definition ->> 'source', 'possible', t.possible)))
     FROM ltv.log_times(definition, definition ->> 'time_zone', context.today) t
 $$;
-COMMENT ON FUNCTION ltv.order_features_query IS 'the SELECT of features that are made of orders alone';
+COMMENT ON FUNCTION ltv.order_features_arguments IS 'the arguments of ltv.order_features for a definition, as SQL';
 
--- Sorted where one process makes all of them.
-CREATE FUNCTION ltv.table_query(
-    definition jsonb, context ltv.features_context, part int DEFAULT 0, parts int DEFAULT 1
-) RETURNS text
+-- What a table of features is made of, sorted by customer and cut-off.
+CREATE FUNCTION ltv.table_query(definition jsonb, context ltv.features_context) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN i.id IS NOT NULL THEN ltv.order_features_query(definition, context, i.id, part, parts)
-                WHEN parts > 1 THEN ltv.features_query(
-                    definition || jsonb_build_object('part', jsonb_build_array(part, parts)), context)
-                ELSE ltv.features_query(definition, context, sorted => true) END
+    SELECT CASE WHEN i.id IS NULL THEN ltv.features_query(definition, context, sorted => true)
+        ELSE format('SELECT * FROM ltv.order_features(%s) AS f (%s, as_of date%s)',
+            ltv.order_features_arguments(definition, context), i.id,
+            (SELECT string_agg(format(', %I %s', c.name, c.type), '' ORDER BY c.is_label, c.place, c.i)
+             FROM (SELECT n.name, n.type, n.is_label, 0 AS place, n.i FROM ltv.feature_columns(definition) n
+                   UNION ALL SELECT 'spend_sequence', 'real[]', false, 1, 0
+                   WHERE NULLIF(definition -> 'sequence', 'null') IS NOT NULL) c)) END
     FROM ltv.plain_id(definition) i(id)
 $$;
-COMMENT ON FUNCTION ltv.table_query IS 'the SELECT that a table of features, or the part of a process, is made with';
+COMMENT ON FUNCTION ltv.table_query IS 'the SELECT that a table of features is made with';
 
 -- PostgreSQL can let several processes collect a log, but what each has of a customer has to be put together by one. So
 -- where a log is a large table, each takes the customers of some hashes from beginning to end. Policies and the tables
@@ -218,7 +211,7 @@ COMMENT ON FUNCTION ltv.table_query IS 'the SELECT that a table of features, or 
 CREATE FUNCTION ltv.feature_parts(definition jsonb) RETURNS int
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN ltv.id_hash(definition, '') IS NOT NULL
+    SELECT CASE WHEN ltv.plain_id(definition) IS NULL AND ltv.id_hash(definition, '') IS NOT NULL
                  AND num_nonnulls(definition ->> 'customers', definition ->> 'events', definition ->> 'attributes') = 0
                  AND EXISTS (SELECT FROM pg_class c
                              WHERE c.oid = ltv.relation_named(definition ->> 'source_relation')
@@ -234,8 +227,9 @@ CREATE FUNCTION ltv.features_in_parts(definition jsonb, context ltv.features_con
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format(E'SELECT * FROM (%s) p\nORDER BY %s, p.as_of',
-                  string_agg(format('(%s)', ltv.table_query(definition, context, k, parts)),
-                             E'\nUNION ALL\n' ORDER BY k),
+                  string_agg(format('(%s)', ltv.features_query(
+                      definition || jsonb_build_object('part', jsonb_build_array(k, parts)), context)),
+                      E'\nUNION ALL\n' ORDER BY k),
                   ltv.id_order(definition, format('p.%I', definition ->> 'customer_id_column')))
     FROM generate_series(0, parts - 1) k
 $$;

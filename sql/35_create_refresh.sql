@@ -176,6 +176,7 @@ BEGIN
     PERFORM ltv.comment_features(name::regclass, spec);
     PERFORM ltv.save_definition(name::regclass, spec);
     PERFORM ltv.say_left_out(facts);
+    PERFORM ltv.say_absent(name, spec, today);
     PERFORM ltv.say_unfinished(spec, facts);
     IF temporary IS NOT NULL THEN
         RAISE NOTICE USING

@@ -192,6 +192,9 @@ DROP TABLE beyond;
 SELECT ltv_create_features('beyond', 'orders', date_column => 'ts', value_column => 'amount', age => '{5000}', horizon => 10);
 SELECT ltv_create_features('to_come', 'orders', date_column => 'ts', value_column => 'amount', as_of => '2024-05-15', horizon => 10, customers => 'SELECT * FROM users WHERE customer_id = 301', start_column => 'registered');
 SELECT ltv_create_features('to_come_of_age', 'orders', date_column => 'ts', value_column => 'amount', age => '{0}', horizon => 10, customers => 'SELECT * FROM users WHERE customer_id = 301', start_column => 'registered');
+-- A log of others.
+SELECT ltv_create_features('of_others', 'SELECT * FROM orders WHERE ts BETWEEN ''2024-01-01'' AND ''2024-06-30''', date_column => 'ts', value_column => 'amount', age => '{7}', horizon => 10,
+    events => '{"views": {"source": "SELECT at, ''other '' || \"Who\" AS who FROM views", "date_column": "at", "customer_id_column": "who"}}');
 SELECT (SELECT count(*) FROM beyond) AS beyond, (SELECT count(*) FROM to_come) AS to_come, (SELECT count(*) FROM to_come_of_age) AS of_age;
 
 -- Bad input.

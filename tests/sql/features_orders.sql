@@ -63,51 +63,96 @@ SET maintenance_work_mem = '1MB';
 SET hash_mem_multiplier = 1;
 SELECT ltv_create_features('often', 'SELECT * FROM many WHERE (SELECT read_again()) > 0', date_column => 'day', value_column => 'amount', as_of => '{2023-09-30,2023-12-31}'::date[], horizon => 60);
 SELECT last_value > 2 * :before + 1 AS several_passes FROM readings;
-SELECT count(*) > 20000 AS have_rows, count(*) FILTER (WHERE o.ctid IS DISTINCT FROM p.ctid OR to_jsonb(o) <> to_jsonb(p)) AS differ FROM once o FULL JOIN often p USING (customer_id, as_of);
-SET max_parallel_workers_per_gather = 2;
-SET min_parallel_table_scan_size = 0;
-SELECT ltv.feature_parts(ltv.feature_definition('once')) AS parts;
-SELECT ltv_create_features('together', 'many', date_column => 'day', value_column => 'amount', as_of => '{2023-09-30,2023-12-31}'::date[], horizon => 60);
-SELECT count(*) > 20000 AS have_rows, count(*) FILTER (WHERE o.ctid IS DISTINCT FROM p.ctid OR to_jsonb(o) <> to_jsonb(p)) AS differ FROM once o FULL JOIN together p USING (customer_id, as_of);
--- Policies may need one process.
-ALTER TABLE many ENABLE ROW LEVEL SECURITY;
-SELECT ltv.feature_parts(ltv.feature_definition('once')) AS parts;
+-- However many threads help: two for all of the above, none or more here.
+SHOW max_parallel_workers_per_gather;
+SET max_parallel_workers_per_gather = 0;
+SELECT ltv_create_features('often_alone', 'many', date_column => 'day', value_column => 'amount', as_of => '{2023-09-30,2023-12-31}'::date[], horizon => 60);
 RESET work_mem;
 RESET maintenance_work_mem;
 RESET hash_mem_multiplier;
+SELECT ltv_create_features('alone', 'many', date_column => 'day', value_column => 'amount', as_of => '{2023-09-30,2023-12-31}'::date[], horizon => 60);
+SET max_parallel_workers_per_gather = 5;
+SELECT ltv_create_features('together', 'many', date_column => 'day', value_column => 'amount', as_of => '{2023-09-30,2023-12-31}'::date[], horizon => 60);
+-- What is to be looked after in the table is, where an event trigger made it.
+CREATE FUNCTION index_features() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'CREATE UNIQUE INDEX IF NOT EXISTS by_customer ON indexed (customer_id, as_of)'; END $$;
+CREATE EVENT TRIGGER index_features ON ddl_command_end WHEN TAG IN ('CREATE TABLE AS') EXECUTE FUNCTION index_features();
+SELECT ltv_create_features('indexed', 'many', date_column => 'day', value_column => 'amount', as_of => '{2023-09-30,2023-12-31}'::date[], horizon => 60);
+DROP EVENT TRIGGER index_features;
+SET enable_seqscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SELECT count(*) AS found FROM indexed i, (SELECT customer_id, as_of FROM once LIMIT 1) o WHERE (i.customer_id, i.as_of) = (o.customer_id, o.as_of);
+RESET enable_seqscan;
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+CREATE FUNCTION pg_temp.beside_once(name text, OUT rows bigint, OUT differ bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('SELECT count(*), count(*) FILTER (WHERE o.ctid IS DISTINCT FROM p.ctid OR to_jsonb(o) <> to_jsonb(p)) FROM once o FULL JOIN %I p USING (customer_id, as_of)', name) INTO rows, differ;
+END
+$$;
+SELECT m.name, c.rows > 20000 AS have_rows, c.differ FROM unnest('{often,often_alone,alone,together,indexed}'::text[]) m(name), pg_temp.beside_once(m.name) c;
+-- What the threads and the query cannot do.
+SELECT ltv_create_features('none', 'SELECT i % 5000 AS customer_id, date ''2023-01-01'' + i % 100 AS day, CASE WHEN i < 5000 THEN 1e-18 ELSE 99999999999999999999 END AS amount FROM generate_series(1, 50000) i', date_column => 'day', value_column => 'amount', as_of => '2023-12-31', horizon => 1);
+SELECT ltv_create_features('none', 'SELECT i % 5000 AS customer_id, date ''2023-01-01'' + i % 100 AS day, 1 / (49999 - i) AS amount FROM generate_series(1, 50000) i', date_column => 'day', value_column => 'amount', as_of => '2023-12-31', horizon => 1, log_end => '2023-12-31');
+-- Other features take processes, which have customers of their own.
+SET max_parallel_workers_per_gather = 2;
+SET min_parallel_table_scan_size = 0;
+SELECT ltv_create_features('by_instant', 'many', date_column => 'day', value_column => 'amount', as_of => '{2023-09-30 12:00,2023-12-31 12:00}', horizon => 60);
+SELECT ltv.feature_parts(ltv.feature_definition('by_instant')) AS parts, ltv.feature_parts(ltv.feature_definition('once')) AS of_orders_alone;
+SET max_parallel_workers_per_gather = 0;
+SELECT ltv_create_features('by_instant_alone', 'many', date_column => 'day', value_column => 'amount', as_of => '{2023-09-30 12:00,2023-12-31 12:00}', horizon => 60);
+SELECT count(*) > 20000 AS have_rows, count(*) FILTER (WHERE o.ctid IS DISTINCT FROM p.ctid OR to_jsonb(o) <> to_jsonb(p)) AS differ FROM by_instant_alone o FULL JOIN by_instant p USING (customer_id, as_of);
+SET max_parallel_workers_per_gather = 2;
+-- Policies may need one process.
+ALTER TABLE many ENABLE ROW LEVEL SECURITY;
+SELECT ltv.feature_parts(ltv.feature_definition('by_instant')) AS parts;
 RESET max_parallel_workers_per_gather;
 RESET min_parallel_table_scan_size;
 
 -- Called by itself it runs a SELECT with the rights of whoever calls it, and takes nothing for granted.
 SELECT ltv.feature_plan(ltv.feature_definition('once')) AS plan \gset
 \set rows 'AS f (id int, as_of date, a int, b int, c int, d float8, e float8, f float8, g float8, h int, i float8, j int, k float8, l int, m float8, n float8, o int, p float8, q float8)'
+\set table_of '(id int, as_of date, a int, b int, c int, d float8, e float8, f float8, g float8, h int, i float8, j int, k float8, l int, m float8, n float8, o int, p float8, q float8)'
 \set text_rows 'AS f (id text, as_of date, a int, b int, c int, d float8, e float8, f float8, g float8, h int, i float8, j int, k float8, l int, m float8, n float8, o int, p float8, q float8)'
-SELECT * FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2', 0, 1) :rows;
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2', 0, 1) :text_rows;
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT ''1''::text, date ''2023-01-01'', 2', 0, 1) :rows;
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2', 0, 1) AS f (id int, as_of date, a text);
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2', 0, 1) AS f (id int);
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, 2', 0, 1) :rows;
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', true', 0, 1) :rows;
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''infinity'', 2', 0, 1) :rows;
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, NULL::date, 2 UNION ALL SELECT NULL, ''2023-01-01'', 2 UNION ALL SELECT 1, ''2023-01-01'', NULL', 0, 1) :rows;
-SELECT count(*) FROM ltv.order_features(NULL, NULL, NULL, NULL, NULL) :rows;
-SELECT count(*) FROM ltv.order_features(:'plan', NULL, NULL, 0, 1) :rows;
-SELECT count(*), count(q) FROM ltv.order_features(:'plan', NULL, 'SELECT 1, date ''2023-01-01'', 2', -1, -1) :rows;
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'DELETE FROM many RETURNING customer_id, day, amount', 0, 1) :rows;
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1; SELECT 2', 0, 1) :rows;
-SELECT ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2', 0, 1);
-SELECT count(*) FROM ltv.order_features('{"instants": true, "windows": []}', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2', 0, 1) :rows;
+SELECT * FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2') :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2') :text_rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT ''1''::text, date ''2023-01-01'', 2') :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2') AS f (id int, as_of date, a text);
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2') AS f (id int);
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, 2') :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', true') :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''infinity'', 2') :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, NULL::date, 2 UNION ALL SELECT NULL, ''2023-01-01'', 2 UNION ALL SELECT 1, ''2023-01-01'', NULL') :rows;
+SELECT count(*) FROM ltv.order_features(NULL, NULL, NULL) :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', NULL, NULL) :rows;
+SELECT count(*), count(q) FROM ltv.order_features(:'plan', NULL, 'SELECT 1, date ''2023-01-01'', 2') :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'DELETE FROM many RETURNING customer_id, day, amount') :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT 1; SELECT 2') :rows;
+SELECT ltv.order_features(:'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2');
+SELECT count(*) FROM ltv.order_features('{"instants": true, "windows": []}', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2') :rows;
 SET statement_timeout = '200ms';
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT i, date ''2023-01-01'', 2 FROM generate_series(1, 1000000000) i', 0, 1) :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT i, date ''2023-01-01'', 2 FROM generate_series(1, 1000000000) i') :rows;
 RESET statement_timeout;
+-- A table is filled in the transaction that made it, by its owner.
+CREATE TABLE old_table :table_of;
+SELECT ltv.fill_order_features('old_table', :'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2') AS of_an_older_table, ltv.fill_order_features('pg_class', :'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2') AS of_a_catalog;
+BEGIN;
+CREATE TABLE new_table :table_of;
+SELECT ltv.fill_order_features('new_table', :'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2') AS rows;
+SELECT * FROM new_table;
+CREATE TABLE narrow (id int, as_of date);
+SAVEPOINT before;
+SELECT ltv.fill_order_features('narrow', :'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2');
+ROLLBACK TO before;
+SELECT ltv.fill_order_features(0, :'plan', '2024-01-01', 'SELECT 1, date ''2023-01-01'', 2');
+ROLLBACK;
 CREATE ROLE ltv_nobody;
 SET ROLE ltv_nobody;
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT customer_id, day, amount FROM many', 0, 1) :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT customer_id, day, amount FROM many') :rows;
 RESET ROLE;
 GRANT SELECT ON many TO ltv_nobody;
 SET ROLE ltv_nobody;
-SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT customer_id, day, amount FROM many', 0, 1) :rows;
+SELECT count(*) FROM ltv.order_features(:'plan', '2024-01-01', 'SELECT customer_id, day, amount FROM many') :rows;
 RESET ROLE;
 
 -- What the query calls sees the owner of the features, whoever refreshes them, and can do nothing that would last.

@@ -77,16 +77,20 @@ pub struct Orders {
     /// Amounts whose mantissa takes more than a word.
     large: Vec<Decimal>,
     limit: usize,
-    /// Which part of the hashes is wanted, of how many.
-    part: (u64, u64),
     /// The first id of this pass, and the first one that is left for later.
     from: Vec<u8>,
     until: Option<Vec<u8>>,
 }
 
+/// Which of so many parts a customer belongs to.
+#[inline]
+pub fn part_of(id: &[u8], parts: usize) -> usize {
+    (((Slot::of(id).hash() >> 32) * parts as u64) >> 32) as usize
+}
+
 impl Orders {
-    /// Room for orders of the customers of one part of the hashes, in so many bytes.
-    pub fn new(limit: usize, part: u32, parts: u32) -> Self {
+    /// Room for orders, in so many bytes.
+    pub fn new(limit: usize) -> Self {
         Self {
             slots: Vec::new(),
             customers: Vec::new(),
@@ -94,7 +98,6 @@ impl Orders {
             orders: Vec::new(),
             large: Vec::new(),
             limit,
-            part: (part.into(), parts.max(1).into()),
             from: Vec::new(),
             until: None,
         }
@@ -106,19 +109,11 @@ impl Orders {
     /// Where there is no memory, or one customer alone has too many orders.
     #[inline]
     pub fn add(&mut self, id: &[u8], day: i32, amount: Decimal) -> Result<()> {
-        let slot = Slot::of(id);
-        let hash = slot.hash();
-        let (part, parts) = self.part;
-        if parts > 1 && ((hash >> 32) * parts) >> 32 != part
-            || id < self.from.as_slice()
-            || self
-                .until
-                .as_ref()
-                .is_some_and(|until| id >= until.as_slice())
-        {
+        if id < self.from.as_slice() || self.is_left(id) {
             return Ok(());
         }
-        let customer = self.customer(id, slot, hash)?;
+        let slot = Slot::of(id);
+        let customer = self.customer(id, slot, slot.hash())?;
         let day = day
             .checked_add(DAYS)
             .filter(|day| (0..2 * DAYS).contains(day));
@@ -138,6 +133,21 @@ impl Orders {
             self.leave_half()?;
         }
         Ok(())
+    }
+
+    /// The first id that is left for a later pass.
+    pub fn until(&self) -> Option<&[u8]> {
+        self.until.as_deref()
+    }
+
+    /// Leaves this id and those behind it for a later pass.
+    pub fn leave_from(&mut self, id: &[u8]) {
+        self.until = Some(id.to_vec());
+    }
+
+    #[inline]
+    fn is_left(&self, id: &[u8]) -> bool {
+        self.until().is_some_and(|until| id >= until)
     }
 
     fn bytes(&self) -> usize {
@@ -341,6 +351,11 @@ impl Sorted<'_> {
     pub fn next(&mut self, entries: &mut Entries) -> Option<&[u8]> {
         let all = &self.orders.orders;
         let rank = all.get(self.next)?[0] >> 32;
+        let customer = *self.customers.get(rank as usize)?;
+        let id = self.orders.id(customer as usize);
+        if self.orders.is_left(id) {
+            return None;
+        }
         let rest = &all[self.next..];
         let count = rest
             .iter()
@@ -380,8 +395,7 @@ impl Sorted<'_> {
             });
             entries.values.push(digits);
         }
-        let customer = *self.customers.get(rank as usize)?;
-        Some(self.orders.id(customer as usize))
+        Some(id)
     }
 }
 
@@ -436,7 +450,6 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Of the bytes, the same in all processes.
 fn hash(id: &[u8]) -> u64 {
     let (words, rest) = id.as_chunks::<8>();
     let mut last = [0; 8];

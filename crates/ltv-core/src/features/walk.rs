@@ -192,6 +192,11 @@ impl Walker {
         i64::from(day) <= end
     }
 
+    /// Whether the plan has a sequence.
+    pub fn has_sequence(&self) -> bool {
+        self.plan.sequence.is_some()
+    }
+
     /// The sequence at a moment, which is named as [`next_row`](Self::next_row) names it. `None` where there is nothing to tell.
     ///
     /// # Errors
