@@ -5,7 +5,7 @@ from accuracy import horizons
 from shared.page import write_generated
 
 NAMES = {"cdnow": "CDNOW", "online_retail_2": "Online Retail II"}
-PROTOCOLS = {"A": "protocol A", "AX": "protocol A, every fifth in turn", "B": "protocol B", "U": "protocol U, as used", "N": "protocol N, new customers", "H": "protocol H, several horizons"}
+PROTOCOLS = {"A": "protocol A", "AX": "protocol A, every fifth in turn", "B": "protocol B", "U": "protocol U, as used", "N": "protocol N, new customers", "NT": "protocol N, out of time", "NP": "protocol N, features in plain SQL", "H": "protocol H, several horizons"}
 ORDER = ["pg_ltv defaults", "pg_ltv compare", "LightGBM hurdle", "LightGBM Tweedie", "BG/NBD + Gamma-Gamma", "spend of the last horizon", "spend of the last horizon, no ties"]
 # What the picture has room for.
 DRAWN = ORDER[:5]

@@ -1,13 +1,14 @@
 """Accuracy on data never seen: pg_ltv, through SQL, beside LightGBM and BG/NBD in Python.
 
-    cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B,U,N,H] [--only ours|peers] [--docs]
+    cargo xtask bench accuracy -- [--quick] [--seeds N] [--data cdnow,online_retail_2] [--protocol A,AX,B,U,N,NT,NP,H] [--only ours|peers] [--docs]
         [--ways defaults,trees,both] [--options JSON]
 
 Protocol A: the customers of a held-out part, at the cut-off that the others are trained on. AX: the same, each fifth of the customers
 held out in turn, judged together, so that chance has less of a say. Protocol B: everybody at a later cut-off, trained at earlier
 ones whose horizon has ended by then. Protocol U: as used: only the orders up to that later day are loaded, pg_ltv chooses the cut-offs to
-learn from, and everybody is judged. Protocol N: new customers, each looked at 30 days after the first order, on a table that nobody told pg_ltv
-anything about. Protocol H: one model of several horizons beside a model for each (horizons.py). Both sides see the same features, made by ltv_create_features, and the same training rows.
+learn from, and everybody is judged. Protocol N: new customers, each looked at 30 days after the first order, by the `age` of ltv_create_features
+with its defaults. NT: the same out of time, fitted on those whose horizon had ended by a day, judged on those who came later. NP: as N, on a
+table of features in plain SQL that nobody told pg_ltv anything about. Protocol H: one model of several horizons beside a model for each (horizons.py). Both sides see the same features, made by ltv_create_features, and the same training rows.
 pg_ltv runs with its defaults (`ltv_train`) and, but for AX, chooses among models (`ltv_compare`). Under U the simplest rule stands beside: what
 a customer spent in the last horizon, as it is and with its many ties at zero in the order of pg_ltv's predictions. Other ways on demand: trees alone, and networks
 with trees beside them.
@@ -35,19 +36,23 @@ ROOT = Path(os.environ["PG_LTV_ROOT"])
 OUT = Path(os.environ["PG_LTV_OUT"])
 
 # Under A the customers below the first number train, those from it up to the second are the test: of Online Retail II the
-# last fifth of the customers is not here, so the fifth before it stands in.
+# last fifth of the customers is not here, so the fifth before it stands in. Under NT those fitted on had reached the age by
+# the first day, those judged reached it after the second.
 DATA = {
     "cdnow": {
         "file": "cdnow_orders.csv.gz",
         "test": (80, 100),
         "A": ("1997-09-30", 273),
         "B": (["1997-07-02", "1997-08-01", "1997-08-31", "1997-09-30"], "1998-02-13", 136),
+        # They all came within three months, so that the horizons of those who are judged began before those of the others had ended.
+        "NT": ("1997-03-16", "1997-03-16"),
     },
     "online_retail_2": {
         "file": "online_retail_2_orders.csv.gz",
         "test": (60, 80),
         "A": ("2011-06-09", 183),
         "B": ([f"2010-{month:02d}-08" for month in range(6, 13)], "2011-06-09", 183),
+        "NT": ("2010-06-11", "2010-12-08"),
     },
 }
 
@@ -70,11 +75,11 @@ def load(connection, data):
     connection.execute(f"CREATE INDEX ON {data} (customer_id, ts)")
 
 
-def features(connection, name, data, as_of, horizon):
-    """`as_of`: the cut-offs; None: those that pg_ltv chooses."""
+def features(connection, name, data, horizon, as_of=None, age=None):
+    """`as_of`: the cut-offs; without them and without an age those that pg_ltv chooses."""
     connection.execute(
-        "SELECT ltv_create_features(%s, %s, 'customer_id', 'ts', 'amount', as_of => %s::date[], horizon => %s)",
-        (name, data, as_of, horizon),
+        "SELECT ltv_create_features(%s, %s, 'customer_id', 'ts', 'amount', as_of => %s::date[], age => %s, horizon => %s)",
+        (name, data, as_of, age and [age], horizon),
     )
 
 
@@ -86,6 +91,7 @@ AGE, NEW_HORIZON = 30, 180
 
 
 def new_customers(connection, name, data):
+    """In plain SQL."""
     connection.execute(f"""
         CREATE TABLE {name} AS
         WITH c AS (
@@ -121,18 +127,24 @@ def exams(connection, data, protocol):
         if protocol == "U":
             as_of, log = None, f"{name}_log"
             connection.execute(f"CREATE TABLE {log} AS SELECT * FROM {data} WHERE ts <= '{later}'")
-        features(connection, f"{name}_all", log, as_of, horizon)
-        features(connection, f"{name}_later", data, [later], horizon)
+        features(connection, f"{name}_all", log, horizon, as_of)
+        features(connection, f"{name}_later", data, horizon, [later])
         divisions = [(f"SELECT f.* FROM {name}_all f", f"SELECT f.* FROM {name}_later f", f"bucket < {last * 3 // 4}")]
     else:
-        if protocol == "N":
+        if protocol in ("N", "NT"):
+            horizon = NEW_HORIZON
+            features(connection, f"{name}_all", data, horizon, age=AGE)
+        elif protocol == "NP":
             horizon = NEW_HORIZON
             new_customers(connection, f"{name}_all", data)
         else:
             as_of, horizon = plan["A"]
-            features(connection, f"{name}_all", data, [as_of], horizon)
-        rows = f"SELECT f.* FROM {name}_all f JOIN {buckets} WHERE"
-        if protocol in ("A", "N"):
+            features(connection, f"{name}_all", data, horizon, [as_of])
+        rows = f"SELECT f.* FROM {name}_all f JOIN {buckets} WHERE f.ltv IS NOT NULL AND"
+        if protocol == "NT":
+            until, after = plan["NT"]
+            divisions = [(f"{rows} as_of <= '{until}'", f"{rows} as_of > '{after}'", f"bucket < {last * 3 // 4}")]
+        elif protocol in ("A", "N", "NP"):
             divisions = [(f"{rows} bucket < {first}", f"{rows} bucket >= {first} AND bucket < {last}", f"bucket < {first * 3 // 4}")]
         else:
             parts = [f"bucket >= {lowest} AND bucket < {lowest + 20}" for lowest in range(0, last, 20)]
@@ -243,7 +255,7 @@ def main():
     parser.add_argument("--compare", type=int, default=1, help="seeds of ltv_compare")
     parser.add_argument("--budget", type=int, default=90, help="seconds for the candidates of ltv_compare")
     parser.add_argument("--data", default=",".join(DATA))
-    parser.add_argument("--protocol", default="A,AX,B,U,N,H")
+    parser.add_argument("--protocol", default="A,AX,B,U,N,NT,NP,H")
     parser.add_argument("--only", choices=("ours", "peers"))
     parser.add_argument("--options", type=json.loads, default={}, help="of ltv_train, in place of the defaults; nothing is written to the docs")
     parser.add_argument("--ways", default="defaults", help=f"how pg_ltv trains, separated by commas: {', '.join(WAYS)}")

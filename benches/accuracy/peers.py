@@ -5,7 +5,7 @@
 The CSV has a header, one row per customer and cut-off, and these columns:
   part      "fit" (trees are grown on it), "validation" (trees stop on it) or "score" (predicted, never learnt from)
   ltv       the spend in the horizon; may be empty where part is "score", then there are no metrics
-  as_of     optional; where there are several cut-offs, BG/NBD is fitted on the latest one of fit and validation
+  as_of     optional; where customers are in it several times, BG/NBD is fitted on the latest cut-off of fit and validation
   others    numeric features; BG/NBD takes frequency, recency, t and monetary_mean. customer_id is kept, not learnt from
 
 It prints one JSON object: for each peer a list with one entry per seed: seed, seconds, metrics. --predictions FILE writes
@@ -119,7 +119,8 @@ def main():
 
     if {"frequency", "recency", "t", "monetary_mean"} <= columns.keys():
         learnt = fit | stop
-        learnt &= as_of == max(as_of[learnt])
+        if len(set(np.array(ids)[learnt])) < learnt.sum():
+            learnt &= as_of == max(as_of[learnt])
         begun = time.monotonic()
         tables = [{name: column[rows] for name, column in columns.items()} for rows in (learnt, score)]
         record("bgnbd", 0, begun, btyd.predict(*tables, options.horizon))

@@ -36,7 +36,7 @@ def tables(connection, data, times):
     """A table with the features, a split, and so many copies of each customer."""
     load(connection, data)
     as_of, horizon = DATA[data]["A"]
-    features(connection, f"{data}_features", data, [as_of], horizon)
+    features(connection, f"{data}_features", data, horizon, [as_of])
     names = connection.execute(f"SELECT * FROM {data}_features LIMIT 0").description
     numbers = [column.name for column in names if column.name not in ("customer_id", "as_of", "ltv", "first_month")]
     moved = ", ".join(f"({name} * (1 + (n > 0)::int * (random() - 0.5) / 5))::real AS {name}" for name in numbers)
