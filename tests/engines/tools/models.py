@@ -58,15 +58,13 @@ def files(connection, directory):
 
 
 def same(connection, model, features, got, what):
-    """To 1e-6, but for the few whose last digits of single precision decide: ltv_predict itself differs by as much between batches and
-    single rows."""
+    """Customer by customer to 1e-6."""
     wanted = dict(connection.execute(f"SELECT customer_id::text, ltv_predict(%s, f) FROM {identifier(features)} f", [model]).fetchall())
     got = dict(got)
     assert wanted.keys() == got.keys() and len(wanted) > 500, (what, len(wanted), len(got))
     differences = [abs(got[customer] - value) / abs(value) for customer, value in wanted.items()]
-    beyond = sum(difference > 1e-6 for difference in differences)
-    print(f"{what}: {len(wanted)} customers, furthest {max(differences):.2e}, {beyond} beyond 1e-6", flush=True)
-    assert beyond <= len(wanted) / 1000 and max(differences) <= 1.5e-6, what
+    print(f"{what}: {len(wanted)} customers, furthest {max(differences):.2e}", flush=True)
+    assert max(differences) <= 1e-6, what
 
 
 def compare(directory, score):
@@ -76,6 +74,20 @@ def compare(directory, score):
         paths = files(connection, Path(directory))
         for name, features in MODELS.items():
             same(connection, name, features, score(exported(connection, name), paths[features]), name)
+
+
+def another_version(connection, model):
+    """A further version of the model, learnt from features with other windows; the file and the card of it, and the name of its features."""
+    connection.execute("SELECT ltv_create_features('other', 'orders', date_column => 'ordered_at', value_column => 'amount', as_of => '1997-09-30', horizon => 273,"
+                       " windows => '{14}')")
+    connection.execute("CALL ltv_train_now(%s, 'other', options => '{\"epochs\": 1}')", [model])
+    version, = connection.execute("SELECT max(version) FROM ltv_versions WHERE model = %s", [model]).fetchone()
+    return connection.execute("SELECT ltv_export_onnx(%s, %s), ltv_model_card(%s, %s)", [model, version, model, version]).fetchone(), "other"
+
+
+def for_clients_of_floats(connection, model):
+    """The file with one matrix as its input."""
+    return connection.execute("SELECT ltv_export_onnx(%s, external_client => true)", [model]).fetchone()[0]
 
 
 def fails(what, *words):

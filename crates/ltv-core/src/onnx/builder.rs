@@ -19,9 +19,10 @@ pub const IR_VERSION: i64 = 8;
 pub const PRODUCER: &str = "pg_ltv";
 
 /// The type of the elements of an input, an output or a cast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ElementType {
     /// float32.
+    #[default]
     Float,
     /// float64.
     Double,
@@ -80,6 +81,8 @@ pub const BATCH: Axis = Axis::Dynamic("batch");
 pub struct GraphBuilder {
     parts: Assembly,
     uses_ml_domain: bool,
+    /// The type of real constants.
+    reals: ElementType,
 }
 
 impl GraphBuilder {
@@ -102,8 +105,29 @@ impl GraphBuilder {
         self.parts.graph.output.push(output);
     }
 
-    /// A float constant of the given shape (empty shape: a scalar).
+    /// What `write` adds computes in double precision: real constants are doubles, and so must be the values it is given.
+    pub fn in_double<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        self.computing_in(ElementType::Double, write)
+    }
+
+    /// The same in single precision, as everywhere else.
+    pub fn in_single<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        self.computing_in(ElementType::Float, write)
+    }
+
+    fn computing_in<T>(&mut self, reals: ElementType, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.reals, reals);
+        let written = write(self);
+        self.reals = before;
+        written
+    }
+
+    /// A constant of the given shape (empty shape: a scalar): of floats, unless [`GraphBuilder::in_double`] says otherwise.
     pub fn floats(&mut self, data: &[f32], shape: &[usize]) -> Value {
+        if self.reals == ElementType::Double {
+            let data: Vec<f64> = data.iter().map(|&value| value.into()).collect();
+            return self.doubles(&data, shape);
+        }
         let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.parts.constant(data_type::FLOAT, raw, shape)
     }
@@ -120,7 +144,7 @@ impl GraphBuilder {
         self.parts.constant(data_type::BOOL, raw, shape)
     }
 
-    /// A float scalar.
+    /// A scalar, see [`GraphBuilder::floats`].
     pub fn float(&mut self, value: f32) -> Value {
         self.floats(&[value], &[])
     }

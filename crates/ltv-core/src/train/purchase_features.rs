@@ -117,9 +117,11 @@ impl Columns {
 
 /// A raw matrix inside a graph, with 0 where a value is missing.
 pub fn export_known(graph: &mut GraphBuilder, raw: &Value) -> Value {
-    let finite = graph.is_finite(raw);
-    let zero = graph.float(0.0);
-    graph.select(&finite, raw, &zero)
+    graph.in_single(|graph| {
+        let finite = graph.is_finite(raw);
+        let zero = graph.float(0.0);
+        graph.select(&finite, raw, &zero)
+    })
 }
 
 /// [`Columns::customer`] inside a graph whose raw matrix holds other columns as well.
@@ -127,7 +129,7 @@ pub fn customers(graph: &mut GraphBuilder, columns: &Columns, raw: &Value) -> Cu
     let positions: Vec<i64> = columns.position.iter().map(|&p| p as i64).collect();
     let known = export_known(graph, raw);
     let known = graph.columns(&known, &positions);
-    in_order(graph, &known, positions.len())
+    graph.in_single(|graph| in_order(graph, &known, positions.len()))
 }
 
 /// Of the latest cut-off only, where there are several: each customer once, and the youngest knowledge.

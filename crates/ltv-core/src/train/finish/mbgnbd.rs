@@ -97,7 +97,7 @@ impl MbgNbd {
         usual * (own / usual).powf(SPREAD)
     }
 
-    /// The same in a graph, from its raw matrix; float `[batch]`.
+    /// The same in a graph, from its raw matrix; double `[batch]`.
     pub fn export(&self, graph: &mut GraphBuilder, raw: &Value, days: f64) -> Value {
         let customers = purchase_features::customers(graph, &self.columns, raw);
         let worth = Worth {
@@ -105,7 +105,7 @@ impl MbgNbd {
             spread: SPREAD,
         };
         let value = btyd::export_value(graph, &self.purchases, days, &worth, &customers);
-        btyd::flat(graph, &value)
+        graph.reshape(&value, &[-1])
     }
 }
 

@@ -22,8 +22,8 @@ pub mod spread;
 
 use super::fit::network::Predictions;
 use crate::data::TrainingTable;
-use crate::objective::horizons::INTERVALS;
-use crate::onnx::{GraphBuilder, NUMERIC, Value};
+use crate::objective::horizons::{ENDS, INTERVALS};
+use crate::onnx::{ElementType, GraphBuilder, NUMERIC, Value};
 use crate::schema::Intervals;
 pub use average::Members;
 use average::average;
@@ -123,7 +123,10 @@ impl Finish {
         }
     }
 
-    /// The predictions, `[batch]` each; `trees`: of trees beside the networks, if there are any.
+    /// The predictions, float `[batch]` each; `trees`: of trees beside the networks, if there are any.
+    ///
+    /// What follows the average takes logarithms and makes values of them again: in single precision the last digit of a logarithm
+    /// would be several of a value. So that is computed in double precision, on one number for each customer.
     pub fn export(
         &self,
         graph: &mut GraphBuilder,
@@ -139,13 +142,30 @@ impl Finish {
             all.for_each(|members| members.limit(graph, cap));
         }
         let mut outputs = members.export(graph);
+        cast(graph, &mut outputs, ElementType::Double);
+        let trees = trees.map(|trees| {
+            let mut outputs = trees.export(graph);
+            cast(graph, &mut outputs, ElementType::Double);
+            outputs
+        });
+        graph.in_double(|graph| self.correct(graph, &mut outputs, trees.as_deref()));
+        cast(graph, &mut outputs, ElementType::Float);
+        export_reconcile(graph, outputs)
+    }
+
+    /// In double precision.
+    fn correct(
+        &self,
+        graph: &mut GraphBuilder,
+        outputs: &mut Named,
+        trees: Option<&[(&'static str, Value)]>,
+    ) {
         if let (Some(mix), Some(trees)) = (self.mix, trees) {
-            let trees = trees.export(graph);
-            mix.export(graph, &mut outputs, &trees);
+            mix.export(graph, outputs, trees);
         }
         let silence = self.correction.silence.as_ref();
         let left = silence.map(|silence| silence.export(graph, &Value::named(NUMERIC)));
-        for (name, value) in &mut outputs {
+        for (name, value) in outputs.iter_mut() {
             match (*name, &left) {
                 ("ltv", _) if self.curve.is_none() => {
                     *value = self.correction.export(graph, value, None);
@@ -155,9 +175,17 @@ impl Finish {
             }
         }
         if let Some(curve) = &self.curve {
-            curve.export(self, graph, &mut outputs);
+            curve.export(self, graph, outputs);
         }
-        export_reconcile(graph, outputs)
+    }
+}
+
+/// What is corrected in another type: expected values and probabilities.
+fn cast(graph: &mut GraphBuilder, outputs: &mut [(&'static str, Value)], to: ElementType) {
+    for (name, value) in outputs {
+        if is_spend(name) || ENDS.contains(name) || FALLS.contains(name) {
+            *value = graph.cast(value, to);
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! how customers age.
 
 use crate::data::TrainingTable;
-use crate::onnx::{GraphBuilder, Value};
+use crate::onnx::{ElementType, GraphBuilder, Value};
 use crate::recipe::Recipe;
 use crate::train::purchase_features::export_known;
 use serde::{Deserialize, Serialize};
@@ -77,10 +77,11 @@ impl Silence {
         (times.ln() * self.power).exp()
     }
 
-    /// The same in a graph, from its raw matrix; float `[batch]`.
+    /// The same in a graph, from its raw matrix; double `[batch]`.
     pub fn export(&self, graph: &mut GraphBuilder, raw: &Value) -> Value {
         let known = export_known(graph, raw);
         let silence = graph.column(&known, self.position as i64);
+        let silence = graph.cast(&silence, ElementType::Double);
         let silence = graph.clip(&silence, self.longest, LIMIT);
         let longest = graph.float(self.longest);
         let times = graph.div(&silence, &longest);
