@@ -37,8 +37,16 @@ with tempfile.TemporaryDirectory() as directory, duckdb.connect() as engine:
         model = models.model(connection, "wide_default")
         for query, word in (("SELECT * EXCLUDE (f7) FROM ({})", "column f7 (numeric) is missing"),
                             ("SELECT * REPLACE (CAST(recency AS varchar) AS recency) FROM ({})", "recency is string"),
+                            ("SELECT * REPLACE (CAST(length(country) AS hugeint) AS country) FROM ({})", "country is decimal128(38, 0), not text"),
+                            ("SELECT * REPLACE (CAST(newsletter AS integer) AS newsletter) FROM ({})", "newsletter is int32, not boolean"),
                             ("SELECT * REPLACE (CAST(seen AS timestamp) AS seen) FROM ({})", "seen is timestamp[us], not timestamp with time zone")):
             models.fails(lambda: duckdb_scores.score(engine, query.format(read(wide)), model), word)
+        # Of another version: the features that its SELECT makes of the same orders, its file beside the card of this one.
+        (file, card), features = models.another_version(connection, "cdnow")
+        features, = connection.execute("SELECT ltv_feature_sql(%s, 'duckdb')", [features]).fetchone()
+        models.fails(lambda: duckdb_scores.score(engine, features, models.model(connection, "cdnow")), "column count_7 (integer) is missing")
+        models.fails(lambda: Model(file, models.exported(connection, "cdnow")[1]), "is not version 1 of cdnow")
+        models.fails(lambda: Model(models.for_clients_of_floats(connection, "cdnow")), "export it without external_client")
         # What fails on the way leaves no file that looks whole.
         scores, broken = Path(directory) / "none.parquet", "SELECT * REPLACE (CASE WHEN i = 2500 THEN error('no') ELSE visits END AS visits) FROM (SELECT *, row_number() OVER () AS i FROM ({}))"
         try:

@@ -52,10 +52,20 @@ with tempfile.TemporaryDirectory() as directory:
         narrow = pa.array([[[1.0, 2.0]]] * histories.num_rows, pa.list_(pa.list_(pa.float32())))
         place = histories.schema.get_field_index("spend_sequence")
         models.fails(lambda: models.model(connection, "history_gru").score(histories.set_column(place, "spend_sequence", narrow)), "[2] numbers where there must be 3")
-        # The features of another version: other windows.
-        connection.execute("SELECT ltv_create_features('other', 'orders', date_column => 'ordered_at', value_column => 'amount', as_of => '1997-09-30', horizon => 273,"
-                           " windows => '{14}')")
-        models.fails(lambda: models.model(connection, "cdnow").score(compare.arrow(connection, "TABLE other")), "column count_7 (integer) is missing", "sum_90")
+        # Of types that other engines give to what PostgreSQL calls otherwise.
+        for column, kind in (("plan", pa.decimal128(38)), ("country", pa.binary()), ("newsletter", pa.int8()), ("first_order", pa.int32()), ("local", pa.timestamp("us", "UTC")),
+                             ("local", pa.date32()), ("seen", pa.int64()), ("monetary", pa.bool_()), ("visits", pa.string()), ("embedding", pa.float32())):
+            models.fails(lambda: model.score(changed(column, pa.nulls(n, kind))), f"column {column} is {kind}, not ")
+        # The features, the file and the card of another version.
+        (file, card), features = models.another_version(connection, "cdnow")
+        other, shop = compare.arrow(connection, f"TABLE {features}"), pq.read_table(paths["cdnow_features"])
+        first = models.exported(connection, "cdnow")
+        models.fails(lambda: Model(*first).score(other), "version 1 of cdnow", "column count_7 (integer) is missing", "sum_90")
+        models.fails(lambda: Model(file, card).score(shop), "version 2 of cdnow", "column count_14 (integer) is missing")
+        models.fails(lambda: Model(first[0], card), "the file is not version 2 of cdnow", first[1]["checksum"], card["checksum"])
+        models.fails(lambda: Model(file, first[1]), "the file is not version 1 of cdnow")
+        for with_card in (None, first[1]):
+            models.fails(lambda: Model(models.for_clients_of_floats(connection, "cdnow"), with_card), "export it without external_client")
         # Another file, and one of another model.
         models.fails(lambda: models.model(connection, "cdnow").score(wide), "is missing")
         file, card = models.exported(connection, "cdnow")

@@ -26,6 +26,12 @@ with tempfile.TemporaryDirectory() as directory, spark.session(directory, {"spar
         got = {str(customer): value for customer, value in spark_scores.score(engine, engine.sql(features), *cdnow).collect()}
         models.same(connection, "cdnow", "cdnow_features", got, "from the orders")
 
+        (file, card), other = models.another_version(connection, "cdnow")
+        other, = connection.execute("SELECT ltv_feature_sql(%s, 'spark')", [other]).fetchone()
+        models.fails(lambda: spark_scores.score(engine, engine.sql(other), *cdnow), "column count_7 (integer) is missing")
+        models.fails(lambda: spark_scores.score(engine, engine.sql(features), file, cdnow[1]), "is not version 1 of cdnow")
+        models.fails(lambda: spark_scores.score(engine, engine.sql(features), models.for_clients_of_floats(connection, "cdnow")), "export it without external_client")
+
         wide = engine.read.parquet(str(models.files(connection, Path(directory))["wide"]))
         wide_default = models.exported(connection, "wide_default")
         models.fails(lambda: spark_scores.score(engine, wide.drop("f7"), *wide_default), "column f7 (numeric) is missing")
