@@ -87,6 +87,9 @@ class Watch:
         return self.seconds, sum(self.ticks.values()) / os.sysconf("SC_CLK_TCK"), self.most
 
 
+starts = []  # seconds until a session of Spark had answered its first question
+
+
 def inside(connection, workers):
     with psycopg.connect(URL, autocommit=True) as session:
         session.execute(f"DROP TABLE IF EXISTS scores; SET max_parallel_workers_per_gather = {workers}")
@@ -99,11 +102,12 @@ def inside(connection, workers):
 
 def outside(way, rows, onnx, card):
     run = subprocess.Popen([sys.executable, Path(__file__).with_name("ways.py"), way, rows, onnx, card, OUT / f"scores_{way}.parquet"],
-                           env=os.environ | {"PYTHONPATH": str(ROOT / "examples/engines")}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                           env=os.environ | {"PYTHONPATH": str(ROOT / "examples/engines")}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with Watch(lambda: processes(run.pid)) as watch:
-        errors = run.communicate()[1]
+        printed, errors = run.communicate()
     if run.returncode:
-        sys.exit(f"{way} failed:\n{errors.decode()[-3000:]}")
+        sys.exit(f"{way} failed:\n{errors[-3000:]}")
+    starts.extend(float(line.split()[1]) for line in printed.splitlines() if line.startswith("started "))
     return watch.found()
 
 
@@ -129,7 +133,7 @@ def same(connection, path):
 
     scores = pq.read_table(path)
     count, total = connection.execute("SELECT count(*), sum(ltv) FROM scores").fetchone()
-    found = sum(scores["ltv"].to_numpy(zero_copy_only=False))
+    found = scores["ltv"].to_numpy().sum()
     if scores.num_rows != count or abs(found - total) > 1e-6 * total:
         sys.exit(f"{path}: {scores.num_rows} scores of {found} in all, not {count} of {total}")
 
@@ -171,11 +175,12 @@ def main():
     for way, measured in runs.items():
         clock, processors, memory = (statistics.median(column) for column in zip(*measured))
         cells.append((way, f"{clock:.1f} s", f"{given.rows / clock:,.0f}", f"{processors:.1f} s", f"{memory:,.0f} MB"))
+    started = f" Of Spark's time, {statistics.median(starts):.0f} s passed before its session had answered a first question." if starts else ""
     text = f"""{given.rows:,} customers of 14 features, a default model, {f"{given.repeat} runs of each in turn, the middle one" if given.repeat > 1 else "1 run of each"}. {processor()}, shared with other work.
 
 {table(["way", "time", "rows per second", "of processors", "memory of its own"], cells)}
 
-Before any of these but the first two, the rows have to leave the server: by `COPY`, and from CSV to Parquet, that took {leaving:.0f} s."""
+Before any of these but the first two, the rows have to leave the server: by `COPY`, and from CSV to Parquet, that took {leaving:.0f} s.{started}"""
     print("\n" + text)
     if not given.no_report:
         write_generated(PAGE, "engines", text)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,11 +41,14 @@ def with_spark(rows, onnx, card, scores):
     os.environ["PYSPARK_PYTHON"] = sys.executable
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").config("spark.driver.host", "127.0.0.1")
     engine = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.sql.warehouse.dir", f"{scores}.warehouse").getOrCreate()
+    engine.range(1).count()
+    print(f"started {time.perf_counter() - begun:.1f}", flush=True)
     found = spark_scores.score(engine, engine.read.parquet(rows), Path(onnx).read_bytes(), card)
     found.write.mode("overwrite").parquet(scores)
     engine.stop()
 
 
+begun = time.perf_counter()
 way, rows, onnx, card, scores = sys.argv[1:]
 card = Path(card).read_text(encoding="utf-8")
 if way == "spark":

@@ -1,6 +1,6 @@
 """How time and memory grow with the customers, and how much accuracy more rows bring.
 
-    cargo xtask bench scale -- [--customers 250000 500000 1000000] [--rows 10000 30000 100000 300000] [--no-rows]
+    cargo xtask bench scale -- [--customers 250000 500000 1000000] [--rows 30000 100000 300000 1000000 2000000] [--no-rows]
 
 For each size: features of all customers as of one day, training, scoring into a table, monitoring. Printed are seconds by the clock and of
 processors, per million customers as well, and the most memory of its own that the server process had. Then, on the customers of the last size, models
@@ -85,7 +85,7 @@ def accuracy(connection, sizes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--customers", type=int, nargs="+", default=[250_000, 500_000, 1_000_000])
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 30_000, 100_000, 300_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[30_000, 100_000, 300_000, 1_000_000, 2_000_000])
     parser.add_argument("--no-rows", action="store_true")
     options = parser.parse_args()
     with psycopg.connect(os.environ["PG_LTV_URL"], autocommit=True) as connection:
