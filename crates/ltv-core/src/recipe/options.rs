@@ -269,7 +269,7 @@ options! {
         /// are there, `horizon` is known, and there are several cut-offs or networks.
         blend_bgnbd: Option<bool> = None, Boolean;
         /// Grow trees beside the networks, on the same folds, and average the two, weighed by customers that neither was trained on; whoever does not help is left
-        /// out of the graph. By default beside `mlp` with `ziln`, from 1000 rows on, where MBG/NBD is not averaged in.
+        /// out of the graph. By default beside `mlp` with `ziln`, from 1000 rows on.
         blend_trees: Option<bool> = None, Boolean;
         /// What networks expect of customers who have been silent for longer than any in the training falls with a power of their silence, fitted to the most silent ones
         /// of the training. Where there is a feature `recency` and `horizon` is known.

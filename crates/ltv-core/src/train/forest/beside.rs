@@ -21,18 +21,12 @@ const FEWEST_ROWS: usize = 1000;
 /// The share of a training's memory that trees may take: the networks' own rows are there too.
 const MEMORY_SHARE: usize = 4;
 
-/// Whether trees are grown where nobody asked for them or against them: where there is no law of purchases that knows more than the table says, trees know what the
-/// usual network does not. Who asks for one network wants one voice. What the other backbones are for, sequences above all, trees do not see.
-fn is_usual(
-    table: &TrainingTable,
-    prepared: &Prepared,
-    objective: &ObjectiveConfig,
-    recipe: &Recipe,
-) -> bool {
+/// Whether trees are grown where nobody asked for them or against them. Who asks for one network wants one voice. What the other backbones are for,
+/// sequences above all, trees do not see.
+fn is_usual(table: &TrainingTable, objective: &ObjectiveConfig, recipe: &Recipe) -> bool {
     recipe.backbone == USUAL_BACKBONE
         && recipe.options.ensemble != Some(1)
         && matches!(objective, ObjectiveConfig::Ziln(_))
-        && prepared.beside.mbgnbd.is_none()
         && table.rows() >= FEWEST_ROWS
 }
 
@@ -66,7 +60,7 @@ impl Grove {
         let tasks = prepared.members * head.parts().len();
         let memory = recipe.memory.map(|memory| memory / MEMORY_SHARE);
         let usual = || {
-            is_usual(table, prepared, objective, recipe)
+            is_usual(table, objective, recipe)
                 && memory.is_none_or(|memory| histograms(recipe, columns.len(), tasks) <= memory)
         };
         let is_wanted = recipe.options.blend_trees.unwrap_or_else(usual);
