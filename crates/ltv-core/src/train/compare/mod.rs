@@ -151,7 +151,10 @@ fn with_candidate(recipe: &Recipe, candidate: &Candidate) -> Result<Recipe> {
 impl Comparison<'_> {
     /// The winner's place, and what the candidates were judged by.
     fn run(&self, attempts: &mut [Attempt]) -> Result<(usize, Truth)> {
-        let mut truth = Truth::default();
+        let mut truth = Truth {
+            is_later: matches!(self.exam, Exam::Later { .. }),
+            ..Truth::default()
+        };
         let mut predictions: Vec<Vec<f32>> = vec![Vec::new(); attempts.len()];
         let mut alive: Vec<usize> = (0..attempts.len()).collect();
         let mut winner = None;
