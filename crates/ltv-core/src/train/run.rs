@@ -364,12 +364,14 @@ impl<'a> Job<'a> {
         statistics["selection"] = selection_weights::describe(trainer, networks, preprocessing)?;
         let mut history = history::history(trainer, histories, plan.earlier.is_some());
         if let Some(trees) = &trees {
-            add_trees(
-                trees,
-                &prepared.preprocessing,
-                &mut statistics,
-                &mut history,
-            );
+            if let Some(parts) = trees.history.get("trees") {
+                history["trees"] = parts.clone();
+            }
+            // Of what is a part of the version.
+            if finish.mix.is_some() {
+                let columns = prepared.preprocessing.raw_columns();
+                statistics["gains"] = forest::gains(&trees.forest, &columns);
+            }
         }
         self.control.progress(Progress::of(Phase::Exporting));
         let forest = match trees {
@@ -428,14 +430,6 @@ struct Batching {
     /// What a training on such batches takes on a device.
     bytes: usize,
     stratified: bool,
-}
-
-/// What trees gained and how they were grown.
-fn add_trees(trees: &Trees, fitted: &Preprocessing, statistics: &mut Value, history: &mut Value) {
-    statistics["gains"] = forest::gains(&trees.forest, &fitted.raw_columns());
-    if let Some(parts) = trees.history.get("trees") {
-        history["trees"] = parts.clone();
-    }
 }
 
 /// Trains the networks, and returns the history of each. They do not depend on each other: where there are threads they are
