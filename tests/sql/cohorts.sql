@@ -55,6 +55,8 @@ WITH days AS (
 SELECT DISTINCT c.cohort, c.payback_day IS NULL AS never, c.payback_day > 0 AS later, c.payback_day = (SELECT min(d.day) FROM curve d WHERE d.cohort = c.cohort AND d.worth >= c.cost * c.customers) AS on_that_day, c.ltv_to_cac < 1 AS is_loss
 FROM costed c ORDER BY 1;
 -- A margin of each customer, a column of the features, by hand: of what was bought and of what is to come.
+-- Row by row: how rows are dealt to batches moves the last digits of their scores.
+SET ltv.enable_batch_scan = off;
 CREATE TABLE margined AS SELECT * FROM ltv_cohorts('cdnow', 'cdnow_features', costs => 'SELECT DISTINCT date_trunc(''month'', ordered_at)::date AS cohort, 500 AS cost FROM orders WHERE ordered_at < ''1997-04-01''', margin => 0.01, margin_column => 'frequency', as_of => '1997-09-30');
 CREATE FUNCTION earned_by_hand(of_cohort date, until int) RETURNS float8 LANGUAGE sql AS $$
     SELECT sum(o.amount * 0.01 * f.frequency) / (SELECT count(*) FROM starts s WHERE s.cohort = of_cohort)
@@ -63,6 +65,7 @@ $$;
 SELECT count(*) AS ages, max(abs(value / earned_by_hand(cohort, days) - 1)) < 1e-9 AS earned FROM margined WHERE revenue IS NOT NULL;
 SELECT m.cohort, abs(m.ltv_to_cac * 500 / (earned_by_hand(m.cohort, 1000) * m.customers + w.to_earn) - 1) < 1e-9 AS is_the_sum
 FROM margined m JOIN (SELECT s.cohort, sum(ltv_predict('cdnow', f) * 0.01 * f.frequency) AS to_earn FROM cdnow_features f JOIN starts s USING (customer_id) GROUP BY 1) w USING (cohort) WHERE m.age = 0 ORDER BY 1;
+RESET ltv.enable_batch_scan;
 SET client_min_messages = notice;
 SELECT count(*) FROM ltv_cohorts('cdnow', 'cdnow_features', 'month', 'spent', as_of => '1997-09-30');
 SET client_min_messages = warning;
