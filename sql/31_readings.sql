@@ -9,7 +9,7 @@ DECLARE
     found record := ltv.query_columns(query);
     type oid := ltv.base_type(found.types[array_position(found.names, column_name)]);
 BEGIN
-    RETURN format('(SELECT s.v::%s AS %I FROM jsonb_array_elements_text(%L) s(v))',
+    RETURN format('(SELECT s.v::%s AS %I FROM jsonb_array_elements_text(%L) s(v)) o',
         format_type(type, NULL), column_name, COALESCE(ltv.read_in(path, ltv.fill_in($sql$
             SELECT pg_catalog.jsonb_agg(pg_catalog."left"(s.v, 200))
             FROM (SELECT o.{column}::pg_catalog.text AS v FROM ({query}
@@ -17,9 +17,12 @@ BEGIN
             'column', quote_ident(column_name), 'query', query,
             'filled', CASE WHEN filled THEN format(' AND o.%I::pg_catalog.text <> ''''::pg_catalog.text',
                                                    column_name) END))), '[]'));
+EXCEPTION WHEN data_exception OR cannot_coerce THEN
+    RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION ltv.sample_of IS 'SQL for some values of a column of a query, which is read in a search_path';
+COMMENT ON FUNCTION ltv.sample_of
+    IS 'SQL for some values of a column of a query, which is read in a search_path; null where it cannot be read';
 
 -- Texts of a pattern, and the expression that makes a date or time of them. Numbers are days written without hyphens,
 -- or seconds, milliseconds, microseconds or nanoseconds since 1970.
@@ -53,16 +56,15 @@ DECLARE
     reads boolean;
 BEGIN
     FOREACH base IN ARRAY ARRAY[plain, format('NULLIF(%s, '''')', plain)] LOOP
-        BEGIN
-            sample := ltv.sample_of(query, column_name, path, filled => base <> plain);
-        EXCEPTION WHEN data_exception OR cannot_coerce THEN
+        sample := ltv.sample_of(query, column_name, path, filled => base <> plain);
+        IF sample IS NULL THEN
             RETURN NULL;
-        END;
+        END IF;
         FOR reading IN SELECT * FROM ltv.date_readings() ORDER BY i LOOP
             BEGIN
                 EXECUTE ltv.fill_in($sql$
                     SELECT bool_and(r.given ~ {pattern}) AND min(r.t) >= '1980-01-01' AND max(r.t) < '2200-01-01'
-                    FROM (SELECT ({given})::text AS given, ({reading})::timestamptz AS t FROM {sample} o) r$sql$,
+                    FROM (SELECT ({given})::text AS given, ({reading})::timestamptz AS t FROM {sample}) r$sql$,
                     jsonb_build_object('pattern', quote_literal(reading.pattern), 'given', base,
                                        'reading', format(reading.expression, base), 'sample', sample)) INTO reads;
                 IF reads THEN
@@ -83,11 +85,15 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     plain text := format('o.%I', column_name);
+    sample text := ltv.sample_of(query, column_name, path);
     expression text;
 BEGIN
+    IF sample IS NULL THEN
+        RETURN NULL;
+    END IF;
     FOREACH expression IN ARRAY ARRAY[plain || '::numeric', format('NULLIF(%s, '''')::numeric', plain)] LOOP
         BEGIN
-            EXECUTE format('SELECT sum(%s) FROM %s o', expression, ltv.sample_of(query, column_name, path));
+            EXECUTE format('SELECT sum(%s) FROM %s', expression, sample);
             RETURN expression;
         EXCEPTION WHEN data_exception OR cannot_coerce OR undefined_function THEN
             CONTINUE;
