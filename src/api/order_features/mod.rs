@@ -13,7 +13,7 @@ use crate::text;
 use crate::value::numeric::Exact;
 use crate::value::{attributes, scratch, sql, varlena};
 use crate::worker::read::{self, Row};
-use ltv_core::features::blocks::Maker;
+use ltv_core::features::blocks::{self, Maker};
 use ltv_core::features::plan::Plan;
 use output::{Output, Store, Table};
 use pgrx::pg_sys;
@@ -156,22 +156,14 @@ fn make(source: Source, output: &mut Output, to: &mut impl output::Rows) -> Resu
             kind = Some(read(&source.query, output.id_type, add)?);
             Ok(())
         })?;
-        // What one has left, all have, for then ids come in their order.
-        let until = makers.iter().filter_map(|maker| maker.orders.until()).min();
-        if let Some(until) = until.map(<[u8]>::to_vec) {
-            (makers.iter_mut()).for_each(|maker| maker.orders.leave_from(&until));
-        }
+        blocks::leave_alike(&mut makers);
         if let Some(id) = kind {
             threads::rows(&mut makers, is_threaded, |customer| {
                 pgrx::check_for_interrupts!();
                 output.customer(id, customer, to)
             })?;
         }
-        let mut goes_on = false;
-        for maker in &mut makers {
-            goes_on |= maker.orders.go_on();
-        }
-        if !goes_on {
+        if !blocks::go_on(&mut makers) {
             return Ok(());
         }
     }

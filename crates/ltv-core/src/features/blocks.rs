@@ -47,6 +47,23 @@ impl Maker {
     }
 }
 
+/// What one leaves for a later pass, all leave, for then ids come in their order.
+pub fn leave_alike(makers: &mut [Maker]) {
+    let until = makers.iter().filter_map(|maker| maker.orders.until()).min();
+    if let Some(until) = until.map(<[u8]>::to_vec) {
+        makers
+            .iter_mut()
+            .for_each(|maker| maker.orders.leave_from(&until));
+    }
+}
+
+/// Whether there is another pass, which all are made ready for.
+pub fn go_on(makers: &mut [Maker]) -> bool {
+    makers
+        .iter_mut()
+        .fold(false, |goes_on, maker| maker.orders.go_on() | goes_on)
+}
+
 /// The blocks of a maker, in the order of the ids.
 pub struct Blocks<'a> {
     sorted: Sorted<'a>,
@@ -210,13 +227,7 @@ mod tests {
                     .add(id.as_bytes(), day, amount)
                     .unwrap();
             }
-            let until = makers.iter().filter_map(|m| m.orders.until()).min();
-            let until = until.map(<[u8]>::to_vec);
-            for maker in &mut makers {
-                if let Some(until) = &until {
-                    maker.orders.leave_from(until);
-                }
-            }
+            leave_alike(&mut makers);
             let mut blocks: Vec<Blocks> = makers
                 .iter_mut()
                 .map(|maker| maker.blocks(|| Ok::<_, Error>(())).unwrap())
@@ -231,8 +242,7 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-            let goes_on = makers.iter_mut().map(|maker| maker.orders.go_on());
-            if goes_on.filter(|&goes_on| goes_on).count() == 0 {
+            if !go_on(&mut makers) {
                 return (all, passes);
             }
         }
