@@ -40,20 +40,28 @@ fn of_this_machine_or_fetched(
         .find(|found| found.major == major && found.has_headers() && suits(found));
     match found {
         Some(found) => Ok(found.pg_config),
-        None => Ok(fetched(project, major)?.pg_config),
+        None => {
+            let version = version(major).with_context(|| {
+                format!("PostgreSQL {major} is not installed and cannot be fetched")
+            })?;
+            fetched(project, version)
+        }
     }
 }
 
-/// Fetched on the first use.
-pub fn fetched(project: &Project, major: u32) -> Result<Install> {
-    let version = VERSIONS.iter().find(|(of, _)| *of == major);
-    let (_, version) = version
-        .with_context(|| format!("PostgreSQL {major} is not installed and cannot be fetched"))?;
+/// The release of a major version that can be fetched.
+pub fn version(major: u32) -> Option<&'static str> {
+    let found = VERSIONS.iter().find(|(of, _)| *of == major);
+    found.map(|(_, version)| *version)
+}
+
+/// The pg_config of a release, which is fetched on the first use.
+pub fn fetched(project: &Project, version: &str) -> Result<PathBuf> {
     let directory = project.home.join(format!("postgresql-{version}"));
     if !directory.is_dir() {
         unpack(project, version, &directory)?;
     }
-    Install::from_pg_config(&directory.join("bin/pg_config"))
+    Ok(directory.join("bin/pg_config"))
 }
 
 fn unpack(project: &Project, version: &str, directory: &Path) -> Result<()> {

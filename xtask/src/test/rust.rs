@@ -135,12 +135,16 @@ fn documentation(project: &Project, install: &Install) -> Outcome {
 /// The extension must compile for the releases that this machine does not have, too.
 fn other_release(project: &Project, name: &str) -> Outcome {
     let major = name.trim_start_matches("rust/postgresql-").parse();
-    let Ok(major) = major else {
+    let Some(version) = major.ok().and_then(releases::version) else {
         return Outcome::Failed("there is no such release".into());
     };
-    match releases::fetched(project, major) {
+    let pg_config = match releases::fetched(project, version) {
+        Ok(pg_config) => pg_config,
+        Err(error) => return Outcome::Skipped(format!("{error:#}")),
+    };
+    match Install::from_pg_config(&pg_config) {
         Ok(install) => clippy(project, &install, &[]),
-        Err(error) => Outcome::Skipped(format!("{error:#}")),
+        Err(error) => Outcome::Failed(format!("{error:#}")),
     }
 }
 
