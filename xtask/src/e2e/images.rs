@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::workspace::Workspace;
 use crate::{files, shell};
 
-/// Images of one place, which goes with the workspace.
+/// Images of one place, which goes with the workspace once nothing is mounted there.
 pub struct Images<'a> {
     workspace: &'a Workspace,
     place: PathBuf,
@@ -124,5 +124,12 @@ impl<'a> Images<'a> {
             "the volume has {names:?}"
         );
         Ok(())
+    }
+}
+
+impl Drop for Images<'_> {
+    fn drop(&mut self) {
+        // The workspace is swept as far as that goes.
+        let _ = shell::capture(self.buildah("rm").arg("--all"));
     }
 }
