@@ -48,9 +48,8 @@ def judge(connection, relation, label, value):
     return evaluate(*np.array(rows, dtype=float).T)
 
 
-def exam(connection, data, later, seed):
-    """By label the seconds of a training and the metrics at the later day."""
-    name = f"{data}_{later.replace('-', '')}"
+def exam(connection, name, seed):
+    """By label the seconds of a training and the metrics at the later day of that name."""
     labels = {days: "ltv" if days == DAYS[-1] else f"ltv_{days}" for days in DAYS}
     found = {}
     seconds = train(connection, f"{name}_one_{seed}", f"{name}_all", "ltv", {"seed": seed})
@@ -69,16 +68,16 @@ def exam(connection, data, later, seed):
 def run(connection, data, seeds):
     """By label a list with one entry for each seed, as for other protocols: means over the later days."""
     cut_offs, learned, later_days = PLANS[data]
-    for later in later_days:
+    names = {later: f"{data}_{later.replace('-', '')}" for later in later_days}
+    for later, name in names.items():
         place = cut_offs.index(later)
         as_of = cut_offs[max(place - learned, 0) : place]
-        name = f"{data}_{later.replace('-', '')}"
         connection.execute(f"CREATE TABLE {name}_log AS SELECT * FROM {data} WHERE ts <= '{later}'")
         features(connection, f"{name}_all", f"{name}_log", as_of)
         features(connection, f"{name}_later", data, [later])
     found = {label: [] for label in LABELS}
     for seed in range(seeds):
-        exams = [exam(connection, data, later, seed) for later in later_days]
+        exams = [exam(connection, name, seed) for name in names.values()]
         for label in LABELS:
             seconds, metrics = zip(*(of_day[label] for of_day in exams), strict=True)
             mean = {name: float(np.mean([of_day[name] for of_day in metrics])) for name in metrics[0] if metrics[0][name] is not None}
